@@ -1,0 +1,1 @@
+"""What is run: Sacred experiments, their named configurations and the demonstration."""

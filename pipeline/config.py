@@ -1,0 +1,228 @@
+"""What a run is made of, as frozen dataclasses that refuse what cannot be."""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from math import isfinite
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pipeline.errors import InvalidInput
+
+
+class ConfigError(InvalidInput):
+    """A configuration that names an unknown key, has a value of the wrong type, or an impossible value."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean …?)' with the known name closest to `name`, or nothing when none is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def _option(default: Any, **bounds: float) -> Any:
+    """A field with bounds: `at_least`, `above`, `at_most`, `below`."""
+    return field(default=default, metadata=bounds)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One stage's part of the configuration; checks its own values when it is made."""
+
+    section: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            key, value = f"{self.section}.{f.name}", getattr(self, f.name)
+            _check_type(key, value, hints[f.name])
+            _check_bounds(key, value, f)
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
+    """Which images, how many, and how they reach the network."""
+
+    section = "data"
+    name: str = "digits"
+    """A known data set, or the path of an `.npz` (x_train, y_train, x_test, y_test, optional classes)."""
+    subset: int | None = _option(None, at_least=1)
+    """This many of the training images, stratified; all of them without."""
+    validation_fraction: float = _option(0.2, above=0, below=1)
+    preprocessing: Literal["plain", "random_crop"] = "plain"
+    """`plain`: scaled to [-1, 1]. `random_crop`: Gładzik's, upscaled to 32 and cropped to 28 at random."""
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The network: a stem, a body that is an ODE or residual blocks, a head."""
+
+    section = "model"
+    architecture: Literal["simple", "complex", "gladzik"] = "simple"
+    body: Literal["odenet", "resnet"] = "odenet"
+    blocks: int = _option(1, at_least=1)
+    channels: int | None = _option(None, at_least=1)
+    """Width of the stem. Without it the papers': simple 64 for grey and 256 for colour images, gladzik 64.
+    The complex architecture's three widths follow from its first: 48 for grey, 64 for colour images."""
+    augment: int = _option(2, at_least=0)
+    """Zero channels added to the state of a simple ODE-Net; its ResNet twins have as many channels more."""
+    activation: Literal["relu", "tanh", "softplus"] = "relu"
+    activation_before: Literal["none", "relu", "tanh", "softplus"] = "none"
+    """Activation between the stem and the first block of the simple architecture."""
+    normalisation: Literal["group", "batch", "none"] = "group"
+    groups: int | None = _option(None, at_least=1)
+    """Groups of the group normalisation; without it gladzik has 32, the others the divisor nearest to 6."""
+    stride: int = _option(2, at_least=1)
+    """Stride of the simple architecture's stem."""
+    final_time: float = _option(1.0, above=0)
+    """T of the solve over [0, T]."""
+    time_channel: bool = False
+    """Whether the field's convolutions see t as one more input channel."""
+
+
+@dataclass(frozen=True)
+class SolverConfig(Section):
+    """How the ODE is solved and how gradients come back through the solve."""
+
+    section = "solver"
+    method: Literal["euler", "midpoint", "rk4", "bosh3", "adaptive_heun", "dopri5", "dopri8"] = "dopri5"
+    steps: int = _option(1, at_least=1)
+    """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
+    rtol: float = _option(1e-3, above=0)
+    atol: float = _option(1e-3, above=0)
+    max_steps: int = _option(1000, at_least=1)
+    """Attempted steps, accepted or not, after which an adaptive solve is given up."""
+    gradient: Literal["direct", "adjoint"] = "direct"
+    """`direct` differentiates the solver's own steps; `adjoint` solves the adjoint ODE backwards."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Section):
+    """The optimisation, and when it ends."""
+
+    section = "training"
+    max_epochs: int = _option(50, at_least=1)
+    batch_size: int = _option(128, at_least=1)
+    optimiser: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
+    lr: float = _option(1e-3, above=0)
+    momentum: float = _option(0.9, at_least=0, below=1)
+    """For sgd alone."""
+    weight_decay: float = _option(0.0, at_least=0)
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    """`step` divides the rate by 10 after every 0.3 × max_epochs."""
+    patience: int | None = _option(5, at_least=1)
+    """Epochs without a lower validation loss after which training stops; without it, never."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    deterministic: bool = False
+    """Ask torch for deterministic kernels, so that a GPU repeats itself to the bit; slower there."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(Section):
+    """The scoring on the test split."""
+
+    section = "evaluation"
+    batch_size: int = _option(256, at_least=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration of a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, as they are stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """The configuration that `values` describes; what is missing keeps its default.
+
+        Raises:
+            ConfigError: an unknown key at any depth, a wrong type or an impossible value, named.
+        """
+        known = {f.name for f in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"unknown key {key}{nearest(key, [*known, *_all_keys()])}")
+        sections = {
+            section.section: _parse_section(section, values[section.section])
+            for section in SECTIONS
+            if section.section in values
+        }
+        seed = values.get("seed", 0)
+        _check_type("seed", seed, int)
+        if seed < 0:
+            raise ConfigError(f"seed must be at least 0, not {seed}")
+        return cls(**sections, seed=seed)
+
+
+SECTIONS: tuple[type[Section], ...] = (
+    DataConfig,
+    ModelConfig,
+    SolverConfig,
+    TrainingConfig,
+    EvaluationConfig,
+)
+S = TypeVar("S", bound=Section)
+
+
+def _all_keys() -> list[str]:
+    return [f"{s.section}.{f.name}" for s in SECTIONS for f in fields(s)] + ["seed"]
+
+
+def _parse_section(section: type[S], values: Any) -> S:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{section.section} is a section with keys of its own, not {values!r}")
+    known = {f.name for f in fields(section)}
+    for name in values:
+        if name not in known:
+            key = f"{section.section}.{name}"
+            raise ConfigError(f"unknown key {key}{nearest(key, _all_keys())}")
+    return section(**values)
+
+
+_TYPE_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+
+
+def _check_type(key: str, value: Any, expected: Any) -> None:
+    alternatives = get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
+    if value is None and type(None) in alternatives:
+        return
+    wanted = next(t for t in alternatives if t is not type(None))
+    if get_origin(wanted) is Literal:
+        choices = get_args(wanted)
+        if value not in choices:
+            raise ConfigError(
+                f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}"
+            )
+        return
+    if wanted is float:
+        fits = isinstance(value, int | float) and isfinite(value)
+    else:
+        fits = isinstance(value, wanted)
+    if not fits or (isinstance(value, bool) and wanted is not bool):
+        or_none = " or None" if type(None) in alternatives else ""
+        raise ConfigError(f"{key} must be {_TYPE_WORDS[wanted]}{or_none}, not {value!r}")
+
+
+def _check_bounds(key: str, value: Any, f: "Field[Any]") -> None:
+    if value is None:
+        return
+    checks = {
+        "at_least": (lambda v, b: v >= b, "at least"),
+        "above": (lambda v, b: v > b, "above"),
+        "at_most": (lambda v, b: v <= b, "at most"),
+        "below": (lambda v, b: v < b, "below"),
+    }
+    for name, bound in f.metadata.items():
+        holds, words = checks[name]
+        if not holds(value, bound):
+            raise ConfigError(f"{key} must be {words} {bound}, not {value}")
