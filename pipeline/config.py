@@ -1,8 +1,9 @@
 """What a run is made of, as frozen dataclasses that refuse what cannot be."""
 
 import difflib
+import operator
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from math import isfinite
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -152,16 +153,18 @@ class Config:
         for key in values:
             if key not in known:
                 raise ConfigError(f"unknown key {key}{nearest(key, [*known, *_all_keys()])}")
-        sections = {
-            section.section: _parse_section(section, values[section.section])
-            for section in SECTIONS
-            if section.section in values
-        }
         seed = values.get("seed", 0)
         _check_type("seed", seed, int)
         if seed < 0:
             raise ConfigError(f"seed must be at least 0, not {seed}")
-        return cls(**sections, seed=seed)
+        return cls(
+            data=_parse_section(DataConfig, values),
+            model=_parse_section(ModelConfig, values),
+            solver=_parse_section(SolverConfig, values),
+            training=_parse_section(TrainingConfig, values),
+            evaluation=_parse_section(EvaluationConfig, values),
+            seed=seed,
+        )
 
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -178,7 +181,8 @@ def _all_keys() -> list[str]:
     return [f"{s.section}.{f.name}" for s in SECTIONS for f in fields(s)] + ["seed"]
 
 
-def _parse_section(section: type[S], values: Any) -> S:
+def _parse_section(section: type[S], config: Mapping[str, Any]) -> S:
+    values = config.get(section.section, {})
     if not isinstance(values, Mapping):
         raise ConfigError(f"{section.section} is a section with keys of its own, not {values!r}")
     known = {f.name for f in fields(section)}
@@ -213,16 +217,17 @@ def _check_type(key: str, value: Any, expected: Any) -> None:
         raise ConfigError(f"{key} must be {_TYPE_WORDS[wanted]}{or_none}, not {value!r}")
 
 
+_BOUNDS: dict[str, Callable[[Any, float], bool]] = {
+    "at_least": operator.ge,
+    "above": operator.gt,
+    "at_most": operator.le,
+    "below": operator.lt,
+}
+
+
 def _check_bounds(key: str, value: Any, f: "Field[Any]") -> None:
     if value is None:
         return
-    checks = {
-        "at_least": (lambda v, b: v >= b, "at least"),
-        "above": (lambda v, b: v > b, "above"),
-        "at_most": (lambda v, b: v <= b, "at most"),
-        "below": (lambda v, b: v < b, "below"),
-    }
     for name, bound in f.metadata.items():
-        holds, words = checks[name]
-        if not holds(value, bound):
-            raise ConfigError(f"{key} must be {words} {bound}, not {value}")
+        if not _BOUNDS[name](value, bound):
+            raise ConfigError(f"{key} must be {name.replace('_', ' ')} {bound}, not {value}")
