@@ -64,17 +64,18 @@ class ModelConfig(Section):
     blocks: int = _option(1, at_least=1)
     channels: int | None = _option(None, at_least=1)
     """Width of the stem. Without it the papers': simple 64 for grey and 256 for colour images, gladzik 64.
-    The complex architecture's three widths follow from its first: 48 for grey, 64 for colour images."""
+    In the complex architecture, width of the first of three stages: 48 for grey, 64 for colour images."""
     augment: int = _option(2, at_least=0)
-    """Zero channels added to the state of a simple ODE-Net; its ResNet twins have as many channels more."""
+    """Zero channels that the field sees beside the stem's; a ResNet has as many ordinary channels more.
+    In the complex ODE-Net, whose state is the padded image, the zero channels that its field keeps."""
     activation: Literal["relu", "tanh", "softplus"] = "relu"
     activation_before: Literal["none", "relu", "tanh", "softplus"] = "none"
-    """Activation between the stem and the first block of the simple architecture."""
+    """Activation between the stem and the first block."""
     normalisation: Literal["group", "batch", "none"] = "group"
     groups: int | None = _option(None, at_least=1)
-    """Groups of the group normalisation; without it gladzik has 32, the others the divisor nearest to 6."""
-    stride: int = _option(2, at_least=1)
-    """Stride of the simple architecture's stem."""
+    """Groups of the group normalisation; without it gladzik's divisor nearest to 32, the others' nearest to 6."""
+    stride: int | None = _option(None, at_least=1)
+    """Stride of the simple architecture's stem; 2 without it."""
     final_time: float = _option(1.0, above=0)
     """T of the solve over [0, T]."""
     time_channel: bool = False
@@ -155,8 +156,8 @@ class Config:
                 raise ConfigError(f"unknown key {key}{nearest(key, [*known, *_all_keys()])}")
         seed = values.get("seed", 0)
         _check_type("seed", seed, int)
-        if seed < 0:
-            raise ConfigError(f"seed must be at least 0, not {seed}")
+        if not 0 <= seed < 2**32:  # what NumPy accepts, which Sacred seeds
+            raise ConfigError(f"seed must be at least 0 and below 2**32, not {seed}")
         return cls(
             data=_parse_section(DataConfig, values),
             model=_parse_section(ModelConfig, values),
@@ -208,10 +209,7 @@ def _check_type(key: str, value: Any, expected: Any) -> None:
                 f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}"
             )
         return
-    if wanted is float:
-        fits = isinstance(value, int | float) and isfinite(value)
-    else:
-        fits = isinstance(value, wanted)
+    fits = isinstance(value, int | float) and isfinite(value) if wanted is float else isinstance(value, wanted)
     if not fits or (isinstance(value, bool) and wanted is not bool):
         or_none = " or None" if type(None) in alternatives else ""
         raise ConfigError(f"{key} must be {_TYPE_WORDS[wanted]}{or_none}, not {value!r}")

@@ -1,0 +1,103 @@
+"""What a network is made of: layers, sizes, parameters, multiply-adds."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import Config, SolverConfig
+from pipeline.models import build_model
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with work to do, for one image; `multiply_adds` of a field's layer are those of one evaluation."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network by its numbers."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    layers: tuple[Layer, ...]
+    parameters: int
+    parameters_outside_linear: int
+    multiply_adds_per_evaluation: int | None
+    """Of all ODE blocks' fields, each evaluated once; None for a residual network."""
+    multiply_adds: int
+    """Of one forward pass in which every field is evaluated once."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `odenet describe --json` prints them."""
+        return {
+            "image_shape": list(self.image_shape),
+            "classes": self.classes,
+            "parameters": {"total": self.parameters, "outside_linear": self.parameters_outside_linear},
+            "multiply_adds": {"per_evaluation": self.multiply_adds_per_evaluation, "total": self.multiply_adds},
+            "layers": [asdict(layer) | {"output": list(layer.output)} for layer in self.layers],
+        }
+
+
+def describe(config: Config, image_shape: tuple[int, int, int], classes: int) -> Description:
+    """Build the network of `config`, send one image through it and count.
+
+    Args:
+        image_shape: (channels, height, width) of the preprocessed images.
+
+    Raises:
+        ConfigError: values that do not go together.
+    """
+    one_evaluation = SolverConfig(method="euler", steps=1)
+    with torch.random.fork_rng():
+        model = build_model(config.model, one_evaluation, image_shape, classes).eval()
+    outputs = _layer_outputs(model, image_shape)
+    layers = tuple(_layer(name, module, outputs[name]) for name, module in model.named_modules() if name in outputs)
+    in_fields = sum(layer.multiply_adds for layer in layers if ".field." in layer.name)
+    parameters = sum(p.numel() for p in model.parameters())
+    linear = sum(layer.parameters for layer in layers if layer.kind == "Linear")
+    return Description(
+        image_shape=image_shape,
+        classes=classes,
+        layers=layers,
+        parameters=parameters,
+        parameters_outside_linear=parameters - linear,
+        multiply_adds_per_evaluation=in_fields if model.ode_blocks() else None,
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+    )
+
+
+def _layer_outputs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+    """Name -> output shape, without the batch, of every leaf that changes its input."""
+    outputs: dict[str, tuple[int, ...]] = {}
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Identity) or list(module.children()):
+            continue
+
+        def note(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> None:
+            outputs[name] = tuple(output.shape[1:])
+
+        hooks.append(module.register_forward_hook(note))
+    with torch.no_grad():
+        model(torch.zeros(1, *image_shape))
+    for hook in hooks:
+        hook.remove()
+    return outputs
+
+
+def _layer(name: str, module: nn.Module, output: tuple[int, ...]) -> Layer:
+    parameters = sum(p.numel() for p in module.parameters())
+    multiply_adds = 0
+    if isinstance(module, nn.Conv2d):
+        multiply_adds = module.weight.numel() * output[-2] * output[-1]
+    elif isinstance(module, nn.Linear):
+        multiply_adds = module.weight.numel()
+    return Layer(name, type(module).__name__, output, parameters, multiply_adds)

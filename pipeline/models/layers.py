@@ -1,0 +1,81 @@
+"""The pieces that the architectures share."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config import ConfigError, ModelConfig
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+}
+
+
+def build_normalisation(config: ModelConfig, width: int, default_groups: int | None = None) -> nn.Module:
+    """The normalisation that a block uses, for `width` channels.
+
+    Raises:
+        ConfigError: `model.groups` does not divide `width`.
+    """
+    if config.normalisation == "none":
+        return nn.Identity()
+    if config.normalisation == "batch":
+        return nn.BatchNorm2d(width)
+    groups = config.groups or default_groups or nearest_divisor(width, 6)
+    if width % groups:
+        raise ConfigError(
+            f"model.groups is {groups}, which does not divide the {width} channels of a block; "
+            f"it must be one of {', '.join(map(str, divisors(width)))}"
+        )
+    return nn.GroupNorm(groups, width)
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, ascending."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def nearest_divisor(number: int, target: int) -> int:
+    """The divisor of `number` nearest to `target`, the larger of two equally near."""
+    return min(divisors(number), key=lambda d: (abs(d - target), -d))
+
+
+class Convolution(nn.Module):
+    """3 × 3 convolution inside a block that keeps height and width; takes t so that it may see it as a channel."""
+
+    def __init__(self, inputs: int, outputs: int, time_channel: bool, bias: bool = True, kernel: int = 3) -> None:
+        super().__init__()
+        self.time_channel = time_channel
+        self.convolution = nn.Conv2d(inputs + time_channel, outputs, kernel, padding=kernel // 2, bias=bias)
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        if self.time_channel:
+            z = torch.cat([t.to(z.dtype).expand(z.shape[0], 1, *z.shape[2:]), z], dim=1)
+        output: Tensor = self.convolution(z)
+        return output
+
+
+class PadChannels(nn.Module):
+    """Zero channels behind the given ones: the augmented dimensions of Dupont et al. 2019."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, z: Tensor) -> Tensor:
+        return functional.pad(z, (0, 0, 0, 0, 0, self.channels))
+
+
+class ResidualBlock(nn.Module):
+    """z + f(z), with the same kind of f as an ODE block's field: one Euler step of size one."""
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, z: Tensor) -> Tensor:
+        output: Tensor = z + self.function(z.new_zeros(()), z)
+        return output

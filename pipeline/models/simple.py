@@ -1,0 +1,54 @@
+"""Bijsterbosch's simple architecture: one convolution, one kind of block, one linear layer.
+
+Source: Bijsterbosch 2020, section 7.3.1 and table 7.4. The kernel of the stem is 3 × 3, which alone reproduces the
+parameter counts of the table (the text says 1 × 1).
+"""
+
+from torch import Tensor, nn
+
+from pipeline.config import ModelConfig, SolverConfig
+from pipeline.models.layers import (
+    ACTIVATIONS,
+    Convolution,
+    PadChannels,
+    ResidualBlock,
+    build_normalisation,
+)
+from pipeline.models.network import Network
+from pipeline.ode import ODEBlock
+
+
+class SimpleFunction(nn.Module):
+    """Convolution, normalisation, activation."""
+
+    def __init__(self, config: ModelConfig, width: int) -> None:
+        super().__init__()
+        self.convolution = Convolution(width, width, config.time_channel)
+        self.normalisation = build_normalisation(config, width)
+        self.activation = ACTIVATIONS[config.activation]()
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        output: Tensor = self.activation(self.normalisation(self.convolution(t, z)))
+        return output
+
+
+def build_simple(config: ModelConfig, solver: SolverConfig, image_shape: tuple[int, int, int], classes: int) -> Network:
+    """The simple ODE-Net or ResNet; the ResNet is as wide as the ODE-Net's augmented state."""
+    image_channels, height, width = image_shape
+    channels = config.channels or (64 if image_channels == 1 else 256)
+    state_channels = channels + config.augment
+    stride = config.stride or 2
+    is_odenet = config.body == "odenet"
+    stem = nn.Sequential(
+        nn.Conv2d(image_channels, channels if is_odenet else state_channels, 3, stride=stride, padding=1),
+        ACTIVATIONS[config.activation_before](),
+    )
+    if is_odenet:
+        body = nn.Sequential(PadChannels(config.augment))
+        for _ in range(config.blocks):
+            body.append(ODEBlock(SimpleFunction(config, state_channels), config.final_time, solver))
+    else:
+        body = nn.Sequential(*(ResidualBlock(SimpleFunction(config, state_channels)) for _ in range(config.blocks)))
+    features = state_channels * -(-height // stride) * -(-width // stride)
+    head = nn.Sequential(nn.Flatten(), nn.Linear(features, classes))
+    return Network(stem, body, head)

@@ -1,0 +1,83 @@
+"""A field that counts its evaluations and ends a solve that cannot succeed.
+
+torchdiffeq reports trouble by bare assertions, which `python -O` removes (a solve whose step size underflowed then
+runs for ever), so every check is made here, in the callbacks that it offers.
+"""
+
+import sys
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.ode.solution import SolverFailure, Statistics, Status
+
+
+class MonitoredField(nn.Module):
+    """dz/dt = field(t, z), counted; the result has the dtype of `z` whatever precision the field computes in."""
+
+    def __init__(self, field: nn.Module, t1: float, max_steps: int, device_type: str) -> None:
+        super().__init__()
+        self.field = field
+        self.t1 = t1
+        self.max_steps = max_steps
+        self.statistics = Statistics()
+        self.direction: Literal["forward", "backward"] = "forward"
+        self._attempts = 0
+        self._last_derivative: Tensor | None = None
+        self._device_type = device_type
+        self._autocast = torch.is_autocast_enabled(device_type)
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        if self.direction == "forward":
+            self.statistics.nfe_forward += 1
+        else:
+            self.statistics.nfe_backward = (self.statistics.nfe_backward or 0) + 1
+        # The adjoint evaluates the field in the backward pass, outside the caller's autocast: the precision of the
+        # forward pass holds there too. Uncached, since torch would hand casts made without gradients to it.
+        with torch.autocast(self._device_type, enabled=self._autocast, cache_enabled=False):
+            derivative: Tensor = self.field(t, z)
+        self._last_derivative = derivative.detach()
+        return derivative.to(z.dtype)
+
+    def finish_forward(self, state: Tensor) -> None:
+        """Check z(T) and count what follows as the backward pass."""
+        if not torch.isfinite(state).all():
+            raise self._failure(Status.DIVERGED, self.t1, 0.0, state)
+        self._last_derivative = None
+        self._attempts = 0
+        self.direction = "backward"
+
+    # torchdiffeq calls these by name.
+
+    def callback_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:
+        """Before every step, accepted later or not."""
+        self._attempts += 1
+        step = float(dt.detach())
+        if not torch.isfinite(z).all():
+            raise self._failure(Status.DIVERGED, float(t.detach()), step, z)
+        # A step that is lost against T is no step; torchdiffeq turns a non-finite one into zero.
+        if not step > sys.float_info.epsilon * self.t1:
+            derivative = self._last_derivative
+            finite = derivative is None or bool(torch.isfinite(derivative).all())
+            raise self._failure(Status.UNDERFLOW if finite else Status.DIVERGED, float(t.detach()), step, z)
+        if self._attempts > self.max_steps:
+            raise self._failure(Status.STEP_LIMIT, float(t.detach()), step, z)
+
+    def callback_accept_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:  # noqa: ARG002
+        self.statistics.accepted += 1
+
+    def callback_reject_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:  # noqa: ARG002
+        self.statistics.rejected += 1
+
+    def callback_step_adjoint(self, t: Tensor, z: tuple[Tensor, ...], dt: Tensor) -> None:
+        """Before every step of the adjoint solve, whose state is (t's adjoint, z, z's adjoint, …)."""
+        self.callback_step(t, torch.stack([z[1], z[2]]), dt)
+
+    def _failure(self, status: Status, t: float, dt: float, z: Tensor) -> SolverFailure:
+        self.statistics.status = status
+        counted = self.statistics.nfe_forward
+        if self.direction == "backward":
+            counted = self.statistics.nfe_backward or 0
+        norm = float(z.detach().square().mean().sqrt())
+        return SolverFailure(status, t, dt, counted, norm, self.direction)

@@ -1,0 +1,100 @@
+"""What a solve returns, and what it raises when it cannot go on."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from torch import Tensor
+
+from pipeline.errors import OdenetError
+
+
+class Status(StrEnum):
+    """How a solve ended."""
+
+    COMPLETED = "completed"
+    UNDERFLOW = "underflow"
+    STEP_LIMIT = "step_limit"
+    DIVERGED = "diverged"
+
+
+@dataclass
+class Statistics:
+    """Counts of one solve. The backward ones grow when gradients are asked for, after the solve returned."""
+
+    nfe_forward: int = 0
+    """Evaluations of the field on the way to z(T)."""
+    nfe_backward: int | None = None
+    """Evaluations in the backward pass; None where it makes none of its own (`direct`)."""
+    accepted: int = 0
+    """Accepted steps of the forward solve; for the fixed-step methods, all of them."""
+    rejected: int = 0
+    status: Status = Status.COMPLETED
+
+
+@dataclass(frozen=True)
+class Solution:
+    """z(T), of the shape and dtype of z(0), and the statistics of the solve."""
+
+    state: Tensor
+    statistics: Statistics
+
+
+_WHAT_HAPPENED = {
+    Status.UNDERFLOW: "the step size underflowed",
+    Status.STEP_LIMIT: "the step limit was reached",
+    Status.DIVERGED: "the state or its derivative became non-finite",
+}
+REMEDIES = (
+    "group instead of batch normalisation in the block (model.normalisation=group), a smaller training.lr, "
+    "a looser solver.rtol and solver.atol, or more augmented dimensions (model.augment)"
+)
+"""What helped: Bijsterbosch 2020, chapter 7; Dupont et al. 2019 for the augmentation."""
+
+
+class SolverFailure(OdenetError):
+    """A solve that could not reach its end time.
+
+    Attributes:
+        status: `underflow`, `step_limit` or `diverged`.
+        t: time that the solve had reached.
+        dt: size of the step that it was about to take.
+        evaluations: evaluations of the field so far, in this pass.
+        state_norm: root mean square of the state at `t`; may be non-finite.
+        direction: the pass that failed.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        t: float,
+        dt: float,
+        evaluations: int,
+        state_norm: float,
+        direction: Literal["forward", "backward"],
+    ) -> None:
+        super().__init__(status, t, dt, evaluations, state_norm, direction)
+        self.status = status
+        self.t = t
+        self.dt = dt
+        self.evaluations = evaluations
+        self.state_norm = state_norm
+        self.direction = direction
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.direction} solve failed at t = {self.t:.4g}: {_WHAT_HAPPENED[self.status]} "
+            f"(dt = {self.dt:.3g}, {self.evaluations} evaluations, state norm {self.state_norm:.4g}); "
+            f"what helps: {REMEDIES}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for the run's record."""
+        return {
+            "status": str(self.status),
+            "t": self.t,
+            "dt": self.dt,
+            "evaluations": self.evaluations,
+            "state_norm": self.state_norm,
+            "direction": self.direction,
+        }

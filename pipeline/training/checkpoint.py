@@ -1,0 +1,51 @@
+"""Everything that training needs to go on, in one file that is whole at any instant."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.errors import OdenetError
+
+
+class CheckpointError(OdenetError):
+    """A checkpoint that cannot be written or read."""
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Replace the checkpoint at `path` in one step: a kill at any instant leaves the old or the new one whole.
+
+    Raises:
+        CheckpointError: the disk refuses, which is said with its reason; the old checkpoint stays.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be written ({error}): make room or move ODENET_HOME"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote: tensors and plain values, nothing else is ever unpickled.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}: start the run again") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged ({type(error).__name__}): start the run again"
+        ) from error
+    return state
