@@ -1,0 +1,137 @@
+"""Data sets brought from the internet: whole, verified and at once, or not at all."""
+
+import errno
+import fcntl
+import shutil
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from torchvision.datasets.utils import check_integrity, extract_archive
+
+from pipeline.data.catalogue import LAYOUTS, find
+from pipeline.data.errors import DataError
+from pipeline.data.layout import Archive, TorchvisionLayout
+from pipeline.paths import data_folder
+
+_TIMEOUT_SECONDS = 15
+_CHUNK_BYTES = 1 << 18
+
+
+def prepare(name: str) -> Path:
+    """Where data set `name` lies, after downloading it if it is not there.
+
+    Archives go into `.partial-NAME` of the data folder, and the data set moves from there into its place in one
+    step when it is verified. An interrupt leaves that folder alone, whose whole archives the next attempt uses.
+    One process at a time prepares a data set; `.lock-NAME` sees to that and stays.
+
+    Raises:
+        InvalidInput: `name` is neither known nor an `.npz` that is there.
+        DataError: it cannot be downloaded or written; the data folder is as it was, but for whole archives.
+    """
+    where = find(name)
+    if where is not None:
+        return where
+    folder = data_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one_process(name, folder / f".lock-{name}"):
+            return find(name) or _install(name, LAYOUTS[name], folder)
+    except OSError as error:
+        if _is_disk_full(error):
+            raise DataError(
+                f"the disk is full: free some space for {name} in {folder}, or set ODENET_DATA to another folder"
+            ) from error
+        raise DataError(
+            f"{name} cannot be written to {folder} ({error.strerror or error}); "
+            "make the folder writable, or set ODENET_DATA to another one"
+        ) from error
+
+
+@contextmanager
+def _only_one_process(name: str, lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process to prepare {name}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:
+    target, partial = folder / layout.folder, folder / f".partial-{name}"
+    if target.exists():
+        raise DataError(
+            f"{target} is there but lacks {Path(layout.missing(folder)[0]).name}; "
+            f"add it, or remove the folder and run `odenet data prepare {name}`"
+        )
+    unpacked = partial / "unpacked"
+    partial.mkdir(exist_ok=True)
+    try:
+        # What an interrupt left half unpacked is worthless; archives are verified by their md5.
+        shutil.rmtree(unpacked, ignore_errors=True)
+        (unpacked / layout.unpack_into).mkdir(parents=True)
+        _download(name, layout, partial, folder)
+        for archive in layout.archives:
+            extract_archive(str(partial / archive.name), str(unpacked / layout.unpack_into))
+        layout.read(unpacked)
+        (unpacked / layout.folder).rename(target)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        if target.exists() or not any(partial.iterdir()):
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _download(name: str, layout: TorchvisionLayout, into: Path, folder: Path) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for archive in layout.archives:
+            problems = []
+            for url in archive.urls:
+                if check_integrity(into / archive.name, archive.md5):
+                    break
+                problems.append(_fetch(url, archive, into / archive.name, progress))
+            if not (into / archive.name).is_file():
+                raise DataError(
+                    f"{name} is not in {folder} and cannot be downloaded ({'; '.join(problems)}); "
+                    f"run `odenet data prepare {name}` where there is internet access, put torchvision's "
+                    f"{layout.folder} or {name}.npz there, or set ODENET_DATA to a folder that has it"
+                )
+
+
+def _fetch(url: str, archive: Archive, path: Path, progress: Progress) -> str:
+    """Download `url` to `path`; afterwards the file is whole, or it is gone and the answer says why."""
+    problem = "it arrived damaged"
+    request = urllib.request.Request(url, headers={"User-Agent": "odenet"})  # noqa: S310
+    try:
+        with (
+            urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response,  # noqa: S310
+            path.open("wb") as file,
+        ):
+            bar = progress.add_task(archive.name, total=response.length)
+            while chunk := response.read(_CHUNK_BYTES):
+                file.write(chunk)
+                progress.advance(bar, len(chunk))
+    except URLError as error:
+        problem = str(error.reason)
+    except (OSError, HTTPException) as error:
+        if _is_disk_full(error):
+            raise
+        problem = str(error)
+    finally:
+        if not check_integrity(path, archive.md5):
+            path.unlink(missing_ok=True)
+    return f"{urlsplit(url).netloc}: {problem}"
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,7 @@
+"""What can be wrong with a data set."""
+
+from pipeline.errors import OdenetError
+
+
+class DataError(OdenetError):
+    """A data set that is absent, damaged or inconsistent."""

@@ -1,0 +1,117 @@
+"""MNIST, Fashion-MNIST and QMNIST: IDX files in torchvision's layout."""
+
+import math
+import os
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.arrays import Arrays, checked_arrays, describe_shapes
+from pipeline.data.errors import DataError
+from pipeline.data.layout import Archive, TorchvisionLayout
+
+_ELEMENT_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+class MnistLayout(TorchvisionLayout):
+    """The layout of torchvision's `MNIST` and its likes.
+
+    The raw files are read here, not through torchvision's class: that prefers a pickled copy in `processed`, and
+    checks sizes by assertions alone.
+
+    Args:
+        source: torchvision's class, for its addresses, md5 sums and folder.
+    """
+
+    def __init__(self, source: Any, images: str, classes: tuple[str, ...]) -> None:
+        self.source = source
+        self.images = images
+        self.classes = classes
+
+    @property
+    def folder(self) -> str:
+        return str(self.source.__name__)
+
+    @property
+    def unpack_into(self) -> str:
+        return f"{self.folder}/raw"
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        return tuple(
+            Archive(tuple(mirror + name for mirror in self.source.mirrors), name, md5)
+            for name, md5 in self.source.resources
+        )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Training images, training labels, test images, test labels."""
+        return tuple(f"{self.unpack_into}/{archive.name.removesuffix('.gz')}" for archive in self.archives)
+
+    def read(self, root: Path) -> Arrays:
+        x_train, y_train, x_test, y_test = (read_idx(root / file) for file in self.files)
+        return checked_arrays(
+            root / self.folder, x_train, self._labels(y_train), x_test, self._labels(y_test), self.classes
+        )
+
+    def describe(self, root: Path) -> str:
+        train, _, test, _ = (read_idx_shape(root / file) for file in self.files)
+        return describe_shapes(train, test)
+
+    def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
+        return stored
+
+
+class QmnistLayout(MnistLayout):
+    """QMNIST, whose archives have addresses of their own and whose labels come with their history.
+
+    Source: Yadav & Bottou 2019, Cold Case: The Lost MNIST Digits.
+    """
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        return tuple(
+            Archive((url,), url.rsplit("/", 1)[-1], md5)
+            for split in ("train", "test")
+            for url, md5 in self.source.resources[split]
+        )
+
+    def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
+        return stored[:, 0]  # (n, 8): the class, then series, writer and so on
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """The array in an IDX file, of the file's own type and shape.
+
+    Raises:
+        DataError: it is no IDX file, or not as long as its header says.
+    """
+    with path.open("rb") as file:
+        element, shape = _read_header(path, file)
+        return np.fromfile(file, element).reshape(shape)
+
+
+def read_idx_shape(path: Path) -> tuple[int, ...]:
+    """The shape of the array in an IDX file; as sure as `read_idx` that the file is whole."""
+    with path.open("rb") as file:
+        return _read_header(path, file)[1]
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _ELEMENT_TYPES:
+        raise DataError(f"{path} is not an IDX file; remove its data set's folder and prepare it again")
+    element, dimensions = np.dtype(_ELEMENT_TYPES[start[2]]), start[3]
+    sizes = file.read(4 * dimensions)
+    shape = struct.unpack(f">{dimensions}I", sizes) if len(sizes) == 4 * dimensions else ()
+    expected = file.tell() + math.prod(shape) * element.itemsize
+    size = os.fstat(file.fileno()).st_size
+    if not shape or size != expected:
+        raise DataError(
+            f"{path} is {size} bytes long and not the {expected} that its header announces; "
+            "remove its data set's folder and prepare it again"
+        )
+    return element, shape

@@ -1,0 +1,45 @@
+"""Images that lie on the training device, and their batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their classes, both on one device.
+
+    Attributes:
+        pixels: uint8, shape (n, channels, height, width).
+        labels: int64, shape (n,).
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def batches(
+    images: Images, batch_size: int, generator: torch.Generator | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pixels and labels, `batch_size` images at a time; the last batch has what remains.
+
+    Args:
+        generator: a CPU generator that shuffles the images, the same way on every device; without it they
+            come in order.
+    """
+    if generator is None:
+        yield from zip(torch.split(images.pixels, batch_size), torch.split(images.labels, batch_size), strict=True)
+        return
+    order = torch.randperm(len(images), generator=generator).to(images.labels.device)
+    for chosen in torch.split(order, batch_size):
+        yield images.pixels[chosen], images.labels[chosen]
+
+
+def number_of_batches(images: Images, batch_size: int) -> int:
+    """How many batches `batches` makes."""
+    return -(-len(images) // batch_size)

@@ -1,0 +1,65 @@
+"""What the data sets in torchvision's layout have in common."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.data.arrays import Arrays
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file to download: where it may lie, first choice first, and the md5 that proves it whole."""
+
+    urls: tuple[str, ...]
+    name: str
+    md5: str
+
+
+class TorchvisionLayout(ABC):
+    """A data set as torchvision lays it out below a root folder."""
+
+    images: str
+    """How many images of which size the official data set has."""
+    classes: tuple[str, ...] | None
+    """The classes' names, where the files do not give them."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """The one folder below the root that holds everything."""
+
+    @property
+    @abstractmethod
+    def unpack_into(self) -> str:
+        """The folder below the root in which the archives are unpacked."""
+
+    @property
+    @abstractmethod
+    def archives(self) -> tuple[Archive, ...]:
+        """What has to be downloaded."""
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[str, ...]:
+        """Every file that the data set consists of, below the root."""
+
+    @abstractmethod
+    def read(self, root: Path) -> Arrays:
+        """The data set below `root`, verified.
+
+        Raises:
+            DataError: a file is missing, truncated or not the official one.
+        """
+
+    @abstractmethod
+    def describe(self, root: Path) -> str:
+        """How many images of which size lie below `root`, found out quickly.
+
+        Raises:
+            DataError: a file is seen to be damaged.
+        """
+
+    def missing(self, root: Path) -> list[str]:
+        """The files that are not there."""
+        return [file for file in self.files if not (root / file).is_file()]

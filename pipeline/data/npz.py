@@ -1,0 +1,78 @@
+"""Reading images and labels from an `.npz` file; nothing in it is unpickled."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.arrays import Arrays, checked_arrays, describe_shapes
+from pipeline.data.errors import DataError
+
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def read_npz(path: Path, classes: tuple[str, ...] | None = None) -> Arrays:
+    """The data set in `path`; its own `classes`, if it has them, go before those given.
+
+    Raises:
+        DataError: the file cannot be read, lacks an array, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            _require_keys(path, list(file))
+            arrays = {key: file[key] for key in _KEYS}
+            named = file.get("classes")
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    if named is not None:
+        classes = _class_names(path, named)
+    return checked_arrays(path, **arrays, classes=classes)
+
+
+def describe_npz(path: Path) -> str:
+    """How many images of which size `path` holds, read from its headers alone.
+
+    Raises:
+        DataError: the file cannot be read or lacks an array.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _require_keys(path, [name.removesuffix(".npy") for name in archive.namelist()])
+            return describe_shapes(_shape(archive, "x_train"), _shape(archive, "x_test"))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _shape(archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
+    with archive.open(f"{key}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, _ = read_header(file)
+    if len(shape) not in (3, 4):
+        raise ValueError(f"{key} has shape {shape}")
+    return shape
+
+
+def _require_keys(path: Path, keys: list[str]) -> None:
+    missing = [key for key in _KEYS if key not in keys]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; an .npz must have {', '.join(_KEYS)}")
+
+
+def _class_names(path: Path, names: NDArray[Any]) -> tuple[str, ...]:
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise DataError(
+            f"{path}: classes must be a list of text, not {names.dtype} of shape {names.shape}; "
+            "save it as np.array([...], dtype=str)"
+        )
+    return tuple(names.tolist())
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read as an .npz of plain arrays ({error}); "
+        "write it again with np.savez, without arrays of Python objects"
+    )
