@@ -1,0 +1,220 @@
+"""The store of a single machine: one SecantusDB server per home folder, started on demand and shared."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pymongo
+from pymongo.errors import PyMongoError
+
+from pipeline.tracking.address import StoreAddress, StoreError
+
+DATABASE = "odenet"
+SERVER = Path(__file__).with_name("server.py")
+START_SECONDS = 60
+STOP_SECONDS = 20
+PING_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """What `odenet store status` tells; `address` is redacted, and empty while the server is down."""
+
+    running: bool
+    address: str
+    pid: int | None
+    folder: Path
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class _Server:
+    pid: int
+    port: int
+
+
+class EmbeddedStore:
+    """The server, its data, its log and its credentials, in the folder `store` of a home folder.
+
+    The server outlives the command that started it. Commands that want it at once take turns by a lock on a
+    file, which the system releases when its holder dies.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home.absolute() / "store"
+        self._log = self.folder / "server.log"
+        self._credentials = self.folder / "credentials.json"
+        self._record = self.folder / "server.json"
+
+    def start(self) -> StoreAddress:
+        """The address of the running server, which is started where it is not running yet.
+
+        Raises:
+            StoreError: the folder cannot be written, the disk is full, or the server does not come up.
+        """
+        with self._locked():
+            self._ensure_credentials()
+            return self._address(self._running() or self._launch())
+
+    def stop(self) -> bool:
+        """End the server; False when none was running."""
+        if not self.folder.is_dir():
+            return False
+        with self._locked():
+            server = self._find()
+            if server is None:
+                return False
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGTERM)
+                if not self._ended(STOP_SECONDS):
+                    os.kill(server.pid, signal.SIGKILL)  # every acknowledged write is on disk already
+                    self._ended(STOP_SECONDS)
+            return True
+
+    def status(self) -> StoreStatus:
+        """What is there, without starting anything."""
+        server = self._find()
+        sizes = [_size(path) for path in self.folder.rglob("*")] if self.folder.is_dir() else []
+        return StoreStatus(
+            running=server is not None,
+            address=self._address(server).redacted() if server else "",
+            pid=server.pid if server else None,
+            folder=self.folder,
+            size_mb=sum(sizes) / 1e6,
+        )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            with (self.folder / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise StoreError(
+                f"The store's folder {self.folder} cannot be used ({error.strerror}); "
+                "set that right, or name another folder in ODENET_HOME."
+            ) from error
+
+    def _ensure_credentials(self) -> None:
+        if self._credentials.exists():
+            return
+        login = {"user": "odenet", "password": secrets.token_urlsafe(24), "database": DATABASE}
+        written = self._credentials.with_suffix(".new")
+        written.unlink(missing_ok=True)
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(login, file)
+        written.replace(self._credentials)
+
+    def _address(self, server: _Server) -> StoreAddress:
+        try:
+            login = json.loads(self._credentials.read_text())
+            place = f"{login['user']}:{login['password']}@127.0.0.1:{server.port}/{login['database']}"
+        except (OSError, ValueError, KeyError):
+            raise StoreError(
+                f"The store's login {self._credentials} cannot be read; run `odenet store stop` and delete "
+                "that file, and the next start makes a new one."
+            ) from None
+        return StoreAddress(f"mongodb://{place}", login["database"], embedded=True)
+
+    def _recorded(self) -> _Server | None:
+        """The server that was started last, dead or alive."""
+        try:
+            record = json.loads(self._record.read_text())
+            return _Server(pid=int(record["pid"]), port=int(record["port"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def _find(self) -> _Server | None:
+        """The server that was started last, if its process still lives and is a server of this folder."""
+        server = self._recorded()
+        if server is None:
+            return None
+        try:
+            words = psutil.Process(server.pid).cmdline()
+        except (psutil.Error, ValueError):
+            return None
+        return server if words[-3:-1] == [str(SERVER), str(self.folder)] else None
+
+    def _ended(self, seconds: float) -> bool:
+        """Whether the server ends in time; one that its parent has not buried yet has ended, too."""
+        deadline = time.monotonic() + seconds
+        while self._find() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _running(self) -> _Server | None:
+        """The server found, once it has answered."""
+        server = self._find()
+        if server is None:
+            return None
+        with pymongo.MongoClient[dict[str, object]](
+            "127.0.0.1", server.port, serverSelectionTimeoutMS=int(PING_SECONDS * 1000)
+        ) as client:
+            try:
+                client.admin.command("ping")
+            except PyMongoError as error:
+                raise StoreError(
+                    f"The store's server (process {server.pid}) does not answer on port {server.port}; "
+                    "run `odenet store stop`, then try again."
+                ) from error
+        return server
+
+    def _launch(self) -> _Server:
+        """A new server, or one that a killed command left starting, once it listens."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if (server := self._attempt(deadline)) or (server := self._running()):
+                return server
+            # Another server on this folder is shutting down, or one that nobody recorded yet is starting.
+            lines = self._log.read_text(errors="replace").splitlines()
+            if "Device or resource busy" not in "\n".join(lines) or time.monotonic() > deadline:
+                reason = lines[-1] if lines else "no reason given"
+                raise StoreError(
+                    f"The store's server did not start ({reason}); make sure that the disk of {self.folder} "
+                    f"has space and look into {self._log}."
+                )
+            time.sleep(0.2)
+
+    def _attempt(self, deadline: float) -> _Server | None:
+        """Start a server; None when it ended before it listened."""
+        known = self._recorded()
+        self._log.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            # -P keeps the script's own folder from being searched for modules.
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(SERVER), str(self.folder), str(known.port if known else 0)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        while process.poll() is None:
+            server = self._find()
+            if server is not None and server.pid == process.pid:
+                return server
+            if time.monotonic() > deadline:
+                process.kill()
+            time.sleep(0.02)
+        return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:  # the server deletes its old log files
+        return 0

@@ -1,0 +1,93 @@
+"""The embedded store's server process: `python server.py FOLDER PORT`.
+
+Run as a file by `pipeline.tracking.embedded`, so it imports nothing of the pipeline. SecantusDB's own command
+would have to listen without authentication once, to be given its first user; here the user is there before
+the socket is.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from secantus.auth import SCRAM_SHA_256, derive_credentials  # type: ignore[import-untyped]
+from secantus.server import SecantusDBServer  # type: ignore[import-untyped]
+
+# Below the range that outgoing connections take theirs from, so that the port is still free after a restart
+# and a client that keeps knocking on it meanwhile cannot be connected to itself.
+PORTS = range(20000, 32000)
+
+
+def main(folder: Path, port: int) -> None:
+    """Serve the data in `folder` on 127.0.0.1 until SIGTERM; `server.json` says where, once it listens.
+
+    `port` is the one of last time, which is taken again where it is free, because clients reconnect to the
+    address they know; 0 when there was none.
+    """
+    stop_signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)  # before threads start: they inherit the mask
+    server = SecantusDBServer(
+        host="127.0.0.1",
+        storage_path=str(folder / "data"),
+        replica_set_name=None,
+        require_auth=True,
+        enable_test_commands=False,
+        sync_on_commit=True,
+        durable=True,
+    )
+    _add_user(server, **json.loads((folder / "credentials.json").read_text()))
+    _listen(server, port)
+    _record(server, folder / "server.json")
+    signal.sigwait(stop_signals)
+    _stop(server)
+
+
+def _add_user(server: SecantusDBServer, user: str, password: str, database: str) -> None:
+    """The one user, with the rights to one database; written at every start, so a new password counts."""
+    record = {
+        "_id": f"{database}.{user}",
+        "user": user,
+        "db": database,
+        "credentials": derive_credentials(password).to_doc(),
+        "roles": [{"role": "readWrite", "db": database}],
+        "mechanisms": [SCRAM_SHA_256],
+    }
+    server.storage.add_user(database, user, record, replace=True)
+
+
+def _listen(server: SecantusDBServer, port: int) -> None:
+    known = [port] if port else []
+    for candidate in [*known, *(PORTS.start + secrets.randbelow(len(PORTS)) for _ in range(50))]:
+        server.port = candidate
+        try:
+            server.start()
+            return
+        except OSError:  # taken by another program
+            continue
+    raise OSError("no free port on 127.0.0.1")
+
+
+def _record(server: SecantusDBServer, record: Path) -> None:
+    """Written by the server itself, so that it can be found when the command that started it was killed."""
+    written = record.with_suffix(".new")
+    written.write_text(json.dumps({"pid": os.getpid(), "port": server.port}))
+    written.replace(record)
+
+
+def _stop(server: SecantusDBServer) -> None:
+    """Stop without the two seconds that SecantusDB waits for its accepting thread, which only a client wakes."""
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    while stopping.is_alive():
+        with contextlib.suppress(OSError):
+            socket.create_connection((server.host, server.port), timeout=1).close()
+        stopping.join(0.05)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,118 @@
+"""The MongoDB that holds the runs: where it is, a checked connection to it, its indexes and its run ids."""
+
+import os
+from typing import Any, NoReturn
+
+import pymongo
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo.database import Database
+from pymongo.errors import ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from pipeline.paths import home
+from pipeline.tracking.address import StoreAddress, StoreError
+from pipeline.tracking.embedded import DATABASE, EmbeddedStore
+
+__all__ = ["INDEXES", "StoreAddress", "StoreError", "connect", "next_run_id", "store_address"]
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "runs": [
+        IndexModel([("start_time", DESCENDING)], name="start_time"),
+        IndexModel([("status", ASCENDING)], name="status"),
+        IndexModel([("uid", ASCENDING)], name="uid"),
+        IndexModel([("experiment.name", ASCENDING)], name="experiment_name"),
+        IndexModel([("config.data.name", ASCENDING)], name="data_name"),
+        IndexModel([("config.model.architecture", ASCENDING), ("config.model.body", ASCENDING)], name="model"),
+    ],
+    "metrics": [IndexModel([("run_id", ASCENDING), ("name", ASCENDING)], name="run_metric", unique=True)],
+    "fs.files": [
+        # GridFS's own index, under its own name: it answers for the file name, too.
+        IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)]),
+        IndexModel([("metadata.sha256", ASCENDING)], name="sha256"),
+    ],
+}
+"""What lists, filters and deliveries look up, by collection."""
+
+
+def store_address() -> StoreAddress:
+    """The MongoDB of `ODENET_MONGO_URL`, else the embedded store of the home folder, started where needed.
+
+    Raises:
+        StoreError: the URL cannot be read, or the embedded store cannot be started.
+    """
+    url = os.environ.get("ODENET_MONGO_URL")
+    if not url:
+        return EmbeddedStore(home()).start()
+    try:
+        database = parse_uri(url)["database"]
+    except (ConfigurationError, ValueError):  # its message can quote the password
+        _refuse_url()
+    return StoreAddress(url, database or DATABASE, embedded=False)
+
+
+def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -> Database[dict[str, Any]]:
+    """A connection that has been tried, to a database that has its indexes.
+
+    Raises:
+        StoreError: nobody answers in `timeout_seconds`, the login is refused, or the rights do not suffice.
+    """
+    address = address or store_address()
+    milliseconds = int(timeout_seconds * 1000)
+    try:
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            address.url, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds
+        )
+    except (ConfigurationError, ValueError):
+        _refuse_url()
+    database = client[address.database]
+    try:
+        with pymongo.timeout(timeout_seconds):
+            database.command("ping")
+            for collection, indexes in INDEXES.items():
+                database[collection].create_indexes(indexes)
+    except PyMongoError as error:
+        client.close()
+        raise StoreError(_explain(error, address, timeout_seconds)) from error
+    return database
+
+
+def next_run_id(database: Database[dict[str, Any]]) -> int:
+    """A run id that nobody has had, not even a run that was deleted since."""
+    newest = database.runs.find_one({"_id": {"$type": "number"}}, {"_id": True}, sort=[("_id", DESCENDING)])
+    above = int(newest["_id"]) if newest else 0
+    while True:
+        try:
+            database.counters.update_one({"_id": "runs"}, {"$max": {"last": above}}, upsert=True)
+            break
+        except DuplicateKeyError:  # two first runs at once: the other one made the counter
+            continue
+    counter = database.counters.find_one_and_update(
+        {"_id": "runs"}, {"$inc": {"last": 1}}, return_document=ReturnDocument.AFTER
+    )
+    if counter is None:
+        raise StoreError("The counter of run ids was deleted while a run asked it; start the run again.")
+    return int(counter["last"])
+
+
+def _refuse_url() -> NoReturn:
+    raise StoreError(
+        "ODENET_MONGO_URL is not the address of a MongoDB; write mongodb://user:password@host:port/database, "
+        "with special characters in the password percent-encoded."
+    ) from None
+
+
+def _explain(error: PyMongoError, address: StoreAddress, timeout_seconds: float) -> str:
+    where = address.redacted()
+    if isinstance(error, OperationFailure) and error.code == 18:
+        remedy = (
+            "run `odenet store stop` and try again"
+            if address.embedded
+            else "correct them in ODENET_MONGO_URL (and its authSource)"
+        )
+        return f"The MongoDB at {where} refuses the user or the password; {remedy}."
+    if isinstance(error, OperationFailure) and error.code == 13:
+        return f"The user may not write to {where}; give it the role readWrite on {address.database}."
+    if isinstance(error, OperationFailure) and not error.timeout:
+        return f"The MongoDB at {where} could not be prepared for runs: {error.details}."
+    remedy = "run `odenet store start`" if address.embedded else "start it, or correct ODENET_MONGO_URL"
+    return f"No MongoDB answers at {where} within {timeout_seconds:g} s; {remedy}."
