@@ -1,0 +1,316 @@
+"""Numbers become pictures: seaborn on figures of their own, without pyplot's global state."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import ceil, nan
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from pipeline.errors import InvalidInput, OdenetError
+from pipeline.evaluation import Evaluation, FloatArray, IntArray
+
+PALETTE = sns.color_palette("colorblind")
+INK, FAINT, UNDEFINED = "0.15", "0.6", "0.85"
+DPI = 150
+LONGEST_NAME = 20
+"""Characters of a class name that a figure shows."""
+CELLS_WITH_NUMBERS = 15
+"""Classes up to which a confusion matrix has room for numbers in its cells."""
+TICKS = 25
+"""Class names along one side of a confusion matrix."""
+ROWS_WITH_NUMBERS = 120
+"""Classes up to which the classification report has a readable row for each."""
+LOG_SCALE_SPAN = 100
+"""Ratio of the largest to the smallest loss from which the axis is logarithmic."""
+
+Curve = tuple[FloatArray, FloatArray, float]
+"""x, y and the score that the legend shows."""
+
+
+def plot_confusion_matrix(evaluation: Evaluation, title: str) -> Figure:
+    """Counts of true against predicted class, coloured by their share of the true class."""
+    counts = evaluation.confusion
+    names = _short_names(evaluation.classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full(counts.shape, nan), where=totals > 0)
+    numbered = len(names) <= CELLS_WITH_NUMBERS
+    step = ceil(len(names) / TICKS)
+
+    figure, (ax,) = _new_figure(9, 8, title)
+    sns.heatmap(
+        pd.DataFrame(shares, index=names, columns=names),
+        ax=ax,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        square=True,
+        annot=_cell_texts(counts, shares) if numbered else None,
+        fmt="",
+        annot_kws={"fontsize": np.clip(90 / len(names), 7, 14)},
+        linewidths=0.5 if numbered else 0,
+        xticklabels=step,
+        yticklabels=step,
+        cbar_kws={"format": PercentFormatter(1), "label": "Share of the true class", "shrink": 0.8},
+    )
+    ax.set_facecolor(UNDEFINED)
+    ax.set(xlabel="Predicted class", ylabel="True class")
+    ax.tick_params(length=0)
+    ax.tick_params(axis="y", rotation=0)
+    if sum(len(name) for name in names[::step]) > 60:
+        ax.set_xticks(ax.get_xticks(), names[::step], rotation=45, ha="right", rotation_mode="anchor")
+    _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "in grey")])
+    return figure
+
+
+def plot_classification_report(evaluation: Evaluation, title: str) -> Figure:
+    """Precision, recall and F1 of each class as a heat map, with its number of test images."""
+    scores = evaluation.per_class
+    names = _short_names(evaluation.classes)
+    rows = [f"{name} ({support:,})" for name, support in zip(names, scores.support, strict=True)]
+    table = pd.DataFrame({"Precision": scores.precision, "Recall": scores.recall, "F1": scores.f1}, index=rows)
+    numbered = len(rows) <= ROWS_WITH_NUMBERS
+    font_size, row_height = (10.0, 0.45) if len(rows) <= 20 else (7.5, 0.17)
+    height = 2 + row_height * min(len(rows), ROWS_WITH_NUMBERS)
+
+    figure, (ax,) = _new_figure(9, height, title)
+    sns.heatmap(
+        table,
+        ax=ax,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        annot=numbered,
+        fmt=".3f",
+        annot_kws={"fontsize": font_size},
+        linewidths=0.5 if numbered else 0,
+        yticklabels=ceil(len(rows) / ROWS_WITH_NUMBERS),
+        cbar_kws={"label": "Score", "aspect": 4 * height},
+    )
+    ax.set_facecolor(UNDEFINED)
+    ax.set_ylabel("Class (test images)")
+    ax.tick_params(axis="y", rotation=0, labelsize=font_size, length=0)
+    ax.tick_params(axis="x", labeltop=True, labelbottom=False, length=0)
+    undefined = table.isna().to_numpy().any()
+    note = ["Grey: undefined, as the class has no test images or was never predicted."] if undefined else []
+    _write_caption(figure, [_summary(evaluation), *note])
+    return figure
+
+
+def plot_precision_recall(evaluation: Evaluation, title: str) -> Figure:
+    """Precision over recall for each class and for all decisions pooled."""
+    curves = evaluation.precision_recall
+    micro = curves.micro
+    figure, (ax,) = _new_figure(9, 6, title)
+    _draw_curves(
+        ax,
+        evaluation.classes,
+        [(c.recall, c.precision, c.average_precision) if c else None for c in curves.per_class],
+    )
+    _draw_mean(ax, "all decisions pooled", (micro.recall, micro.precision, micro.average_precision))
+    ax.plot([], [], " ", label=f"{curves.macro_average_precision:.3f}  mean of classes")
+    _finish_curves(ax, "Average precision")
+    ax.set(xlabel="Recall", ylabel="Precision")
+    _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "without a curve")])
+    return figure
+
+
+def plot_roc(evaluation: Evaluation, title: str) -> Figure:
+    """True over false positive rate for each class and their mean."""
+    curves = evaluation.roc
+    macro = curves.macro
+    figure, (ax,) = _new_figure(9, 6, title)
+    _draw_curves(
+        ax,
+        evaluation.classes,
+        [(c.false_positive_rate, c.true_positive_rate, c.area) if c else None for c in curves.per_class],
+    )
+    if macro is not None:
+        _draw_mean(ax, "mean of classes", (macro.false_positive_rate, macro.true_positive_rate, macro.area))
+    ax.plot([0, 1], [0, 1], color=FAINT, linestyle=":", label="0.500  chance")
+    _finish_curves(ax, "Area under the curve")
+    ax.set(xlabel="False positive rate", ylabel="True positive rate")
+    _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "without a curve")])
+    return figure
+
+
+def plot_learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int, title: str) -> Figure:
+    """Loss and accuracy on training and validation images over epochs, the best epoch marked.
+
+    Args:
+        history: one row an epoch with the keys epoch, training.loss, validation.loss,
+            training.accuracy and validation.accuracy; what is not finite leaves a gap and is noted.
+
+    Raises:
+        InvalidInput: a history without epochs.
+    """
+    columns = ["training.loss", "validation.loss", "training.accuracy", "validation.accuracy"]
+    table = _history_table(history, columns)
+    figure, panels = _new_figure(9, 4.4, title, columns=2)
+    for ax, quantity in zip(panels, ("loss", "accuracy"), strict=True):
+        _draw_epochs(ax, table, f"training.{quantity}", "training", PALETTE[0])
+        _draw_epochs(ax, table, f"validation.{quantity}", "validation", PALETTE[1])
+        if best_epoch in table["epoch"].to_numpy():
+            ax.axvline(best_epoch, color=FAINT, linestyle="--", zorder=0, label=f"best epoch ({best_epoch})")
+        _finish_epochs(ax, table)
+    panels[0].set_ylabel("Loss (nats per image)")
+    panels[1].set_ylabel("Accuracy")
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+    losses = table[["training.loss", "validation.loss"]].to_numpy()
+    losses = losses[np.isfinite(losses)]
+    if losses.size and losses.max() > LOG_SCALE_SPAN * losses.min() > 0:
+        panels[0].set_yscale("log")
+    _write_caption(figure, _gaps(table))
+    return figure
+
+
+def plot_function_evaluations(history: Sequence[Mapping[str, float]], title: str) -> Figure:
+    """The solver's mean function evaluations per batch over epochs, forward and, where counted, backward.
+
+    Args:
+        history: one row an epoch with the keys epoch, solver.nfe_forward and, with the adjoint,
+            solver.nfe_backward.
+
+    Raises:
+        InvalidInput: a history without epochs or without function evaluations.
+    """
+    passes = {"solver.nfe_forward": "forward pass", "solver.nfe_backward": "backward pass"}
+    counted = [column for column in passes if any(row.get(column) is not None for row in history)]
+    if "solver.nfe_forward" not in counted:
+        raise InvalidInput("the history has no solver.nfe_forward: only ODE-Nets evaluate a function")
+    table = _history_table(history, counted)
+    figure, (ax,) = _new_figure(9, 4.4, title)
+    for column, colour in zip(counted, PALETTE, strict=False):
+        _draw_epochs(ax, table, column, passes[column], colour)
+    _finish_epochs(ax, table)
+    ax.set_ylabel("Mean function evaluations per batch")
+    ax.set_ylim(bottom=0)
+    _write_caption(figure, _gaps(table))
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all.
+
+    Raises:
+        OdenetError: the file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        figure.savefig(part, format="png", dpi=DPI, bbox_inches="tight")
+        part.replace(path)
+    except OSError as error:
+        raise OdenetError(
+            f"cannot write the figure {path} ({error.strerror}): choose a folder that exists and has room"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _new_figure(width: float, height: float, title: str, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels side by side; sizes in inches, for about 100 pixels an inch on a screen."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # seaborn measures labels while it draws
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK, parse_math=False)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def _summary(evaluation: Evaluation) -> str:
+    images = int(evaluation.per_class.support.sum())
+    return f"Accuracy {evaluation.accuracy:.2%}, loss {evaluation.loss:.4g} nats, test images: {images:,}."
+
+
+def _short_names(classes: Sequence[str]) -> list[str]:
+    cut = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in classes]
+    return [name.replace("$", r"\$") for name in cut]  # a pair of dollars would start mathematics
+
+
+def _cell_texts(counts: IntArray, shares: FloatArray) -> npt.NDArray[np.str_]:
+    """Count over percentage; nothing where nothing was counted, so that confusions stand out."""
+    texts = [
+        f"{count:,}\n{share:.1%}" if count else "" for count, share in zip(counts.ravel(), shares.ravel(), strict=True)
+    ]
+    return np.array(texts).reshape(counts.shape)
+
+
+def _draw_curves(ax: Axes, classes: Sequence[str], curves: Sequence[Curve | None]) -> None:
+    """Each class's curve, named while there are colours enough; otherwise all faint under one name."""
+    if len(curves) <= len(PALETTE):
+        for k, (name, curve) in enumerate(zip(_short_names(classes), curves, strict=True)):
+            if curve is not None:
+                x, y, value = curve
+                style = "-" if k % 2 == 0 else (0, (4, 1.5))
+                ax.plot(x, y, color=PALETTE[k], linestyle=style, label=f"{value:.3f}  {name}")
+        return
+    drawn = [curve for curve in curves if curve is not None]
+    for x, y, _ in drawn:
+        ax.plot(x, y, color=PALETTE[0], linewidth=0.7, alpha=0.3)
+    values = [value for _, _, value in drawn]
+    if values:
+        label = f"{min(values):.3f} to {max(values):.3f}  {len(values)} classes"
+        ax.plot([], [], color=PALETTE[0], linewidth=0.7, label=label)
+
+
+def _draw_mean(ax: Axes, name: str, curve: Curve) -> None:
+    x, y, value = curve
+    ax.plot(x, y, color=INK, linewidth=3, label=f"{value:.3f}  {name}")
+
+
+def _finish_curves(ax: Axes, legend_title: str) -> None:
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    ax.grid(color="0.92")
+    sns.despine(ax=ax)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), title=legend_title, alignment="left", frameon=False)
+
+
+def _history_table(history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> pd.DataFrame:
+    """The epochs and those columns, a row an epoch; NaN for what is missing or not finite."""
+    if not history:
+        raise InvalidInput("the history has no epochs to draw; train for at least one")
+    table = pd.DataFrame(list(history), columns=["epoch", *columns], dtype=float)
+    return table.replace([np.inf, -np.inf], nan)
+
+
+def _draw_epochs(ax: Axes, table: pd.DataFrame, column: str, label: str, colour: tuple[float, float, float]) -> None:
+    ax.plot(table["epoch"], table[column], color=colour, marker="o", markersize=4, label=label)
+
+
+def _finish_epochs(ax: Axes, table: pd.DataFrame) -> None:
+    ax.set_xlabel("Epoch")
+    ax.set_xlim(table["epoch"].min() - 0.5, table["epoch"].max() + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(color="0.92")
+    sns.despine(ax=ax)
+    ax.legend(framealpha=0.9, edgecolor="none")
+
+
+def _gaps(table: pd.DataFrame) -> list[str]:
+    epochs = table.loc[table.isna().any(axis=1), "epoch"].astype(int)
+    if len(epochs) == 0:
+        return []
+    if len(epochs) == 1:
+        return [f"Not finite in epoch {epochs.iloc[0]}."]
+    return [f"Not finite in {len(epochs)} epochs, first in epoch {epochs.iloc[0]}."]
+
+
+def _absent_classes(evaluation: Evaluation, shown: str) -> list[str]:
+    names = _short_names(evaluation.classes)
+    absent = [name for name, n in zip(names, evaluation.per_class.support, strict=True) if n == 0]
+    if not absent:
+        return []
+    if len(absent) > 3:
+        return [f"{len(absent)} classes have no test images ({shown})."]
+    return [f"No test images ({shown}): {', '.join(absent)}."]
+
+
+def _write_caption(figure: Figure, sentences: Sequence[str]) -> None:
+    if sentences:
+        figure.supxlabel("\n".join(sentences), x=0.01, ha="left", fontsize=9, color="0.35")
