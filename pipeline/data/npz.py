@@ -25,7 +25,7 @@ def read_npz(path: Path, classes: tuple[str, ...] | None = None) -> Arrays:
             _require_keys(path, list(file))
             arrays = {key: file[key] for key in _KEYS}
             named = file.get("classes")
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     if named is not None:
         classes = _class_names(path, named)
@@ -42,7 +42,7 @@ def describe_npz(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             _require_keys(path, [name.removesuffix(".npy") for name in archive.namelist()])
             return describe_shapes(_shape(archive, "x_train"), _shape(archive, "x_test"))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
 
 
