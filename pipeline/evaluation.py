@@ -177,8 +177,7 @@ def score(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         labels, predicted, labels=indices, zero_division=np.nan
     )
-    # float64, because a mean of many float32 losses loses digits
-    loss = functional.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
+    loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     return Evaluation(
         loss=float(loss),
         accuracy=float((predicted == labels).mean()),
