@@ -1,1 +1,6 @@
 """What is run: Sacred experiments, their named configurations and the demonstration."""
+
+import warnings
+
+# Sacred 0.8 imports it; pyproject.toml keeps a setuptools that has it.
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)

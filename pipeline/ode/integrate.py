@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
 from pipeline.config import SolverConfig
-from pipeline.ode.monitor import MonitoredField
+from pipeline.ode.monitor import AdaptiveMonitoredField, MonitoredField
 from pipeline.ode.solution import Solution
 
 FIXED_STEP_METHODS = ("euler", "midpoint", "rk4")
@@ -34,9 +34,10 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig) -> 
     Source: Chen et al. 2018, section 2 and appendix C; their library torchdiffeq solves. Its `rk4` is Kutta's
     3/8 rule.
     """
-    monitored = MonitoredField(field, t1, solver.max_steps, z0.device.type)
-    times = torch.tensor([0.0, t1], dtype=z0.dtype, device=z0.device)
     fixed_steps = solver.method in FIXED_STEP_METHODS
+    monitor = MonitoredField if fixed_steps else AdaptiveMonitoredField
+    monitored = monitor(field, t1, solver.max_steps, z0.device.type)
+    times = torch.tensor([0.0, t1], dtype=z0.dtype, device=z0.device)
     if solver.gradient == "adjoint":
         monitored.statistics.nfe_backward = 0
     solve = odeint_adjoint if solver.gradient == "adjoint" else odeint

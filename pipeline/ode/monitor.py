@@ -64,12 +64,6 @@ class MonitoredField(nn.Module):
         if self._attempts > self.max_steps:
             raise self._failure(Status.STEP_LIMIT, float(t.detach()), step, z)
 
-    def callback_accept_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:  # noqa: ARG002
-        self.statistics.accepted += 1
-
-    def callback_reject_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:  # noqa: ARG002
-        self.statistics.rejected += 1
-
     def callback_step_adjoint(self, t: Tensor, z: tuple[Tensor, ...], dt: Tensor) -> None:
         """Before every step of the adjoint solve, whose state is (t's adjoint, z, z's adjoint, …)."""
         self.callback_step(t, torch.stack([z[1], z[2]]), dt)
@@ -81,3 +75,13 @@ class MonitoredField(nn.Module):
             counted = self.statistics.nfe_backward or 0
         norm = float(z.detach().square().mean().sqrt())
         return SolverFailure(status, t, dt, counted, norm, self.direction)
+
+
+class AdaptiveMonitoredField(MonitoredField):
+    """The same for methods that may reject a step."""
+
+    def callback_accept_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:  # noqa: ARG002
+        self.statistics.accepted += 1
+
+    def callback_reject_step(self, t: Tensor, z: Tensor, dt: Tensor) -> None:  # noqa: ARG002
+        self.statistics.rejected += 1

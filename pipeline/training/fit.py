@@ -264,7 +264,7 @@ class _Trainer:
 def _backward(loss: Tensor) -> None:
     # Outside autocast, as torch asks for: backward runs in the types that forward chose.
     with torch.autocast(loss.device.type, enabled=False):
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -39,9 +39,7 @@ def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(True)
     try:
         # Uncached: a cast kept from before an optimiser step, or made without gradients, would be stale.
-        with torch.autocast(
-            device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False
-        ):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before[0])

@@ -1,0 +1,105 @@
+"""What a classification run leaves behind: numbers, figures, weights, predictions."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from pipeline import figures
+from pipeline.config import Config
+from pipeline.console import EpochConsole
+from pipeline.evaluation import Evaluation, Predictions
+from pipeline.tracking.run_log import RunLog
+from pipeline.training import Fitted, load_checkpoint
+
+History = Sequence[Mapping[str, float]]
+
+
+class RunReporter:
+    """Passes an epoch on to the run's record, then to the console."""
+
+    def __init__(self, run_log: RunLog, batches_per_epoch: int, max_epochs: int) -> None:
+        self._run_log = run_log
+        self._console = EpochConsole(batches_per_epoch, max_epochs)
+
+    def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
+        self._console.batch_done(epoch, batch, loss)
+
+    def epoch_done(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._run_log.log_epoch(epoch, {name: value for name, value in metrics.items() if name != "epoch"})
+        self._console.epoch_done(epoch, metrics)
+
+    def close(self) -> None:
+        self._console.close()
+
+
+def record_training(run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tensor], title: str) -> None:
+    """The history, the series of single steps, the learning curves and the best weights."""
+    run_log.update_info(
+        {
+            "training": {
+                "epochs": len(fitted.history),
+                "best_epoch": fitted.best_epoch,
+                "stopped_early": fitted.stopped_early,
+            }
+        }
+    )
+    run_log.add_json("history.json", fitted.history)
+    run_log.add_json(
+        "steps.json",
+        {
+            "loss": fitted.batch_losses,
+            "nfe_forward": fitted.batch_nfe_forward,
+            "nfe_backward": fitted.batch_nfe_backward,
+        },
+    )
+    run_log.add_weights("weights.safetensors", weights)
+    run_log.add_figure("learning_curves.png", figures.plot_learning_curves(fitted.history, fitted.best_epoch, title))
+    if fitted.batch_nfe_forward:
+        run_log.add_figure("function_evaluations.png", figures.plot_function_evaluations(fitted.history, title))
+
+
+def record_unfinished_training(run_log: RunLog, checkpoint: Path, title: str) -> None:
+    """The same of a training that was broken off, as far as its last whole epoch."""
+    if not checkpoint.exists():
+        return
+    state = load_checkpoint(checkpoint)
+    fitted = Fitted(**state["fitted"])
+    fitted.best_epoch = state["early_stopping"]["best_epoch"]
+    record_training(run_log, fitted, state["best_weights"] or state["model"], title)
+
+
+def record_evaluation(run_log: RunLog, evaluation: Evaluation, predictions: Predictions, title: str) -> None:
+    """The scores, the predictions behind them and their figures."""
+    evaluations = evaluation.nfe_per_batch
+    run_log.update_info(
+        {
+            "test": {
+                "accuracy": evaluation.accuracy,
+                "loss": evaluation.loss,
+                "images": len(predictions.labels),
+                "nfe_forward": float(np.mean(evaluations)) if evaluations else None,
+            }
+        }
+    )
+    run_log.add_json("evaluation.json", evaluation.to_dict())
+    run_log.add_artifact("predictions.npz", _npz(predictions))
+    run_log.add_figure("confusion_matrix.png", figures.plot_confusion_matrix(evaluation, title))
+    run_log.add_figure("classification_report.png", figures.plot_classification_report(evaluation, title))
+    run_log.add_figure("precision_recall.png", figures.plot_precision_recall(evaluation, title))
+    run_log.add_figure("roc.png", figures.plot_roc(evaluation, title))
+
+
+def run_title(config: Config) -> str:
+    """What the figures say they show."""
+    body = {"odenet": "ODE-Net", "resnet": "ResNet"}[config.model.body]
+    blocks = f", {config.model.blocks} blocks" if config.model.blocks > 1 else ""
+    return f"{config.model.architecture} {body}{blocks} on {Path(config.data.name).stem}"
+
+
+def _npz(predictions: Predictions) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, probabilities=predictions.probabilities, labels=predictions.labels)
+    return buffer.getvalue()

@@ -1,0 +1,185 @@
+"""Image classification: load data, build the model, train with early stopping, evaluate; each stage an ingredient.
+
+odenet run with odenet_simple fashion_mnist data.subset=10000
+python -m experiments.classification with resnet_small digits
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from sacred import SETTINGS, Experiment, Ingredient
+from sacred.run import Run
+from sacred.utils import SacredError
+
+from experiments.artifacts import (
+    RunReporter,
+    record_evaluation,
+    record_training,
+    record_unfinished_training,
+    run_title,
+)
+from experiments.named_configs import NAMED_CONFIGS
+from pipeline.config import SECTIONS, Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
+from pipeline.console import progress_bar
+from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits, number_of_batches
+from pipeline.errors import OdenetError
+from pipeline.evaluation import Predictions, predict
+from pipeline.evaluation import score as score_predictions
+from pipeline.interruption import terminable
+from pipeline.models import Network, build_model
+from pipeline.models.describe import describe
+from pipeline.ode import SolverFailure
+from pipeline.paths import home
+from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.run_log import RunLog
+from pipeline.training import Fitted, choose_device, fit, numerics
+
+SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
+SETTINGS.DISCOVER_SOURCES = "none"  # the observer stores sources and packages, all of them
+SETTINGS.DISCOVER_DEPENDENCIES = "none"
+
+INGREDIENTS = {section.section: Ingredient(section.section, save_git_info=False) for section in SECTIONS}
+for section in SECTIONS:
+    INGREDIENTS[section.section].add_config(asdict(section()))
+
+ex = Experiment("classification", ingredients=list(INGREDIENTS.values()), base_dir=str(ROOT), save_git_info=False)
+logging.getLogger("odenet.sacred").setLevel(logging.WARNING)
+ex.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
+ex.add_config(seed=Config().seed)
+for name, values in NAMED_CONFIGS.items():
+    ex.add_named_config(name, values)
+
+
+class RefusedRun(SacredError):
+    """What cannot be run, as Sacred's own command line prints it: one sentence, no traceback."""
+
+
+@ex.config_hook
+def check(config: Mapping[str, Any], command_name: str, logger: logging.Logger) -> dict[str, Any]:  # noqa: ARG001
+    """Load the data and build the network once before a run is entered anywhere: what cannot be leaves no trace."""
+    try:
+        parsed = Config.from_dict(config)
+        choose_device(parsed.training)
+        splits = load_splits(parsed.data, parsed.seed, torch.device("cpu"))
+        describe(parsed, build_preprocessing(parsed.data, image_shape(splits)).output_shape, len(splits.classes))
+    except OdenetError as error:
+        raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
+    return {}
+
+
+@INGREDIENTS["data"].capture
+def load(_config: Mapping[str, Any], seed: int, device: torch.device) -> tuple[Splits, Preprocessing]:
+    """The splits on `device`, and what turns their images into the network's input."""
+    config = DataConfig(**_config)
+    splits = load_splits(config, seed, device)
+    return splits, build_preprocessing(config, image_shape(splits))
+
+
+@INGREDIENTS["model"].capture
+def build(_config: Mapping[str, Any], config: Config, preprocessing: Preprocessing, classes: int) -> Network:
+    """The network with its first weights, which the seed decides."""
+    torch.manual_seed(config.seed)
+    return build_model(ModelConfig(**_config), config.solver, preprocessing.output_shape, classes)
+
+
+@INGREDIENTS["training"].capture
+def train(
+    _config: Mapping[str, Any],
+    network: Network,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    seed: int,
+    title: str,
+    run_log: RunLog,
+) -> Fitted:
+    """Fit and record; what a training had reached is recorded too when it is broken off."""
+    config = TrainingConfig(**_config)
+    reporter = RunReporter(run_log, number_of_batches(splits.train, config.batch_size), config.max_epochs)
+    checkpoint = run_log.folder / "checkpoint.pt"
+    try:
+        fitted = fit(network, splits.train, splits.validation, preprocessing, config, seed, reporter, checkpoint)
+    except (KeyboardInterrupt, OdenetError) as error:
+        if isinstance(error, SolverFailure):
+            run_log.update_info({"solver_failure": error.to_dict()})
+        record_unfinished_training(run_log, checkpoint, title)
+        raise
+    finally:
+        reporter.close()
+    record_training(run_log, fitted, network.state_dict(), title)
+    return fitted
+
+
+@INGREDIENTS["evaluation"].capture
+def evaluate(_config: Mapping[str, Any], network: Network, images: Images, preprocessing: Preprocessing) -> Predictions:
+    """The class probabilities of every test image."""
+    config = EvaluationConfig(**_config)
+    with progress_bar("test", len(images)) as progress:
+        return predict(network, images, preprocessing, config.batch_size, progress)
+
+
+@ex.main
+def classification(_config: Mapping[str, Any], _run: Run) -> float:
+    """Train on the training split, choose by the validation split, score once on the test split: its accuracy."""
+    config = Config.from_dict(_config)
+    run_log = RunLog(_run)
+    device = choose_device(config.training)
+    title = run_title(config)
+    with terminable():
+        splits, preprocessing = load(seed=config.seed, device=device)
+        network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
+        run_log.update_info(facts(config, splits, preprocessing, device))
+        train(
+            network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log
+        )
+        with numerics(config.training, device):
+            predictions = evaluate(network=network, images=splits.test, preprocessing=preprocessing)
+        scores = score_predictions(predictions, splits.classes)
+        record_evaluation(run_log, scores, predictions, title)
+    return scores.accuracy
+
+
+def image_shape(splits: Splits) -> tuple[int, int, int]:
+    """(channels, height, width) of the images as they are stored."""
+    channels, height, width = splits.train.pixels.shape[1:]
+    return channels, height, width
+
+
+def facts(config: Config, splits: Splits, preprocessing: Preprocessing, device: torch.device) -> dict[str, Any]:
+    """What is known of a run before it trains."""
+    description = describe(config, preprocessing.output_shape, len(splits.classes)).to_dict()
+    return {
+        "device": str(device),
+        "data": {
+            "sha256": splits.fingerprint,
+            "classes": list(splits.classes),
+            "image_shape": list(preprocessing.output_shape),
+            "training_images": len(splits.train),
+            "validation_images": len(splits.validation),
+            "test_images": len(splits.test),
+        },
+        "parameters": description["parameters"],
+        "multiply_adds": description["multiply_adds"],
+    }
+
+
+def run_tracked(config_updates: Mapping[str, Any], named_configs: Sequence[str]) -> Run:
+    """Run the experiment, tracked in the store; Sacred's record of the run, whose status may be FAILED.
+
+    Raises:
+        OdenetError: the run could not begin: its configuration, its data or the store.
+    """
+    try:
+        # Sacred's own check of added keys ends below captured dictionaries; ours, in `check`, knows every key.
+        return ex.run(config_updates=dict(config_updates), named_configs=named_configs, options={"--force": True})
+    except RefusedRun as refused:
+        raise (refused.__cause__ or refused) from None
+
+
+ex.observers.append(StoreObserver(home()))
+
+if __name__ == "__main__":
+    ex.run_commandline()

@@ -1,0 +1,92 @@
+"""What a person sees of a run while it goes on: a bar within the epoch, a line after it."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+LOSS_SECONDS = 1.0
+"""The bar asks for the loss this often: each question waits for the device."""
+
+
+def _terminal() -> Console:
+    # The process's own stderr: bars are for the terminal, not for the run's captured output.
+    return Console(file=sys.__stderr__)
+
+
+class EpochConsole:
+    """A bar while an epoch trains, on a terminal only; a line when it is done, on stderr always."""
+
+    def __init__(self, batches_per_epoch: int, max_epochs: int) -> None:
+        self._batches = batches_per_epoch
+        self._max_epochs = max_epochs
+        self._console = _terminal()
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._asked = 0.0
+
+    def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
+        if not self._console.is_terminal:
+            return
+        if self._progress is None:
+            self._progress = _bar(self._console)
+            self._progress.start()
+            self._task = self._progress.add_task(f"epoch {epoch}/{self._max_epochs}", total=self._batches, note="")
+        self._progress.update(self._task, completed=batch)
+        if time.monotonic() - self._asked > LOSS_SECONDS:
+            self._asked = time.monotonic()
+            self._progress.update(self._task, note=f"loss {loss():.4f}")
+
+    def epoch_done(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.close()
+        print(epoch_line(epoch, self._max_epochs, metrics), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str:
+    """An epoch in one line."""
+    width = len(str(max_epochs))
+    parts = [
+        f"epoch {epoch:>{width}}/{max_epochs}",
+        f"training {metrics['training.loss']:.4f} {metrics['training.accuracy']:.1%}",
+        f"validation {metrics['validation.loss']:.4f} {metrics['validation.accuracy']:.1%}",
+    ]
+    if "solver.nfe_forward" in metrics:
+        evaluations = f"{metrics['solver.nfe_forward']:.1f}"
+        if "solver.nfe_backward" in metrics:
+            evaluations += f" + {metrics['solver.nfe_backward']:.1f}"
+        parts.append(f"evaluations {evaluations}")
+    parts.append(f"{metrics['time.epoch_seconds']:.1f} s")
+    return " | ".join(parts)
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal's stderr; call what it gives with the number of things done since."""
+    console = _terminal()
+    with _bar(console) as progress:
+        task = progress.add_task(description, total=total, note="", visible=console.is_terminal)
+        yield lambda done: progress.advance(task, done)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # Sacred has redirected them already
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    )

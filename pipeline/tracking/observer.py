@@ -1,0 +1,217 @@
+"""Sacred's events, written to a record on disk and delivered to the store from there."""
+
+import logging
+import mimetypes
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from sacred.observers import RunObserver
+from sacred.serializer import flatten
+
+from pipeline.tracking import provenance
+from pipeline.tracking.courier import Courier
+from pipeline.tracking.files import put_content
+from pipeline.tracking.record import Record
+from pipeline.tracking.store import StoreError, connect, next_run_id, store_address
+
+log = logging.getLogger("odenet")
+
+FORMAT = "odenet-1"
+LAST_PATIENCE_SECONDS = 10.0
+"""How long the end of a run waits for a store that is away."""
+
+
+class StoreObserver(RunObserver):
+    """Writes a run so that Omniboard and `pipeline.runs` can read it, and loses nothing on the way.
+
+    In contrast to Sacred's own observer it never drops out of a run, stores an unchanged source file once, and leaves
+    what it cannot deliver on disk for `odenet sync`.
+    """
+
+    priority = 30
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._tracked: _Tracked | None = None
+        self.delivered = False
+
+    @property
+    def record(self) -> Record:
+        """The record of the run that has started."""
+        return self._run.record
+
+    @property
+    def _run(self) -> "_Tracked":
+        if self._tracked is None:
+            raise RuntimeError("no run has started")
+        return self._tracked
+
+    # What the experiment reports
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """One point for each metric: on disk when this returns, at the store soon after.
+
+        Sacred hands metrics out with its heartbeat only, and a killed process would lose the last ones.
+        """
+        self._keep(lambda: self.record.add_metrics(epoch, metrics))
+
+    def add_artifact(self, name: str, content: bytes) -> None:
+        """A file of the run's, by content.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self.record.add_artifact(name, content, content_type)
+        self._run.courier.notify()
+
+    def update_info(self, values: Mapping[str, Any]) -> None:
+        """Set entries of the run's info."""
+        self._keep(lambda: self.record.update({"info": self.record.document["info"] | flatten(dict(values))}))
+
+    # Sacred's events
+
+    def started_event(
+        self,
+        ex_info: dict[str, Any],
+        command: str,
+        host_info: dict[str, Any],
+        start_time: datetime,
+        config: dict[str, Any],
+        meta_info: dict[str, Any],
+        _id: int | None,
+    ) -> int:
+        """Enter the run in the store, which must be there now; nothing of a run that cannot start is left.
+
+        Raises:
+            StoreError: the store went away.
+        """
+        address = store_address()
+        database = connect(address)
+        where = address.redacted()
+        self.delivered = False
+        try:
+            run_id = _id if _id is not None else next_run_id(database)
+            document = {
+                "_id": run_id,
+                "uid": uuid.uuid4().hex,
+                "store": where,
+                "format": FORMAT,
+                "experiment": _describe_experiment(ex_info, database),
+                "command": command,
+                "host": dict(host_info) | {"machine": provenance.machine()},
+                "start_time": start_time,
+                "config": flatten(config),
+                "meta": flatten(meta_info),
+                "status": "RUNNING",
+                "resources": [],
+                "artifacts": [],
+                "captured_out": "",
+                "info": {},
+                "heartbeat": start_time,
+                "result": None,
+            }
+            record = _enter(document, self._home, database)
+        except PyMongoError as error:
+            raise StoreError(
+                f"The store at {where} could not take a new run ({type(error).__name__}); try again."
+            ) from error
+        self._tracked = _Tracked(record, Courier(record, database, where), database, where)
+        changes = provenance.uncommitted_changes()
+        if changes:
+            self.add_artifact("uncommitted.diff", changes.encode())
+        return run_id
+
+    def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
+        values = {"captured_out": captured_out, "heartbeat": beat_time}
+        if info:
+            values["info"] = self.record.document["info"] | flatten(info)
+        if result is not None:
+            values["result"] = flatten(result)
+        self._keep(lambda: self.record.update(values))
+
+    def completed_event(self, stop_time: datetime, result: Any) -> None:
+        self._end({"status": "COMPLETED", "stop_time": stop_time, "result": flatten(result)})
+
+    def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
+        self._end({"status": status, "stop_time": interrupt_time})
+
+    def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
+        self._end({"status": "FAILED", "stop_time": fail_time, "fail_trace": fail_trace})
+
+    def artifact_event(self, name: str, filename: str, metadata: Any = None, content_type: Any = None) -> None:  # noqa: ARG002
+        self.add_artifact(name, Path(filename).read_bytes())
+
+    def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
+        for name, series in metrics_by_name.items():
+            for step, value, timestamp in zip(series["steps"], series["values"], series["timestamps"], strict=True):
+                self._keep(partial(self.record.add_metrics, step, {name: value}, timestamp))
+
+    def join(self) -> None:
+        """Wait for the delivery; what the store does not take stays on disk."""
+        if self._tracked is None:
+            return
+        run, self._tracked = self._tracked, None
+        self.delivered = run.courier.finish(LAST_PATIENCE_SECONDS)
+        if self.delivered:
+            run.record.discard()
+        else:
+            run.record.release()
+            log.error(
+                "the store at %s is away; run %d waits in %s, and `odenet sync` delivers it",
+                run.where,
+                run.record.run_id,
+                run.record.folder,
+            )
+        run.database.client.close()
+
+    def _end(self, values: dict[str, Any]) -> None:
+        self._keep(lambda: self.record.update(values))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            # The record is changed in memory all the same, and on its way to the store.
+            log.warning("the record %s cannot be written: %s", self.record.folder, error)
+        self._run.courier.notify()
+
+
+@dataclass(frozen=True)
+class _Tracked:
+    """The run that is going on."""
+
+    record: Record
+    courier: Courier
+    database: Database[dict[str, Any]]
+    where: str
+
+
+def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str, Any]]) -> dict[str, Any]:
+    sources = {str(path.relative_to(provenance.ROOT)): path for path in provenance.source_files()}
+    return {
+        "name": ex_info["name"],
+        "base_dir": str(provenance.ROOT),
+        "mainfile": ex_info["mainfile"],
+        "sources": [[name, put_content(database, name, path)] for name, path in sources.items()],
+        "dependencies": provenance.installed_packages(),
+        "repositories": provenance.repositories(),
+    }
+
+
+def _enter(document: dict[str, Any], home: Path, database: Database[dict[str, Any]]) -> Record:
+    """The run on disk, then in the store; in neither when one of them refuses."""
+    record = Record.create(home / "runs" / f"{document['_id']}-{document['uid'][:8]}", document)
+    try:
+        database.runs.insert_one(dict(document))
+    except PyMongoError:
+        record.discard()
+        raise
+    return record

@@ -1,0 +1,74 @@
+"""Where a run comes from: commit, uncommitted changes, sources, packages, machine."""
+
+import platform
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages `pipeline` and `experiments`."""
+
+
+def source_files() -> list[Path]:
+    """Every Python file that can take part in a run."""
+    return sorted(path for package in ("pipeline", "experiments") for path in (ROOT / package).rglob("*.py"))
+
+
+def installed_packages() -> list[str]:
+    """A full freeze, `name==version`, sorted."""
+    return sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
+
+
+def repositories() -> list[dict[str, Any]]:
+    """The git commit that the sources are at, and whether they differ from it; empty outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return []
+    return [{"url": _remote_without_login(), "commit": commit.strip(), "dirty": bool(uncommitted_changes())}]
+
+
+def uncommitted_changes() -> str:
+    """What the working tree's tracked files have beyond the commit, as a patch."""
+    return _git("diff", "HEAD", "--", "pipeline", "experiments", "pyproject.toml") or ""
+
+
+def machine() -> dict[str, Any]:
+    """Processor, memory, GPUs, CUDA and driver, beside what Sacred gathers of the host itself."""
+    return {
+        "architecture": platform.machine(),
+        "cores": psutil.cpu_count(logical=True),
+        "torch_threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "gpu_names": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "driver": _driver_version(),
+    }
+
+
+def _remote_without_login() -> str:
+    url = (_git("config", "--get", "remote.origin.url") or "").strip()
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
+
+
+def _driver_version() -> str | None:
+    return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+
+def _git(*arguments: str) -> str | None:
+    return _output("git", "-C", str(ROOT), *arguments)
+
+
+def _output(*command: str) -> str | None:
+    """What a program prints, None where it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

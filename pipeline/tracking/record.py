@@ -1,0 +1,227 @@
+"""A run's record on this machine's disk: the truth, of which the store's copy is made.
+
+Everything that a run reports is here before it is sent, so what the store misses while it is away, or when the run is
+killed, is delivered later by `odenet sync`. Delivery makes the store equal to the record and may be repeated.
+
+    <home>/runs/<id>-<uid>/
+        record.json      the run's document and the files to send with it, replaced in one step
+        metrics.jsonl    one line a point, appended
+        files/           content of the artifacts
+        lock             held by the process that runs it, for as long as it lives
+        checkpoint.pt    see pipeline.training
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from bson import ObjectId, json_util
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from pipeline.tracking.files import put_file
+
+CAPTURED_OUTPUT_LIMIT = 2_000_000
+"""Characters of console output kept; a MongoDB document ends at 16 MB."""
+
+
+class Record:
+    """The document, metrics and artifacts of one run; safe to use from several threads."""
+
+    def __init__(self, folder: Path, document: dict[str, Any], files: list[dict[str, Any]]) -> None:
+        self.folder = folder
+        self.document = document
+        self._files = files
+        self._series: dict[str, _Series] = {}
+        self._unsent_series: set[str] = set()
+        self._mutex = threading.RLock()
+        self._lock_file: IO[str] | None = None
+
+    # Writing
+
+    @classmethod
+    def create(cls, folder: Path, document: dict[str, Any]) -> "Record":
+        """A new record, whose lock this process holds until it ends."""
+        (folder / "files").mkdir(parents=True)
+        record = cls(folder, document, [])
+        record._lock_file = (folder / "lock").open("w")
+        fcntl.flock(record._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        record._save()
+        return record
+
+    @property
+    def run_id(self) -> int:
+        return int(self.document["_id"])
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set top-level entries of the run's document."""
+        with self._mutex:
+            self.document.update(values)
+            output = self.document.get("captured_out") or ""
+            if len(output) > CAPTURED_OUTPUT_LIMIT:
+                self.document["captured_out"] = f"[beginning cut]\n{output[-CAPTURED_OUTPUT_LIMIT:]}"
+            self._save()
+
+    def add_metrics(self, step: int, values: Mapping[str, float], timestamp: datetime | None = None) -> None:
+        """Add one point to each named series; a point that is there already, by its step, stays as it is."""
+        timestamp = timestamp or datetime.now(UTC)
+        with self._mutex:
+            new = {name: value for name, value in values.items() if not self._has_point(name, step)}
+            for name, value in new.items():
+                self._add_point(name, step, value, timestamp)
+            self.document["info"]["metrics"] = [
+                {"name": name, "id": str(series.id)} for name, series in self._series.items()
+            ]
+            lines = [
+                json_util.dumps(
+                    {"id": self._series[name].id, "name": name, "step": step, "value": value, "at": timestamp}
+                )
+                for name, value in new.items()
+            ]
+            if lines:
+                with (self.folder / "metrics.jsonl").open("a") as file:
+                    file.write("".join(f"\n{line}" for line in lines))  # in front: a torn line spoils no other
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._save()
+
+    def add_artifact(self, name: str, content: bytes, content_type: str) -> None:
+        """Add a file, or replace the one of the same name."""
+        file_id = ObjectId()
+        with self._mutex:
+            (self.folder / "files" / str(file_id)).write_bytes(content)
+            entry = {"id": file_id, "name": name, "content_type": content_type, "sent": False}
+            self._files = [file for file in self._files if file["name"] != name] + [entry]
+            self.document["artifacts"] = [{"name": file["name"], "file_id": file["id"]} for file in self._files]
+            self._save()
+
+    def _save(self) -> None:
+        partial = self.folder / "record.partial"
+        with partial.open("w") as file:
+            file.write(json_util.dumps({"document": self.document, "files": self._files}))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.folder / "record.json")
+
+    def _has_point(self, name: str, step: int) -> bool:
+        return name in self._series and step in self._series[name].points
+
+    def _add_point(
+        self, name: str, step: int, value: float, timestamp: datetime, series_id: ObjectId | None = None
+    ) -> None:
+        series = self._series.setdefault(name, _Series(series_id or ObjectId()))
+        series.points[step] = (value, timestamp)
+        self._unsent_series.add(name)
+
+    # Reading
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """The record that an earlier process left in `folder`."""
+        stored = json_util.loads((folder / "record.json").read_text())
+        record = cls(folder, stored["document"], stored["files"])
+        metrics = folder / "metrics.jsonl"
+        for line in metrics.read_text().splitlines() if metrics.exists() else []:
+            try:
+                point = json_util.loads(line)
+            except json.JSONDecodeError:  # torn by a kill or a full disk; or the empty first line
+                continue
+            record._add_point(point["name"], point["step"], point["value"], point["at"], point["id"])
+        return record
+
+    # Delivering
+
+    def deliver(self, database: Database[dict[str, Any]]) -> None:
+        """Make the store's copy of the run equal to this record; what arrived before is not sent again.
+
+        Raises:
+            PyMongoError: the store refuses or is away; call again later.
+        """
+        for file in list(self._files):
+            if not file["sent"]:
+                content = (self.folder / "files" / str(file["id"])).read_bytes()
+                filename = f"artifact://runs/{self.run_id}/{file['name']}"
+                put_file(database, file["id"], filename, content, file["content_type"])
+                file["sent"] = True
+        with self._mutex:
+            unsent = list(self._unsent_series)
+        for name in unsent:
+            with self._mutex:
+                self._unsent_series.discard(name)
+                series_id, points = self._series[name].id, dict(self._series[name].points)
+            try:
+                _send_series(database, self.run_id, name, series_id, points)
+            except PyMongoError:
+                with self._mutex:
+                    self._unsent_series.add(name)
+                raise
+        with self._mutex:
+            document = dict(self.document)
+        run_id = document.pop("_id")
+        database.runs.update_one({"_id": run_id}, {"$set": document}, upsert=True)
+
+    def discard(self) -> None:
+        """Remove what was delivered; a checkpoint stays for `odenet resume`."""
+        for name in ("record.json", "record.partial", "metrics.jsonl"):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "files", ignore_errors=True)
+        self.release()
+        (self.folder / "lock").unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def release(self) -> None:
+        """Give up the lock: the run is over, its record may be delivered by anybody."""
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+
+class _Series:
+    """One metric: step -> (value, time)."""
+
+    def __init__(self, series_id: ObjectId) -> None:
+        self.id = series_id
+        self.points: dict[int, tuple[float, datetime]] = {}
+
+
+def _send_series(
+    database: Database[dict[str, Any]],
+    run_id: int,
+    name: str,
+    series_id: ObjectId,
+    points: dict[int, tuple[float, datetime]],
+) -> None:
+    steps = sorted(points)
+    values = {
+        "steps": steps,
+        "values": [points[step][0] for step in steps],
+        "timestamps": [points[step][1] for step in steps],
+    }
+    database.metrics.update_one(
+        {"run_id": run_id, "name": name}, {"$set": values, "$setOnInsert": {"_id": series_id}}, upsert=True
+    )
+
+
+def waiting_records(home: Path) -> list[Path]:
+    """Folders of the records on this machine that a store does not have in full, live runs' included."""
+    return sorted(path.parent for path in (home / "runs").glob("*/record.json"))
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Whether the process that wrote the record is gone; if so, this one holds its lock within."""
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,62 @@
+"""Delivering what a store missed: `odenet sync`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from pipeline.tracking.record import Record, claimed, waiting_records
+from pipeline.tracking.store import StoreError
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of one waiting record."""
+
+    run_id: int
+    outcome: str
+    """`delivered`, `live` (its process still runs and delivers by itself) or `elsewhere` (another store's run)."""
+    message: str
+
+
+def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[Delivery]:
+    """Deliver every record that waits on this machine and whose process is gone, each under its own run.
+
+    A run whose process was killed becomes DIED.
+
+    Raises:
+        StoreError: the store went away; what was not delivered still waits.
+    """
+    for folder in waiting_records(home):
+        try:
+            yield _sync_one(folder, database)
+        except FileNotFoundError:  # its own process delivered it in the meantime
+            continue
+        except PyMongoError as error:
+            raise StoreError(
+                f"the store went away ({type(error).__name__}); {folder} still waits: run `odenet sync` again"
+            ) from error
+
+
+def _sync_one(folder: Path, database: Database[dict[str, Any]]) -> Delivery:
+    with claimed(folder) as is_free:
+        record = Record.load(folder)
+        run_id, uid = record.run_id, record.document["uid"]
+        if not is_free:
+            return Delivery(run_id, "live", f"run {run_id} is still running and delivers by itself")
+        if database.runs.find_one({"_id": run_id, "uid": uid}, {"_id": True}) is None:
+            where = record.document["store"]
+            return Delivery(
+                run_id,
+                "elsewhere",
+                f"run {run_id} is not in this store but was started in {where}: connect to that one, "
+                f"or delete {folder} if the run was deleted there",
+            )
+        if record.document["status"] == "RUNNING":
+            record.update({"status": "DIED", "stop_time": record.document["heartbeat"]})
+        record.deliver(database)
+        record.discard()
+        return Delivery(run_id, "delivered", f"run {run_id} delivered ({record.document['status']})")
