@@ -194,6 +194,7 @@ def test_without_a_network_it_fails_at_once_and_leaves_nothing(folder: Path, mon
     assert lies_in(folder) == set()
 
 
+@pytest.mark.timeout(10)
 def test_a_server_that_falls_silent_is_given_up(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_TIMEOUT_SECONDS", 0.3)
     server.stalled.add("train-images-idx3-ubyte.gz")
@@ -250,7 +251,8 @@ def test_of_two_at_once_the_second_waits_and_finds_it_present(
     seen = ""
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(prepare, "fashion_mnist") for _ in range(2)]
-        while "waiting for another process to prepare fashion_mnist" not in seen:
+        deadline = time.monotonic() + 10
+        while "waiting for another process to prepare fashion_mnist" not in seen and time.monotonic() < deadline:
             seen += capsys.readouterr().err
             time.sleep(0.02)
         server.stalled.clear()

@@ -48,6 +48,7 @@ def test_random_crops_are_windows_of_the_upscaled_image_each_with_its_own_place(
         assert len(found) == 1
         places.update(found)
     assert {top for top, _ in places} == {left for _, left in places} == set(range(5))
+    assert len(places) > 15  # of 25: height and width are drawn apart
 
 
 def test_random_crops_repeat_with_the_generator() -> None:
