@@ -1,0 +1,112 @@
+'use strict';
+
+/*
+ * Starts Omniboard behind a door of our own: on 127.0.0.1 alone, with a login in front of every path.
+ *
+ * Runs in the folder that holds node_modules. Reads one line of JSON from standard input (mongoUri, database,
+ * user, password, port), so that no secret is among the arguments or in the environment; writes one line of
+ * JSON to standard output once it serves; ends when standard input does, and so with whoever started it.
+ */
+
+const crypto = require('crypto');
+const fs = require('fs');
+const http = require('http');
+const path = require('path');
+const readline = require('readline');
+
+const required = require('module').createRequire(path.join(process.cwd(), 'package.json'));
+const omniboard = path.dirname(required.resolve('omniboard/package.json'));
+
+function sha256(text) {
+  return crypto.createHash('sha256').update(text).digest();
+}
+
+/* The status that keeps a request out, or 0. A foreign Host is DNS rebinding, a foreign Origin another page. */
+function refusal(request, port, login) {
+  const hosts = [`127.0.0.1:${port}`, `localhost:${port}`];
+  const {host, origin, authorization} = request.headers;
+  if (!hosts.includes(host)) return 403;
+  if (origin !== undefined && !hosts.some(known => origin === `http://${known}`)) return 403;
+  return crypto.timingSafeEqual(sha256(authorization || ''), login) ? 0 : 401;
+}
+
+function refuse(response, status) {
+  const headers = {'Content-Type': 'text/plain'};
+  if (status === 401) headers['WWW-Authenticate'] = 'Basic realm="odenet board", charset="UTF-8"';
+  response.writeHead(status, headers).end(http.STATUS_CODES[status]);
+}
+
+/* Omniboard allows every origin to read; nobody but its own page is meant to. */
+function withholdFromOtherPages(response) {
+  const setHeader = response.setHeader;
+  response.setHeader = function (name, value) {
+    return name.toLowerCase().startsWith('access-control-') ? this : setHeader.call(this, name, value);
+  };
+  response.setHeader('X-Frame-Options', 'SAMEORIGIN');
+}
+
+/* Omniboard's page with the script that chooses the columns of a browser that has not chosen any. */
+const page = fs
+  .readFileSync(path.join(omniboard, 'web/build/index.html'), 'utf8')
+  .replace('<script', '<script src="/odenet/first_visit.js"></script><script');
+const firstVisit = fs.readFileSync(path.join(__dirname, 'first_visit.js'));
+
+function serveOwn(request, response) {
+  const own = {'/sacred': ['text/html', page], '/odenet/first_visit.js': ['text/javascript', firstVisit]};
+  const found = request.method === 'GET' && own[request.url.split('?')[0].replace(/\/$/, '')];
+  if (found) response.writeHead(200, {'Content-Type': `${found[0]}; charset=utf-8`}).end(found[1]);
+  return Boolean(found);
+}
+
+function guardServers(login) {
+  const createServer = http.createServer;
+  http.createServer = function (handler) {
+    const server = createServer((request, response) => {
+      const status = refusal(request, server.address().port, login);
+      if (status) return refuse(response, status);
+      withholdFromOtherPages(response);
+      if (!serveOwn(request, response)) handler(request, response);
+    });
+    const listen = server.listen;
+    server.listen = (port, ready) => listen.call(server, {port: Number(port), host: '127.0.0.1'}, ready);
+    server.on('listening', () => announce(server.address().port));
+    return server;
+  };
+}
+
+/* Omniboard's own options give up for good when MongoDB is away for half a minute. */
+function connectLastingly(database) {
+  const mongoose = required('mongoose');
+  const createConnection = mongoose.createConnection.bind(mongoose);
+  mongoose.createConnection = uri =>
+    createConnection(uri, {
+      dbName: database,
+      autoIndex: false,
+      useNewUrlParser: true,
+      useUnifiedTopology: true,
+      useFindAndModify: false,
+      serverSelectionTimeoutMS: 5000
+    });
+}
+
+const write = process.stdout.write.bind(process.stdout);
+process.stdout.write = process.stderr.write.bind(process.stderr); // Omniboard's own messages go to the log
+
+function announce(port) {
+  write(JSON.stringify({port}) + '\n');
+}
+
+// Omniboard throws inside callbacks, for example when an artifact is gone; the others can still be looked at.
+process.on('uncaughtException', error => console.error(error));
+
+const settingsInput = readline.createInterface({input: process.stdin});
+settingsInput.once('line', line => {
+  const {mongoUri, database, user, password, port} = JSON.parse(line);
+  guardServers(sha256('Basic ' + Buffer.from(`${user}:${password}`).toString('base64')));
+  connectLastingly(database);
+  process.env.NODE_ENV = 'production';
+  process.env.MONGO_URI = mongoUri;
+  process.env.PORT = String(port);
+  required('omniboard/dist/index.js');
+});
+settingsInput.on('close', () => process.exit());
