@@ -107,7 +107,7 @@ def store_run(database: Database[dict[str, Any]], run_id: int, body: str, accura
         "time.epoch_seconds": [1.5, 1.25, 1.125],
     }
     if body == "odenet":
-        series["solver.nfe_forward"] = [20.0, 26.0, 32.0]
+        series["solver.nfe_forward"] = [20.0, 38.0, 32.0]
     metrics = []
     for name, values in series.items():
         points = {"steps": [1, 2, 3], "values": values, "timestamps": [now] * 3}
@@ -371,6 +371,8 @@ def test_a_person_sees_the_runs_with_columns_a_plot_and_the_confusion_matrix(
 
         browser.open_run(page, 1)
         browser.wait_for(page, "//*[name()='svg']//*[text()='validation.loss']")
+        legend = page.find_elements("xpath", "//*[name()='text'][contains(@class,'legendtext')]")
+        assert [entry.text for entry in legend] == ["training.loss", "validation.loss"]
         line = browser.wait_for(page, "//*[name()='g'][contains(@class,'scatterlayer')]//*[name()='path']")
         assert line.size["width"] > 100
 

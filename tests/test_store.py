@@ -1,5 +1,6 @@
 """The store: the embedded server's life, who may enter it, and the ids it gives to runs."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -162,9 +163,7 @@ def test_the_next_server_waits_for_the_last_one_to_let_go_of_the_folder(store: E
     assert servers_of(store.folder) == [pid_of(store)] != [leaving]
 
 
-def test_a_server_that_hangs_is_named_and_can_be_stopped(
-    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_hangs_is_named_and_can_be_stopped(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.tracking.embedded.PING_SECONDS", 0.5)
     monkeypatch.setattr("pipeline.tracking.embedded.STOP_SECONDS", 0.5)
     store.start()
@@ -191,11 +190,28 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         EmbeddedStore(tmp_path / "home").start()
 
 
+@pytest.mark.parametrize("left_kb", [0, 100])
+def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, left_kb: int) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk to fill can be mounted by root alone")
+    try:
+        (tmp_path / "filling").write_bytes(bytes((1000 - left_kb) * 1024))
+        with contextlib.suppress(OSError), (tmp_path / "rest").open("wb", buffering=0) as rest:
+            while left_kb == 0:
+                rest.write(bytes(1024))
+        with pytest.raises(StoreError, match=r"^The .* (is full|cannot be used \(No space left on device\)).*\.$"):
+            EmbeddedStore(tmp_path / "home").start()
+        assert servers_of(tmp_path / "home" / "store") == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 def test_a_store_that_cannot_start_gives_its_reason_and_its_log(store: EmbeddedStore) -> None:
     store.start()
     store.stop()
     (store.folder / "data" / "WiredTiger.turtle").write_text("damaged")
-    with pytest.raises(StoreError, match=r"^The store's server did not start \(.*\); .*server\.log\.$"):
+    with pytest.raises(StoreError, match=r"^The store's server did not start \(.*\); .*server\.log .*\.$"):
         store.start()
     assert servers_of(store.folder) == []
 
@@ -222,9 +238,7 @@ def test_a_wrong_password_is_told_in_one_sentence_without_it(store_home: Path) -
     right = EmbeddedStore(store_home).start()
     password = password_of(EmbeddedStore(store_home))
     wrong = StoreAddress(right.url.replace(password, "open-sesame"), right.database, embedded=False)
-    with pytest.raises(
-        StoreError, match=r"^The MongoDB at .* refuses the user or the password; .*\.$"
-    ) as told:
+    with pytest.raises(StoreError, match=r"^The MongoDB at .* refuses the user or the password; .*\.$") as told:
         connect(wrong)
     assert "open-sesame" not in str(told.value)
 
@@ -292,9 +306,7 @@ def test_a_url_in_the_environment_comes_before_the_embedded_store(monkeypatch: p
         "mongodb://ada:secret@host/lab?w=secret&tls=secret",
     ],
 )
-def test_a_url_that_cannot_be_read_is_refused_without_being_quoted(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_url_that_cannot_be_read_is_refused_without_being_quoted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODENET_MONGO_URL", url)
     with pytest.raises(StoreError, match=r"^ODENET_MONGO_URL is not the address of a MongoDB; .*\.$") as told:
         connect()

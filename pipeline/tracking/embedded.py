@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ SERVER = Path(__file__).with_name("server.py")
 START_SECONDS = 60
 STOP_SECONDS = 20
 PING_SECONDS = 10
+NEEDED_MB = 10
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ class EmbeddedStore:
 
     def _launch(self) -> _Server:
         """A new server, or one that a killed command left starting, once it listens."""
+        self._require_space()
         deadline = time.monotonic() + START_SECONDS
         while True:
             if (server := self._attempt(deadline)) or (server := self._running()):
@@ -182,12 +185,18 @@ class EmbeddedStore:
             # Another server on this folder is shutting down, or one that nobody recorded yet is starting.
             lines = self._log.read_text(errors="replace").splitlines()
             if "Device or resource busy" not in "\n".join(lines) or time.monotonic() > deadline:
-                reason = lines[-1] if lines else "no reason given"
-                raise StoreError(
-                    f"The store's server did not start ({reason}); make sure that the disk of {self.folder} "
-                    f"has space and look into {self._log}."
-                )
+                reason = lines[-1] if lines else "without a word"
+                raise StoreError(f"The store's server did not start ({reason}); look into {self._log} and its folder.")
             time.sleep(0.2)
+
+    def _require_space(self) -> None:
+        """Not left to the server, which starts with a few kilobytes left and breaks at its first write."""
+        free_mb = shutil.disk_usage(self.folder).free / 1e6
+        if free_mb < NEEDED_MB:
+            raise StoreError(
+                f"The disk of {self.folder} is full ({free_mb:.1f} MB left); "
+                "free some space, or name another folder in ODENET_HOME."
+            )
 
     def _attempt(self, deadline: float) -> _Server | None:
         """Start a server; None when it ended before it listened."""

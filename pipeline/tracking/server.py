@@ -15,8 +15,8 @@ import sys
 import threading
 from pathlib import Path
 
-from secantus.auth import SCRAM_SHA_256, derive_credentials  # type: ignore[import-untyped]
-from secantus.server import SecantusDBServer  # type: ignore[import-untyped]
+from secantus.auth import SCRAM_SHA_256, derive_credentials
+from secantus.server import SecantusDBServer
 
 # Below the range that outgoing connections take theirs from, so that the port is still free after a restart
 # and a client that keeps knocking on it meanwhile cannot be connected to itself.
