@@ -4,9 +4,10 @@ odenet run with odenet_simple fashion_mnist data.subset=10000
 python -m experiments.classification with resnet_small digits
 """
 
+import errno
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from experiments.artifacts import (
     record_unfinished_training,
     run_title,
 )
-from experiments.named_configs import NAMED_CONFIGS
+from experiments.named_configs import NAMED_CONFIGS, resolve
 from pipeline.config import SECTIONS, Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
 from pipeline.console import progress_bar
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits, number_of_batches
@@ -166,17 +167,70 @@ def facts(config: Config, splits: Splits, preprocessing: Preprocessing, device: 
     }
 
 
-def run_tracked(config_updates: Mapping[str, Any], named_configs: Sequence[str]) -> Run:
-    """Run the experiment, tracked in the store; Sacred's record of the run, whose status may be FAILED.
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    document: Mapping[str, Any]
+    """The run's document, as the store has it or will have it."""
+    metrics: Mapping[str, Mapping[str, list[Any]]]
+    """Metric -> its steps and values."""
+    error: str | None
+
+    @property
+    def run_id(self) -> int:
+        return int(self.document["_id"])
+
+    @property
+    def status(self) -> str:
+        return str(self.document["status"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet run --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.document["result"],
+            "metrics": self.metrics,
+            "error": self.error,
+        }
+
+
+def run_tracked(names: Sequence[str], updates: Mapping[str, Any]) -> Outcome:
+    """Run the experiment with named configurations and updates over them, tracked in the store.
 
     Raises:
         OdenetError: the run could not begin: its configuration, its data or the store.
     """
+    observer = StoreObserver(home())
+    ex.observers = [observer]
+    # Merged here: Sacred looks for files of the configurations' names first, and unpickles what it finds.
+    config = resolve(names, updates)
+    Config.from_dict(config)
+    error = None
     try:
-        # Sacred's own check of added keys ends below captured dictionaries; ours, in `check`, knows every key.
-        return ex.run(config_updates=dict(config_updates), named_configs=named_configs, options={"--force": True})
+        # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
+        ex.run(config_updates=config, options={"--force": True}, meta_info={"named_configs": list(names)})
     except RefusedRun as refused:
         raise (refused.__cause__ or refused) from None
+    except (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError) as ended:
+        if not observer.has_started:
+            raise
+        error = describe_failure(ended)
+    return Outcome(observer.record.document, observer.record.metrics(), error)
+
+
+def describe_failure(error: BaseException) -> str:
+    """What ended a run, in one sentence with its remedy."""
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted; everything up to its last whole epoch is kept"
+        case torch.OutOfMemoryError():
+            return "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=adjoint"
+        case OSError(errno=errno.ENOSPC):
+            return f"the disk is full ({error.filename or home()}): make room or set ODENET_HOME to another disk"
+        case _:
+            return str(error)
 
 
 ex.observers.append(StoreObserver(home()))

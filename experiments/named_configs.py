@@ -4,7 +4,11 @@ Models follow Bijsterbosch 2020, section 7.3, and Gładzik 2019, section 4; what
 `pipeline.config`.
 """
 
+import ast
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from pipeline.config import ConfigError, nearest
 
 _GLADZIK_TRAINING = {
     "optimiser": "sgd",
@@ -38,3 +42,57 @@ DATA_SETS: dict[str, dict[str, Any]] = {
 }
 
 NAMED_CONFIGS = MODELS | DATA_SETS
+
+
+def resolve(names: Iterable[str], updates: Mapping[str, Any]) -> dict[str, Any]:
+    """The named configurations merged deeply in their order, then the updates.
+
+    Raises:
+        ConfigError: no configuration has such a name.
+    """
+    merged: dict[str, Any] = {}
+    for name in names:
+        if name not in NAMED_CONFIGS:
+            raise ConfigError(
+                f"{name} is not a named configuration{nearest(name, NAMED_CONFIGS)}; there are "
+                f"{', '.join(NAMED_CONFIGS)}, and single values are set as in training.lr=0.01"
+            )
+        merged = _merge(merged, NAMED_CONFIGS[name])
+    return _merge(merged, updates)
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Sacred's `with` syntax: names of configurations and `dotted.key=value`, values as Python literals or text.
+
+    Raises:
+        ConfigError: a key without a name, or one that is both a section and a value.
+    """
+    names: list[str] = []
+    updates: dict[str, Any] = {}
+    for argument in arguments:
+        path, is_update, text = argument.partition("=")
+        if not is_update:
+            names.append(argument)
+            continue
+        value = _literal(text.strip())
+        for key in reversed(path.strip().split(".")):
+            if not key:
+                raise ConfigError(f"{argument!r} names no key; write it as in training.lr=0.01")
+            value = {key: value}
+        updates = _merge(updates, value)
+    return names, updates
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -205,9 +205,7 @@ def _check_type(key: str, value: Any, expected: Any) -> None:
     if get_origin(wanted) is Literal:
         choices = get_args(wanted)
         if value not in choices:
-            raise ConfigError(
-                f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}"
-            )
+            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
         return
     fits = isinstance(value, int | float) and isfinite(value) if wanted is float else isinstance(value, wanted)
     if not fits or (isinstance(value, bool) and wanted is not bool):

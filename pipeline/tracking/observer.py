@@ -40,11 +40,15 @@ class StoreObserver(RunObserver):
     def __init__(self, home: Path) -> None:
         self._home = home
         self._tracked: _Tracked | None = None
-        self.delivered = False
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a run has been entered in the store."""
+        return self._tracked is not None
 
     @property
     def record(self) -> Record:
-        """The record of the run that has started."""
+        """The record of the run that has started, also after its end."""
         return self._run.record
 
     @property
@@ -96,7 +100,6 @@ class StoreObserver(RunObserver):
         address = store_address()
         database = connect(address)
         where = address.redacted()
-        self.delivered = False
         try:
             run_id = _id if _id is not None else next_run_id(database)
             document = {
@@ -158,9 +161,8 @@ class StoreObserver(RunObserver):
         """Wait for the delivery; what the store does not take stays on disk."""
         if self._tracked is None:
             return
-        run, self._tracked = self._tracked, None
-        self.delivered = run.courier.finish(LAST_PATIENCE_SECONDS)
-        if self.delivered:
+        run = self._tracked
+        if run.courier.finish(LAST_PATIENCE_SECONDS):
             run.record.discard()
         else:
             run.record.release()

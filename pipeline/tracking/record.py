@@ -136,6 +136,16 @@ class Record:
             record._add_point(point["name"], point["step"], point["value"], point["at"], point["id"])
         return record
 
+    def metrics(self) -> dict[str, dict[str, list[Any]]]:
+        """Metric -> its steps and values, in order."""
+        return {
+            name: {
+                "steps": sorted(series.points),
+                "values": [series.points[step][0] for step in sorted(series.points)],
+            }
+            for name, series in self._series.items()
+        }
+
     # Delivering
 
     def deliver(self, database: Database[dict[str, Any]]) -> None:

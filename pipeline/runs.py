@@ -1,0 +1,247 @@
+"""Runs that were written, read back: find, show, weights.
+
+from pipeline.runs import Runs
+runs = Runs()
+runs.to_frame({"config.data.name": "digits"})
+run = runs.get(3)
+run.metrics()["validation.loss"].plot()
+weights = run.weights()
+"""
+
+import ast
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from gridfs import GridFS
+from gridfs.errors import CorruptGridFile, NoFile
+from pymongo import DESCENDING
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from pipeline.errors import InvalidInput, OdenetError
+from pipeline.tracking.store import StoreError, connect
+
+HEARTBEAT_PATIENCE = timedelta(seconds=60)
+"""A run that is RUNNING and has not been heard of for six heartbeats has died."""
+
+_WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
+
+
+class RunNotFound(InvalidInput):
+    """No run has this id."""
+
+
+class ArtifactError(OdenetError):
+    """A file of a run that is missing or not what was stored."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store has it."""
+
+    document: Mapping[str, Any]
+    database: Database[dict[str, Any]]
+
+    @property
+    def run_id(self) -> int:
+        return int(self.document["_id"])
+
+    @property
+    def status(self) -> str:
+        """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED where the heartbeat stopped without a word."""
+        return effective_status(self.document)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The whole configuration, nested; `Config.from_dict(run.config)` parses it."""
+        return dict(self.document["config"])
+
+    @property
+    def result(self) -> float | None:
+        """Accuracy on the test split."""
+        return self.document.get("result")
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Parameters, data fingerprint, test scores, failure of a solve, …"""
+        return dict(self.document.get("info", {}))
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Names of the files."""
+        return tuple(artifact["name"] for artifact in self.document["artifacts"])
+
+    def metrics(self) -> dict[str, "pd.Series[float]"]:
+        """Every metric as a series, indexed by epoch."""
+        found = self.database.metrics.find({"run_id": self.run_id}).sort("name")
+        return {
+            series["name"]: pd.Series(
+                series["values"], index=pd.Index(series["steps"], name="epoch"), name=series["name"], dtype=float
+            )
+            for series in found
+        }
+
+    def artifact(self, name: str) -> bytes:
+        """The content of a file, verified against the sha256 that was stored with it.
+
+        Raises:
+            ArtifactError: there is no such file, or its content has changed.
+        """
+        for artifact in self.document["artifacts"]:
+            if artifact["name"] == name:
+                return self._read(name, artifact["file_id"])
+        known = ", ".join(self.artifacts) or "none"
+        raise ArtifactError(f"run {self.run_id} has no artifact {name}; it has {known}")
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best weights, as `Network.load_state_dict` takes them; safetensors, so nothing is unpickled.
+
+        Raises:
+            ArtifactError: the run has none, or they are not those that it recorded.
+        """
+        recorded = self.info.get("weights")
+        if recorded is None:
+            raise ArtifactError(
+                f"run {self.run_id} has no weights: it ended ({self.status}) before its first epoch did"
+            )
+        content = self.artifact(recorded["name"])
+        if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
+            raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")
+        return load_safetensors(content)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet show --json` prints: plain values."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.result,
+            "config": self.config,
+            "info": {key: value for key, value in self.info.items() if key != "metrics"},
+            "metrics": {
+                name: {"steps": series.index.tolist(), "values": series.tolist()}
+                for name, series in self.metrics().items()
+            },
+            "artifacts": list(self.artifacts),
+            "start_time": self.document["start_time"],
+            "stop_time": self.document.get("stop_time"),
+            "host": self.document["host"],
+            "repositories": self.document["experiment"]["repositories"],
+            "failure": self.document.get("fail_trace"),
+        }
+
+    def _read(self, name: str, file_id: Any) -> bytes:
+        try:
+            file = GridFS(self.database).get(file_id)
+            content = file.read()
+        except (NoFile, CorruptGridFile) as error:
+            raise ArtifactError(f"the artifact {name} of run {self.run_id} is not whole in the store") from error
+        if hashlib.sha256(content).hexdigest() != (file.metadata or {}).get("sha256"):
+            raise ArtifactError(f"the artifact {name} of run {self.run_id} has been changed in the store")
+        return content
+
+
+class Runs:
+    """The runs of a store: that of `ODENET_MONGO_URL`, or the embedded one.
+
+    Raises:
+        StoreError: it cannot be reached.
+    """
+
+    def __init__(self, database: Database[dict[str, Any]] | None = None) -> None:
+        self.database = connect() if database is None else database
+
+    def get(self, run_id: int) -> StoredRun:
+        """One run, whole.
+
+        Raises:
+            RunNotFound: there is none with this id.
+        """
+        document = self._ask(lambda: self.database.runs.find_one({"_id": run_id}))
+        if document is None:
+            raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
+        return StoredRun(document, self.database)
+
+    def find(self, filters: Mapping[str, Any] | None = None, limit: int = 0) -> list[StoredRun]:
+        """The runs whose entries equal `filters`, newest first, without console output and source lists.
+
+        Args:
+            filters: dotted path -> value, as in `{"config.model.body": "odenet", "status": "COMPLETED"}`.
+            limit: at most so many; 0 for all.
+        """
+        query = dict(filters or {})
+        documents = self._ask(
+            lambda: list(self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(limit))
+        )
+        return [StoredRun(document, self.database) for document in documents]
+
+    def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[int, dict[str, float]]:
+        """run id -> metric -> its last value, for the named metrics, in one query."""
+        query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
+        last: dict[int, dict[str, float]] = {run.run_id: {} for run in runs}
+        for series in self._ask(lambda: list(self.database.metrics.find(query, {"values": {"$slice": -1}}))):
+            last[series["run_id"]][series["name"]] = series["values"][-1]
+        return last
+
+    def to_frame(self, filters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`."""
+        rows = []
+        for run in self.find(filters):
+            row = {
+                "run_id": run.run_id,
+                "status": run.status,
+                "result": run.result,
+                "start_time": run.document["start_time"],
+                "stop_time": run.document.get("stop_time"),
+            }
+            rows.append(row | flatten("config", run.config) | flatten("info", run.info))
+        return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question()
+        except PyMongoError as error:
+            raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
+
+
+def effective_status(document: Mapping[str, Any]) -> str:
+    """The status of a run's document, DIED where it says RUNNING and the heartbeat has stopped."""
+    status = str(document["status"])
+    return "DIED" if status == "RUNNING" and _age(document["heartbeat"]) > HEARTBEAT_PATIENCE else status
+
+
+def parse_filters(words: Sequence[str]) -> dict[str, Any]:
+    """`["seed=1", "config.data.name=digits"]` as a filter for `Runs.find`; values as Python literals or text.
+
+    Raises:
+        InvalidInput: a word without `=`.
+    """
+    filters = {}
+    for word in words:
+        key, is_filter, text = word.partition("=")
+        if not is_filter:
+            raise InvalidInput(f"{word!r} is not a filter; write it as in config.data.name=digits or status=COMPLETED")
+        try:
+            filters[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            filters[key] = text
+    return filters
+
+
+def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys that begin with `prefix`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}.{key}" if prefix else key
+        flat |= flatten(path, value) if isinstance(value, Mapping) else {path: value}
+    return flat
+
+
+def _age(heartbeat: datetime) -> timedelta:
+    aware = heartbeat if heartbeat.tzinfo else heartbeat.replace(tzinfo=UTC)
+    return datetime.now(UTC) - aware
