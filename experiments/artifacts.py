@@ -1,6 +1,7 @@
 """What a classification run leaves behind: numbers, figures, weights, predictions."""
 
 import io
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def record_training(run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tenso
                 "epochs": len(fitted.history),
                 "best_epoch": fitted.best_epoch,
                 "stopped_early": fitted.stopped_early,
+                "epoch_seconds": statistics.median(row["time.epoch_seconds"] for row in fitted.history),
             }
         }
     )

@@ -98,15 +98,14 @@ def _with(arguments: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
 
 def run(arguments: argparse.Namespace) -> int:
     from experiments.classification import run_tracked
-    from pipeline.tables import runs_table, summary
+    from pipeline.tables import last_values, runs_table, summary
 
     names, updates = _with(arguments)
     outcome = run_tracked(names, updates)
     if arguments.json:
         print_json(outcome.to_dict())
     elif outcome.status == "COMPLETED":
-        last = {name: series["values"][-1] for name, series in outcome.metrics.items()}
-        Console().print(runs_table([summary(outcome.document, last)]))
+        Console().print(runs_table([summary(outcome.document, last_values(outcome.metrics))]))
         print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
     if outcome.error is not None:
         status = INTERRUPTED if outcome.status == "INTERRUPTED" else 1

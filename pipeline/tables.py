@@ -36,7 +36,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str,
         "nfe_forward": last.get("solver.nfe_forward"),
         "nfe_backward": last.get("solver.nfe_backward"),
         "epochs": info.get("training", {}).get("epochs"),
-        "epoch_seconds": last.get("time.epoch_seconds"),
+        "epoch_seconds": info.get("training", {}).get("epoch_seconds", last.get("time.epoch_seconds")),
         "started": document["start_time"].isoformat(timespec="seconds"),
     }
 
@@ -45,6 +45,11 @@ def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[dict[str, Any]]:
     """One `summary` a run."""
     last = runs.last_values(found, LAST)
     return [summary(run.document, last[run.run_id]) for run in found]
+
+
+def last_values(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, float]:
+    """Metric -> its last value, of series given as `Record.metrics` gives them."""
+    return {name: series["values"][-1] for name, series in metrics.items()}
 
 
 def model_name(model: Mapping[str, Any]) -> str:
@@ -60,7 +65,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> T
     for heading in ("run", "status", "model", "data"):
         table.add_column(heading, overflow="fold")
     for heading in ("accuracy", "loss", "parameters", "evaluations", "epochs", "s/epoch"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             str(row["run_id"]),

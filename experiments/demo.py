@@ -1,0 +1,47 @@
+"""`make demo`: the simple ODE-Net beside its ResNet twin on real images that need no download."""
+
+import sys
+import time
+
+from rich.console import Console
+
+from experiments.classification import Outcome, run_tracked
+from pipeline.errors import OdenetError
+from pipeline.tables import last_values, runs_table, summary
+
+TWINS = ("odenet_simple", "resnet_small")
+UPDATES = {"training": {"max_epochs": 15}}
+
+
+def main() -> int:
+    """Train both, tracked; print them side by side and what to do next."""
+    started = time.monotonic()
+    outcomes = []
+    for name in TWINS:
+        print(f"\n{name} on scikit-learn's digits", file=sys.stderr, flush=True)
+        outcome = run_tracked([name, "digits"], UPDATES)
+        if outcome.error is not None:
+            print(f"run {outcome.run_id} {outcome.status}: {outcome.error}", file=sys.stderr)
+            return 1
+        outcomes.append(outcome)
+    report(outcomes, time.monotonic() - started)
+    return 0
+
+
+def report(outcomes: list[Outcome], seconds: float) -> None:
+    """The runs side by side, and where to look at them."""
+    console = Console(highlight=False)
+    console.print()
+    console.print(runs_table([summary(outcome.document, last_values(outcome.metrics)) for outcome in outcomes]))
+    ids = " and ".join(str(outcome.run_id) for outcome in outcomes)
+    console.print(f"Runs {ids}, trained and evaluated in {seconds:.0f} s. Look at them in Omniboard:")
+    console.print("\n    make board\n")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except OdenetError as error:
+        sys.exit(f"odenet: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
