@@ -10,7 +10,7 @@ from pipeline.errors import OdenetError
 from pipeline.tables import last_values, runs_table, summary
 
 TWINS = ("odenet_simple", "resnet_small")
-UPDATES = {"training": {"max_epochs": 15}}
+UPDATES = {"training": {"max_epochs": 15, "lr": 1e-3}}
 
 
 def main() -> int:

@@ -10,6 +10,9 @@ from typing import Any
 
 from pipeline.config import ConfigError, nearest
 
+# Bijsterbosch searched for the rates and does not report them. Of 1e-3, 5e-4, 2e-4 and 1e-4, tried with resnet_small on
+# 10 000 images of Fashion-MNIST, this one's validation loss is 0.003 above the lowest, in three quarters of its epochs.
+_BIJSTERBOSCH_TRAINING = {"lr": 2e-4}
 _GLADZIK_TRAINING = {
     "optimiser": "sgd",
     "lr": 0.1,
@@ -20,11 +23,26 @@ _GLADZIK_TRAINING = {
 }
 
 MODELS: dict[str, dict[str, Any]] = {
-    "odenet_simple": {"model": {"architecture": "simple", "body": "odenet", "blocks": 1, "augment": 2}},
-    "resnet_small": {"model": {"architecture": "simple", "body": "resnet", "blocks": 1, "augment": 2}},
-    "resnet_large": {"model": {"architecture": "simple", "body": "resnet", "blocks": 3, "augment": 2}},
-    "odenet_complex": {"model": {"architecture": "complex", "body": "odenet", "augment": 1}},
-    "resnet_complex": {"model": {"architecture": "complex", "body": "resnet", "augment": 0}},
+    "odenet_simple": {
+        "model": {"architecture": "simple", "body": "odenet", "blocks": 1, "augment": 2},
+        "training": _BIJSTERBOSCH_TRAINING,
+    },
+    "resnet_small": {
+        "model": {"architecture": "simple", "body": "resnet", "blocks": 1, "augment": 2},
+        "training": _BIJSTERBOSCH_TRAINING,
+    },
+    "resnet_large": {
+        "model": {"architecture": "simple", "body": "resnet", "blocks": 3, "augment": 2},
+        "training": _BIJSTERBOSCH_TRAINING,
+    },
+    "odenet_complex": {
+        "model": {"architecture": "complex", "body": "odenet", "augment": 1},
+        "training": _BIJSTERBOSCH_TRAINING,
+    },
+    "resnet_complex": {
+        "model": {"architecture": "complex", "body": "resnet", "augment": 0},
+        "training": _BIJSTERBOSCH_TRAINING,
+    },
     "gladzik_odenet": {
         "model": {"architecture": "gladzik", "body": "odenet", "blocks": 1, "augment": 0, "time_channel": True},
         "training": _GLADZIK_TRAINING,
