@@ -83,7 +83,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]
     """Sacred's `with` syntax: names of configurations and `dotted.key=value`, values as Python literals or text.
 
     Raises:
-        ConfigError: a key without a name, or one that is both a section and a value.
+        ConfigError: a key without a name.
     """
     names: list[str] = []
     updates: dict[str, Any] = {}
@@ -104,13 +104,16 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
+        if isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = _merge(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = value
     return merged
 
 
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it is documented to raise
         return text

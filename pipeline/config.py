@@ -2,10 +2,10 @@
 
 import difflib
 import operator
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
-from math import isfinite
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pipeline.errors import InvalidInput
@@ -67,7 +67,8 @@ class ModelConfig(Section):
     In the complex architecture, width of the first of three stages: 48 for grey, 64 for colour images."""
     augment: int = _option(2, at_least=0)
     """Zero channels that the field sees beside the stem's; a ResNet has as many ordinary channels more.
-    In the complex ODE-Net, whose state is the padded image, the zero channels that its field keeps."""
+    In the complex ODE-Net, whose state is the padded image, the zero channels that its field keeps; the complex
+    ResNet has none whatever stands here."""
     activation: Literal["relu", "tanh", "softplus"] = "relu"
     activation_before: Literal["none", "relu", "tanh", "softplus"] = "none"
     """Activation between the stem and the first block."""
@@ -139,6 +140,11 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_type("seed", self.seed, int)
+        if not 0 <= self.seed < 2**32:  # what NumPy accepts, which Sacred seeds
+            raise ConfigError(f"seed must be at least 0 and below 2**32, not {self.seed}")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, as they are stored."""
         return asdict(self)
@@ -153,18 +159,14 @@ class Config:
         known = {f.name for f in fields(cls)}
         for key in values:
             if key not in known:
-                raise ConfigError(f"unknown key {key}{nearest(key, [*known, *_all_keys()])}")
-        seed = values.get("seed", 0)
-        _check_type("seed", seed, int)
-        if not 0 <= seed < 2**32:  # what NumPy accepts, which Sacred seeds
-            raise ConfigError(f"seed must be at least 0 and below 2**32, not {seed}")
+                raise ConfigError(f"unknown key {key}{_nearest_key(key)}")
         return cls(
             data=_parse_section(DataConfig, values),
             model=_parse_section(ModelConfig, values),
             solver=_parse_section(SolverConfig, values),
             training=_parse_section(TrainingConfig, values),
             evaluation=_parse_section(EvaluationConfig, values),
-            seed=seed,
+            seed=values.get("seed", cls.seed),
         )
 
 
@@ -182,6 +184,20 @@ def _all_keys() -> list[str]:
     return [f"{s.section}.{f.name}" for s in SECTIONS for f in fields(s)] + ["seed"]
 
 
+def _nearest_key(key: str) -> str:
+    """As `nearest`, where the section may be missing or another's: lr is training.lr, and so is model.lr."""
+    section, _, name = key.rpartition(".")
+    known = [*_all_keys(), *(s.section for s in SECTIONS)]
+    same_name = [k for k in known if k.rpartition(".")[2] == name]
+    same_section = [k for k in known if k.rpartition(".")[0] == section]
+    for candidates in (same_name, same_section, known):
+        full_names = {k.rpartition(".")[2]: k for k in candidates}
+        matches = difflib.get_close_matches(name, full_names, n=1, cutoff=0.5)
+        if matches:
+            return f" (did you mean {full_names[matches[0]]}?)"
+    return ""
+
+
 def _parse_section(section: type[S], config: Mapping[str, Any]) -> S:
     values = config.get(section.section, {})
     if not isinstance(values, Mapping):
@@ -190,7 +206,7 @@ def _parse_section(section: type[S], config: Mapping[str, Any]) -> S:
     for name in values:
         if name not in known:
             key = f"{section.section}.{name}"
-            raise ConfigError(f"unknown key {key}{nearest(key, _all_keys())}")
+            raise ConfigError(f"unknown key {key}{_nearest_key(key)}")
     return section(**values)
 
 
@@ -207,7 +223,10 @@ def _check_type(key: str, value: Any, expected: Any) -> None:
         if value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
         return
-    fits = isinstance(value, int | float) and isfinite(value) if wanted is float else isinstance(value, wanted)
+    if wanted is float:
+        fits = isinstance(value, int | float) and abs(value) <= sys.float_info.max  # neither inf nor nan
+    else:
+        fits = isinstance(value, wanted)
     if not fits or (isinstance(value, bool) and wanted is not bool):
         or_none = " or None" if type(None) in alternatives else ""
         raise ConfigError(f"{key} must be {_TYPE_WORDS[wanted]}{or_none}, not {value!r}")
