@@ -1,12 +1,15 @@
 """Integration through torchdiffeq."""
 
 from collections.abc import Callable
+from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
 from pipeline.config import SolverConfig
+from pipeline.errors import InvalidInput
 from pipeline.ode.monitor import AdaptiveMonitoredField, MonitoredField
 from pipeline.ode.solution import Solution
 
@@ -23,21 +26,33 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig) -> 
     Args:
         field: called with t, a scalar tensor, and z, shaped as `z0`; returns dz/dt, shaped as `z0`.
         z0: state at t = 0, any shape, floating point; time has its dtype.
-        t1: end time, above 0.
+        t1: end time, above 0 and finite in the dtype of `z0`.
 
     Returns:
         z(t1) with the shape and dtype of `z0`, and the solve's statistics.
 
     Raises:
+        InvalidInput: an end time that cannot be.
         SolverFailure: step size underflow, step limit or a non-finite state, here or later in the backward pass.
 
     Source: Chen et al. 2018, section 2 and appendix C; their library torchdiffeq solves. Its `rk4` is Kutta's
     3/8 rule.
     """
+    times = torch.tensor([0.0, t1], dtype=z0.dtype)
+    if not 0 < times[1] < inf:
+        raise InvalidInput(f"the end time must be above 0 and finite in {z0.dtype}, not {t1}: change model.final_time")
+    times = times.to(z0.device)
     fixed_steps = solver.method in FIXED_STEP_METHODS
-    monitor = MonitoredField if fixed_steps else AdaptiveMonitoredField
-    monitored = monitor(field, t1, solver.max_steps, z0.device.type)
-    times = torch.tensor([0.0, t1], dtype=z0.dtype, device=z0.device)
+    monitored: MonitoredField
+    options: dict[str, Any]
+    if fixed_steps:
+        monitored = MonitoredField(field, t1, solver.steps, z0.device.type)
+        options = {"grid_constructor": _equal_steps(solver.steps)}
+    else:
+        monitored = AdaptiveMonitoredField(field, t1, solver.max_steps, z0.device.type)
+        # The last step ends at the end time. By itself torchdiffeq steps past it and interpolates back with a quartic,
+        # whose error no tolerance bounds: 600 times it for dopri8, for as many evaluations.
+        options = {"step_t": times}
     if solver.gradient == "adjoint":
         monitored.statistics.nfe_backward = 0
     solve = odeint_adjoint if solver.gradient == "adjoint" else odeint
@@ -48,9 +63,11 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig) -> 
         rtol=solver.rtol,
         atol=solver.atol,
         method=solver.method,
-        options={"grid_constructor": _equal_steps(solver.steps)} if fixed_steps else None,
+        options=options,
     )
     monitored.finish_forward(states[-1])
+    if solver.gradient == "adjoint" and states.grad_fn is not None:
+        states.grad_fn.register_hook(monitored.finish_backward)
     if fixed_steps:
         monitored.statistics.accepted = solver.steps
     return Solution(states[-1], monitored.statistics)

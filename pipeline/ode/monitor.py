@@ -24,9 +24,9 @@ class MonitoredField(nn.Module):
         self.statistics = Statistics()
         self.direction: Literal["forward", "backward"] = "forward"
         self._attempts = 0
-        self._last_derivative: Tensor | None = None
         self._device_type = device_type
         self._autocast = torch.is_autocast_enabled(device_type)
+        self._autocast_dtype = torch.get_autocast_dtype(device_type)
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         if self.direction == "forward":
@@ -35,18 +35,22 @@ class MonitoredField(nn.Module):
             self.statistics.nfe_backward = (self.statistics.nfe_backward or 0) + 1
         # The adjoint evaluates the field in the backward pass, outside the caller's autocast: the precision of the
         # forward pass holds there too. Uncached, since torch would hand casts made without gradients to it.
-        with torch.autocast(self._device_type, enabled=self._autocast, cache_enabled=False):
+        with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
             derivative: Tensor = self.field(t, z)
-        self._last_derivative = derivative.detach()
         return derivative.to(z.dtype)
 
     def finish_forward(self, state: Tensor) -> None:
         """Check z(T) and count what follows as the backward pass."""
         if not torch.isfinite(state).all():
             raise self._failure(Status.DIVERGED, self.t1, 0.0, state)
-        self._last_derivative = None
         self._attempts = 0
         self.direction = "backward"
+
+    def finish_backward(self, gradients: tuple[Tensor | None, ...], _: object) -> None:
+        """Check what the adjoint solve came to; torchdiffeq's norm of its state passes over what is no number."""
+        whole = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
+        if not torch.isfinite(whole).all():
+            raise self._failure(Status.DIVERGED, 0.0, 0.0, whole)
 
     # torchdiffeq calls these by name.
 
@@ -56,11 +60,12 @@ class MonitoredField(nn.Module):
         step = float(dt.detach())
         if not torch.isfinite(z).all():
             raise self._failure(Status.DIVERGED, float(t.detach()), step, z)
-        # A step that is lost against T is no step; torchdiffeq turns a non-finite one into zero.
-        if not step > sys.float_info.epsilon * self.t1:
-            derivative = self._last_derivative
-            finite = derivative is None or bool(torch.isfinite(derivative).all())
-            raise self._failure(Status.UNDERFLOW if finite else Status.DIVERGED, float(t.detach()), step, z)
+        # torchdiffeq turns a non-finite step, which a non-finite derivative leads to, into zero.
+        if step == 0:
+            raise self._failure(Status.DIVERGED, float(t.detach()), step, z)
+        # A step that is lost against T is no step.
+        if step <= sys.float_info.epsilon * self.t1:
+            raise self._failure(Status.UNDERFLOW, float(t.detach()), step, z)
         if self._attempts > self.max_steps:
             raise self._failure(Status.STEP_LIMIT, float(t.detach()), step, z)
 
@@ -73,7 +78,8 @@ class MonitoredField(nn.Module):
         counted = self.statistics.nfe_forward
         if self.direction == "backward":
             counted = self.statistics.nfe_backward or 0
-        norm = float(z.detach().square().mean().sqrt())
+        # In double precision, where the squares of a large float32 state do not overflow.
+        norm = float(z.detach().double().square().mean().sqrt())
         return SolverFailure(status, t, dt, counted, norm, self.direction)
 
 

@@ -60,7 +60,8 @@ class SolverFailure(OdenetError):
         t: time that the solve had reached.
         dt: size of the step that it was about to take.
         evaluations: evaluations of the field so far, in this pass.
-        state_norm: root mean square of the state at `t`; may be non-finite.
+        state_norm: root mean square of the state at `t`, in the backward pass of the state and its adjoint,
+            at its end of the gradients; may be non-finite.
         direction: the pass that failed.
     """
 
