@@ -8,17 +8,17 @@ import os
 import secrets
 import select
 import shutil
-import signal
 import subprocess
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from pymongo.database import Database
 
 from pipeline.errors import OdenetError
+from pipeline.interruption import terminable
 from pipeline.paths import home
 from pipeline.tracking.store import StoreAddress, connect, store_address
 
@@ -151,7 +151,7 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
     database = connect(address)
     ensure_columns(database)
     database.client.close()
-    with contextlib.suppress(KeyboardInterrupt), _interrupted_by_sigterm():
+    with contextlib.suppress(KeyboardInterrupt), terminable():
         print("Starting Omniboard; the first time installs it, which takes about a minute.", flush=True)
         with Board(address, port or DEFAULT_PORT) as board:
             print(f"The runs in {address.redacted()} are at {board.url}")
@@ -248,17 +248,3 @@ def _password(folder: Path) -> str:
             raise BoardError(
                 f"The dashboard's login {file} cannot be read; delete it, and the next start makes a new one."
             ) from None
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -33,7 +33,7 @@ def repositories() -> list[dict[str, Any]]:
 
 def uncommitted_changes() -> str:
     """What the working tree's tracked files have beyond the commit, as a patch."""
-    return _git("diff", "HEAD", "--", "pipeline", "experiments", "pyproject.toml") or ""
+    return _git("diff", "--no-color", "--no-ext-diff", "HEAD", "--", "pipeline", "experiments", "pyproject.toml") or ""
 
 
 def machine() -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _git(*arguments: str) -> str | None:
 def _output(*command: str) -> str | None:
     """What a program prints, None where it is missing or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -15,6 +15,9 @@ from pipeline.tracking.embedded import DATABASE, EmbeddedStore
 
 __all__ = ["INDEXES", "StoreAddress", "StoreError", "connect", "next_run_id", "store_address"]
 
+OPERATION_SECONDS = 20.0
+"""Bound of each operation, so that a store that hangs cannot hang a run."""
+
 INDEXES: dict[str, list[IndexModel]] = {
     "runs": [
         IndexModel([("start_time", DESCENDING)], name="start_time"),
@@ -30,6 +33,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)]),
         IndexModel([("metadata.sha256", ASCENDING)], name="sha256"),
     ],
+    # GridFS's own as well: without it every reading of a file searches all the chunks that there are.
+    "fs.chunks": [IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)],
 }
 """What lists, filters and deliveries look up, by collection."""
 
@@ -60,7 +65,11 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
     milliseconds = int(timeout_seconds * 1000)
     try:
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-            address.url, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds
+            address.url,
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
+            timeoutMS=int(OPERATION_SECONDS * 1000),
+            journal=True,  # what is acknowledged outlives a server that is killed
         )
     except (ConfigurationError, ValueError):
         _refuse_url()
