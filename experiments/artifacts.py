@@ -29,11 +29,21 @@ class RunReporter:
         self._console.batch_done(epoch, batch, loss)
 
     def epoch_done(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self._run_log.log_epoch(epoch, {name: value for name, value in metrics.items() if name != "epoch"})
+        _log_epoch(self._run_log, metrics)
         self._console.epoch_done(epoch, metrics)
 
     def close(self) -> None:
         self._console.close()
+
+
+def _log_epoch(run_log: RunLog, metrics: Mapping[str, float]) -> None:
+    run_log.log_epoch(int(metrics["epoch"]), {name: value for name, value in metrics.items() if name != "epoch"})
+
+
+def record_earlier_epochs(run_log: RunLog, checkpoint: Path) -> None:
+    """The epochs of the checkpoint; a kill may have come between a checkpoint and its epoch's metrics."""
+    for metrics in load_checkpoint(checkpoint)["fitted"]["history"]:
+        _log_epoch(run_log, metrics)
 
 
 def record_training(run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tensor], title: str) -> None:

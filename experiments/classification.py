@@ -17,6 +17,7 @@ from sacred.utils import SacredError
 
 from experiments.artifacts import (
     RunReporter,
+    record_earlier_epochs,
     record_evaluation,
     record_training,
     record_unfinished_training,
@@ -34,6 +35,7 @@ from pipeline.models import Network, build_model
 from pipeline.models.describe import describe
 from pipeline.ode import SolverFailure
 from pipeline.paths import home
+from pipeline.runs import StoredRun
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
@@ -99,10 +101,22 @@ def train(
 ) -> Fitted:
     """Fit and record; what a training had reached is recorded too when it is broken off."""
     config = TrainingConfig(**_config)
-    reporter = RunReporter(run_log, number_of_batches(splits.train, config.batch_size), config.max_epochs)
     checkpoint = run_log.folder / "checkpoint.pt"
+    if run_log.is_resuming:
+        record_earlier_epochs(run_log, checkpoint)
+    reporter = RunReporter(run_log, number_of_batches(splits.train, config.batch_size), config.max_epochs)
     try:
-        fitted = fit(network, splits.train, splits.validation, preprocessing, config, seed, reporter, checkpoint)
+        fitted = fit(
+            network,
+            splits.train,
+            splits.validation,
+            preprocessing,
+            config,
+            seed,
+            reporter,
+            checkpoint,
+            resume=run_log.is_resuming,
+        )
     except (KeyboardInterrupt, OdenetError) as error:
         if isinstance(error, SolverFailure):
             run_log.update_info({"solver_failure": error.to_dict()})
@@ -196,21 +210,39 @@ class Outcome:
         }
 
 
-def run_tracked(names: Sequence[str], updates: Mapping[str, Any]) -> Outcome:
+def run_tracked(names: Sequence[str], updates: Mapping[str, Any], rerun_of: int | None = None) -> Outcome:
     """Run the experiment with named configurations and updates over them, tracked in the store.
+
+    Args:
+        rerun_of: the run that this one repeats, if any.
 
     Raises:
         OdenetError: the run could not begin: its configuration, its data or the store.
     """
-    observer = StoreObserver(home())
-    ex.observers = [observer]
     # Merged here: Sacred looks for files of the configurations' names first, and unpickles what it finds.
     config = resolve(names, updates)
+    info = {} if rerun_of is None else {"rerun_of": rerun_of}
+    return _observe(StoreObserver(home()), config, info, {"named_configs": list(names)})
+
+
+def resume_tracked(run: StoredRun, config: Config) -> Outcome:
+    """Go on with a run, from its checkpoint on this machine, under its id and with `config`.
+
+    Raises:
+        OdenetError: it could not begin: its data or the store.
+    """
+    return _observe(StoreObserver(home(), resumed=run.document), config.to_dict(), {}, {})
+
+
+def _observe(
+    observer: StoreObserver, config: Mapping[str, Any], info: Mapping[str, Any], meta_info: Mapping[str, Any]
+) -> Outcome:
     Config.from_dict(config)
+    ex.observers = [observer]
     error = None
     try:
         # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
-        ex.run(config_updates=config, options={"--force": True}, meta_info={"named_configs": list(names)})
+        ex.run(config_updates=dict(config), options={"--force": True}, info=dict(info), meta_info=dict(meta_info))
     except RefusedRun as refused:
         raise (refused.__cause__ or refused) from None
     except (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError) as ended:

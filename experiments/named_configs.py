@@ -75,8 +75,19 @@ def resolve(names: Iterable[str], updates: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name} is not a named configuration{nearest(name, NAMED_CONFIGS)}; there are "
                 f"{', '.join(NAMED_CONFIGS)}, and single values are set as in training.lr=0.01"
             )
-        merged = _merge(merged, NAMED_CONFIGS[name])
-    return _merge(merged, updates)
+        merged = merge(merged, NAMED_CONFIGS[name])
+    return merge(merged, updates)
+
+
+def parse_with(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The words of a command line from `with` on, as `parse_arguments` parses what follows it.
+
+    Raises:
+        ConfigError: `with` is not the first of them.
+    """
+    if words and words[0] != "with":
+        raise ConfigError(f"expected `with` before {words[0]!r}, as in: odenet run with odenet_simple digits")
+    return parse_arguments(words[1:])
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -97,16 +108,17 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]
             if not key:
                 raise ConfigError(f"{argument!r} names no key; write it as in training.lr=0.01")
             value = {key: value}
-        updates = _merge(updates, value)
+        updates = merge(updates, value)
     return names, updates
 
 
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with `over` on top, deeply: where both have a section, what only one of them says stays."""
     merged = dict(under)
     for key, value in over.items():
         if isinstance(value, Mapping):
             below = merged.get(key)
-            merged[key] = _merge(below if isinstance(below, Mapping) else {}, value)
+            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
         else:
             merged[key] = value
     return merged

@@ -10,12 +10,14 @@ weights = run.weights()
 
 import ast
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
+from bson.errors import BSONError
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
@@ -25,6 +27,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from pipeline.errors import InvalidInput, OdenetError
+from pipeline.tracking.record import FORMAT
 from pipeline.tracking.store import StoreError, connect
 
 HEARTBEAT_PATIENCE = timedelta(seconds=60)
@@ -79,7 +82,8 @@ class StoredRun:
 
     def metrics(self) -> dict[str, "pd.Series[float]"]:
         """Every metric as a series, indexed by epoch."""
-        found = self.database.metrics.find({"run_id": self.run_id}).sort("name")
+        with _asking():
+            found = list(self.database.metrics.find({"run_id": self.run_id}).sort("name"))
         return {
             series["name"]: pd.Series(
                 series["values"], index=pd.Index(series["steps"], name="epoch"), name=series["name"], dtype=float
@@ -136,11 +140,12 @@ class StoredRun:
         }
 
     def _read(self, name: str, file_id: Any) -> bytes:
-        try:
-            file = GridFS(self.database).get(file_id)
-            content = file.read()
-        except (NoFile, CorruptGridFile) as error:
-            raise ArtifactError(f"the artifact {name} of run {self.run_id} is not whole in the store") from error
+        with _asking():
+            try:
+                file = GridFS(self.database).get(file_id)
+                content = file.read()
+            except (NoFile, CorruptGridFile) as error:
+                raise ArtifactError(f"the artifact {name} of run {self.run_id} is not whole in the store") from error
         if hashlib.sha256(content).hexdigest() != (file.metadata or {}).get("sha256"):
             raise ArtifactError(f"the artifact {name} of run {self.run_id} has been changed in the store")
         return content
@@ -162,7 +167,8 @@ class Runs:
         Raises:
             RunNotFound: there is none with this id.
         """
-        document = self._ask(lambda: self.database.runs.find_one({"_id": run_id}))
+        with _asking():
+            document = self.database.runs.find_one({"_id": run_id, "format": FORMAT})
         if document is None:
             raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
         return StoredRun(document, self.database)
@@ -173,18 +179,23 @@ class Runs:
         Args:
             filters: dotted path -> value, as in `{"config.model.body": "odenet", "status": "COMPLETED"}`.
             limit: at most so many; 0 for all.
+
+        Raises:
+            InvalidInput: a filter that nothing stored can equal.
         """
-        query = dict(filters or {})
-        documents = self._ask(
-            lambda: list(self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(limit))
-        )
+        equal = {path: {"$eq": value} for path, value in (filters or {}).items() if path != "status"}
+        query = {**equal, **_with_status((filters or {}).get("status")), "format": FORMAT}
+        with _asking():
+            documents = list(self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(limit))
         return [StoredRun(document, self.database) for document in documents]
 
     def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[int, dict[str, float]]:
         """run id -> metric -> its last value, for the named metrics, in one query."""
         query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
         last: dict[int, dict[str, float]] = {run.run_id: {} for run in runs}
-        for series in self._ask(lambda: list(self.database.metrics.find(query, {"values": {"$slice": -1}}))):
+        with _asking():
+            found = list(self.database.metrics.find(query, {"values": {"$slice": -1}}))
+        for series in found:
             last[series["run_id"]][series["name"]] = series["values"][-1]
         return last
 
@@ -202,12 +213,6 @@ class Runs:
             rows.append(row | flatten("config", run.config) | flatten("info", run.info))
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
 
-    def _ask(self, question: Any) -> Any:
-        try:
-            return question()
-        except PyMongoError as error:
-            raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
-
 
 def effective_status(document: Mapping[str, Any]) -> str:
     """The status of a run's document, DIED where it says RUNNING and the heartbeat has stopped."""
@@ -224,7 +229,7 @@ def parse_filters(words: Sequence[str]) -> dict[str, Any]:
     filters = {}
     for word in words:
         key, is_filter, text = word.partition("=")
-        if not is_filter:
+        if not is_filter or not key or key.startswith("$"):
             raise InvalidInput(f"{word!r} is not a filter; write it as in config.data.name=digits or status=COMPLETED")
         try:
             filters[key] = ast.literal_eval(text)
@@ -240,6 +245,31 @@ def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
         path = f"{prefix}.{key}" if prefix else key
         flat |= flatten(path, value) if isinstance(value, Mapping) else {path: value}
     return flat
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """A question to the store, whose trouble is told in one sentence."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"nothing that is stored can equal this: {error}") from error
+
+
+def _with_status(status: Any) -> dict[str, Any]:
+    """The query for an effective status: who is RUNNING depends on the clock."""
+    last_signs = datetime.now(UTC) - HEARTBEAT_PATIENCE
+    match status:
+        case None:
+            return {}
+        case "RUNNING":
+            return {"status": "RUNNING", "heartbeat": {"$gte": last_signs}}
+        case "DIED":
+            return {"$or": [{"status": "DIED"}, {"status": "RUNNING", "heartbeat": {"$lt": last_signs}}]}
+        case _:
+            return {"status": {"$eq": status}}
 
 
 def _age(heartbeat: datetime) -> timedelta:

@@ -2,10 +2,13 @@
 
 PyMongo's own GridFS writer fails or doubles chunks when an upload is repeated; here a file's id decides all that is
 written, every write is an upsert, and the entry in fs.files, without which no reader sees the file, comes last.
+
+A file is stored before a run's document refers to it, so a file without a run may be one whose run is just starting.
+Who removes files goes by their upload date, which storing a file again renews: see `remove_file`.
 """
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 CHUNK_BYTES = 255 * 1024
+UNCLAIMED_AGE = timedelta(days=1)
+"""A file that no run refers to is left alone for so long after it was last stored."""
 
 
 def content_id(filename: str, content: bytes) -> ObjectId:
@@ -29,20 +34,21 @@ def put_file(
     Raises:
         PyMongoError: the store cannot be reached; call again later.
     """
-    if database.fs.files.find_one({"_id": file_id}, {"_id": True}):
+    if _renewed(database, file_id):
         return
+    now = datetime.now(UTC)
     for number, start in enumerate(range(0, len(content), CHUNK_BYTES)):
         _upsert(
             database,
             "fs.chunks",
             {"files_id": file_id, "n": number},
-            {"data": content[start : start + CHUNK_BYTES]},
+            {"data": content[start : start + CHUNK_BYTES], "uploadDate": now},
         )
     entry = {
         "filename": filename,
         "length": len(content),
         "chunkSize": CHUNK_BYTES,
-        "uploadDate": datetime.now(UTC),
+        "uploadDate": now,
         "contentType": content_type,
         "metadata": {"sha256": hashlib.sha256(content).hexdigest()},
     }
@@ -55,6 +61,34 @@ def put_content(database: Database[dict[str, Any]], filename: str, path: Path) -
     file_id = content_id(filename, content)
     put_file(database, file_id, filename, content, "text/plain")
     return file_id
+
+
+def remove_file(database: Database[dict[str, Any]], file_id: Any, stored_before: datetime) -> bool:
+    """Remove a file unless it was stored, perhaps once more, at `stored_before` or later; whether it is gone.
+
+    Safe against a `put_file` of the same file at the same time: what that one has written or renewed stays.
+
+    Raises:
+        PyMongoError: the store cannot be reached; call again, or leave the chunks to `odenet gc`.
+    """
+    entry = {"_id": file_id, "uploadDate": {"$lt": stored_before}}
+    is_gone = database.fs.files.delete_one(entry).deleted_count == 1
+    if is_gone:
+        remove_chunks(database, file_id, stored_before)
+    return is_gone
+
+
+def remove_chunks(database: Database[dict[str, Any]], file_id: Any, stored_before: datetime) -> None:
+    """Remove the chunks of a file that has no entry, but for those written at `stored_before` or later."""
+    database.fs.chunks.delete_many({"files_id": file_id, "uploadDate": {"$not": {"$gte": stored_before}}})
+
+
+def _renewed(database: Database[dict[str, Any]], file_id: ObjectId) -> bool:
+    """Whether the file is there; it then counts as stored now, so that nobody removes it as one that nobody wants."""
+    now = datetime.now(UTC)
+    if database.fs.files.find_one({"_id": file_id, "uploadDate": {"$gt": now - UNCLAIMED_AGE / 2}}, {"_id": True}):
+        return True  # new enough: a write for each of a run's sources would take its start half a second
+    return database.fs.files.update_one({"_id": file_id}, {"$set": {"uploadDate": now}}).matched_count == 1
 
 
 def _upsert(database: Database[dict[str, Any]], collection: str, key: dict[str, Any], values: dict[str, Any]) -> None:

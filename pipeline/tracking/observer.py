@@ -15,15 +15,15 @@ from pymongo.errors import PyMongoError
 from sacred.observers import RunObserver
 from sacred.serializer import flatten
 
+from pipeline.errors import InvalidInput
 from pipeline.tracking import provenance
 from pipeline.tracking.courier import Courier
 from pipeline.tracking.files import put_content
-from pipeline.tracking.record import Record
+from pipeline.tracking.record import FORMAT, Record, run_folder
 from pipeline.tracking.store import StoreError, connect, next_run_id, store_address
 
 log = logging.getLogger("odenet")
 
-FORMAT = "odenet-1"
 LAST_PATIENCE_SECONDS = 10.0
 """How long the end of a run waits for a store that is away."""
 
@@ -37,9 +37,17 @@ class StoreObserver(RunObserver):
 
     priority = 30
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, resumed: Mapping[str, Any] | None = None) -> None:
+        """Observe a new run, or go on with the one whose stored document is `resumed`."""
         self._home = home
+        self._resumed = resumed
+        self._earlier_output = resumed["captured_out"] if resumed else ""
         self._tracked: _Tracked | None = None
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the run goes on where an earlier process left it."""
+        return self._resumed is not None
 
     @property
     def has_started(self) -> bool:
@@ -78,7 +86,7 @@ class StoreObserver(RunObserver):
 
     def update_info(self, values: Mapping[str, Any]) -> None:
         """Set entries of the run's info."""
-        self._keep(lambda: self.record.update({"info": self.record.document["info"] | flatten(dict(values))}))
+        self._keep(lambda: self.record.update_info(flatten(dict(values))))
 
     # Sacred's events
 
@@ -95,47 +103,52 @@ class StoreObserver(RunObserver):
         """Enter the run in the store, which must be there now; nothing of a run that cannot start is left.
 
         Raises:
-            StoreError: the store went away.
+            StoreError: the store or the home folder does not take it.
+            InvalidInput: the configuration holds a value that cannot be stored.
         """
         address = store_address()
         database = connect(address)
         where = address.redacted()
         try:
-            run_id = _id if _id is not None else next_run_id(database)
-            document = {
-                "_id": run_id,
-                "uid": uuid.uuid4().hex,
-                "store": where,
+            values = {
                 "format": FORMAT,
                 "experiment": _describe_experiment(ex_info, database),
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()},
-                "start_time": start_time,
                 "config": flatten(config),
-                "meta": flatten(meta_info),
                 "status": "RUNNING",
-                "resources": [],
-                "artifacts": [],
-                "captured_out": "",
-                "info": {},
                 "heartbeat": start_time,
-                "result": None,
             }
-            record = _enter(document, self._home, database)
+            if self._resumed is None:
+                run_id = _id if _id is not None else next_run_id(database)
+                record = _enter(
+                    _new_document(run_id, where, start_time, flatten(meta_info)) | values, self._home, database
+                )
+            else:
+                record = _reopen(self._resumed, values, start_time, self._home, database)
         except PyMongoError as error:
             raise StoreError(
                 f"The store at {where} could not take a new run ({type(error).__name__}); try again."
+            ) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise InvalidInput(f"the configuration cannot be stored: {error}") from error
+        except OSError as error:
+            raise StoreError(
+                f"The run's record cannot be written in {self._home} ({error.strerror}); "
+                "set that right, or name another folder in ODENET_HOME."
             ) from error
         self._tracked = _Tracked(record, Courier(record, database, where), database, where)
         changes = provenance.uncommitted_changes()
         if changes:
             self.add_artifact("uncommitted.diff", changes.encode())
-        return run_id
+        return record.run_id
 
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
-        values = {"captured_out": captured_out, "heartbeat": beat_time}
         if info:
-            values["info"] = self.record.document["info"] | flatten(info)
+            self.update_info(info)
+        # A lone surrogate, half of a file's name perhaps, is nothing that the store takes.
+        output = (self._earlier_output + captured_out).encode(errors="replace").decode()
+        values = {"captured_out": output, "heartbeat": beat_time}
         if result is not None:
             values["result"] = flatten(result)
         self._keep(lambda: self.record.update(values))
@@ -162,12 +175,16 @@ class StoreObserver(RunObserver):
         if self._tracked is None:
             return
         run = self._tracked
-        if run.courier.finish(LAST_PATIENCE_SECONDS):
+        try:
+            delivered = run.courier.finish(LAST_PATIENCE_SECONDS)
+        except KeyboardInterrupt:  # nobody wants to wait; the run itself is over
+            delivered = False
+        if delivered:
             run.record.discard()
         else:
             run.record.release()
             log.error(
-                "the store at %s is away; run %d waits in %s, and `odenet sync` delivers it",
+                "the store at %s has not taken all of run %d; its record waits in %s, and `odenet sync` delivers it",
                 run.where,
                 run.record.run_id,
                 run.record.folder,
@@ -175,7 +192,8 @@ class StoreObserver(RunObserver):
         run.database.client.close()
 
     def _end(self, values: dict[str, Any]) -> None:
-        self._keep(lambda: self.record.update(values))
+        if self._tracked is not None:  # otherwise it could not begin, and what hindered it is being told
+            self._keep(lambda: self.record.update(values))
 
     def _keep(self, write: Callable[[], None]) -> None:
         try:
@@ -209,11 +227,40 @@ def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str
 
 
 def _enter(document: dict[str, Any], home: Path, database: Database[dict[str, Any]]) -> Record:
-    """The run on disk, then in the store; in neither when one of them refuses."""
-    record = Record.create(home / "runs" / f"{document['_id']}-{document['uid'][:8]}", document)
+    """The run in the store, then on disk; in neither when one of them refuses."""
+    database.runs.insert_one(dict(document))
     try:
-        database.runs.insert_one(dict(document))
-    except PyMongoError:
-        record.discard()
+        return Record.create(run_folder(home, document), document)
+    except BaseException:
+        database.runs.delete_one({"_id": document["_id"], "uid": document["uid"]})
         raise
+
+
+def _new_document(run_id: int, where: str, start_time: datetime, meta: Any) -> dict[str, Any]:
+    return {
+        "_id": run_id,
+        "uid": uuid.uuid4().hex,
+        "store": where,
+        "start_time": start_time,
+        "meta": meta,
+        "resources": [],
+        "artifacts": [],
+        "captured_out": "",
+        "info": {},
+        "result": None,
+    }
+
+
+def _reopen(
+    document: Mapping[str, Any],
+    values: Mapping[str, Any],
+    now: datetime,
+    home: Path,
+    database: Database[dict[str, Any]],
+) -> Record:
+    """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
+    goes_on = {"stop_time": None, "fail_trace": None, "result": None}
+    resumed = {"resumed": [*document.get("resumed", []), {"time": now, "status_before": document["status"]}]}
+    record = Record.reopen(run_folder(home, document), {**document, **values, **goes_on, **resumed}, database)
+    record.deliver(database)
     return record

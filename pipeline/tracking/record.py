@@ -17,16 +17,20 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from bson import ObjectId, json_util
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from pipeline.errors import OdenetError
 from pipeline.tracking.files import put_file
+
+FORMAT = "odenet-1"
+"""What the documents of these runs say they are, beside other programs' in the same database."""
 
 CAPTURED_OUTPUT_LIMIT = 2_000_000
 """Characters of console output kept; a MongoDB document ends at 16 MB."""
@@ -41,6 +45,7 @@ class Record:
         self._files = files
         self._series: dict[str, _Series] = {}
         self._unsent_series: set[str] = set()
+        self._unwritten: list[str] = []
         self._mutex = threading.RLock()
         self._lock_file: IO[str] | None = None
 
@@ -48,11 +53,36 @@ class Record:
 
     @classmethod
     def create(cls, folder: Path, document: dict[str, Any]) -> "Record":
-        """A new record, whose lock this process holds until it ends."""
-        (folder / "files").mkdir(parents=True)
+        """A new record, whose lock this process holds until it ends.
+
+        Raises:
+            OSError: the folder cannot be written; nothing is left of it.
+        """
+        folder.mkdir(parents=True)
         record = cls(folder, document, [])
-        record._lock_file = (folder / "lock").open("w")
-        fcntl.flock(record._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            record._open()
+            record._save()
+        except BaseException:
+            record.release()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return record
+
+    @classmethod
+    def reopen(cls, folder: Path, document: dict[str, Any], database: Database[dict[str, Any]]) -> "Record":
+        """The record of a run that the store has in full, for a process that goes on with it."""
+        # Tags and notes are Omniboard's: what a person writes there while the run goes on stays.
+        files = [
+            {"id": artifact["file_id"], "name": artifact["name"], "content_type": "", "sent": True}
+            for artifact in document["artifacts"]
+        ]
+        record = cls(folder, {key: value for key, value in document.items() if key != "omniboard"}, files)
+        record._open()
+        for series in database.metrics.find({"run_id": document["_id"]}):
+            for step, value, at in zip(series["steps"], series["values"], series["timestamps"], strict=True):
+                record._add_point(series["name"], step, value, at, series["_id"])
+                record._note_point(series["name"], step, value, at)
         record._save()
         return record
 
@@ -69,6 +99,12 @@ class Record:
                 self.document["captured_out"] = f"[beginning cut]\n{output[-CAPTURED_OUTPUT_LIMIT:]}"
             self._save()
 
+    def update_info(self, values: Mapping[str, Any]) -> None:
+        """Set entries of the document's `info`, the others staying as they are."""
+        with self._mutex:
+            self._set_info(values)
+            self._save()
+
     def add_metrics(self, step: int, values: Mapping[str, float], timestamp: datetime | None = None) -> None:
         """Add one point to each named series; a point that is there already, by its step, stays as it is."""
         timestamp = timestamp or datetime.now(UTC)
@@ -76,38 +112,40 @@ class Record:
             new = {name: value for name, value in values.items() if not self._has_point(name, step)}
             for name, value in new.items():
                 self._add_point(name, step, value, timestamp)
-            self.document["info"]["metrics"] = [
-                {"name": name, "id": str(series.id)} for name, series in self._series.items()
-            ]
-            lines = [
-                json_util.dumps(
-                    {"id": self._series[name].id, "name": name, "step": step, "value": value, "at": timestamp}
-                )
-                for name, value in new.items()
-            ]
-            if lines:
-                with (self.folder / "metrics.jsonl").open("a") as file:
-                    file.write("".join(f"\n{line}" for line in lines))  # in front: a torn line spoils no other
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._save()
+                self._note_point(name, step, value, timestamp)
+            self._list_series()
+            self._save()
 
     def add_artifact(self, name: str, content: bytes, content_type: str) -> None:
         """Add a file, or replace the one of the same name."""
         file_id = ObjectId()
         with self._mutex:
-            (self.folder / "files" / str(file_id)).write_bytes(content)
+            _write_through(self.folder / "files" / str(file_id), content)
             entry = {"id": file_id, "name": name, "content_type": content_type, "sent": False}
             self._files = [file for file in self._files if file["name"] != name] + [entry]
             self.document["artifacts"] = [{"name": file["name"], "file_id": file["id"]} for file in self._files]
             self._save()
 
+    def _set_info(self, values: Mapping[str, Any]) -> None:
+        # A new dictionary: the courier may be sending the old one.
+        self.document["info"] = self.document["info"] | dict(values)
+
+    def _list_series(self) -> None:
+        """As Omniboard finds them."""
+        self._set_info({"metrics": [{"name": name, "id": str(series.id)} for name, series in self._series.items()]})
+
+    def _open(self) -> None:
+        (self.folder / "files").mkdir(parents=True, exist_ok=True)
+        self._lock_file = (self.folder / "lock").open("w")
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def _save(self) -> None:
+        if self._unwritten:  # also those that a full disk or an interruption kept from it
+            lines = "".join(f"\n{line}" for line in self._unwritten)  # in front: a torn line spoils no other
+            _write_through(self.folder / "metrics.jsonl", lines.encode(), "ab")
+            self._unwritten.clear()
         partial = self.folder / "record.partial"
-        with partial.open("w") as file:
-            file.write(json_util.dumps({"document": self.document, "files": self._files}))
-            file.flush()
-            os.fsync(file.fileno())
+        _write_through(partial, json_util.dumps({"document": self.document, "files": self._files}).encode())
         partial.replace(self.folder / "record.json")
 
     def _has_point(self, name: str, step: int) -> bool:
@@ -120,13 +158,28 @@ class Record:
         series.points[step] = (value, timestamp)
         self._unsent_series.add(name)
 
+    def _note_point(self, name: str, step: int, value: float, timestamp: datetime) -> None:
+        point = {"id": self._series[name].id, "name": name, "step": step, "value": value, "at": timestamp}
+        self._unwritten.append(json_util.dumps(point))
+
     # Reading
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """The record that an earlier process left in `folder`."""
-        stored = json_util.loads((folder / "record.json").read_text())
-        record = cls(folder, stored["document"], stored["files"])
+        """The record that an earlier process left in `folder`.
+
+        Raises:
+            FileNotFoundError: it has been delivered.
+            RecordError: it is damaged.
+        """
+        try:
+            stored = json_util.loads((folder / "record.json").read_text())
+            record = cls(folder, stored["document"], stored["files"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(
+                f"the record {folder / 'record.json'} is damaged ({type(error).__name__}): "
+                "put a whole copy in its place, or delete the folder"
+            ) from error
         metrics = folder / "metrics.jsonl"
         for line in metrics.read_text().splitlines() if metrics.exists() else []:
             try:
@@ -134,6 +187,7 @@ class Record:
             except json.JSONDecodeError:  # torn by a kill or a full disk; or the empty first line
                 continue
             record._add_point(point["name"], point["step"], point["value"], point["at"], point["id"])
+        record._list_series()  # a kill may have come between the points and the document
         return record
 
     def metrics(self) -> dict[str, dict[str, list[Any]]]:
@@ -175,7 +229,8 @@ class Record:
         with self._mutex:
             document = dict(self.document)
         run_id = document.pop("_id")
-        database.runs.update_one({"_id": run_id}, {"$set": document}, upsert=True)
+        # By uid, too: should another run have this number in what is now the store, it is not overwritten.
+        database.runs.update_one({"_id": run_id, "uid": document["uid"]}, {"$set": document}, upsert=True)
 
     def discard(self) -> None:
         """Remove what was delivered; a checkpoint stays for `odenet resume`."""
@@ -184,7 +239,7 @@ class Record:
         shutil.rmtree(self.folder / "files", ignore_errors=True)
         self.release()
         (self.folder / "lock").unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
+        with suppress(OSError):  # there is a checkpoint
             self.folder.rmdir()
 
     def release(self) -> None:
@@ -194,12 +249,28 @@ class Record:
             self._lock_file = None
 
 
+class RecordError(OdenetError):
+    """A record on disk that cannot be read."""
+
+
+def run_folder(home: Path, document: Mapping[str, Any]) -> Path:
+    """Where a run keeps its record and its checkpoint on this machine."""
+    return home / "runs" / f"{document['_id']}-{document['uid'][:8]}"
+
+
 class _Series:
     """One metric: step -> (value, time)."""
 
     def __init__(self, series_id: ObjectId) -> None:
         self.id = series_id
         self.points: dict[int, tuple[float, datetime]] = {}
+
+
+def _write_through(path: Path, content: bytes, mode: Literal["wb", "ab"] = "wb") -> None:
+    with path.open(mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _send_series(

@@ -1,7 +1,6 @@
 """What an experiment tells of its run, whoever listens."""
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from sacred.run import Run
 from safetensors.torch import save
 
 from pipeline.figures import save_figure
+from pipeline.json_text import to_json
 from pipeline.tracking.observer import StoreObserver
 
 
@@ -26,6 +26,11 @@ class RunLog:
         self.folder = self._store.record.folder if self._store else Path(self._scratch.name)
         """Where the run keeps its files on this machine, its checkpoint among them."""
 
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the run goes on where an earlier process left it."""
+        return self._store is not None and self._store.is_resuming
+
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """One point for each metric, the epoch as step."""
         if self._store:
@@ -38,6 +43,7 @@ class RunLog:
         """Facts about the run that are neither configuration nor metrics."""
         if self._store:
             self._store.update_info(values)
+            return
         self._run.info.update(values)
 
     def add_artifact(self, name: str, content: bytes) -> None:
@@ -54,8 +60,8 @@ class RunLog:
         self._run.add_artifact(path, name)
 
     def add_json(self, name: str, value: Any) -> None:
-        """A JSON file; numbers that are not finite are refused by a ValueError."""
-        self.add_artifact(name, json.dumps(value, indent=1, allow_nan=False).encode())
+        """A JSON file; numbers that are not finite are null in it."""
+        self.add_artifact(name, to_json(value).encode())
 
     def add_figure(self, name: str, figure: Figure) -> None:
         """A picture."""

@@ -32,7 +32,7 @@ def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[Delivery]:
     """
     for folder in waiting_records(home):
         try:
-            yield _sync_one(folder, database)
+            yield sync_folder(folder, database)
         except FileNotFoundError:  # its own process delivered it in the meantime
             continue
         except PyMongoError as error:
@@ -41,7 +41,7 @@ def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[Delivery]:
             ) from error
 
 
-def _sync_one(folder: Path, database: Database[dict[str, Any]]) -> Delivery:
+def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> Delivery:
     with claimed(folder) as is_free:
         record = Record.load(folder)
         run_id, uid = record.run_id, record.document["uid"]

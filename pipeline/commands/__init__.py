@@ -1,0 +1,1 @@
+"""The commands of `odenet`, a group a file: arguments to calls, no logic."""

@@ -1,0 +1,39 @@
+"""`odenet run` and `odenet describe`."""
+
+import argparse
+
+from rich.console import Console
+
+from pipeline.commands.arguments import add_command, add_with
+from pipeline.commands.output import finish_run, print_json
+
+EXAMPLE = "named configurations and key=value, as in: with odenet_simple digits seed=1"
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    add_with(add_command(commands, "run", run, "train and evaluate, tracked"), EXAMPLE)
+    text = "layers, parameters and multiply-adds of a model"
+    add_with(add_command(commands, "describe", describe_model, text), EXAMPLE)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from experiments.classification import run_tracked
+    from experiments.named_configs import parse_with
+
+    return finish_run(run_tracked(*parse_with(arguments.with_)), arguments.json)
+
+
+def describe_model(arguments: argparse.Namespace) -> int:
+    from experiments.named_configs import parse_with, resolve
+    from pipeline.config import Config
+    from pipeline.data.shapes import network_input
+    from pipeline.models.describe import describe
+    from pipeline.tables import print_description
+
+    config = Config.from_dict(resolve(*parse_with(arguments.with_)))
+    description = describe(config, *network_input(config.data))
+    if arguments.json:
+        print_json(description.to_dict())
+    else:
+        print_description(description, Console())
+    return 0
