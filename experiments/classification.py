@@ -6,6 +6,7 @@ python -m experiments.classification with resnet_small digits
 
 import errno
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,10 +25,11 @@ from experiments.artifacts import (
     run_title,
 )
 from experiments.named_configs import NAMED_CONFIGS, resolve
+from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.config import SECTIONS, Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
 from pipeline.console import progress_bar
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits, number_of_batches
-from pipeline.errors import OdenetError
+from pipeline.errors import InvalidInput, OdenetError
 from pipeline.evaluation import Predictions, predict
 from pipeline.evaluation import score as score_predictions
 from pipeline.interruption import terminable
@@ -52,6 +54,9 @@ for section in SECTIONS:
 ex = Experiment("classification", ingredients=list(INGREDIENTS.values()), base_dir=str(ROOT), save_git_info=False)
 logging.getLogger("odenet.sacred").setLevel(logging.WARNING)
 ex.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
+logging.getLogger("odenet.sacred.classification").addFilter(
+    lambda said: not said.getMessage().startswith(("Failed after", "Aborted after"))  # the command says it, and why
+)
 ex.add_config(seed=Config().seed)
 for name, values in NAMED_CONFIGS.items():
     ex.add_named_config(name, values)
@@ -117,7 +122,7 @@ def train(
             checkpoint,
             resume=run_log.is_resuming,
         )
-    except (KeyboardInterrupt, OdenetError) as error:
+    except BaseException as error:
         if isinstance(error, SolverFailure):
             run_log.update_info({"solver_failure": error.to_dict()})
         record_unfinished_training(run_log, checkpoint, title)
@@ -143,17 +148,14 @@ def classification(_config: Mapping[str, Any], _run: Run) -> float:
     run_log = RunLog(_run)
     device = choose_device(config.training)
     title = run_title(config)
-    with terminable():
-        splits, preprocessing = load(seed=config.seed, device=device)
-        network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
-        run_log.update_info(facts(config, splits, preprocessing, device))
-        train(
-            network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log
-        )
-        with numerics(config.training, device):
-            predictions = evaluate(network=network, images=splits.test, preprocessing=preprocessing)
-        scores = score_predictions(predictions, splits.classes)
-        record_evaluation(run_log, scores, predictions, title)
+    splits, preprocessing = load(seed=config.seed, device=device)
+    network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
+    run_log.update_info(facts(config, splits, preprocessing, device))
+    train(network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log)
+    with numerics(config.training, device):
+        predictions = evaluate(network=network, images=splits.test, preprocessing=preprocessing)
+    scores = score_predictions(predictions, splits.classes)
+    record_evaluation(run_log, scores, predictions, title)
     return scores.accuracy
 
 
@@ -242,14 +244,19 @@ def _observe(
     error = None
     try:
         # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
-        ex.run(config_updates=dict(config), options={"--force": True}, info=dict(info), meta_info=dict(meta_info))
+        with terminable():
+            ex.run(config_updates=dict(config), options={"--force": True}, info=dict(info), meta_info=dict(meta_info))
     except RefusedRun as refused:
         raise (refused.__cause__ or refused) from None
-    except (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError) as ended:
+    except FAILURES as ended:
         if not observer.has_started:
             raise
         error = describe_failure(ended)
     return Outcome(observer.record.document, observer.record.metrics(), error)
+
+
+FAILURES = (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError)
+"""What may end a run and is told without a traceback."""
 
 
 def describe_failure(error: BaseException) -> str:
@@ -265,7 +272,19 @@ def describe_failure(error: BaseException) -> str:
             return str(error)
 
 
-ex.observers.append(StoreObserver(home()))
+def main() -> int:
+    """Sacred's own command line for the experiment, tracked likewise; its exit status."""
+    ex.observers = [StoreObserver(home())]
+    try:
+        with terminable():
+            ex.run_commandline([sys.argv[0], "--debug", *sys.argv[1:]])  # hand failures on, rather than trace them
+    except SacredError as refused:
+        return fail(str(refused), InvalidInput.exit_status)
+    except FAILURES as ended:
+        status = INTERRUPTED if isinstance(ended, KeyboardInterrupt) else getattr(ended, "exit_status", 1)
+        return fail(describe_failure(ended), status)
+    return 0
+
 
 if __name__ == "__main__":
-    ex.run_commandline()
+    sys.exit(main())
