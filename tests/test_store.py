@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import secrets
+import shutil
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import INDEXES, StoreAddress, StoreError, connect, next_run_id, store_address
 
@@ -369,3 +371,24 @@ def test_the_id_of_a_deleted_run_is_not_given_again(database: Database[dict[str,
 def test_ids_start_above_the_runs_that_another_program_stored(database: Database[dict[str, Any]]) -> None:
     database.runs.insert_many([{"_id": 41}, {"_id": "named"}])
     assert next_run_id(database) == 42
+
+
+def test_a_server_that_another_checkout_started_is_shared(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "checkout" / "pipeline"
+    shutil.copytree(Path(embedded.__file__).parents[1], elsewhere, ignore=shutil.ignore_patterns("__pycache__"))
+    home = tmp_path / "home"
+    start = "import sys; from pathlib import Path; from pipeline.tracking.embedded import EmbeddedStore as Store;"
+    subprocess.run(
+        [sys.executable, "-P", "-c", f"{start} Store(Path(sys.argv[1])).start()", str(home)],
+        env=os.environ | {"PYTHONPATH": str(elsewhere.parent)},
+        check=True,
+        timeout=60,
+    )
+    store = EmbeddedStore(home)
+    started = store.status()
+    try:
+        store.start()
+        assert started.running
+        assert store.status().pid == started.pid
+    finally:
+        store.stop()

@@ -147,7 +147,9 @@ class EmbeddedStore:
             words = psutil.Process(server.pid).cmdline()
         except (psutil.Error, ValueError):
             return None
-        return server if words[-3:-1] == [str(SERVER), str(self.folder)] else None
+        # By name alone: another checkout of these sources may have started it.
+        ours = len(words) > 3 and Path(words[-3]).name == SERVER.name and words[-2] == str(self.folder)
+        return server if ours else None
 
     def _ended(self, seconds: float) -> bool:
         """Whether the server ends in time; one that its parent has not buried yet has ended, too."""
