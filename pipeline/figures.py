@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import ceil, nan
+from dataclasses import asdict
+from math import ceil, nan, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.evaluation import Evaluation, FloatArray, IntArray
+from pipeline.reevaluation import Row
 
 PALETTE = sns.color_palette("colorblind")
 INK, FAINT, UNDEFINED = "0.15", "0.6", "0.85"
@@ -30,6 +32,7 @@ ROWS_WITH_NUMBERS = 120
 """Classes up to which the classification report has a readable row for each."""
 LOG_SCALE_SPAN = 100
 """Ratio of the largest to the smallest loss from which the axis is logarithmic."""
+SOLVER_MARKERS = "osD^vP"
 
 Curve = tuple[FloatArray, FloatArray, float]
 """x, y and the score that the legend shows."""
@@ -196,6 +199,46 @@ def plot_function_evaluations(history: Sequence[Mapping[str, float]], title: str
     return figure
 
 
+def plot_solvers(rows: Sequence[Row], images: int, title: str) -> Figure:
+    """Accuracy over forward evaluations, a line a method; the setting of the training ringed, twice its error shaded.
+
+    Args:
+        rows: that of the training first, as `reevaluate` gives them; a failed one is named below.
+        images: how many the accuracies are over.
+
+    Raises:
+        InvalidInput: no row with evaluations.
+    """
+    drawn = [row for row in rows if row.nfe_forward is not None]
+    if not drawn:
+        raise InvalidInput("no setting has evaluations to draw: only ODE-Nets evaluate a function")
+    table = pd.DataFrame([asdict(row) | {"label": row.label.partition(", ")[2]} for row in drawn])
+    several_times = table["final_time"].nunique() > 1
+
+    figure, (ax,) = _new_figure(9, 5.5, title)
+    for k, ((method, final_time), settings) in enumerate(table.groupby(["method", "final_time"], sort=False)):
+        name = f"{method}, T = {final_time:g}" if several_times else str(method)
+        _draw_solver(ax, settings.sort_values("nfe_forward"), name, k)
+    _mark_trained(ax, rows[0], images)
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="Mean forward evaluations per batch", ylabel="Accuracy on the test images")
+    ax.margins(x=0.08, y=0.12)
+    ax.grid(color="0.92")
+    sns.despine(ax=ax)
+    ax.legend(framealpha=0.9, edgecolor="none")
+    _write_caption(
+        figure,
+        [
+            "At the points: steps of a fixed-step method, rtol and atol (tol) of an adaptive one.",
+            f"Grey: within twice the standard error of the accuracy as trained, test images: {images:,}.",
+            *(f"Failed ({row.status}): {row.label}." for row in rows if row.nfe_forward is None),
+        ],
+    )
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all.
 
@@ -290,6 +333,41 @@ def _finish_epochs(ax: Axes, table: pd.DataFrame) -> None:
     ax.grid(color="0.92")
     sns.despine(ax=ax)
     ax.legend(framealpha=0.9, edgecolor="none")
+
+
+def _draw_solver(ax: Axes, settings: pd.DataFrame, name: str, k: int) -> None:
+    """One method's settings, labelled above or below in turns, so that neighbours' labels stay apart."""
+    colour, marker = PALETTE[k % len(PALETTE)], SOLVER_MARKERS[k % len(SOLVER_MARKERS)]
+    ax.plot(settings["nfe_forward"], settings["accuracy"], color=colour, marker=marker, markersize=7, label=name)
+    above = k % 2 == 0
+    for x, y, label in zip(settings["nfe_forward"], settings["accuracy"], settings["label"], strict=True):
+        ax.annotate(
+            label,
+            (x, y),
+            xytext=(0, 9 if above else -9),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+            fontsize=8,
+            color=colour,
+        )
+
+
+def _mark_trained(ax: Axes, trained: Row, images: int) -> None:
+    if trained.nfe_forward is None or trained.accuracy is None:
+        return
+    error = sqrt(trained.accuracy * (1 - trained.accuracy) / images)
+    ax.axhspan(trained.accuracy - 2 * error, trained.accuracy + 2 * error, color="0.93", zorder=0)
+    ax.scatter(
+        [trained.nfe_forward],
+        [trained.accuracy],
+        s=220,
+        facecolors="none",
+        edgecolors=INK,
+        linewidths=1.5,
+        zorder=3,
+        label=f"as trained: {trained.label}",
+    )
 
 
 def _gaps(table: pd.DataFrame) -> list[str]:

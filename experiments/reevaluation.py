@@ -1,0 +1,240 @@
+"""A trained network under other solvers, or on other data, as a run of its own that points to the one that trained it.
+
+odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,4 --tol 1e-1,1e-3
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from sacred import Experiment
+from sacred.run import Run
+
+from experiments.artifacts import run_title
+from experiments.classification import describe_failure
+from pipeline.config import Config
+from pipeline.console import progress_bar
+from pipeline.errors import InvalidInput, OdenetError
+from pipeline.figures import plot_solvers
+from pipeline.interruption import terminable
+from pipeline.paths import home
+from pipeline.reevaluation import (
+    EvaluationData,
+    Grid,
+    Row,
+    Setting,
+    load_evaluation_data,
+    reevaluate,
+    solver_dependence,
+    trained_setting,
+)
+from pipeline.restore import TrainedModel, restore
+from pipeline.runs import Runs, StoredRun
+from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.run_log import RunLog
+from pipeline.training import choose_device
+
+NAME = "reevaluation"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked, of which network, about which images."""
+
+    parent: StoredRun
+    model: TrainedModel
+    settings: Sequence[Setting]
+    data_name: str
+    data: EvaluationData
+    device: torch.device
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers should know of the data."""
+        recorded = self.parent.info["data"]["sha256"]
+        if self.data_name == self.model.config.data.name and self.data.fingerprint != recorded:
+            return [f"the arrays of {self.data_name} are not those that run {self.parent.run_id} was trained on"]
+        if self.data.classes != self.model.classes:
+            return [f"the classes of {self.data_name} have other names than the network's: they are matched in order"]
+        return []
+
+
+@dataclass(frozen=True)
+class Reevaluation:
+    """How a re-evaluation ended."""
+
+    document: Mapping[str, Any]
+    """Its run's document, as the store has it or will have it."""
+    error: str | None
+
+    @property
+    def run_id(self) -> int:
+        return int(self.document["_id"])
+
+    @property
+    def status(self) -> str:
+        return str(self.document["status"])
+
+    @property
+    def rows(self) -> list[Row]:
+        """One a setting, that of the training first; of a broken off run those that were done."""
+        return [Row(**values) for values in self.document["info"][NAME]["rows"]]
+
+    @property
+    def warnings(self) -> list[str]:
+        return list(self.document["info"][NAME]["warnings"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet evaluate --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "parent": self.document["info"]["parent"],
+            "status": self.status,
+            "result": self.document["result"],
+            **self.document["info"][NAME],
+            "error": self.error,
+        }
+
+
+def load_trained(run_id: int) -> tuple[StoredRun, TrainedModel, torch.device]:
+    """The run, its network, and the device that it was put on.
+
+    Raises:
+        OdenetError: there is no such run, or it has no network of its own.
+    """
+    parent = Runs().get(run_id)
+    if parent.document["experiment"]["name"] == NAME:
+        trained_by = parent.info["parent"]
+        raise InvalidInput(f"run {run_id} is a re-evaluation of run {trained_by}: evaluate run {trained_by} instead")
+    device = choose_device(replace(Config.from_dict(parent.config).training, device="auto"))
+    return parent, restore(parent, device), device
+
+
+def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reevaluation:
+    """Ask the network of run `run_id` again under the settings of `grid`, tracked in the store as a run of its own.
+
+    Args:
+        data: a data set's name or an `.npz`, whose test split is asked for; without it that of the training's data.
+            A ResNet, which has no solver, is asked once, and only about other data.
+
+    Raises:
+        OdenetError: the run could not begin: its parent, the grid, the data or the store.
+    """
+    subject = _subject(run_id, grid, data)
+    observer = StoreObserver(home())
+    experiment = _build_experiment(subject)
+    experiment.observers = [observer]
+    error = None
+    try:
+        experiment.run(config_updates=_config(subject), options={"--force": True})
+    except (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError) as ended:
+        if not observer.has_started:
+            raise
+        error = describe_failure(ended)
+    return Reevaluation(observer.record.document, error)
+
+
+def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
+    parent, model, device = load_trained(run_id)
+    trained = trained_setting(model)
+    settings = grid.settings(trained)
+    if not model.network.ode_blocks():
+        if data is None:
+            raise InvalidInput(
+                f"run {run_id} is a ResNet, which has no solver to vary: ask it about other images, with --data or "
+                "--predict"
+            )
+        settings = [trained]
+    name = data or model.config.data.name
+    return Subject(parent, model, settings, name, load_evaluation_data(name, model, device), device)
+
+
+def _build_experiment(subject: Subject) -> Experiment:
+    experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
+    experiment.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
+
+    @experiment.main
+    def reevaluation(_run: Run) -> float | None:
+        with terminable():
+            return _evaluate(subject, RunLog(_run))
+
+    return experiment
+
+
+def _config(subject: Subject) -> dict[str, Any]:
+    """The training's configuration with the data that are asked about, and what is asked."""
+    config = subject.model.config
+    return replace(config, data=replace(config.data, name=subject.data_name)).to_dict() | {
+        NAME: {
+            "parent": subject.parent.run_id,
+            "settings": [
+                {
+                    "method": s.solver.method,
+                    "steps": s.steps,
+                    "rtol": s.solver.rtol,
+                    "atol": s.solver.atol,
+                    "final_time": s.final_time,
+                }
+                for s in subject.settings
+            ],
+        }
+    }
+
+
+def _evaluate(subject: Subject, run_log: RunLog) -> float | None:
+    """All rows, recorded as they come; the accuracy under the setting of the training, chosen before any was known."""
+    images = subject.data.images
+    run_log.update_info(_facts(subject))
+    rows: list[Row] = []
+    with progress_bar("test", len(subject.settings) * len(images)) as progress:
+        for row in reevaluate(subject.model, images, subject.settings, progress):
+            rows.append(row)
+            run_log.update_info({NAME: _table(subject, rows, subject.notes)})
+    dependence = solver_dependence(rows, len(images))
+    table = _table(subject, rows, [*subject.notes, *([dependence] if dependence else [])])
+    run_log.update_info({NAME: table, "test": _test(rows[0], len(images))})
+    run_log.add_json("reevaluation.json", table)
+    if any(row.nfe_forward is not None for row in rows):
+        config = replace(subject.model.config, data=replace(subject.model.config.data, name=subject.data_name))
+        run_log.add_figure("solvers.png", plot_solvers(rows, len(images), run_title(config)))
+    return rows[0].accuracy
+
+
+def _facts(subject: Subject) -> dict[str, Any]:
+    channels, height, width = subject.data.images.pixels.shape[1:]
+    return {
+        "parent": subject.parent.run_id,
+        "device": str(subject.device),
+        "data": {
+            "sha256": subject.data.fingerprint,
+            "classes": list(subject.data.classes),
+            "image_shape": [channels, height, width],
+            "test_images": len(subject.data.images),
+        },
+        "parameters": subject.parent.info["parameters"],
+        NAME: _table(subject, [], subject.notes),
+    }
+
+
+def _table(subject: Subject, rows: Sequence[Row], warnings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "data": subject.data_name,
+        "images": len(subject.data.images),
+        "batch_size": subject.model.config.evaluation.batch_size,
+        "device": str(subject.device),
+        "rows": [asdict(row) for row in rows],
+        "warnings": list(warnings),
+    }
+
+
+def _test(trained: Row, images: int) -> dict[str, Any]:
+    """What lists of runs show of a run's test."""
+    return {
+        "accuracy": trained.accuracy,
+        "loss": trained.loss,
+        "images": images,
+        "nfe_forward": trained.nfe_forward,
+    }
