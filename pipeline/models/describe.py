@@ -56,7 +56,7 @@ def describe(config: Config, image_shape: tuple[int, int, int], classes: int) ->
         ConfigError: values that do not go together.
     """
     one_evaluation = SolverConfig(method="euler", steps=1)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=()):
         model = build_model(config.model, one_evaluation, image_shape, classes).eval()
     outputs = _layer_outputs(model, image_shape)
     layers = tuple(_layer(name, module, outputs[name]) for name, module in model.named_modules() if name in outputs)
