@@ -73,7 +73,7 @@ def deliver(arguments: argparse.Namespace) -> int:
         print_json(deliveries)
     elif not deliveries:
         print("nothing waits to be delivered")
-    return 1 if any(delivery["outcome"] == "elsewhere" for delivery in deliveries) else 0
+    return 1 if any(delivery["outcome"] in ("elsewhere", "refused") for delivery in deliveries) else 0
 
 
 def diagnose(arguments: argparse.Namespace) -> int:

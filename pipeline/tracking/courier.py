@@ -61,7 +61,7 @@ class Courier:
     def _try_to_deliver(self) -> bool:
         try:
             self._record.deliver(self._database)
-        except (PyMongoError, BSONError, OSError) as error:
+        except (PyMongoError, BSONError, OSError, ValueError) as error:
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 log.warning(

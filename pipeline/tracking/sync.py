@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
-from pipeline.tracking.record import Record, claimed, waiting_records
+from pipeline.tracking.record import Record, RecordError, claimed, waiting_records
 from pipeline.tracking.store import StoreError
 
 
@@ -18,7 +18,8 @@ class Delivery:
 
     run_id: int
     outcome: str
-    """`delivered`, `live` (its process still runs and delivers by itself) or `elsewhere` (another store's run)."""
+    """`delivered`, `live` (its process still runs and delivers by itself), `elsewhere` (another store's run) or
+    `refused` (the record is damaged, or not what the store takes)."""
     message: str
 
 
@@ -33,12 +34,14 @@ def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[Delivery]:
     for folder in waiting_records(home):
         try:
             yield sync_folder(folder, database)
-        except FileNotFoundError:  # its own process delivered it in the meantime
-            continue
-        except PyMongoError as error:
-            raise StoreError(
-                f"the store went away ({type(error).__name__}); {folder} still waits: run `odenet sync` again"
-            ) from error
+        except (PyMongoError, RecordError, OSError) as error:
+            if isinstance(error, PyMongoError) and (error.timeout or isinstance(error, ConnectionFailure)):
+                raise StoreError(
+                    f"the store went away ({type(error).__name__}); {folder} still waits: run `odenet sync` again"
+                ) from error
+            if (folder / "record.json").exists():  # otherwise its own process delivered it in the meantime
+                run_id = int(folder.name.partition("-")[0])
+                yield Delivery(run_id, "refused", f"run {run_id} still waits in {folder}: {error}")
 
 
 def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> Delivery:
