@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.commands import browsing, machine, reevaluating, repeating, running
+from pipeline.commands import browsing, comparing, machine, reevaluating, repeating, running
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 
-GROUPS = (running, repeating, reevaluating, browsing, machine)
+GROUPS = (running, repeating, reevaluating, browsing, comparing, machine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import ceil, nan, sqrt
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.errors import InvalidInput, OdenetError
@@ -38,38 +39,31 @@ Curve = tuple[FloatArray, FloatArray, float]
 """x, y and the score that the legend shows."""
 
 
+@dataclass(frozen=True, eq=False)
+class RunCurve:
+    """One run among others."""
+
+    group: str
+    """What the legend calls it; runs of one group have one colour."""
+    history: pd.DataFrame
+    """Metrics in columns, epochs as index."""
+    best_epoch: int | None
+    completed: bool
+
+
 def plot_confusion_matrix(evaluation: Evaluation, title: str) -> Figure:
     """Counts of true against predicted class, coloured by their share of the true class."""
-    counts = evaluation.confusion
-    names = _short_names(evaluation.classes)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.full(counts.shape, nan), where=totals > 0)
-    numbered = len(names) <= CELLS_WITH_NUMBERS
-    step = ceil(len(names) / TICKS)
-
     figure, (ax,) = _new_figure(9, 8, title)
-    sns.heatmap(
-        pd.DataFrame(shares, index=names, columns=names),
-        ax=ax,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
-        square=True,
-        annot=_cell_texts(counts, shares) if numbered else None,
-        fmt="",
-        annot_kws={"fontsize": np.clip(90 / len(names), 7, 14)},
-        linewidths=0.5 if numbered else 0,
-        xticklabels=step,
-        yticklabels=step,
-        cbar_kws={"format": PercentFormatter(1), "label": "Share of the true class", "shrink": 0.8},
-    )
-    ax.set_facecolor(UNDEFINED)
-    ax.set(xlabel="Predicted class", ylabel="True class")
-    ax.tick_params(length=0)
-    ax.tick_params(axis="y", rotation=0)
-    if sum(len(name) for name in names[::step]) > 60:
-        ax.set_xticks(ax.get_xticks(), names[::step], rotation=45, ha="right", rotation_mode="anchor")
+    _draw_confusion(ax, evaluation.confusion, evaluation.classes)
     _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "in grey")])
+    return figure
+
+
+def plot_confusion_counts(counts: IntArray, classes: Sequence[str], title: str) -> Figure:
+    """The same of counts of shape (true class, predicted class), those of several runs summed for example."""
+    figure, (ax,) = _new_figure(9, 8, title)
+    _draw_confusion(ax, counts, classes)
+    _write_caption(figure, [f"Test images: {counts.sum():,}, right: {np.trace(counts) / counts.sum():.2%}."])
     return figure
 
 
@@ -239,6 +233,42 @@ def plot_solvers(rows: Sequence[Row], images: int, title: str) -> Figure:
     return figure
 
 
+def plot_run_curves(curves: Sequence[RunCurve], title: str) -> Figure:
+    """Loss, accuracy and, of runs that have them, function evaluations of several runs over their epochs.
+
+    Solid lines are of the validation split, dotted ones of the training split; a run that did not complete ends in
+    a cross.
+
+    Raises:
+        InvalidInput: no run has an epoch to draw.
+    """
+    drawn = [curve for curve in curves if len(curve.history)]
+    if not drawn:
+        raise InvalidInput("the runs have no epochs to draw; compare runs that trained for at least one")
+    panels = {"Loss (nats per image)": ("validation.loss", "training.loss")}
+    panels["Accuracy"] = ("validation.accuracy", "training.accuracy")
+    if any("solver.nfe_forward" in curve.history for curve in drawn):
+        panels["Evaluations per batch, forward"] = ("solver.nfe_forward", "")
+    groups = list(dict.fromkeys(curve.group for curve in curves))
+    colours = dict(zip(groups, sns.color_palette(PALETTE, len(groups)), strict=True))
+    figure, axes = _new_figure(4.4 * len(panels), 4.8, title, columns=len(panels))
+    for ax, (name, (solid, dotted)) in zip(axes, panels.items(), strict=True):
+        for curve in drawn:
+            _draw_run(ax, curve, solid, dotted, colours[curve.group])
+        ax.set(xlabel="Epoch", ylabel=name)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.grid(color="0.92")
+        sns.despine(ax=ax)
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+    if len(axes) > 2:
+        axes[2].set_ylim(bottom=0)
+    losses = np.concatenate([curve.history["validation.loss"].to_numpy() for curve in drawn])
+    if (losses > 0).all() and losses.max() > LOG_SCALE_SPAN * losses.min():
+        axes[0].set_yscale("log")
+    figure.legend(handles=_run_legend(colours, drawn), loc="outside lower left", ncols=3, frameon=False)
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all.
 
@@ -274,6 +304,35 @@ def _summary(evaluation: Evaluation) -> str:
 def _short_names(classes: Sequence[str]) -> list[str]:
     cut = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in classes]
     return [name.replace("$", r"\$") for name in cut]  # a pair of dollars would start mathematics
+
+
+def _draw_confusion(ax: Axes, counts: IntArray, classes: Sequence[str]) -> None:
+    names = _short_names(classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full(counts.shape, nan), where=totals > 0)
+    numbered = len(names) <= CELLS_WITH_NUMBERS
+    step = ceil(len(names) / TICKS)
+    sns.heatmap(
+        pd.DataFrame(shares, index=names, columns=names),
+        ax=ax,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        square=True,
+        annot=_cell_texts(counts, shares) if numbered else None,
+        fmt="",
+        annot_kws={"fontsize": np.clip(90 / len(names), 7, 14)},
+        linewidths=0.5 if numbered else 0,
+        xticklabels=step,
+        yticklabels=step,
+        cbar_kws={"format": PercentFormatter(1), "label": "Share of the true class", "shrink": 0.8},
+    )
+    ax.set_facecolor(UNDEFINED)
+    ax.set(xlabel="Predicted class", ylabel="True class")
+    ax.tick_params(length=0)
+    ax.tick_params(axis="y", rotation=0)
+    if sum(len(name) for name in names[::step]) > 60:
+        ax.set_xticks(ax.get_xticks(), names[::step], rotation=45, ha="right", rotation_mode="anchor")
 
 
 def _cell_texts(counts: IntArray, shares: FloatArray) -> npt.NDArray[np.str_]:
@@ -333,6 +392,29 @@ def _finish_epochs(ax: Axes, table: pd.DataFrame) -> None:
     ax.grid(color="0.92")
     sns.despine(ax=ax)
     ax.legend(framealpha=0.9, edgecolor="none")
+
+
+def _draw_run(ax: Axes, curve: RunCurve, solid: str, dotted: str, colour: tuple[float, float, float]) -> None:
+    history = curve.history.replace([np.inf, -np.inf], nan)
+    if dotted in history:
+        ax.plot(history.index, history[dotted], color=colour, linewidth=1, linestyle=":", alpha=0.8)
+    if solid not in history:
+        return
+    ax.plot(history.index, history[solid], color=colour, linewidth=1.5)
+    best = history.loc[history.index == curve.best_epoch, solid]
+    ax.plot(best.index, best, color=colour, marker="o", markersize=6)
+    if not curve.completed:
+        ax.plot(history.index[-1:], history[solid].iloc[-1:], color=colour, marker="X", markersize=9)
+
+
+def _run_legend(colours: Mapping[str, tuple[float, float, float]], curves: Sequence[RunCurve]) -> list[Line2D]:
+    entries = [Line2D([], [], color=colour, label=group, linewidth=3) for group, colour in colours.items()]
+    entries.append(Line2D([], [], color=INK, label="validation"))
+    entries.append(Line2D([], [], color=INK, label="training", linestyle=":"))
+    entries.append(Line2D([], [], color=INK, label="best epoch", marker="o", linestyle=""))
+    if not all(curve.completed for curve in curves):
+        entries.append(Line2D([], [], color=INK, label="did not complete", marker="X", linestyle="", markersize=8))
+    return entries
 
 
 def _draw_solver(ax: Axes, settings: pd.DataFrame, name: str, k: int) -> None:

@@ -1,0 +1,432 @@
+"""Runs set beside each other: what differs between them, what they reached, what it cost, whether it is fair.
+
+from pipeline.comparison import compare
+from pipeline.runs import Runs
+runs = Runs()
+comparison = compare([runs.get(run_id) for run_id in (3, 4, 5, 6)])
+comparison.groups[0].spread("accuracy")
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, product
+from math import isfinite
+from string import ascii_uppercase
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from pipeline.errors import InvalidInput
+from pipeline.evaluation import FloatArray, IntArray
+from pipeline.paired import PairedTest, adjust_holm, compare_paired
+from pipeline.runs import ArtifactError, StoredRun, flatten
+from pipeline.tables import model_name
+
+SERIES = {"nfe_forward": "solver.nfe_forward", "nfe_backward": "solver.nfe_backward"}
+"""Quantity -> the metric whose last value it is, as in `odenet runs`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a run answered on its test split."""
+
+    labels: IntArray
+    """The true classes, shape (n,)."""
+    predicted: IntArray
+    """The likeliest classes, shape (n,)."""
+
+    @property
+    def correct(self) -> Any:
+        """Which images are right, shape (n,), bool."""
+        return self.predicted == self.labels
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedRun:
+    """One run by what a comparison asks of it; what it has not come to is None."""
+
+    run_id: int
+    seed: int
+    status: str
+    config: Mapping[str, Any]
+    """Flat: dotted key -> value."""
+    data: Mapping[str, Any]
+    """Its facts of the data, as `info.data` has them; empty where it ended before it had loaded any."""
+    machine: str
+    software: str
+    failure: str | None
+    """What ended it, in a sentence, where it did not complete."""
+    stopped_early: bool
+    best_epoch: int | None
+    values: Mapping[str, float | None]
+    """Quantity -> its value: accuracy, loss, parameters, …"""
+    history: pd.DataFrame
+    """Metrics in columns, epochs as index."""
+    answers: Answers | None
+
+    @property
+    def completed(self) -> bool:
+        return self.status == "COMPLETED"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A quantity over the runs of a group that have it."""
+
+    mean: float
+    standard_deviation: float | None
+    """Of the sample (n - 1); None for a single run."""
+    n: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that differ in nothing but their seed, in the order of their ids."""
+
+    letter: str
+    name: str
+    runs: tuple[ComparedRun, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.letter} {self.name}"
+
+    @property
+    def completed(self) -> tuple[ComparedRun, ...]:
+        return tuple(run for run in self.runs if run.completed)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The runs' configuration without the seed."""
+        return without_seed(self.runs[0].config)
+
+    def spread(self, quantity: str) -> Spread | None:
+        """Mean and standard deviation over the completed runs; None where none of them has the quantity."""
+        values = [value for run in self.completed if (value := run.values[quantity]) is not None]
+        if not values:
+            return None
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return Spread(float(np.mean(values)), deviation, len(values))
+
+    def confusion(self) -> IntArray | None:
+        """Counts of test images summed over the completed runs, shape (true class, predicted class)."""
+        classes = range(len(self.classes))
+        matrices = [
+            confusion_matrix(run.answers.labels, run.answers.predicted, labels=classes)
+            for run in self.completed
+            if run.answers is not None and tuple(run.data["classes"]) == self.classes
+        ]
+        return sum(matrices[1:], start=matrices[0]) if matrices else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty where no run completed."""
+        return tuple(self.completed[0].data["classes"]) if self.completed else ()
+
+
+@dataclass(frozen=True)
+class PairTest:
+    """Two runs on the same test images."""
+
+    first: int
+    second: int
+    test: PairedTest
+    adjusted_p_value: float
+    """Holm's, for all pairs of the comparison."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs beside each other."""
+
+    groups: tuple[Group, ...]
+    config_differences: Mapping[str, tuple[Any, ...]]
+    """Dotted key -> its value in each group, for the keys whose values differ; None where a group lacks the key."""
+    tests: tuple[PairTest, ...]
+    untested: tuple[str, ...]
+    """Why runs that could have been expected among the tests are not."""
+
+    @property
+    def runs(self) -> tuple[ComparedRun, ...]:
+        return tuple(run for group in self.groups for run in group.runs)
+
+    def group_of(self, run_id: int) -> Group:
+        """The group that has the run."""
+        return next(group for group in self.groups if any(run.run_id == run_id for run in group.runs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with finite numbers, without the learning curves, which `odenet show` gives."""
+        return {
+            "groups": [_group_dict(group) for group in self.groups],
+            "config_differences": {key: list(values) for key, values in self.config_differences.items()},
+            "tests": [
+                {"first": test.first, "second": test.second, **asdict(test.test), "adjusted_p_value": adjusted}
+                for test in self.tests
+                for adjusted in [test.adjusted_p_value]
+            ],
+            "untested": list(self.untested),
+        }
+
+
+def compare(stored: Sequence[StoredRun]) -> Comparison:
+    """The runs grouped by configuration, tested against each other where they saw the same test images.
+
+    Raises:
+        InvalidInput: fewer than two runs, or one of them named twice.
+        ArtifactError: predictions that were changed since they were stored.
+    """
+    ids = [run.run_id for run in stored]
+    twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
+    if twice:
+        raise InvalidInput(f"run {twice[0]} is named twice; name each run to compare once")
+    if len(ids) < 2:
+        raise InvalidInput(f"a comparison needs at least two runs, not {len(ids)}; `odenet runs` lists those there are")
+    groups = _group([_read(run) for run in sorted(stored, key=lambda run: run.run_id)])
+    tests, untested = _test(groups)
+    return Comparison(groups, _config_differences(groups), tests, untested)
+
+
+def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat configuration but for the seed."""
+    return {key: value for key, value in config.items() if key != "seed"}
+
+
+# Reading
+
+
+def _read(run: StoredRun) -> ComparedRun:
+    info = run.info
+    training = info.get("training", {})
+    history = pd.DataFrame(run.metrics())
+    return ComparedRun(
+        run_id=run.run_id,
+        seed=run.config["seed"],
+        status=run.status,
+        config=flatten("", run.config),
+        data=info.get("data", {}),
+        machine=_machine(run),
+        software=_software(run),
+        failure=_failure(run),
+        stopped_early=training.get("stopped_early", False),
+        best_epoch=training.get("best_epoch"),
+        values={name: _finite(value) for name, value in _values(run, history).items()},
+        history=history,
+        answers=_answers(run),
+    )
+
+
+def _values(run: StoredRun, history: pd.DataFrame) -> dict[str, float | None]:
+    info = run.info
+    test, training = info.get("test", {}), info.get("training", {})
+    seconds = history.get("time.epoch_seconds", pd.Series(dtype=float))
+    return {
+        "accuracy": test.get("accuracy"),
+        "loss": test.get("loss"),
+        "epochs": len(history) or None,
+        "parameters": info.get("parameters", {}).get("total"),
+        "multiply_adds": info.get("multiply_adds", {}).get("total"),
+        "multiply_adds_per_evaluation": info.get("multiply_adds", {}).get("per_evaluation"),
+        "multiply_adds_test": _multiply_adds_test(run),
+        "nfe_test": test.get("nfe_forward"),
+        **{quantity: _last(history, metric) for quantity, metric in SERIES.items()},
+        "epoch_seconds": training.get("epoch_seconds", seconds.median() if len(seconds) else None),
+        "training_seconds": seconds.sum() if len(seconds) else None,
+        "images_per_second": _median(history, "time.images_per_second"),
+        "peak_memory_mb": history["memory.peak_mb"].max() if "memory.peak_mb" in history else None,
+    }
+
+
+def _multiply_adds_test(run: StoredRun) -> float | None:
+    """Multiply-adds of one test image with the evaluations that the solver made; all fields of a network are alike."""
+    counts, evaluations = run.info.get("multiply_adds"), run.info.get("test", {}).get("nfe_forward")
+    if counts is None or counts["per_evaluation"] is None:
+        return counts["total"] if counts else None
+    if evaluations is None:
+        return None
+    model = run.config["model"]
+    ode_blocks = 1 if model["architecture"] == "complex" else model["blocks"]
+    rest = counts["total"] - counts["per_evaluation"]
+    return float(rest + counts["per_evaluation"] * evaluations / ode_blocks)
+
+
+def _last(history: pd.DataFrame, metric: str) -> float | None:
+    return history[metric].iloc[-1] if metric in history else None
+
+
+def _median(history: pd.DataFrame, metric: str) -> float | None:
+    return history[metric].median() if metric in history else None
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and isfinite(value) else None
+
+
+def _answers(run: StoredRun) -> Answers | None:
+    if "predictions.npz" not in run.artifacts:
+        return None
+    try:
+        with np.load(io.BytesIO(run.artifact("predictions.npz")), allow_pickle=False) as stored:
+            probabilities: FloatArray = stored["probabilities"]
+            return Answers(labels=stored["labels"], predicted=probabilities.argmax(axis=1))
+    except (KeyError, ValueError, BadZipFile) as error:
+        raise ArtifactError(
+            f"the artifact predictions.npz of run {run.run_id} holds no predictions; evaluate the run again"
+        ) from error
+
+
+def _failure(run: StoredRun) -> str | None:
+    match run.status:
+        case "COMPLETED":
+            return None
+        case "FAILED":
+            lines = [line.strip() for line in run.document.get("fail_trace") or [] if line.strip()]
+            return re.sub(r"^pipeline[\w.]*: ", "", lines[-1]) if lines else "it left no trace"
+        case "INTERRUPTED":
+            return "interrupted"
+        case "DIED":
+            return "its process ended without a word"
+        case _:
+            return "it is not over"
+
+
+def _machine(run: StoredRun) -> str:
+    host = run.document["host"]
+    machine = host.get("machine", {})
+    gpus = machine.get("gpu_names", [])
+    device = str(run.info.get("device", ""))
+    processor = gpus[0] if device.startswith("cuda") and gpus else host.get("cpu", "unknown processor")
+    return f"{host.get('hostname', 'unknown host')} ({processor}, {machine.get('torch_threads', '?')} threads)"
+
+
+def _software(run: StoredRun) -> str:
+    host = run.document["host"]
+    repositories = run.document["experiment"].get("repositories") or []
+    commit = ""
+    if repositories:
+        changed = " with uncommitted changes" if repositories[0]["dirty"] else ""
+        commit = f", commit {repositories[0]['commit'][:10]}{changed}"
+    return f"Python {host.get('python_version', '?')}, torch {host.get('machine', {}).get('torch', '?')}{commit}"
+
+
+# Grouping
+
+
+def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
+    alike: list[list[ComparedRun]] = []
+    for run in runs:
+        for members in alike:
+            if without_seed(members[0].config) == without_seed(run.config):
+                members.append(run)
+                break
+        else:
+            alike.append([run])
+    names = _names([members[0].config for members in alike])
+    return tuple(
+        Group(_letter(number), name, tuple(members))
+        for number, (name, members) in enumerate(zip(names, alike, strict=True))
+    )
+
+
+def _letter(number: int) -> str:
+    """A to Z, then A1 to Z1, …"""
+    rounds, index = divmod(number, len(ascii_uppercase))
+    return ascii_uppercase[index] + (str(rounds) if rounds else "")
+
+
+def _names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The models' names; those of one name are told apart by what differs between them."""
+    models = [model_name({key.removeprefix("model."): value for key, value in c.items()}) for c in configs]
+    names = []
+    for config, model in zip(configs, models, strict=True):
+        namesakes = [other for other, name in zip(configs, models, strict=True) if name == model]
+        apart = [key for key in _differing_keys(namesakes) if key != "seed"]
+        names.append(", ".join([model, *(f"{key}={config.get(key)}" for key in apart)]))
+    return names
+
+
+def _config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
+    configs = [group.config for group in groups]
+    return {key: tuple(config.get(key) for config in configs) for key in _differing_keys(configs)}
+
+
+def _differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = sorted({key for config in configs for key in config})
+    return [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)]
+
+
+# Testing
+
+
+def _test(groups: Sequence[Group]) -> tuple[tuple[PairTest, ...], tuple[str, ...]]:
+    without = [run for group in groups for run in group.runs if run.answers is None]
+    untested = [f"Run {run.run_id} has no predictions ({run.status})." for run in without]
+    pairs, tests = [], []
+    for first, second in _pairs(groups):
+        if first.answers is None or second.answers is None:
+            continue
+        if not _same_test_images(first, second):
+            untested.append(f"Runs {first.run_id} and {second.run_id} were not tested on the same images.")
+            continue
+        pairs.append((first.run_id, second.run_id))
+        tests.append(compare_paired(first.answers.correct, second.answers.correct))
+    adjusted = adjust_holm([test.p_value for test in tests])
+    found = zip(pairs, tests, adjusted, strict=True)
+    return tuple(PairTest(first, second, test, p) for (first, second), test, p in found), tuple(untested)
+
+
+def _pairs(groups: Sequence[Group]) -> list[tuple[ComparedRun, ComparedRun]]:
+    """Runs of two groups with the same seed, which trained on the same images; of groups without one, all.
+
+    Of a single group, every two runs.
+    """
+    if len(groups) == 1:
+        return list(combinations(groups[0].runs, 2))
+    chosen = []
+    for first, second in combinations(groups, 2):
+        pairs = list(product(first.runs, second.runs))
+        chosen += [pair for pair in pairs if pair[0].seed == pair[1].seed] or pairs
+    return chosen
+
+
+def _same_test_images(first: ComparedRun, second: ComparedRun) -> bool:
+    if first.answers is None or second.answers is None or first.data["sha256"] != second.data["sha256"]:
+        return False
+    return np.array_equal(first.answers.labels, second.answers.labels)
+
+
+# Plain values
+
+
+def _group_dict(group: Group) -> dict[str, Any]:
+    spreads = {quantity: group.spread(quantity) for quantity in group.runs[0].values}
+    confusion = group.confusion()
+    return {
+        "group": group.letter,
+        "name": group.name,
+        "config": group.config,
+        "started": len(group.runs),
+        "completed": len(group.completed),
+        "values": {quantity: asdict(spread) if spread else None for quantity, spread in spreads.items()},
+        "confusion": confusion.tolist() if confusion is not None else None,
+        "classes": list(group.classes),
+        "runs": [_run_dict(run) for run in group.runs],
+    }
+
+
+def _run_dict(run: ComparedRun) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "seed": run.seed,
+        "status": run.status,
+        "failure": run.failure,
+        "stopped_early": run.stopped_early,
+        "best_epoch": run.best_epoch,
+        "machine": run.machine,
+        "software": run.software,
+        "values": dict(run.values),
+    }

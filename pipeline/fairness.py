@@ -1,0 +1,101 @@
+"""What makes a comparison of runs unfair."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pipeline.comparison import ComparedRun, Comparison, Group
+
+PARAMETER_TOLERANCE = 0.05
+"""Share by which parameter counts may differ."""
+
+SPLIT_KEYS = ("data.subset", "data.validation_fraction")
+
+
+def find_unfairness(comparison: Comparison) -> list[str]:
+    """A sentence for each reason not to take the comparison at its face; what a run does not record is no reason."""
+    runs = comparison.runs
+    return [
+        *_outcomes(runs),
+        *_data(runs),
+        *_seeds(comparison.groups),
+        *_parameters(comparison.groups),
+        *_stopping(runs),
+        *_machines(runs),
+    ]
+
+
+def _outcomes(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    for run in runs:
+        if not run.completed:
+            yield f"Run {run.run_id} did not complete ({run.status}: {run.failure}); it is in no mean."
+
+
+def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    fingerprints = _by_value(runs, lambda run: run.data.get("sha256"))
+    if len(fingerprints) > 1:
+        shown = {str(sha256)[:10]: found for sha256, found in fingerprints.items()}
+        yield f"The data differ: fingerprint {_listed(shown)}."
+    for key in SPLIT_KEYS:
+        # A missing subset is all images, and so a value among the others.
+        values = _by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
+        if len(values) > 1:
+            yield f"The training and validation splits differ: {key} is {_listed(values)}."
+    sizes = _by_value(runs, lambda run: run.data.get("training_images"))
+    if len(sizes) > 1:
+        yield f"The training sets are not of one size: {_listed(sizes)} images."
+
+
+def _seeds(groups: Sequence[Group]) -> Iterator[str]:
+    seeds = {group.letter: sorted(run.seed for run in group.runs) for group in groups}
+    if any(of_group != seeds[groups[0].letter] for of_group in seeds.values()):
+        shown = "; ".join(f"{letter}: {', '.join(map(str, of_group))}" for letter, of_group in seeds.items())
+        yield f"The seeds differ, and with them which images were for training and which for validation ({shown})."
+
+
+def _parameters(groups: Sequence[Group]) -> Iterator[str]:
+    counts = {group.letter: count for group in groups if (count := _parameter_count(group)) is not None}
+    if not counts:
+        return
+    apart = max(counts.values()) / min(counts.values()) - 1
+    if apart > PARAMETER_TOLERANCE:
+        shown = ", ".join(f"{letter} {count:,.0f}" for letter, count in counts.items())
+        yield f"The parameter counts are up to {apart:.0%} apart: {shown}."
+
+
+def _parameter_count(group: Group) -> float | None:
+    return next((count for run in group.runs if (count := run.values["parameters"]) is not None), None)
+
+
+def _stopping(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    fixed = {(run.config["training.patience"], run.config["training.max_epochs"]) for run in runs}
+    if len(fixed) == 1 and runs[0].config["training.patience"] is None:
+        return  # all of them trained for the same number of epochs on purpose
+    late = [run for run in runs if run.completed and not run.stopped_early]
+    if late:
+        limits = _by_value(late, lambda run: run.config["training.max_epochs"])
+        yield f"Not stopped early but by training.max_epochs: {_listed(limits)}; more epochs might have changed them."
+
+
+def _machines(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    machines = _by_value(runs, lambda run: run.machine)
+    if len(machines) > 1:
+        yield f"The machines differ, so do not compare times: {_listed(machines)}."
+
+
+def _by_value(runs: Sequence[ComparedRun], value_of: Callable[[ComparedRun], Any]) -> dict[Any, list[int]]:
+    """Value -> the runs that have it; without the runs that have none."""
+    found: dict[Any, list[int]] = {}
+    for run in runs:
+        value = value_of(run)
+        if value is not None:
+            found.setdefault(value, []).append(run.run_id)
+    return found
+
+
+def _listed(found: dict[Any, list[int]]) -> str:
+    """'1149 (runs 1, 2), 800 (run 3)'."""
+    parts = []
+    for value, ids in found.items():
+        noun = "run" if len(ids) == 1 else "runs"
+        parts.append(f"{value} ({noun} {', '.join(map(str, ids))})")
+    return ", ".join(parts)
