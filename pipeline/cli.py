@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.commands import browsing, comparing, machine, reevaluating, repeating, running
+from pipeline.commands import browsing, comparing, keeping, machine, promoting, reevaluating, repeating, running
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 
-GROUPS = (running, repeating, reevaluating, browsing, comparing, machine)
+GROUPS = (running, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

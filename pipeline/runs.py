@@ -40,6 +40,10 @@ class RunNotFound(InvalidInput):
     """No run has this id."""
 
 
+class UnknownFormat(OdenetError):
+    """A run that another version of this software, or another program, has written."""
+
+
 class ArtifactError(OdenetError):
     """A file of a run that is missing or not what was stored."""
 
@@ -82,7 +86,7 @@ class StoredRun:
 
     def metrics(self) -> dict[str, "pd.Series[float]"]:
         """Every metric as a series, indexed by epoch."""
-        with _asking():
+        with asking():
             found = list(self.database.metrics.find({"run_id": self.run_id}).sort("name"))
         return {
             series["name"]: pd.Series(
@@ -140,7 +144,7 @@ class StoredRun:
         }
 
     def _read(self, name: str, file_id: Any) -> bytes:
-        with _asking():
+        with asking():
             try:
                 file = GridFS(self.database).get(file_id)
                 content = file.read()
@@ -166,15 +170,23 @@ class Runs:
 
         Raises:
             RunNotFound: there is none with this id.
+            UnknownFormat: it is not one that this version can read.
         """
-        with _asking():
-            document = self.database.runs.find_one({"_id": run_id, "format": FORMAT})
+        with asking():
+            document = self.database.runs.find_one({"_id": run_id})
         if document is None:
             raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
+        if document.get("format") != FORMAT:
+            raise UnknownFormat(
+                f"run {run_id} is stored in the format {document.get('format')}, and this version reads {FORMAT}: "
+                "use the software that wrote it, or look at it in Omniboard"
+            )
         return StoredRun(document, self.database)
 
     def find(self, filters: Mapping[str, Any] | None = None, limit: int = 0) -> list[StoredRun]:
         """The runs whose entries equal `filters`, newest first, without console output and source lists.
+
+        Runs of another format than this version's are left out: `odenet board` shows those as well.
 
         Args:
             filters: dotted path -> value, as in `{"config.model.body": "odenet", "status": "COMPLETED"}`.
@@ -185,7 +197,7 @@ class Runs:
         """
         equal = {path: {"$eq": value} for path, value in (filters or {}).items() if path != "status"}
         query = {**equal, **_with_status((filters or {}).get("status")), "format": FORMAT}
-        with _asking():
+        with asking():
             documents = list(self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(limit))
         return [StoredRun(document, self.database) for document in documents]
 
@@ -193,7 +205,7 @@ class Runs:
         """run id -> metric -> its last value, for the named metrics, in one query."""
         query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
         last: dict[int, dict[str, float]] = {run.run_id: {} for run in runs}
-        with _asking():
+        with asking():
             found = list(self.database.metrics.find(query, {"values": {"$slice": -1}}))
         for series in found:
             last[series["run_id"]][series["name"]] = series["values"][-1]
@@ -248,7 +260,7 @@ def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def asking() -> Iterator[None]:
     """A question to the store, whose trouble is told in one sentence."""
     try:
         yield

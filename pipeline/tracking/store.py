@@ -13,7 +13,7 @@ from pipeline.paths import home
 from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import DATABASE, EmbeddedStore
 
-__all__ = ["INDEXES", "StoreAddress", "StoreError", "connect", "next_run_id", "store_address"]
+__all__ = ["INDEXES", "StoreAddress", "StoreError", "connect", "next_run_id", "retire_run_id", "store_address"]
 
 OPERATION_SECONDS = 20.0
 """Bound of each operation, so that a store that hangs cannot hang a run."""
@@ -88,19 +88,23 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
 def next_run_id(database: Database[dict[str, Any]]) -> int:
     """A run id that nobody has had, not even a run that was deleted since."""
     newest = database.runs.find_one({"_id": {"$type": "number"}}, {"_id": True}, sort=[("_id", DESCENDING)])
-    above = int(newest["_id"]) if newest else 0
-    while True:
-        try:
-            database.counters.update_one({"_id": "runs"}, {"$max": {"last": above}}, upsert=True)
-            break
-        except DuplicateKeyError:  # two first runs at once: the other one made the counter
-            continue
+    retire_run_id(database, int(newest["_id"]) if newest else 0)
     counter = database.counters.find_one_and_update(
         {"_id": "runs"}, {"$inc": {"last": 1}}, return_document=ReturnDocument.AFTER
     )
     if counter is None:
         raise StoreError("The counter of run ids was deleted while a run asked it; start the run again.")
     return int(counter["last"])
+
+
+def retire_run_id(database: Database[dict[str, Any]], run_id: int) -> None:
+    """See to it that no new run gets this id, nor one below it."""
+    while True:
+        try:
+            database.counters.update_one({"_id": "runs"}, {"$max": {"last": run_id}}, upsert=True)
+            return
+        except DuplicateKeyError:  # two first runs at once: the other one made the counter
+            continue
 
 
 def _refuse_url() -> NoReturn:

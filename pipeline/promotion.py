@@ -1,0 +1,147 @@
+"""Models by name: a name stands for a run and the very weights that it had when it was promoted.
+
+from pipeline.promotion import load_model
+model = load_model("best-digits")
+logits = model.network(model.preprocessing.for_evaluation(pixels))
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from pymongo.database import Database
+
+from pipeline.config import nearest
+from pipeline.errors import InvalidInput, OdenetError
+from pipeline.restore import TrainedModel, restore
+from pipeline.runs import Runs, StoredRun, asking
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class ModelNotFound(InvalidInput):
+    """No model has this name."""
+
+
+class PromotionError(OdenetError):
+    """A promoted model that is not what it was when it was promoted."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a name stands for, or has stood for."""
+
+    run_id: int
+    sha256: str
+    """Of the weights' file."""
+    accuracy: float | None
+    """On the test split, when it was promoted."""
+    promoted_at: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A name with its promotions, the latest last."""
+
+    name: str
+    history: tuple[Promotion, ...]
+
+    @property
+    def current(self) -> Promotion:
+        return self.history[-1]
+
+
+def promote(run: StoredRun, name: str) -> Model:
+    """Give the run's weights a name; a name that is in use moves here and remembers where it was.
+
+    Raises:
+        InvalidInput: the name has other signs than letters, digits, `.`, `_` and `-`, or the run still goes on.
+        ArtifactError: the run has no weights, or they are not those that it recorded.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{name!r} cannot name a model: use letters, digits, `.`, `_` and `-`, as in best-digits")
+    if run.status == "RUNNING":
+        raise InvalidInput(f"run {run.run_id} is still running: promote it when it has ended")
+    run.weights()  # verifies them
+    promotion = {
+        "run_id": run.run_id,
+        "sha256": run.info["weights"]["sha256"],
+        "accuracy": run.result,
+        "promoted_at": datetime.now(UTC),
+    }
+    with asking():
+        run.database.models.update_one({"_id": name}, {"$push": {"history": promotion}}, upsert=True)
+    return get_model(name, run.database)
+
+
+def demote(name: str, database: Database[dict[str, Any]]) -> None:
+    """Give a name up, with its history; the runs stay.
+
+    Raises:
+        ModelNotFound: no model has this name.
+    """
+    get_model(name, database)
+    with asking():
+        database.models.delete_one({"_id": name})
+
+
+def list_models(database: Database[dict[str, Any]]) -> list[Model]:
+    """Every model, by name."""
+    with asking():
+        return [_model(document) for document in database.models.find().sort("_id")]
+
+
+def get_model(name: str, database: Database[dict[str, Any]]) -> Model:
+    """One model.
+
+    Raises:
+        ModelNotFound: no model has this name.
+    """
+    with asking():
+        document = database.models.find_one({"_id": name})
+    if document is None:
+        names = [model.name for model in list_models(database)]
+        raise ModelNotFound(
+            f"there is no model {name}{nearest(name, names)}; `odenet models` lists those there are, "
+            "and `odenet promote ID NAME` adds one"
+        )
+    return _model(document)
+
+
+def names_of(run_id: int, database: Database[dict[str, Any]]) -> list[str]:
+    """The names that stand for a run now."""
+    return [model.name for model in list_models(database) if model.current.run_id == run_id]
+
+
+def load_model(
+    name: str, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
+) -> TrainedModel:
+    """The network of that name with its preprocessing, its weights verified; nothing is unpickled.
+
+    Args:
+        database: the store; without it the one of `ODENET_MONGO_URL`, or the embedded one.
+
+    Raises:
+        ModelNotFound: no model has this name.
+        RunNotFound: its run has been deleted.
+        PromotionError: its run has other weights than those that were promoted.
+        ArtifactError: the stored weights have been changed.
+        ConfigError: the stored configuration is not one of this version's.
+    """
+    runs = Runs(database)
+    promotion = get_model(name, runs.database).current
+    run = runs.get(promotion.run_id)
+    if run.info.get("weights", {}).get("sha256") != promotion.sha256:
+        raise PromotionError(
+            f"the weights of run {run.run_id} are not those that were promoted as {name}: if the run went on since, "
+            f"`odenet promote {run.run_id} {name}` takes the new ones"
+        )
+    return restore(run, torch.device(device))
+
+
+def _model(document: Mapping[str, Any]) -> Model:
+    return Model(document["_id"], tuple(Promotion(**promotion) for promotion in document["history"]))
