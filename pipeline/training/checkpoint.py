@@ -1,6 +1,9 @@
 """Everything that training needs to go on, in one file that is whole at any instant."""
 
+import io
 import os
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,20 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         CheckpointError: the disk refuses, which is said with its reason; the old checkpoint stays.
     """
     partial = path.with_suffix(".partial")
+    serialised = io.BytesIO()  # torch writes to a file by itself too, but hides the disk's reason where that fails
+    torch.save(state, serialised)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            torch.save(state, file)
+            file.write(serialised.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        partial.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise CheckpointError(
-            f"the checkpoint {path} cannot be written ({error}): make room or move ODENET_HOME"
+            f"the checkpoint {path} cannot be written ({error.strerror}): make room or move ODENET_HOME"
         ) from error
 
 
@@ -41,6 +47,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing or damaged.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch's format, whose checksums torch writes but does not read
+            damaged = archive.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(damaged)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}: start the run again") from None

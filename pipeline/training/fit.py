@@ -15,10 +15,10 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.config import TrainingConfig
-from pipeline.data import Images, Preprocessing, batches
+from pipeline.data import Images, Preprocessing, batches, number_of_batches
 from pipeline.errors import OdenetError
 from pipeline.models import Network
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
 from pipeline.training.precision import numerics
@@ -87,7 +87,11 @@ def fit(
     """
     trainer = _Trainer(model, training, validation, preprocessing, config, seed, reporter)
     if resume:
-        trainer.load_state_dict(load_checkpoint(checkpoint))
+        state = load_checkpoint(checkpoint)
+        try:
+            trainer.load_state_dict(state)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
     with numerics(config, training.pixels.device):
         while not trainer.is_over():
             metrics = trainer.run_epoch()
@@ -215,7 +219,7 @@ class _Trainer:
 
     def _solver_metrics(self) -> Metrics:
         """Mean evaluations per training batch of this epoch; nothing for a residual network."""
-        number = -(-len(self.training) // self.config.batch_size)
+        number = number_of_batches(self.training, self.config.batch_size)
         counted = {
             "solver.nfe_forward": self.fitted.batch_nfe_forward,
             "solver.nfe_backward": self.fitted.batch_nfe_backward,
