@@ -23,6 +23,7 @@ from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
+from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
@@ -121,7 +122,10 @@ class StoredRun:
         content = self.artifact(recorded["name"])
         if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
             raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")
-        return load_safetensors(content)
+        try:
+            return load_safetensors(content)
+        except SafetensorError as error:
+            raise ArtifactError(f"the weights of run {self.run_id} are no safetensors: do not use them") from error
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet show --json` prints: plain values."""
