@@ -327,6 +327,18 @@ def test_the_field_computes_in_the_callers_precision_in_both_passes_and_the_stat
     assert (len(computed) > forward_evaluations) == (gradient == "adjoint")
 
 
+def test_a_derivative_in_bfloat16_is_not_rounded_again_by_the_step() -> None:
+    derivatives: list[Tensor] = []
+    convolution = nn.Conv2d(6, 6, 3, padding=1)
+    field = Field(lambda _t, z: convolution(z))
+    field.register_forward_hook(lambda _module, _inputs, output: derivatives.append(output))
+    z0 = torch.randn(2, 6, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        z = integrate(field, z0, 0.3, SolverConfig(method="euler")).state
+    assert derivatives[0].dtype == torch.bfloat16
+    assert torch.equal(z, z0 + 0.3 * derivatives[0].float())
+
+
 def test_an_ode_block_keeps_a_float32_state_behind_a_layer_that_autocast_rounds() -> None:
     states: list[torch.dtype] = []
     field = Convolved()
