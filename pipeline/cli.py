@@ -12,12 +12,13 @@ from pipeline.commands import browsing, comparing, keeping, machine, promoting, 
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 
+TAKE_WITH = ("run", "describe", "rerun", "resume")
 GROUPS = (running, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
-    parsed = build_parser().parse_args(arguments)
+    parsed = build_parser().parse_args(_flags_first(sys.argv[1:] if arguments is None else arguments))
     try:
         status = int(parsed.handler(parsed))
         sys.stdout.flush()  # so that a reader who has left is noticed here, not at the interpreter's end
@@ -35,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno != errno.ENOSPC:
             raise
         return fail(f"the disk is full ({error.filename or 'no space left'}): make room or move ODENET_HOME", 1)
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """The same for argparse, which wants `ID with …` in one piece; no flag of the commands that take it has a value."""
+    if not arguments or arguments[0] not in TAKE_WITH:
+        return list(arguments)
+    return [arguments[0], *sorted(arguments[1:], key=lambda word: not word.startswith("-"))]
 
 
 def build_parser() -> argparse.ArgumentParser:
