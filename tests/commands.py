@@ -23,6 +23,7 @@ from pymongo.database import Database
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 
+os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which another run has cost seconds a step
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["experiments.classification", "pipeline.cli", "pipeline.tables", "sklearn.datasets"])
 
