@@ -269,6 +269,28 @@ def test_the_final_time_is_how_far_the_field_is_followed() -> None:
     assert torch.allclose(block(block(z)), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["simple", "complex", "gladzik"])
+def test_a_field_sees_time_where_it_is_a_channel_and_only_there(architecture: str) -> None:
+    for time_channel in (False, True):
+        network = build(architecture=architecture, channels=8, augment=0, time_channel=time_channel)
+        (block,) = network.ode_blocks()
+        z = network.stem(torch.randn(2, 1, 16, 16))
+        early, late = (block.field(torch.tensor(t), z) for t in (0.0, 1.0))
+        assert torch.equal(early, late) != time_channel
+
+
+def test_the_complex_residual_network_adds_what_comes_in_to_what_each_convolution_makes_of_it() -> None:
+    network = build(GREY, architecture="complex", body="resnet")
+    images = torch.randn(2, *GREY)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.zero_()
+                module.bias.zero_()
+        one, other = network(images)
+    assert not torch.allclose(one, other)  # the images still come through
+
+
 def test_augmented_dimensions_begin_at_zero_and_the_field_sees_them() -> None:
     network = build(channels=6, augment=2)
     states: list[torch.Tensor] = []
