@@ -86,7 +86,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that differ in nothing but their seed, in the order of their ids."""
+    """The runs that differ in nothing but their seed."""
 
     letter: str
     name: str
@@ -94,7 +94,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        return f"{self.letter} {self.name}"
+        return f"{self.letter}: {self.name}"
 
     @property
     def completed(self) -> tuple[ComparedRun, ...]:
@@ -176,6 +176,8 @@ class Comparison:
 def compare(stored: Sequence[StoredRun]) -> Comparison:
     """The runs grouped by configuration, tested against each other where they saw the same test images.
 
+    Groups and runs keep the order in which they are given; a difference is of the earlier less the later.
+
     Raises:
         InvalidInput: fewer than two runs, or one of them named twice.
         ArtifactError: predictions that were changed since they were stored.
@@ -186,7 +188,7 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
         raise InvalidInput(f"run {twice[0]} is named twice; name each run to compare once")
     if len(ids) < 2:
         raise InvalidInput(f"a comparison needs at least two runs, not {len(ids)}; `odenet runs` lists those there are")
-    groups = _group([_read(run) for run in sorted(stored, key=lambda run: run.run_id)])
+    groups = _group([_read(run) for run in stored])
     tests, untested = _test(groups)
     return Comparison(groups, _config_differences(groups), tests, untested)
 
@@ -283,6 +285,10 @@ def _failure(run: StoredRun) -> str | None:
     match run.status:
         case "COMPLETED":
             return None
+        case "FAILED" if "solver_failure" in run.info:
+            solve = run.info["solver_failure"]
+            reason = solve["status"].replace("_", " ")
+            return f"solve ended by {reason} at t = {solve['t']:.4g}; odenet show {run.run_id} tells more"
         case "FAILED":
             lines = [line.strip() for line in run.document.get("fail_trace") or [] if line.strip()]
             return re.sub(r"^pipeline[\w.]*: ", "", lines[-1]) if lines else "it left no trace"
@@ -300,7 +306,7 @@ def _machine(run: StoredRun) -> str:
     gpus = machine.get("gpu_names", [])
     device = str(run.info.get("device", ""))
     processor = gpus[0] if device.startswith("cuda") and gpus else host.get("cpu", "unknown processor")
-    return f"{host.get('hostname', 'unknown host')} ({processor}, {machine.get('torch_threads', '?')} threads)"
+    return f"{host.get('hostname', 'unknown host')} ({processor}, torch threads: {machine.get('torch_threads', '?')})"
 
 
 def _software(run: StoredRun) -> str:

@@ -24,7 +24,7 @@ from pipeline.figures import DPI, RunCurve, plot_confusion_counts, plot_run_curv
 STYLE = """
 :root { --ink: #1c2430; --faint: #5b6675; --line: #d9dee5; --accent: #24548f; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 2.5rem 1.5rem 4rem; color: var(--ink); background: #fff;
+body { margin: 0 auto; max-width: 68rem; padding: 2.5rem 1.5rem 4rem; color: var(--ink); background: #fff;
        font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
@@ -41,7 +41,10 @@ th, td { padding: .32rem .9rem .32rem 0; text-align: left; vertical-align: top; 
 th + th, td + td { padding-left: .9rem; }
 thead th { border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
-.r { text-align: right; white-space: nowrap; }
+td.l { min-width: 6.5rem; }
+td.l:last-child { min-width: 16rem; }
+.r { text-align: right; }
+td.r { white-space: nowrap; min-width: 0; }
 figure { margin: 0; }
 img { display: block; width: 100%; height: auto; }
 .wide img { min-width: 44rem; }
@@ -142,7 +145,7 @@ def _curves(comparison: Comparison) -> str:
         return "<section><h2>Learning curves</h2><p>No run came to the end of an epoch.</p></section>"
     missing = [str(run.run_id) for run in comparison.runs if not len(run.history)]
     gap = f" Without an epoch, and so without a curve: run {', '.join(missing)}." if missing else ""
-    image = _image(plot_run_curves(curves, "Over the epochs of training"), "Loss, accuracy and evaluations by epoch")
+    image = _image(plot_run_curves(curves, ""), "Loss, accuracy and evaluations by epoch")
     caption = f"One line a run, one colour a group.{gap}"
     return (
         f'<section><h2>Learning curves</h2><figure><div class="scroll wide">{image}</div>'
@@ -164,7 +167,7 @@ def _matrix(group: Group) -> str:
     if counts is None:
         return f"<p>{escape(group.label)}: no run with predictions.</p>"
     summed = [str(run.run_id) for run in group.completed if run.answers is not None]
-    caption = f"{group.label}: {'runs' if len(summed) > 1 else 'run'} {', '.join(summed)}"
+    caption = f"{'Runs' if len(summed) > 1 else 'Run'} {', '.join(summed)}{' summed' if len(summed) > 1 else ''}."
     image = _image(plot_confusion_counts(counts, group.classes, group.label), f"Confusion matrix of {group.label}")
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 

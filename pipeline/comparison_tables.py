@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.comparison import ComparedRun, Comparison, Group, PairTest, Spread
-from pipeline.fairness import find_unfairness
+from pipeline.fairness import by_value, find_unfairness, listed
 
 NOTHING = "–"
 
@@ -43,7 +44,7 @@ def _one_decimal(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:,.1f}"
+    return f"{value:,.2f}"
 
 
 def _loss(value: float) -> str:
@@ -57,11 +58,11 @@ RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 COST: dict[str, tuple[str, Callable[[float], str]]] = {
     "parameters": ("parameters", _count),
-    "multiply_adds": ("multiply-adds per image, one evaluation (M)", _millions),
-    "multiply_adds_test": ("multiply-adds per test image as solved (M)", _millions),
-    "nfe_test": ("evaluations per batch, test", _one_decimal),
-    "nfe_forward": ("evaluations per batch, training, forward", _one_decimal),
-    "nfe_backward": ("evaluations per batch, training, backward", _one_decimal),
+    "multiply_adds": ("multiply-adds, one evaluation (M)", _millions),
+    "multiply_adds_test": ("multiply-adds, test, as solved (M)", _millions),
+    "nfe_test": ("evaluations, test", _one_decimal),
+    "nfe_forward": ("evaluations, training, forward", _one_decimal),
+    "nfe_backward": ("evaluations, training, backward", _one_decimal),
     "epoch_seconds": ("seconds per epoch", _seconds),
     "training_seconds": ("seconds of all epochs", _seconds),
     "images_per_second": ("training images per second", _count),
@@ -96,25 +97,16 @@ def results_table(groups: Sequence[Group]) -> WordTable:
 def tests_table(comparison: Comparison) -> WordTable:
     """The accuracies of pairs of runs on the same test images."""
     methods = (
-        "Difference of accuracy, first run less second, in points, with Newcombe's 95 % interval for paired "
-        "proportions (1998, method 10); p: McNemar's exact test; Holm: adjusted for all pairs here. "
-        "It compares two trained networks: how a network varies with its seed is in the results."
+        "Difference of accuracy, 1st run less 2nd, in points, with Newcombe's 95 % interval for paired "
+        "proportions (1998, method 10). Alone: test images that this run alone gets right. p: McNemar's exact test; "
+        "Holm: adjusted for all pairs here. The test is of two trained networks, not of two architectures: how those "
+        "vary with the seed is in the results."
     )
     return WordTable(
         "Differences in accuracy",
-        (
-            "first",
-            "second",
-            "images",
-            "difference",
-            "95 % interval",
-            "only first right",
-            "only second right",
-            "p",
-            "Holm",
-        ),
+        ("1st", "2nd", "difference", "95 % interval", "1st alone", "2nd alone", "p", "Holm"),
         tuple(_test_row(comparison, test) for test in comparison.tests),
-        alignment="llrrrrrrr",
+        alignment="llrrrrrr",
         note=" ".join([*comparison.untested, methods]),
     )
 
@@ -126,9 +118,9 @@ def cost_table(groups: Sequence[Group]) -> WordTable:
         ("", *(group.label for group in groups)),
         _spread_rows(groups, COST),
         alignment="l" + "r" * len(groups),
-        note="Times and memory are those of the runs as they happened, beside whatever else the machine did. "
-        "Memory is the process's on a CPU and the allocator's on a GPU. Evaluations in training are those of the "
-        "last epoch, as `odenet runs` has them.",
+        note="Multiply-adds are of one image, evaluations of the field for one batch, those in training in the last "
+        "epoch. Times and memory are those of the runs as they happened, beside whatever else the machine did. "
+        "Memory is the process's on a CPU and the allocator's on a GPU.",
     )
 
 
@@ -176,16 +168,24 @@ def ending(run: ComparedRun) -> str:
 
 
 def conditions(comparison: Comparison) -> list[str]:
-    """Where and with what the runs were made, and on which data; a line each."""
+    """On which data, where and with what the runs were made; a line each."""
     runs = comparison.runs
-    data = {
-        f"{run.config['data.name']}: {run.data['training_images']:,} training, {run.data['validation_images']:,} "
-        f"validation and {run.data['test_images']:,} test images, sha256 {run.data['sha256'][:10]}…"
-        for run in runs
-        if run.data
-    }
-    machines, software = {run.machine for run in runs}, {run.software for run in runs}
-    return [*sorted(data), *sorted(machines), *sorted(software)]
+    facts = (
+        ("Data", _data_facts),
+        ("Machine", lambda run: run.machine),
+        ("Software", lambda run: run.software),
+    )
+    return [f"{name}: {listed({value: ids})}" for name, fact in facts for value, ids in by_value(runs, fact).items()]
+
+
+def _data_facts(run: ComparedRun) -> str | None:
+    if not run.data:
+        return None
+    return (
+        f"{Path(run.config['data.name']).stem} with {run.data['training_images']:,} training, "
+        f"{run.data['validation_images']:,} validation and {run.data['test_images']:,} test images, "
+        f"sha256 {run.data['sha256'][:10]}…"
+    )
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -198,6 +198,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print()
     for table in comparison_tables(comparison):
         console.print(_terminal_table(table))
+        console.print()
     for line in conditions(comparison):
         console.print(line, highlight=False, markup=False)
 
@@ -241,9 +242,8 @@ def _spread(spread: Spread | None, form: Callable[[float], str]) -> str:
 def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:
     test = pair.test
     return (
-        f"{comparison.group_of(pair.first).letter}, run {pair.first}",
-        f"{comparison.group_of(pair.second).letter}, run {pair.second}",
-        f"{test.images:,}",
+        f"{pair.first} ({comparison.group_of(pair.first).letter})",
+        f"{pair.second} ({comparison.group_of(pair.second).letter})",
         _points(test.difference),
         f"{_points(test.lower)} to {_points(test.upper)}",
         f"{test.only_first:,}",
@@ -254,7 +254,7 @@ def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.2f}".replace("-", "−")
+    return f"{100 * share:+.2f}".replace("-", "−") if share else "0.00"
 
 
 def _p_value(p: float) -> str:

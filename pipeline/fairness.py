@@ -27,22 +27,22 @@ def find_unfairness(comparison: Comparison) -> list[str]:
 def _outcomes(runs: Sequence[ComparedRun]) -> Iterator[str]:
     for run in runs:
         if not run.completed:
-            yield f"Run {run.run_id} did not complete ({run.status}: {run.failure}); it is in no mean."
+            yield f"Run {run.run_id} did not complete ({run.status}) and is in no mean."
 
 
 def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    fingerprints = _by_value(runs, lambda run: run.data.get("sha256"))
+    fingerprints = by_value(runs, lambda run: run.data.get("sha256"))
     if len(fingerprints) > 1:
         shown = {str(sha256)[:10]: found for sha256, found in fingerprints.items()}
-        yield f"The data differ: fingerprint {_listed(shown)}."
+        yield f"The data differ: fingerprint {listed(shown)}."
     for key in SPLIT_KEYS:
         # A missing subset is all images, and so a value among the others.
-        values = _by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
+        values = by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
         if len(values) > 1:
-            yield f"The training and validation splits differ: {key} is {_listed(values)}."
-    sizes = _by_value(runs, lambda run: run.data.get("training_images"))
+            yield f"The training and validation splits differ: {key} is {listed(values)}."
+    sizes = by_value(runs, lambda run: run.data.get("training_images"))
     if len(sizes) > 1:
-        yield f"The training sets are not of one size: {_listed(sizes)} images."
+        yield f"The training sets are not of one size: {listed(sizes)} images."
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:
@@ -72,17 +72,17 @@ def _stopping(runs: Sequence[ComparedRun]) -> Iterator[str]:
         return  # all of them trained for the same number of epochs on purpose
     late = [run for run in runs if run.completed and not run.stopped_early]
     if late:
-        limits = _by_value(late, lambda run: run.config["training.max_epochs"])
-        yield f"Not stopped early but by training.max_epochs: {_listed(limits)}; more epochs might have changed them."
+        limits = by_value(late, lambda run: run.config["training.max_epochs"])
+        yield f"Not stopped early but by training.max_epochs: {listed(limits)}; more epochs might have changed them."
 
 
 def _machines(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    machines = _by_value(runs, lambda run: run.machine)
+    machines = by_value(runs, lambda run: run.machine)
     if len(machines) > 1:
-        yield f"The machines differ, so do not compare times: {_listed(machines)}."
+        yield f"The machines differ, so do not compare times: {listed(machines)}."
 
 
-def _by_value(runs: Sequence[ComparedRun], value_of: Callable[[ComparedRun], Any]) -> dict[Any, list[int]]:
+def by_value(runs: Sequence[ComparedRun], value_of: Callable[[ComparedRun], Any]) -> dict[Any, list[int]]:
     """Value -> the runs that have it; without the runs that have none."""
     found: dict[Any, list[int]] = {}
     for run in runs:
@@ -92,7 +92,7 @@ def _by_value(runs: Sequence[ComparedRun], value_of: Callable[[ComparedRun], Any
     return found
 
 
-def _listed(found: dict[Any, list[int]]) -> str:
+def listed(found: dict[Any, list[int]]) -> str:
     """'1149 (runs 1, 2), 800 (run 3)'."""
     parts = []
     for value, ids in found.items():

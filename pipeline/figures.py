@@ -60,8 +60,8 @@ def plot_confusion_matrix(evaluation: Evaluation, title: str) -> Figure:
 
 
 def plot_confusion_counts(counts: IntArray, classes: Sequence[str], title: str) -> Figure:
-    """The same of counts of shape (true class, predicted class), those of several runs summed for example."""
-    figure, (ax,) = _new_figure(9, 8, title)
+    """The same, a little smaller, of counts of shape (true class, predicted class), as those of several runs summed."""
+    figure, (ax,) = _new_figure(7, 6.2, title)
     _draw_confusion(ax, counts, classes)
     _write_caption(figure, [f"Test images: {counts.sum():,}, right: {np.trace(counts) / counts.sum():.2%}."])
     return figure
@@ -262,9 +262,10 @@ def plot_run_curves(curves: Sequence[RunCurve], title: str) -> Figure:
     axes[1].yaxis.set_major_formatter(PercentFormatter(1))
     if len(axes) > 2:
         axes[2].set_ylim(bottom=0)
-    losses = np.concatenate([curve.history["validation.loss"].to_numpy() for curve in drawn])
-    if (losses > 0).all() and losses.max() > LOG_SCALE_SPAN * losses.min():
-        axes[0].set_yscale("log")
+        axes[2].yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_yscale("log")
+    # The first epochs of training, far below all else, would flatten what is to be compared.
+    axes[1].set_ylim(min(curve.history["validation.accuracy"].min() for curve in drawn) - 0.02, 1.005)
     figure.legend(handles=_run_legend(colours, drawn), loc="outside lower left", ncols=3, frameon=False)
     return figure
 
@@ -397,7 +398,7 @@ def _finish_epochs(ax: Axes, table: pd.DataFrame) -> None:
 def _draw_run(ax: Axes, curve: RunCurve, solid: str, dotted: str, colour: tuple[float, float, float]) -> None:
     history = curve.history.replace([np.inf, -np.inf], nan)
     if dotted in history:
-        ax.plot(history.index, history[dotted], color=colour, linewidth=1, linestyle=":", alpha=0.8)
+        ax.plot(history.index, history[dotted], color=colour, linewidth=1.2, linestyle=":")
     if solid not in history:
         return
     ax.plot(history.index, history[solid], color=colour, linewidth=1.5)
