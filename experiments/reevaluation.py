@@ -133,7 +133,8 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
     except (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError) as ended:
         if not observer.has_started:
             raise
-        error = describe_failure(ended)
+        interrupted = isinstance(ended, KeyboardInterrupt)
+        error = "interrupted; the settings that were done are kept" if interrupted else describe_failure(ended)
     return Reevaluation(observer.record.document, error)
 
 
