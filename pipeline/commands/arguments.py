@@ -25,6 +25,14 @@ def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
+def count(text: str) -> int:
+    """A whole number that is not negative, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, not {number}")
+    return number
+
+
 def add_with(command: argparse.ArgumentParser, words: str) -> None:
     """Sacred's `with` syntax; `words` says what may follow."""
     command.add_argument("with_", nargs="*", metavar="with …", help=f"`with` and then {words}")

@@ -4,14 +4,14 @@ import argparse
 
 from rich.console import Console
 
-from pipeline.commands.arguments import add_command
+from pipeline.commands.arguments import add_command, count
 from pipeline.commands.output import print_json
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     listing = add_command(commands, "runs", list_runs, "list the runs, newest first")
     listing.add_argument("filters", nargs="*", metavar="KEY=VALUE", help="as in config.data.name=digits")
-    listing.add_argument("--limit", type=int, default=20, help="at most so many; 0 for all (default 20)")
+    listing.add_argument("--limit", type=count, default=20, help="at most so many; 0 for all (default 20)")
     add_command(commands, "show", show, "one run").add_argument("run_id", type=int, metavar="ID")
     board = add_command(commands, "board", serve, "the runs in Omniboard, until Ctrl-C", as_json=False)
     board.add_argument("--port", type=int, help="first port to try")
