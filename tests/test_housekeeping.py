@@ -158,6 +158,18 @@ def test_a_file_is_not_attached_to_a_run_that_has_begun_again_meanwhile(trained:
     assert "notes.txt" not in run(trained, 1).artifacts
 
 
+def test_a_file_is_not_attached_while_another_machine_still_has_the_record(
+    trained: TrainedHome, tmp_path: Path
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "RUNNING", "heartbeat": long_ago}})
+    with pytest.raises(InvalidInput, match=r"run 1 \(DIED\) still waits .*odenet sync"):
+        attach(run(trained, 1), file, trained.home)
+    assert "notes.txt" not in run(trained, 1).artifacts
+
+
 # Removal
 
 
