@@ -179,7 +179,7 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
     Groups and runs keep the order in which they are given; a difference is of the earlier less the later.
 
     Raises:
-        InvalidInput: fewer than two runs, or one of them named twice.
+        InvalidInput: fewer than two runs, one of them named twice, or one that trained nothing.
         ArtifactError: predictions that were changed since they were stored.
     """
     ids = [run.run_id for run in stored]
@@ -188,6 +188,10 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
         raise InvalidInput(f"run {twice[0]} is named twice; name each run to compare once")
     if len(ids) < 2:
         raise InvalidInput(f"a comparison needs at least two runs, not {len(ids)}; `odenet runs` lists those there are")
+    for run in stored:
+        if "parent" in run.info:
+            parent = run.info["parent"]
+            raise InvalidInput(f"run {run.run_id} trained nothing, it evaluates run {parent}: compare run {parent}")
     groups = _group([_read(run) for run in stored])
     tests, untested = _test(groups)
     return Comparison(groups, _config_differences(groups), tests, untested)

@@ -18,6 +18,7 @@ def find_unfairness(comparison: Comparison) -> list[str]:
         *_outcomes(runs),
         *_data(runs),
         *_seeds(comparison.groups),
+        *_repetitions(comparison.groups),
         *_parameters(comparison.groups),
         *_stopping(runs),
         *_machines(runs),
@@ -46,10 +47,18 @@ def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:
-    seeds = {group.letter: sorted(run.seed for run in group.runs) for group in groups}
+    seeds = {group.letter: sorted({run.seed for run in group.runs}) for group in groups}
     if any(of_group != seeds[groups[0].letter] for of_group in seeds.values()):
         shown = "; ".join(f"{letter}: {', '.join(map(str, of_group))}" for letter, of_group in seeds.items())
         yield f"The seeds differ, and with them which images were for training and which for validation ({shown})."
+
+
+def _repetitions(groups: Sequence[Group]) -> Iterator[str]:
+    for group in groups:
+        for seed, ids in by_value(group.completed, lambda run: run.seed).items():
+            if len(ids) > 1:
+                shown = ", ".join(map(str, ids))
+                yield f"Runs {shown} repeat each other (seed {seed}), which makes the spread of {group.letter} too small."
 
 
 def _parameters(groups: Sequence[Group]) -> Iterator[str]:

@@ -259,13 +259,16 @@ def plot_run_curves(curves: Sequence[RunCurve], title: str) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(color="0.92")
         sns.despine(ax=ax)
-    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
-    if len(axes) > 2:
-        axes[2].set_ylim(bottom=0)
-        axes[2].yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_yscale("log")
-    # The first epochs of training, far below all else, would flatten what is to be compared.
-    axes[1].set_ylim(min(curve.history["validation.accuracy"].min() for curve in drawn) - 0.02, 1.005)
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+    validated = [
+        curve.history["validation.accuracy"].min() for curve in drawn if "validation.accuracy" in curve.history
+    ]
+    if validated:  # training's first epochs, far below, would flatten what is to be compared
+        axes[1].set_ylim(min(validated) - 0.02, 1.005)
+    for ax in axes[2:]:
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(handles=_run_legend(colours, drawn), loc="outside lower left", ncols=3, frameon=False)
     return figure
 

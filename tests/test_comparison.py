@@ -257,6 +257,12 @@ def test_fewer_than_two_runs_or_one_twice_are_refused(runs: Runs) -> None:
         compared(runs, RESNET_0, ODENET_0, RESNET_0)
 
 
+def test_an_evaluation_of_a_run_is_not_taken_for_another_training(runs: Runs) -> None:
+    child = changed(runs.get(RESNET_1), info__parent=RESNET_0)
+    with pytest.raises(InvalidInput, match="run 2 trained nothing, it evaluates run 1: compare run 1"):
+        compare([runs.get(RESNET_0), child])
+
+
 # Whether it is fair
 
 
@@ -273,6 +279,12 @@ def test_what_makes_a_comparison_unfair_is_said(runs: Runs) -> None:
     assert any("Not stopped early but by training.max_epochs: 2 (runs 1, 3)" in sentence for sentence in large)
     assert any("fingerprint" in sentence for sentence in find_unfairness(compared(runs, RESNET_0, OTHER_DATA)))
     assert any("(A: 0, 1; B: 0)" in s for s in find_unfairness(compared(runs, RESNET_0, RESNET_1, ODENET_0)))
+
+
+def test_a_repetition_is_not_taken_for_another_sample(runs: Runs) -> None:
+    again = changed(runs.get(RESNET_1), config__seed=0)
+    sentences = find_unfairness(compare([runs.get(RESNET_0), again]))
+    assert any("Runs 1, 2 repeat each other (seed 0)" in sentence for sentence in sentences)
 
 
 def test_parameter_counts_a_twentieth_apart_are_fair(runs: Runs) -> None:
@@ -379,6 +391,14 @@ def test_curves_have_the_colour_of_their_group_and_a_cross_where_a_run_broke_off
     assert len(crosses) == 1
     assert crosses[0].get_xdata()[0] == len(comparison.runs[2].history)
     assert len([line for line in evaluations.lines if line.get_marker() == "None"]) == 1
+
+
+def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn(runs: Runs) -> None:
+    history = compared(runs, RESNET_0, RESNET_1).runs[0].history
+    partial = RunCurve("partial", history[["training.loss"]], None, completed=False)
+    plot_run_curves([partial], "").draw_without_rendering()
+    dozen = [RunCurve(f"group {k}", history, 1, completed=True) for k in range(12)]
+    plot_run_curves(dozen, "").draw_without_rendering()
 
 
 @pytest.mark.browser
