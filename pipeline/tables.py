@@ -27,9 +27,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str,
     return {
         "run_id": document["_id"],
         "status": effective_status(document),
-        "model": model_name(config["model"]),
-        "data": Path(config["data"]["name"]).stem,
-        "seed": config["seed"],
+        **_identity(config),
         "accuracy": test.get("accuracy"),
         "loss": test.get("loss"),
         "parameters": info.get("parameters", {}).get("total"),
@@ -39,6 +37,15 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str,
         "epoch_seconds": info.get("training", {}).get("epoch_seconds", last.get("time.epoch_seconds")),
         "started": document["start_time"].isoformat(timespec="seconds"),
     }
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Model, data and seed; a question mark for each where the configuration was tampered with."""
+    try:
+        data = Path(config["data"]["name"]).stem
+        return {"model": model_name(config["model"]), "data": data, "seed": config["seed"]}
+    except (KeyError, TypeError):
+        return {"model": "?", "data": "?", "seed": None}
 
 
 def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[dict[str, Any]]:
