@@ -1,5 +1,6 @@
 """Runs as tables."""
 
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_a_run_whose_configuration_was_tampered_with_does_not_hide_the_others(co
 
 
 def test_a_table_fits_eighty_columns_without_cutting_a_word() -> None:
-    console = Console(width=80, record=True, quiet=True)
+    console = Console(width=80, file=io.StringIO(), record=True)
     rows = [summary(document(Config().to_dict()), {"solver.nfe_forward": 20.0, "time.epoch_seconds": 1.5})]
 
     console.print(runs_table(rows))
