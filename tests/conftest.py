@@ -1,10 +1,12 @@
 """What the tests share: one real store for the session, and a clean database in it for each test."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import QUICK, Command, start_command
 from pymongo.database import Database
 
 from pipeline.tracking.embedded import EmbeddedStore
@@ -22,6 +24,27 @@ def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         store.start()
         yield home
         store.stop()
+
+
+@dataclass(frozen=True)
+class TwoRuns:
+    """The home of two real runs, 1 an ODE-Net and 2 a ResNet, and the commands that made them."""
+
+    home: Path
+    commands: tuple[Command, Command]
+
+
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoRuns]:
+    """Two completed runs on digits, three epochs each, in a store of their own; for tests that only read."""
+    home = tmp_path_factory.mktemp("two_runs") / "home"
+    commands = []
+    for model in ("odenet_simple", "resnet_small"):
+        command = start_command(home, "run", "--json", *QUICK, model, "training.max_epochs=3")
+        assert command.wait() == 0, command.stderr
+        commands.append(command)
+    yield TwoRuns(home, (commands[0], commands[1]))
+    EmbeddedStore(home).stop()
 
 
 @pytest.fixture
