@@ -179,6 +179,13 @@ def test_the_last_smaller_batch_is_kept_and_weighted_right(digits: Splits, tmp_p
     assert row["validation.loss"] == pytest.approx(validation_loss(net, digits.validation), rel=1e-5)
 
 
+def test_validation_neither_uses_nor_moves_the_statistics_of_its_own_batches(digits: Splits, tmp_path: Path) -> None:
+    net = network(0, normalisation="batch", **RESNET)
+    fitted = train(digits, net, tmp_path, max_epochs=1)
+    assert [int(m.num_batches_tracked) for m in net.modules() if isinstance(m, nn.BatchNorm2d)] == [3, 3]
+    assert fitted.history[0]["validation.loss"] == pytest.approx(validation_loss(net, digits.validation), rel=1e-5)
+
+
 def test_an_epoch_reports_what_it_measured(digits: Splits, tmp_path: Path) -> None:
     watch = Watch()
     net = network(0, {"gradient": "adjoint", "method": "rk4", "steps": 2}, **ODENET)
