@@ -58,7 +58,7 @@ def _repetitions(groups: Sequence[Group]) -> Iterator[str]:
         for seed, ids in by_value(group.completed, lambda run: run.seed).items():
             if len(ids) > 1:
                 shown = ", ".join(map(str, ids))
-                yield f"Runs {shown} repeat each other (seed {seed}), which makes the spread of {group.letter} too small."
+                yield f"Runs {shown} repeat each other (seed {seed}), so the spread of {group.letter} is too small."
 
 
 def _parameters(groups: Sequence[Group]) -> Iterator[str]:
