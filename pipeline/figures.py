@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil, nan, sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.evaluation import Evaluation, FloatArray, IntArray
-from pipeline.reevaluation import Row
+
+if TYPE_CHECKING:
+    from pipeline.reevaluation import Row
 
 PALETTE = sns.color_palette("colorblind")
 INK, FAINT, UNDEFINED = "0.15", "0.6", "0.85"
@@ -193,7 +196,7 @@ def plot_function_evaluations(history: Sequence[Mapping[str, float]], title: str
     return figure
 
 
-def plot_solvers(rows: Sequence[Row], images: int, title: str) -> Figure:
+def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:
     """Accuracy over forward evaluations, a line a method; the setting of the training ringed, twice its error shaded.
 
     Args:
@@ -439,7 +442,7 @@ def _draw_solver(ax: Axes, settings: pd.DataFrame, name: str, k: int) -> None:
         )
 
 
-def _mark_trained(ax: Axes, trained: Row, images: int) -> None:
+def _mark_trained(ax: Axes, trained: "Row", images: int) -> None:
     if trained.nfe_forward is None or trained.accuracy is None:
         return
     error = sqrt(trained.accuracy * (1 - trained.accuracy) / images)

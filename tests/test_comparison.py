@@ -22,13 +22,13 @@ from sklearn.datasets import load_digits
 
 from experiments.classification import run_tracked
 from pipeline.cli import main
-from pipeline.comparison import Comparison, Group, compare
-from pipeline.comparison_page import page, write_page
-from pipeline.comparison_tables import comparison_tables, markdown
+from pipeline.comparison.compare import Comparison, Group, compare
+from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.page import page, write_page
+from pipeline.comparison.paired import adjust_holm, compare_paired, newcombe_interval
+from pipeline.comparison.tables import comparison_tables, markdown
 from pipeline.errors import InvalidInput, OdenetError
-from pipeline.fairness import find_unfairness
 from pipeline.figures import RunCurve, plot_run_curves
-from pipeline.paired import adjust_holm, compare_paired, newcombe_interval
 from pipeline.runs import ArtifactError, Runs, StoredRun
 from pipeline.tracking.embedded import EmbeddedStore
 

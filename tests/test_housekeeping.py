@@ -19,12 +19,12 @@ from commands import FORKSERVER, SLOW, Command, records, run_command, start_comm
 from gridfs import GridFS
 from trained import TrainedHome
 
-from pipeline.annotations import add_tags, attach, remove_tags, set_note
 from pipeline.cli import main
 from pipeline.errors import InvalidInput, OdenetError
-from pipeline.export import write_export
-from pipeline.garbage import collect, find_garbage
-from pipeline.housekeeping import remove_run
+from pipeline.keeping.annotations import add_tags, attach, remove_tags, set_note
+from pipeline.keeping.export import write_export
+from pipeline.keeping.garbage import collect, find_garbage
+from pipeline.keeping.removal import remove_run
 from pipeline.runs import Runs, StoredRun
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.files import put_content, remove_chunks, remove_file

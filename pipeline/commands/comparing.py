@@ -21,10 +21,10 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def compare_runs(arguments: argparse.Namespace) -> int:
-    from pipeline.comparison import compare
-    from pipeline.comparison_page import write_page
-    from pipeline.comparison_tables import markdown, print_comparison
-    from pipeline.fairness import find_unfairness
+    from pipeline.comparison.compare import compare
+    from pipeline.comparison.fairness import find_unfairness
+    from pipeline.comparison.page import write_page
+    from pipeline.comparison.tables import markdown, print_comparison
     from pipeline.runs import Runs
 
     runs = Runs()

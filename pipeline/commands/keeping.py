@@ -11,7 +11,7 @@ from pipeline.commands.output import print_json
 from pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from pipeline.garbage import Garbage
+    from pipeline.keeping.garbage import Garbage
     from pipeline.runs import StoredRun
 
 
@@ -49,7 +49,7 @@ def _add_yes(command: argparse.ArgumentParser) -> None:
 
 
 def tag(arguments: argparse.Namespace) -> int:
-    from pipeline.annotations import add_tags, remove_tags
+    from pipeline.keeping.annotations import add_tags, remove_tags
     from pipeline.runs import Runs
 
     change = remove_tags if arguments.remove else add_tags
@@ -62,7 +62,7 @@ def tag(arguments: argparse.Namespace) -> int:
 
 
 def note(arguments: argparse.Namespace) -> int:
-    from pipeline.annotations import set_note
+    from pipeline.keeping.annotations import set_note
     from pipeline.runs import Runs
 
     set_note(Runs().get(arguments.run_id), arguments.text)
@@ -70,7 +70,7 @@ def note(arguments: argparse.Namespace) -> int:
 
 
 def attach(arguments: argparse.Namespace) -> int:
-    from pipeline.annotations import attach as attach_file
+    from pipeline.keeping.annotations import attach as attach_file
     from pipeline.paths import home
     from pipeline.runs import Runs
 
@@ -80,7 +80,7 @@ def attach(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    from pipeline.export import to_json, write_export
+    from pipeline.keeping.export import to_json, write_export
     from pipeline.runs import Runs, parse_filters
 
     filters = parse_filters(arguments.filters)
@@ -95,7 +95,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def remove(arguments: argparse.Namespace) -> int:
-    from pipeline.housekeeping import removable_runs, remove_run
+    from pipeline.keeping.removal import removable_runs, remove_run
     from pipeline.paths import home
     from pipeline.tracking.store import connect
 
@@ -114,7 +114,7 @@ def remove(arguments: argparse.Namespace) -> int:
 
 
 def collect_garbage(arguments: argparse.Namespace) -> int:
-    from pipeline.garbage import collect, find_garbage
+    from pipeline.keeping.garbage import collect, find_garbage
     from pipeline.paths import home
     from pipeline.tracking.store import connect
 

@@ -1,6 +1,6 @@
 """Runs set beside each other: what differs between them, what they reached, what it cost, whether it is fair.
 
-from pipeline.comparison import compare
+from pipeline.comparison.compare import compare
 from pipeline.runs import Runs
 runs = Runs()
 comparison = compare([runs.get(run_id) for run_id in (3, 4, 5, 6)])
@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from pipeline.comparison.paired import PairedTest, adjust_holm, compare_paired
 from pipeline.errors import InvalidInput
 from pipeline.evaluation import FloatArray, IntArray
-from pipeline.paired import PairedTest, adjust_holm, compare_paired
 from pipeline.runs import ArtifactError, StoredRun, flatten
 from pipeline.tables import model_name
 

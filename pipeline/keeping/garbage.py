@@ -14,7 +14,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.database import Database
 
-from pipeline.housekeeping import claimed_files
+from pipeline.keeping.removal import claimed_files
 from pipeline.runs import asking, effective_status
 from pipeline.tracking.files import UNCLAIMED_AGE, remove_chunks, remove_file
 from pipeline.tracking.record import FORMAT, claimed, run_folder

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pipeline.comparison import ComparedRun, Comparison, Group
-from pipeline.comparison_tables import (
+from pipeline.comparison.compare import ComparedRun, Comparison, Group
+from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.tables import (
     WordTable,
     conditions,
     config_table,
@@ -18,7 +19,6 @@ from pipeline.comparison_tables import (
     tests_table,
 )
 from pipeline.errors import OdenetError
-from pipeline.fairness import find_unfairness
 from pipeline.figures import DPI, RunCurve, plot_confusion_counts, plot_run_curves
 
 STYLE = """

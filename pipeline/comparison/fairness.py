@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pipeline.comparison import ComparedRun, Comparison, Group
+from pipeline.comparison.compare import ComparedRun, Comparison, Group
 
 PARAMETER_TOLERANCE = 0.05
 """Share by which parameter counts may differ."""

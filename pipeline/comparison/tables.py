@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.comparison import ComparedRun, Comparison, Group, PairTest, Spread
-from pipeline.fairness import by_value, find_unfairness, listed
+from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread
+from pipeline.comparison.fairness import by_value, find_unfairness, listed
 
 NOTHING = "–"
 
