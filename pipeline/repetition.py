@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
-from sacred.host_info import get_host_info
 
 from pipeline.config import Config
 from pipeline.data import load_splits
@@ -187,7 +186,7 @@ def _data_difference(run: StoredRun) -> Iterator[Difference]:
 
 def _machine_differences(run: StoredRun) -> Iterator[Difference]:
     then = _facts(run.document["host"])
-    now = _facts(get_host_info() | {"machine": provenance.machine()})
+    now = _facts(provenance.host())
     for name in sorted(then.keys() | now.keys()):
         if then.get(name) != now.get(name):
             yield Difference("machine", name, str(then.get(name)), str(now.get(name)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import torch
+from sacred.host_info import get_host_info
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages `pipeline` and `experiments`."""
@@ -34,6 +35,11 @@ def repositories() -> list[dict[str, Any]]:
 def uncommitted_changes() -> str:
     """What the working tree's tracked files have beyond the commit, as a patch."""
     return _git("diff", "--no-color", "--no-ext-diff", "HEAD", "--", "pipeline", "experiments", "pyproject.toml") or ""
+
+
+def host() -> dict[str, Any]:
+    """This host as a run's record describes it."""
+    return dict(get_host_info()) | {"machine": machine()}
 
 
 def machine() -> dict[str, Any]:
