@@ -52,7 +52,8 @@ for section in SECTIONS:
     INGREDIENTS[section.section].add_config(asdict(section()))
 
 ex = Experiment("classification", ingredients=list(INGREDIENTS.values()), base_dir=str(ROOT), save_git_info=False)
-logging.getLogger("odenet.sacred").setLevel(logging.WARNING)
+logging.getLogger("odenet.sacred").setLevel(logging.ERROR)  # it warns of types, which Config has checked
+logging.getLogger("odenet.sacred.classification").setLevel(logging.WARNING)
 ex.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
 logging.getLogger("odenet.sacred.classification").addFilter(
     lambda said: not said.getMessage().startswith(("Failed after", "Aborted after"))  # the command says it, and why

@@ -72,17 +72,17 @@ class Command:
         return self.process.exitcode
 
 
-def start_command(home: Path, *arguments: str) -> Command:
+def start_command(home: Path, *arguments: str, **environment: str) -> Command:
     """`odenet arguments`, with `home` as its home folder."""
     folder = Path(tempfile.mkdtemp(dir=home.parent))
-    process = FORKSERVER.Process(target=_main, args=(home, folder, arguments))
+    process = FORKSERVER.Process(target=_main, args=(home, folder, arguments, environment))
     process.start()
     return Command(process, folder)
 
 
-def _main(home: Path, folder: Path, arguments: tuple[str, ...]) -> None:
-    os.environ["ODENET_HOME"] = str(home)
+def _main(home: Path, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
     os.environ.pop("ODENET_MONGO_URL", None)
+    os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
     tempfile.tempdir = str(folder)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
