@@ -57,4 +57,5 @@ def test_two_real_runs_are_listed_and_one_shows_its_plot_and_its_confusion_matri
         width = page.execute_script("return arguments[0].decode().then(() => arguments[0].naturalWidth)", image)
         (tmp_path / "confusion_matrix.png").write_bytes(runs.get(1).artifact("confusion_matrix.png"))
         assert width == imread(tmp_path / "confusion_matrix.png").shape[1]
+        page.execute_script("arguments[0].scrollIntoView()", image)
         page.save_screenshot(str(tmp_path / "artifact.png"))
