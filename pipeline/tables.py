@@ -68,9 +68,7 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 def runs_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """One line a run, as `summaries` gives them."""
-    table = Table(
-        title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading in ("run", "status"):
         table.add_column(heading, no_wrap=True)
     table.add_column("model", min_width=len("ODE-Net"))
