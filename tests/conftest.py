@@ -1,5 +1,6 @@
 """What the tests share: one real store for the session, and a clean database in it for each test."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from pymongo.database import Database
 
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
+
+# A shell that starts the tests in the background has them ignore Ctrl-C; what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
