@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil, nan, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,16 @@ ROWS_WITH_NUMBERS = 120
 """Classes up to which the classification report has a readable row for each."""
 LOG_SCALE_SPAN = 100
 """Ratio of the largest to the smallest loss from which the axis is logarithmic."""
+HorizontalSide = Literal["left", "center", "right"]
+VerticalSide = Literal["bottom", "top"]
 SOLVER_MARKERS = "osD^vP"
+LABEL_SIDES: tuple[tuple[tuple[int, int], HorizontalSide, VerticalSide], ...] = (
+    ((0, 9), "center", "bottom"),
+    ((0, -9), "center", "top"),
+    ((-6, 6), "right", "bottom"),
+    ((6, -6), "left", "top"),
+)
+"""Offset in points from a point to its label, and the label's alignment."""
 
 Curve = tuple[FloatArray, FloatArray, float]
 """x, y and the score that the legend shows."""
@@ -209,7 +218,7 @@ def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:
     drawn = [row for row in rows if row.nfe_forward is not None]
     if not drawn:
         raise InvalidInput("no setting has evaluations to draw: only ODE-Nets evaluate a function")
-    table = pd.DataFrame([asdict(row) | {"label": row.label.partition(", ")[2]} for row in drawn])
+    table = pd.DataFrame([asdict(row) | {"label": f"{row.steps or row.rtol:g}"} for row in drawn])
     several_times = table["final_time"].nunique() > 1
 
     figure, (ax,) = _new_figure(9, 5.5, title)
@@ -228,7 +237,7 @@ def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:
     _write_caption(
         figure,
         [
-            "At the points: steps of a fixed-step method, rtol and atol (tol) of an adaptive one.",
+            "At the points: steps of a fixed-step method, rtol of an adaptive one.",
             f"Grey: within twice the standard error of the accuracy as trained, test images: {images:,}.",
             *(f"Failed ({row.status}): {row.label}." for row in rows if row.nfe_forward is None),
         ],
@@ -425,18 +434,18 @@ def _run_legend(colours: Mapping[str, tuple[float, float, float]], curves: Seque
 
 
 def _draw_solver(ax: Axes, settings: pd.DataFrame, name: str, k: int) -> None:
-    """One method's settings, labelled above or below in turns, so that neighbours' labels stay apart."""
+    """One method's settings, labelled at a side of its own, so that neighbours' labels stay apart."""
     colour, marker = PALETTE[k % len(PALETTE)], SOLVER_MARKERS[k % len(SOLVER_MARKERS)]
     ax.plot(settings["nfe_forward"], settings["accuracy"], color=colour, marker=marker, markersize=7, label=name)
-    above = k % 2 == 0
+    offset, across, up = LABEL_SIDES[k % len(LABEL_SIDES)]
     for x, y, label in zip(settings["nfe_forward"], settings["accuracy"], settings["label"], strict=True):
         ax.annotate(
             label,
             (x, y),
-            xytext=(0, 9 if above else -9),
+            xytext=offset,
             textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
+            ha=across,
+            va=up,
             fontsize=8,
             color=colour,
         )

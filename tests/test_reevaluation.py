@@ -373,7 +373,7 @@ def test_the_figure_has_a_line_a_method_and_rings_the_training(tmp_path: Path) -
     assert lines["dopri5"] == pytest.approx(np.array([[14, 0.9], [20, 0.9]]))
     (ring,) = [c for c in ax.collections if c.get_label() == "as trained: dopri5, tol 0.001"]
     assert np.asarray(ring.get_offsets()).tolist() == [[20, 0.9]]
-    assert [text.get_text() for text in ax.texts] == ["tol 0.1", "tol 0.001", "1 step", "2 steps"]
+    assert [text.get_text() for text in ax.texts] == ["0.1", "0.001", "1", "2"]
     assert "Failed (underflow): dopri5, tol 1e-09." in figure.get_supxlabel()
     save_figure(figure, tmp_path / "solvers.png")
     assert (tmp_path / "solvers.png").stat().st_size > 10_000
