@@ -127,6 +127,21 @@ class StoredRun:
         except SafetensorError as error:
             raise ArtifactError(f"the weights of run {self.run_id} are no safetensors: do not use them") from error
 
+    def to_row(self) -> dict[str, Any]:
+        """The run as one flat row: status, result, times, tags, note, `config.*`, `info.*`."""
+        annotations = self.document.get("omniboard", {})
+        row = {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.result,
+            "start_time": self.document["start_time"],
+            "stop_time": self.document.get("stop_time"),
+            "tags": annotations.get("tags", []),
+            "note": annotations.get("notes"),
+        }
+        info = {key: value for key, value in self.info.items() if key != "metrics"}  # where Omniboard finds them
+        return row | flatten("config", self.config) | flatten("info", info)
+
     def to_dict(self) -> dict[str, Any]:
         """What `odenet show --json` prints: plain values."""
         return {
@@ -217,16 +232,7 @@ class Runs:
 
     def to_frame(self, filters: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`."""
-        rows = []
-        for run in self.find(filters):
-            row = {
-                "run_id": run.run_id,
-                "status": run.status,
-                "result": run.result,
-                "start_time": run.document["start_time"],
-                "stop_time": run.document.get("stop_time"),
-            }
-            rows.append(row | flatten("config", run.config) | flatten("info", run.info))
+        rows = [run.to_row() for run in self.find(filters)]
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
 
 

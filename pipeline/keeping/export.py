@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from pipeline.errors import InvalidInput, OdenetError
-from pipeline.runs import Runs, asking, flatten
+from pipeline.runs import Runs, asking
 
 Format = Literal["csv", "parquet", "json"]
 Rows = list[dict[str, Any]]
@@ -29,21 +29,7 @@ def run_rows(runs: Runs, filters: Mapping[str, Any] | None = None) -> Rows:
     Args:
         filters: as for `Runs.find`.
     """
-    rows = []
-    for run in reversed(runs.find(filters)):
-        annotations = run.document.get("omniboard", {})
-        row = {
-            "run_id": run.run_id,
-            "status": run.status,
-            "result": run.result,
-            "start_time": run.document["start_time"],
-            "stop_time": run.document.get("stop_time"),
-            "tags": annotations.get("tags", []),
-            "note": annotations.get("notes"),
-        }
-        info = {key: value for key, value in run.info.items() if key != "metrics"}  # where Omniboard finds them
-        rows.append(row | flatten("config", run.config) | flatten("info", info))
-    return rows
+    return [run.to_row() for run in reversed(runs.find(filters))]
 
 
 def metric_rows(runs: Runs, run_ids: Sequence[int]) -> Rows:
