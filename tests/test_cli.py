@@ -146,10 +146,10 @@ def test_doctor_names_the_remedy_for_a_store_that_is_not_there(home: Path) -> No
 
 
 def test_a_reader_who_leaves_early_sees_no_traceback(two_runs: TwoRuns) -> None:
-    for words in (("runs",), ("show", "--json", "1")):
+    for words in (("sync",), ("show", "--json", "1")):  # little output and much
         command = subprocess.Popen(
             [sys.executable, "-m", "pipeline.cli", *words],
-            env={**os.environ, "ODENET_HOME": str(two_runs.home), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "ODENET_HOME": str(two_runs.home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
