@@ -230,6 +230,8 @@ def _check_type(key: str, value: Any, expected: Any) -> None:
     if not fits or (isinstance(value, bool) and wanted is not bool):
         or_none = " or None" if type(None) in alternatives else ""
         raise ConfigError(f"{key} must be {_TYPE_WORDS[wanted]}{or_none}, not {value!r}")
+    if wanted is int and abs(value) >= 2**63:  # what a MongoDB document can hold
+        raise ConfigError(f"{key} must be below 2**63, not {value}")
 
 
 _BOUNDS: dict[str, Callable[[Any, float], bool]] = {

@@ -190,7 +190,7 @@ def test_a_users_own_arrays_are_trained_on(home: Path, tmp_path: Path) -> None:
         (("seed=-1",), "seed must be at least 0"),
         (("model.augment=-1",), "model.augment must be at least 0, not -1"),
         (("model.final_time=0",), "model.final_time must be above 0"),
-        (("training.max_epochs=99999999999999999999",), "cannot be stored"),
+        (("training.max_epochs=99999999999999999999",), "training.max_epochs must be below 2**63"),
         (("model.channels=16", "model.groups=5"), "groups"),
         (("data.subset=100000",), "data.subset is 100000 but digits has"),
         (("data.subset=12",), "too few"),

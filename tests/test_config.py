@@ -225,3 +225,8 @@ def test_names_and_updates_are_told_apart_and_siblings_kept() -> None:
     assert names == ["mnist", "resnet_small"]
     assert updates == {"model": {"blocks": 2, "augment": 0}, "seed": 3}
     assert parse_arguments(["model.blocks=2", "model={'augment': 1}"])[1] == {"model": {"blocks": 2, "augment": 1}}
+
+
+def test_a_number_too_large_for_the_store_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"training\.max_epochs must be below 2\*\*63"):
+        Config.from_dict({"training": {"max_epochs": 10**20}})
