@@ -54,6 +54,8 @@ def killed_and_resumed(home: Path, words: tuple[str, ...], kills: int, pauses: r
             (folder,) = records(home)
             run_id = int(folder.name.split("-")[0])
         time.sleep(pauses.uniform(0, 1.5))
+        if not command.process.is_alive():
+            break
         command.send(signal.SIGKILL)
         command.wait()
         if stored(home, run_id).document["status"] == "COMPLETED":
@@ -108,7 +110,7 @@ def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(home: Path, m
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_twenty_kills_change_nothing(home: Path, model: str) -> None:
-    words = (*SLOW, *MODELS[model][:1], "training.max_epochs=40")
+    words = (*SLOW, *MODELS[model][:1], "training.max_epochs=150")
     whole = stored(home, completed(start_command(home, "run", "--json", *words)))
 
     run_id = killed_and_resumed(home, words, kills=20, pauses=random.Random(model))  # noqa: S311
