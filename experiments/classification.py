@@ -24,6 +24,7 @@ from experiments.artifacts import (
     record_unfinished_training,
     run_title,
 )
+from experiments.ended_run import EndedRun
 from experiments.named_configs import NAMED_CONFIGS, resolve
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.config import SECTIONS, Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
@@ -184,23 +185,12 @@ def facts(config: Config, splits: Splits, preprocessing: Preprocessing, device: 
     }
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, kw_only=True)
+class Outcome(EndedRun):
     """How a run ended."""
 
-    document: Mapping[str, Any]
-    """The run's document, as the store has it or will have it."""
     metrics: Mapping[str, Mapping[str, list[Any]]]
     """Metric -> its steps and values."""
-    error: str | None
-
-    @property
-    def run_id(self) -> int:
-        return int(self.document["_id"])
-
-    @property
-    def status(self) -> str:
-        return str(self.document["status"])
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet run --json` prints."""
@@ -253,7 +243,7 @@ def _observe(
         if not observer.has_started:
             raise
         error = describe_failure(ended)
-    return Outcome(observer.record.document, observer.record.metrics(), error)
+    return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
 
 
 FAILURES = (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError)

@@ -4,7 +4,7 @@ odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,4 --tol 1e-1,1e-3
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from sacred.run import Run
 
 from experiments.artifacts import run_title
 from experiments.classification import describe_failure
+from experiments.ended_run import EndedRun
 from pipeline.config import Config
 from pipeline.console import progress_bar
 from pipeline.errors import InvalidInput, OdenetError
@@ -62,21 +63,9 @@ class Subject:
         return []
 
 
-@dataclass(frozen=True)
-class Reevaluation:
+@dataclass(frozen=True, kw_only=True)
+class Reevaluation(EndedRun):
     """How a re-evaluation ended."""
-
-    document: Mapping[str, Any]
-    """Its run's document, as the store has it or will have it."""
-    error: str | None
-
-    @property
-    def run_id(self) -> int:
-        return int(self.document["_id"])
-
-    @property
-    def status(self) -> str:
-        return str(self.document["status"])
 
     @property
     def rows(self) -> list[Row]:
@@ -135,7 +124,7 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
             raise
         interrupted = isinstance(ended, KeyboardInterrupt)
         error = "interrupted; the settings that were done are kept" if interrupted else describe_failure(ended)
-    return Reevaluation(observer.record.document, error)
+    return Reevaluation(document=observer.record.document, error=error)
 
 
 def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from commands import QUICK, Command, start_command
 from pymongo.database import Database
+from trained import TrainedHome
 
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
@@ -59,3 +60,20 @@ def database(store_home: Path) -> Iterator[Database[dict[str, Any]]]:
         connected[name].delete_many({})
     yield connected
     connected.client.close()
+
+
+@pytest.fixture(scope="module")
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedHome]:
+    """Two trained runs in a home of the module's own."""
+    home = tmp_path_factory.mktemp("trained") / "home"
+    yield TrainedHome.train(home)
+    EmbeddedStore(home).stop()
+
+
+@pytest.fixture
+def trained(trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch) -> TrainedHome:
+    """The same, put back as it was after the training, as this process's home."""
+    monkeypatch.setenv("ODENET_HOME", str(trained_home.home))
+    monkeypatch.delenv("ODENET_MONGO_URL", raising=False)
+    trained_home.put_back()
+    return trained_home

@@ -26,28 +26,12 @@ from pipeline.keeping.export import write_export
 from pipeline.keeping.garbage import collect, find_garbage
 from pipeline.keeping.removal import remove_run
 from pipeline.runs import Runs, StoredRun
-from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.files import put_content, remove_chunks, remove_file
 from pipeline.tracking.record import claimed
 from pipeline.tracking.store import next_run_id
 
 LONG = timedelta(days=10_000)
 """No checkpoint is as old as that."""
-
-
-@pytest.fixture(scope="module")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedHome]:
-    home = tmp_path_factory.mktemp("housekeeping") / "home"
-    yield TrainedHome.train(home)
-    EmbeddedStore(home).stop()
-
-
-@pytest.fixture
-def trained(trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch) -> TrainedHome:
-    monkeypatch.setenv("ODENET_HOME", str(trained_home.home))
-    monkeypatch.delenv("ODENET_MONGO_URL", raising=False)
-    trained_home.put_back()
-    return trained_home
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,6 @@ from pipeline.data import load_splits
 from pipeline.errors import OdenetError
 from pipeline.promotion import ModelNotFound, PromotionError, demote, get_model, list_models, load_model, promote
 from pipeline.runs import ArtifactError, RunNotFound, Runs
-from pipeline.tracking.embedded import EmbeddedStore
-
-
-@pytest.fixture(scope="module")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedHome]:
-    home = tmp_path_factory.mktemp("promotion") / "home"
-    yield TrainedHome.train(home)
-    EmbeddedStore(home).stop()
-
-
-@pytest.fixture
-def trained(trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch) -> TrainedHome:
-    monkeypatch.setenv("ODENET_HOME", str(trained_home.home))
-    monkeypatch.delenv("ODENET_MONGO_URL", raising=False)
-    trained_home.put_back()
-    return trained_home
 
 
 class Bomb:
