@@ -16,6 +16,8 @@ class StoreAddress:
     url: str = field(repr=False)
     database: str
     embedded: bool
+    source: str = "ODENET_MONGO_URL"
+    """What a person corrects when the address is wrong."""
 
     def redacted(self) -> str:
         """The address with user, password and options left out, for people and for records."""

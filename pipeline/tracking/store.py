@@ -1,6 +1,7 @@
 """The MongoDB that holds the runs: where it is, a checked connection to it, its indexes and its run ids."""
 
 import os
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pymongo
@@ -40,19 +41,24 @@ INDEXES: dict[str, list[IndexModel]] = {
 
 
 def store_address() -> StoreAddress:
-    """The MongoDB of `ODENET_MONGO_URL`, else the embedded store of the home folder, started where needed.
+    """The MongoDB of `ODENET_MONGO_URL`, or of the URL in the file that `ODENET_MONGO_URL_FILE` names.
+
+    Without either it is the embedded store of the home folder, started where needed. The file keeps the password
+    out of the environment, which every child process and `docker inspect` see.
 
     Raises:
-        StoreError: the URL cannot be read, or the embedded store cannot be started.
+        StoreError: the URL or its file cannot be read, or the embedded store cannot be started.
     """
-    url = os.environ.get("ODENET_MONGO_URL")
+    url, source = os.environ.get("ODENET_MONGO_URL"), "ODENET_MONGO_URL"
+    if not url and (file := os.environ.get("ODENET_MONGO_URL_FILE")):
+        url, source = _url_in(Path(file)), f"the file {file}"
     if not url:
         return EmbeddedStore(home()).start()
     try:
         database = parse_uri(url)["database"]
     except (ConfigurationError, ValueError):  # its message can quote the password
-        _refuse_url()
-    return StoreAddress(url, database or DATABASE, embedded=False)
+        _refuse_url(source)
+    return StoreAddress(url, database or DATABASE, embedded=False, source=source)
 
 
 def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -> Database[dict[str, Any]]:
@@ -72,7 +78,7 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
             journal=True,  # what is acknowledged outlives a server that is killed
         )
     except (ConfigurationError, ValueError):
-        _refuse_url()
+        _refuse_url(address.source)
     database = client[address.database]
     try:
         with pymongo.timeout(timeout_seconds):
@@ -107,10 +113,22 @@ def retire_run_id(database: Database[dict[str, Any]], run_id: int) -> None:
             continue
 
 
-def _refuse_url() -> NoReturn:
+def _url_in(file: Path) -> str:
+    try:
+        url = file.read_text().strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise StoreError(
+            f"The file {file} of ODENET_MONGO_URL_FILE cannot be read ({reason}); "
+            "set that right, or name a file that holds the address of a MongoDB."
+        ) from None
+    return url or _refuse_url(f"the file {file}")
+
+
+def _refuse_url(source: str) -> NoReturn:
     raise StoreError(
-        "ODENET_MONGO_URL is not the address of a MongoDB; write mongodb://user:password@host:port/database, "
-        "with special characters in the password percent-encoded."
+        f"{source[0].upper()}{source[1:]} is not the address of a MongoDB; write "
+        "mongodb://user:password@host:port/database, with special characters in the password percent-encoded."
     ) from None
 
 
@@ -120,12 +138,12 @@ def _explain(error: PyMongoError, address: StoreAddress, timeout_seconds: float)
         remedy = (
             "run `odenet store stop` and try again"
             if address.embedded
-            else "correct them in ODENET_MONGO_URL (and its authSource)"
+            else f"correct them in {address.source} (and its authSource)"
         )
         return f"The MongoDB at {where} refuses the user or the password; {remedy}."
     if isinstance(error, OperationFailure) and error.code == 13:
         return f"The user may not write to {where}; give it the role readWrite on {address.database}."
     if isinstance(error, OperationFailure) and not error.timeout:
         return f"The MongoDB at {where} could not be prepared for runs: {error.details}."
-    remedy = "run `odenet store start`" if address.embedded else "start it, or correct ODENET_MONGO_URL"
+    remedy = "run `odenet store start`" if address.embedded else f"start it, or correct {address.source}"
     return f"No MongoDB answers at {where} within {timeout_seconds:g} s; {remedy}."
