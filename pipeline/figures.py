@@ -65,17 +65,17 @@ class RunCurve:
 
 def plot_confusion_matrix(evaluation: Evaluation, title: str) -> Figure:
     """Counts of true against predicted class, coloured by their share of the true class."""
-    figure, (ax,) = _new_figure(9, 8, title)
+    figure, (ax,) = new_figure(9, 8, title)
     _draw_confusion(ax, evaluation.confusion, evaluation.classes)
-    _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "in grey")])
+    write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "in grey")])
     return figure
 
 
 def plot_confusion_counts(counts: IntArray, classes: Sequence[str], title: str) -> Figure:
     """The same, a little smaller, of counts of shape (true class, predicted class), as those of several runs summed."""
-    figure, (ax,) = _new_figure(7, 6.2, title)
+    figure, (ax,) = new_figure(7, 6.2, title)
     _draw_confusion(ax, counts, classes)
-    _write_caption(figure, [f"Test images: {counts.sum():,}, right: {np.trace(counts) / counts.sum():.2%}."])
+    write_caption(figure, [f"Test images: {counts.sum():,}, right: {np.trace(counts) / counts.sum():.2%}."])
     return figure
 
 
@@ -89,7 +89,7 @@ def plot_classification_report(evaluation: Evaluation, title: str) -> Figure:
     font_size, row_height = (10.0, 0.45) if len(rows) <= 20 else (7.5, 0.17)
     height = 2 + row_height * min(len(rows), ROWS_WITH_NUMBERS)
 
-    figure, (ax,) = _new_figure(9, height, title)
+    figure, (ax,) = new_figure(9, height, title)
     sns.heatmap(
         table,
         ax=ax,
@@ -109,7 +109,7 @@ def plot_classification_report(evaluation: Evaluation, title: str) -> Figure:
     ax.tick_params(axis="x", labeltop=True, labelbottom=False, length=0)
     undefined = table.isna().to_numpy().any()
     note = ["Grey: undefined, as the class has no test images or was never predicted."] if undefined else []
-    _write_caption(figure, [_summary(evaluation), *note])
+    write_caption(figure, [_summary(evaluation), *note])
     return figure
 
 
@@ -117,7 +117,7 @@ def plot_precision_recall(evaluation: Evaluation, title: str) -> Figure:
     """Precision over recall for each class and for all decisions pooled."""
     curves = evaluation.precision_recall
     micro = curves.micro
-    figure, (ax,) = _new_figure(9, 6, title)
+    figure, (ax,) = new_figure(9, 6, title)
     _draw_curves(
         ax,
         evaluation.classes,
@@ -127,7 +127,7 @@ def plot_precision_recall(evaluation: Evaluation, title: str) -> Figure:
     ax.plot([], [], " ", label=f"{curves.macro_average_precision:.3f}  mean of classes")
     _finish_curves(ax, "Average precision")
     ax.set(xlabel="Recall", ylabel="Precision")
-    _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "without a curve")])
+    write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "without a curve")])
     return figure
 
 
@@ -135,7 +135,7 @@ def plot_roc(evaluation: Evaluation, title: str) -> Figure:
     """True over false positive rate for each class and their mean."""
     curves = evaluation.roc
     macro = curves.macro
-    figure, (ax,) = _new_figure(9, 6, title)
+    figure, (ax,) = new_figure(9, 6, title)
     _draw_curves(
         ax,
         evaluation.classes,
@@ -146,7 +146,7 @@ def plot_roc(evaluation: Evaluation, title: str) -> Figure:
     ax.plot([0, 1], [0, 1], color=FAINT, linestyle=":", label="0.500  chance")
     _finish_curves(ax, "Area under the curve")
     ax.set(xlabel="False positive rate", ylabel="True positive rate")
-    _write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "without a curve")])
+    write_caption(figure, [_summary(evaluation), *_absent_classes(evaluation, "without a curve")])
     return figure
 
 
@@ -162,7 +162,7 @@ def plot_learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int
     """
     columns = ["training.loss", "validation.loss", "training.accuracy", "validation.accuracy"]
     table = _history_table(history, columns)
-    figure, panels = _new_figure(9, 4.4, title, columns=2)
+    figure, panels = new_figure(9, 4.4, title, columns=2)
     for ax, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         _draw_epochs(ax, table, f"training.{quantity}", "training", PALETTE[0])
         _draw_epochs(ax, table, f"validation.{quantity}", "validation", PALETTE[1])
@@ -176,7 +176,7 @@ def plot_learning_curves(history: Sequence[Mapping[str, float]], best_epoch: int
     losses = losses[np.isfinite(losses)]
     if losses.size and losses.max() > LOG_SCALE_SPAN * losses.min() > 0:
         panels[0].set_yscale("log")
-    _write_caption(figure, _gaps(table))
+    write_caption(figure, _gaps(table))
     return figure
 
 
@@ -195,13 +195,13 @@ def plot_function_evaluations(history: Sequence[Mapping[str, float]], title: str
     if "solver.nfe_forward" not in counted:
         raise InvalidInput("the history has no solver.nfe_forward: only ODE-Nets evaluate a function")
     table = _history_table(history, counted)
-    figure, (ax,) = _new_figure(9, 4.4, title)
+    figure, (ax,) = new_figure(9, 4.4, title)
     for column, colour in zip(counted, PALETTE, strict=False):
         _draw_epochs(ax, table, column, passes[column], colour)
     _finish_epochs(ax, table)
     ax.set_ylabel("Mean function evaluations per batch")
     ax.set_ylim(bottom=0)
-    _write_caption(figure, _gaps(table))
+    write_caption(figure, _gaps(table))
     return figure
 
 
@@ -221,7 +221,7 @@ def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:
     table = pd.DataFrame([asdict(row) | {"label": f"{row.steps or row.rtol:g}"} for row in drawn])
     several_times = table["final_time"].nunique() > 1
 
-    figure, (ax,) = _new_figure(9, 5.5, title)
+    figure, (ax,) = new_figure(9, 5.5, title)
     for k, ((method, final_time), settings) in enumerate(table.groupby(["method", "final_time"], sort=False)):
         name = f"{method}, T = {final_time:g}" if several_times else str(method)
         _draw_solver(ax, settings.sort_values("nfe_forward"), name, k)
@@ -234,7 +234,7 @@ def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:
     ax.grid(color="0.92")
     sns.despine(ax=ax)
     ax.legend(framealpha=0.9, edgecolor="none")
-    _write_caption(
+    write_caption(
         figure,
         [
             "At the points: steps of a fixed-step method, rtol of an adaptive one.",
@@ -263,7 +263,7 @@ def plot_run_curves(curves: Sequence[RunCurve], title: str) -> Figure:
         panels["Evaluations per batch, forward"] = ("solver.nfe_forward", "")
     groups = list(dict.fromkeys(curve.group for curve in curves))
     colours = dict(zip(groups, sns.color_palette(PALETTE, len(groups)), strict=True))
-    figure, axes = _new_figure(4.4 * len(panels), 4.8, title, columns=len(panels))
+    figure, axes = new_figure(4.4 * len(panels), 4.8, title, columns=len(panels))
     for ax, (name, (solid, dotted)) in zip(axes, panels.items(), strict=True):
         for curve in drawn:
             _draw_run(ax, curve, solid, dotted, colours[curve.group])
@@ -304,7 +304,7 @@ def save_figure(figure: Figure, path: Path) -> None:
             part.unlink()
 
 
-def _new_figure(width: float, height: float, title: str, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, title: str, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure and its panels side by side; sizes in inches, for about 100 pixels an inch on a screen."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # seaborn measures labels while it draws
@@ -487,6 +487,6 @@ def _absent_classes(evaluation: Evaluation, shown: str) -> list[str]:
     return [f"No test images ({shown}): {', '.join(absent)}."]
 
 
-def _write_caption(figure: Figure, sentences: Sequence[str]) -> None:
+def write_caption(figure: Figure, sentences: Sequence[str]) -> None:
     if sentences:
         figure.supxlabel("\n".join(sentences), x=0.01, ha="left", fontsize=9, color="0.35")

@@ -22,6 +22,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from pipeline.comparison.paired import PairedTest, adjust_holm, compare_paired
+from pipeline.conditions import machine, software
 from pipeline.errors import InvalidInput
 from pipeline.evaluation import FloatArray, IntArray
 from pipeline.runs import ArtifactError, StoredRun, flatten
@@ -215,8 +216,8 @@ def _read(run: StoredRun) -> ComparedRun:
         status=run.status,
         config=flatten("", run.config),
         data=info.get("data", {}),
-        machine=_machine(run),
-        software=_software(run),
+        machine=machine(run.document),
+        software=software(run.document),
         failure=_failure(run),
         stopped_early=training.get("stopped_early", False),
         best_epoch=training.get("best_epoch"),
@@ -298,29 +299,12 @@ def _failure(run: StoredRun) -> str | None:
             return re.sub(r"^pipeline[\w.]*: ", "", lines[-1]) if lines else "it left no trace"
         case "INTERRUPTED":
             return "interrupted"
+        case "PRUNED":
+            return "its sweep ended it early"
         case "DIED":
             return "its process ended without a word"
         case _:
             return "it is not over"
-
-
-def _machine(run: StoredRun) -> str:
-    host = run.document["host"]
-    machine = host.get("machine", {})
-    gpus = machine.get("gpu_names", [])
-    device = str(run.info.get("device", ""))
-    processor = gpus[0] if device.startswith("cuda") and gpus else host.get("cpu", "unknown processor")
-    return f"{host.get('hostname', 'unknown host')} ({processor}, torch threads: {machine.get('torch_threads', '?')})"
-
-
-def _software(run: StoredRun) -> str:
-    host = run.document["host"]
-    repositories = run.document["experiment"].get("repositories") or []
-    commit = ""
-    if repositories:
-        changed = " with uncommitted changes" if repositories[0]["dirty"] else ""
-        commit = f", commit {repositories[0]['commit'][:10]}{changed}"
-    return f"Python {host.get('python_version', '?')}, torch {host.get('machine', {}).get('torch', '?')}{commit}"
 
 
 # Grouping

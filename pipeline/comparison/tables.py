@@ -1,30 +1,14 @@
 """A comparison as tables of words, for a terminal, for Markdown and for the page."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
-
-NOTHING = "–"
-
-
-@dataclass(frozen=True)
-class WordTable:
-    """A table whose cells are as they are shown."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    alignment: str
-    """A letter a column: l for text, r for numbers."""
-    note: str | None = None
+from pipeline.word_table import NOTHING, WordTable, terminal_table
 
 
 def _percent(value: float) -> str:
@@ -197,7 +181,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(f"• {sentence}", highlight=False, markup=False)
         console.print()
     for table in comparison_tables(comparison):
-        console.print(_terminal_table(table))
+        console.print(terminal_table(table))
         console.print()
     for line in conditions(comparison):
         console.print(line, highlight=False, markup=False)
@@ -267,23 +251,6 @@ def _form(value: float | None, form: Callable[[float], str]) -> str:
 
 def _config_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _terminal_table(table: WordTable) -> Table:
-    shown = Table(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        caption=table.note,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for heading, letter in zip(table.headings, table.alignment, strict=True):
-        shown.add_column(heading, justify="left" if letter == "l" else "right")
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown
 
 
 def _markdown_table(table: WordTable) -> str:

@@ -1,0 +1,25 @@
+"""Where and with what a run was made, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def machine(document: Mapping[str, Any]) -> str:
+    """The host of a run's document, with the processor that did the work."""
+    host = document["host"]
+    found = host.get("machine", {})
+    gpus = found.get("gpu_names", [])
+    device = str(document["info"].get("device", ""))
+    processor = gpus[0] if device.startswith("cuda") and gpus else host.get("cpu", "unknown processor")
+    return f"{host.get('hostname', 'unknown host')} ({processor}, torch threads: {found.get('torch_threads', '?')})"
+
+
+def software(document: Mapping[str, Any]) -> str:
+    """Python, torch and the commit of a run's document."""
+    host = document["host"]
+    repositories = document["experiment"].get("repositories") or []
+    commit = ""
+    if repositories:
+        changed = " with uncommitted changes" if repositories[0]["dirty"] else ""
+        commit = f", commit {repositories[0]['commit'][:10]}{changed}"
+    return f"Python {host.get('python_version', '?')}, torch {host.get('machine', {}).get('torch', '?')}{commit}"
