@@ -27,10 +27,12 @@ class RunReporter:
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         self._console.batch_done(epoch, batch, loss)
+        self._run_log.batch_done()
 
     def epoch_done(self, epoch: int, metrics: Mapping[str, float]) -> None:
         _log_epoch(self._run_log, metrics)
         self._console.epoch_done(epoch, metrics)
+        self._run_log.epoch_done()
 
     def close(self) -> None:
         self._console.close()

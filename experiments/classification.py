@@ -7,14 +7,15 @@ python -m experiments.classification with resnet_small digits
 import errno
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from sacred import SETTINGS, Experiment, Ingredient
 from sacred.run import Run
-from sacred.utils import SacredError
+from sacred.utils import SacredError, SacredInterrupt
 
 from experiments.artifacts import (
     RunReporter,
@@ -42,7 +43,8 @@ from pipeline.runs import StoredRun
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
-from pipeline.training import Fitted, choose_device, fit, numerics
+from pipeline.tracking.watcher import Watcher
+from pipeline.training import Fitted, LossDiverged, choose_device, fit, numerics
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
 SETTINGS.DISCOVER_SOURCES = "none"  # the observer stores sources and packages, all of them
@@ -62,6 +64,12 @@ logging.getLogger("odenet.sacred.classification").addFilter(
 ex.add_config(seed=Config().seed)
 for name, values in NAMED_CONFIGS.items():
     ex.add_named_config(name, values)
+
+
+class Pruned(SacredInterrupt):
+    """A run that its sweep ends early, because others do better after as many epochs."""
+
+    STATUS = "PRUNED"
 
 
 class RefusedRun(SacredError):
@@ -109,7 +117,8 @@ def train(
     """Fit and record; what a training had reached is recorded too when it is broken off."""
     config = TrainingConfig(**_config)
     checkpoint = run_log.folder / "checkpoint.pt"
-    if run_log.is_resuming:
+    resumes = run_log.is_resuming and checkpoint.exists()  # otherwise it was broken off in its first epoch
+    if resumes:
         record_earlier_epochs(run_log, checkpoint)
     reporter = RunReporter(run_log, number_of_batches(splits.train, config.batch_size), config.max_epochs)
     try:
@@ -122,7 +131,7 @@ def train(
             seed,
             reporter,
             checkpoint,
-            resume=run_log.is_resuming,
+            resume=resumes,
         )
     except BaseException as error:
         if isinstance(error, SolverFailure):
@@ -153,12 +162,27 @@ def classification(_config: Mapping[str, Any], _run: Run) -> float:
     splits, preprocessing = load(seed=config.seed, device=device)
     network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
     run_log.update_info(facts(config, splits, preprocessing, device))
-    train(network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log)
-    with numerics(config.training, device):
-        predictions = evaluate(network=network, images=splits.test, preprocessing=preprocessing)
+    with recording_failure(run_log):
+        train(
+            network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log
+        )
+        with numerics(config.training, device):
+            predictions = evaluate(network=network, images=splits.test, preprocessing=preprocessing)
     scores = score_predictions(predictions, splits.classes)
     record_evaluation(run_log, scores, predictions, title)
     return scores.accuracy
+
+
+@contextmanager
+def recording_failure(run_log: RunLog) -> Iterator[None]:
+    """The kind of an error within, and its sentence, in the run's info: for the sweep that the run may be of."""
+    try:
+        yield
+    except Pruned:
+        raise
+    except Exception as error:
+        run_log.update_info({"failure": {"reason": failure_reason(error), "message": describe_failure(error)}})
+        raise
 
 
 def image_shape(splits: Splits) -> tuple[int, int, int]:
@@ -203,28 +227,32 @@ class Outcome(EndedRun):
         }
 
 
-def run_tracked(names: Sequence[str], updates: Mapping[str, Any], rerun_of: int | None = None) -> Outcome:
+def run_tracked(
+    names: Sequence[str],
+    updates: Mapping[str, Any],
+    info: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+) -> Outcome:
     """Run the experiment with named configurations and updates over them, tracked in the store.
 
     Args:
-        rerun_of: the run that this one repeats, if any.
+        info: first entries of the run's info, as `{"rerun_of": 3}`.
 
     Raises:
         OdenetError: the run could not begin: its configuration, its data or the store.
     """
     # Merged here: Sacred looks for files of the configurations' names first, and unpickles what it finds.
     config = resolve(names, updates)
-    info = {} if rerun_of is None else {"rerun_of": rerun_of}
-    return _observe(StoreObserver(home()), config, info, {"named_configs": list(names)})
+    return _observe(StoreObserver(home(), watcher=watcher), config, info or {}, {"named_configs": list(names)})
 
 
-def resume_tracked(run: StoredRun, config: Config) -> Outcome:
-    """Go on with a run, from its checkpoint on this machine, under its id and with `config`.
+def resume_tracked(run: StoredRun, config: Config, watcher: Watcher | None = None) -> Outcome:
+    """Go on with a run, from its checkpoint on this machine if it has one, under its id and with `config`.
 
     Raises:
         OdenetError: it could not begin: its data or the store.
     """
-    return _observe(StoreObserver(home(), resumed=run.document), config.to_dict(), {}, {})
+    return _observe(StoreObserver(home(), resumed=run.document, watcher=watcher), config.to_dict(), {}, {})
 
 
 def _observe(
@@ -246,8 +274,21 @@ def _observe(
     return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
 
 
-FAILURES = (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError)
+FAILURES = (OdenetError, OSError, KeyboardInterrupt, Pruned, torch.OutOfMemoryError)
 """What may end a run and is told without a traceback."""
+
+
+def failure_reason(error: Exception) -> str:
+    """The kind of failure: one of `pipeline.sweeps.ledger.FAILURES`."""
+    match error:
+        case SolverFailure():
+            return str(error.status)
+        case LossDiverged():
+            return "loss_diverged"
+        case torch.OutOfMemoryError() | MemoryError():
+            return "out_of_memory"
+        case _:
+            return "failed"
 
 
 def describe_failure(error: BaseException) -> str:
@@ -255,6 +296,8 @@ def describe_failure(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt():
             return "interrupted; everything up to its last whole epoch is kept"
+        case Pruned():
+            return "its sweep ended it early: others did better after as many epochs"
         case torch.OutOfMemoryError():
             return "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=adjoint"
         case OSError(errno=errno.ENOSPC):

@@ -23,7 +23,7 @@ def rerun(run: StoredRun, updates: Mapping[str, Any]) -> Outcome:
     Raises:
         OdenetError: the run could not begin.
     """
-    return run_tracked([], merge(run.config, updates), rerun_of=run.run_id)
+    return run_tracked([], merge(run.config, updates), info={"rerun_of": run.run_id})
 
 
 def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:

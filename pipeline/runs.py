@@ -62,7 +62,7 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED where the heartbeat stopped without a word."""
+        """COMPLETED, FAILED, INTERRUPTED, PRUNED, RUNNING, or DIED where the heartbeat stopped without a word."""
         return effective_status(self.document)
 
     @property

@@ -21,6 +21,7 @@ from pipeline.tracking.courier import Courier
 from pipeline.tracking.files import put_content
 from pipeline.tracking.record import FORMAT, Record, run_folder
 from pipeline.tracking.store import StoreError, connect, next_run_id, store_address
+from pipeline.tracking.watcher import Nobody, Watcher
 
 log = logging.getLogger("odenet")
 
@@ -37,8 +38,9 @@ class StoreObserver(RunObserver):
 
     priority = 30
 
-    def __init__(self, home: Path, resumed: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, home: Path, resumed: Mapping[str, Any] | None = None, watcher: Watcher | None = None) -> None:
         """Observe a new run, or go on with the one whose stored document is `resumed`."""
+        self.watcher = watcher or Nobody()
         self._home = home
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""

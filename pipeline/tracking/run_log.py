@@ -31,6 +31,16 @@ class RunLog:
         """Whether the run goes on where an earlier process left it."""
         return self._store is not None and self._store.is_resuming
 
+    def batch_done(self) -> None:
+        """Tell who watches the run."""
+        if self._store:
+            self._store.watcher.batch_done()
+
+    def epoch_done(self) -> None:
+        """Likewise, once the epoch is logged."""
+        if self._store:
+            self._store.watcher.epoch_done(self._store.record)
+
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """One point for each metric, the epoch as step."""
         if self._store:
