@@ -6,6 +6,10 @@
  * Runs in the folder that holds node_modules. Reads one line of JSON from standard input (mongoUri, database,
  * user, password, port), so that no secret is among the arguments or in the environment; writes one line of
  * JSON to standard output once it serves; ends when standard input does, and so with whoever started it.
+ *
+ * In a container nobody is at standard input: `start.js FILE HOST PORT` reads the same JSON, less the port, from
+ * a file, and listens where it is told to, because the container's own 127.0.0.1 cannot be published. It still
+ * answers only to people who reach it as 127.0.0.1 or localhost.
  */
 
 const crypto = require('crypto');
@@ -58,7 +62,7 @@ function serveOwn(request, response) {
   return Boolean(found);
 }
 
-function guardServers(login) {
+function guardServers(login, host) {
   const createServer = http.createServer;
   http.createServer = function (handler) {
     const server = createServer((request, response) => {
@@ -68,7 +72,7 @@ function guardServers(login) {
       if (!serveOwn(request, response)) handler(request, response);
     });
     const listen = server.listen;
-    server.listen = (port, ready) => listen.call(server, {port: Number(port), host: '127.0.0.1'}, ready);
+    server.listen = (port, ready) => listen.call(server, {port: Number(port), host}, ready);
     server.on('listening', () => announce(server.address().port));
     return server;
   };
@@ -99,14 +103,23 @@ function announce(port) {
 // Omniboard throws inside callbacks, for example when an artifact is gone; the others can still be looked at.
 process.on('uncaughtException', error => console.error(error));
 
-const settingsInput = readline.createInterface({input: process.stdin});
-settingsInput.once('line', line => {
-  const {mongoUri, database, user, password, port} = JSON.parse(line);
-  guardServers(sha256('Basic ' + Buffer.from(`${user}:${password}`).toString('base64')));
+function start({mongoUri, database, user, password}, host, port) {
+  guardServers(sha256('Basic ' + Buffer.from(`${user}:${password}`).toString('base64')), host);
   connectLastingly(database);
   process.env.NODE_ENV = 'production';
   process.env.MONGO_URI = mongoUri;
   process.env.PORT = String(port);
   required('omniboard/dist/index.js');
-});
-settingsInput.on('close', () => process.exit());
+}
+
+if (process.argv.length > 2) {
+  const [file, host, port] = process.argv.slice(2);
+  start(JSON.parse(fs.readFileSync(file, 'utf8')), host, port);
+} else {
+  const settingsInput = readline.createInterface({input: process.stdin});
+  settingsInput.once('line', line => {
+    const settings = JSON.parse(line);
+    start(settings, '127.0.0.1', settings.port);
+  });
+  settingsInput.on('close', () => process.exit());
+}

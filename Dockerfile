@@ -1,0 +1,42 @@
+# One image for the sweep's head, its workers and single commands.
+#
+#   DEVICE=cpu   torch from PyTorch's own wheels for CPUs
+#   DEVICE=cuda  torch from the Python package index, several GB with the CUDA libraries that it brings
+#
+# From the slowest to change to the quickest: a change of the code reinstalls nothing.
+FROM debian:12.15-slim
+
+# torch compiles solver steps with the system's compiler, against Python's headers.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates g++ python3 python3-dev python3-venv \
+    && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv /opt/venv \
+    && useradd --uid 10001 --create-home odenet \
+    && install --directory --owner odenet --group odenet /var/lib/odenet /data
+
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+
+COPY stack/requirements.txt /opt/requirements.txt
+RUN pip install --no-cache-dir --no-deps --requirement /opt/requirements.txt
+
+ARG DEVICE=cpu
+ARG CPU_WHEELS=https://download.pytorch.org/whl/cpu
+RUN case "$DEVICE" in \
+        cpu) index="--index-url $CPU_WHEELS" ;; \
+        cuda) index="" ;; \
+        *) echo "DEVICE is cpu or cuda, not $DEVICE" >&2; exit 1 ;; \
+    esac \
+    && pip install --no-cache-dir $index torch==2.15.0 torchvision==0.29.2
+
+WORKDIR /opt/odenet
+COPY pyproject.toml README.md ./
+COPY pipeline pipeline
+COPY experiments experiments
+COPY stack stack
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && python -m compileall -q pipeline experiments stack
+
+ENV ODENET_HOME=/var/lib/odenet ODENET_DATA=/data
+USER odenet
+WORKDIR /var/lib/odenet
+ENTRYPOINT ["odenet"]
