@@ -304,12 +304,12 @@ def save_figure(figure: Figure, path: Path) -> None:
             part.unlink()
 
 
-def new_figure(width: float, height: float, title: str, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure and its panels side by side; sizes in inches, for about 100 pixels an inch on a screen."""
+def new_figure(width: float, height: float, title: str, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, row by row; sizes in inches, for about 100 pixels an inch on a screen."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # seaborn measures labels while it draws
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK, parse_math=False)
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _summary(evaluation: Evaluation) -> str:

@@ -38,6 +38,8 @@ td.l:last-child { min-width: 16rem; }
 td.r { white-space: nowrap; min-width: 0; }
 figure { margin: 0; }
 img { display: block; width: 100%; height: auto; }
+a { color: var(--accent); }
+pre { margin: .4rem 0; padding: .7rem 1rem; overflow-x: auto; background: #f4f6f8; font-size: .875rem; }
 .wide img { min-width: 44rem; }
 .matrices { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem; }
 .matrices figure { max-width: 36rem; }

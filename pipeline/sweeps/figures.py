@@ -1,0 +1,200 @@
+"""Pictures of a sweep, in the style of `pipeline.figures`."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from pipeline.figures import FAINT, INK, PALETTE, new_figure
+from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis
+from pipeline.sweeps.ledger import COMPLETED, PRUNED, Ledger, Trial
+from pipeline.sweeps.space import Space
+
+COMPLETED_COLOUR, PRUNED_COLOUR, FAILED_COLOUR = PALETTE[0], PALETTE[1], PALETTE[3]
+COLOUR_MAP = sns.color_palette("viridis", as_cmap=True)
+ABSENT = -0.13
+"""Height on an axis of the figure of lines where those pass that have no value there."""
+PANELS = 3
+"""In a row of the figure of hyperparameters."""
+CROWD = 100
+"""Trials from which lines and points are small."""
+DASHES = {COMPLETED: "solid", PRUNED: (0, (5, 2)), "failed": (0, (1, 1.5))}
+
+
+def plot_best_so_far(space: Space, ledger: Ledger) -> Figure:
+    """The best value of the completed trials, and every trial's own, in the order in which they ended."""
+    trials = ledger.over()
+    metric = build_metric_axis(space, _with_value(trials))
+    figure, (ax,) = new_figure(9, 4.2, "")
+    _draw_trials(ax, metric, space, {trial.number: float(order) for order, trial in enumerate(trials, 1)}, trials)
+    best = list(ledger.best_so_far(space.mode))
+    if best and metric is not None:
+        orders, values = zip(*best, strict=True)
+        heights = [metric.place(value) for value in values]
+        ax.step(
+            [*orders, len(trials)], [*heights, heights[-1]], "-", where="post", color=INK, lw=2, label="best so far"
+        )
+    ax.set(xlabel="Trials that are over", xlim=(0.5, max(len(trials), 2) + 0.5), ylabel=metric_name(space))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _add_legend(figure, [ax])
+    return figure
+
+
+def plot_hyperparameters(space: Space, ledger: Ledger) -> Figure:
+    """The metric over each hyperparameter, a panel each."""
+    trials = ledger.over()
+    axes, metric = build_axes(space, trials), build_metric_axis(space, _with_value(trials))
+    columns, rows = min(PANELS, len(axes)), ceil(len(axes) / PANELS)
+    figure, panels = new_figure(max(6.0, 3.9 * columns), 3.3 * rows + 0.5, "", columns=columns, rows=rows)
+    best = ledger.best(space.mode)
+    for axis, ax in zip(axes, panels, strict=False):
+        places = {t.number: axis.place(t.suggestion[axis.key], t.number) for t in trials if axis.key in t.suggestion}
+        _draw_trials(ax, metric, space, places, trials)
+        if best is not None and best.value is not None and metric is not None and best.number in places:
+            _ring(ax, places[best.number], metric.place(best.value))
+        labels = [label for _, label in axis.ticks()]
+        ax.set_xticks([place for place, _ in axis.ticks()], labels)
+        if sum(map(len, labels)) > 30:
+            ax.set_xticks(ax.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
+        share = "" if len(places) == len(trials) else f" ({len(places)} of {len(trials)} trials)"
+        ax.set(xlabel=f"{axis.key}{share}", xlim=(-0.04, 1.04))
+    for ax in panels[: len(axes) : columns]:
+        ax.set_ylabel(metric_name(space))
+    for ax in panels[len(axes) :]:
+        ax.set_axis_off()
+    _add_legend(figure, panels[: len(axes)])
+    return figure
+
+
+def plot_evaluations(space: Space, ledger: Ledger) -> Figure | None:
+    """Accuracy over the solver's evaluations; None where no trial has both, as with ResNets."""
+    points = {
+        trial.number: (trial.outcome, trial.nfe_forward, trial.accuracy)
+        for trial in _with_value(ledger.over())
+        if trial.nfe_forward is not None and trial.accuracy is not None
+    }
+    if not points:
+        return None
+    figure, (ax,) = new_figure(9, 4.8, "")
+    for outcome in (PRUNED, COMPLETED):
+        _scatter(ax, outcome, [(x, y) for kind, x, y in points.values() if kind == outcome])
+    best = ledger.best(space.mode)
+    if best is not None and best.number in points:
+        _ring(ax, *points[best.number][1:])
+    counts = [x for _, x, _ in points.values()]
+    if max(counts) > 8 * min(counts) > 0:
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="Mean forward evaluations per batch, last epoch", ylabel="Validation accuracy")
+    ax.margins(0.06, 0.08)
+    _finish(ax)
+    _add_legend(figure, [ax])
+    return figure
+
+
+def plot_parallel_coordinates(space: Space, ledger: Ledger) -> Figure:
+    """A line a trial through an axis for each hyperparameter and one for the metric, which also gives its colour."""
+    trials = ledger.over()
+    axes, metric = build_axes(space, trials), build_metric_axis(space, _with_value(trials))
+    figure, (ax,) = new_figure(max(9.0, 1.7 * (len(axes) + 1)), 5, "")
+    width = 1.4 if len(trials) < CROWD else 0.7
+    for trial in [trial for trial in trials if trial.has_failed]:
+        _draw_line(ax, axes, trial, ABSENT, FAILED_COLOUR, width, DASHES["failed"])
+    if metric is not None:
+        heights = {trial.number: metric.place(trial.value) for trial in _with_value(trials)}
+        sign = -1 if space.mode == "min" else 1
+        for trial in sorted(_with_value(trials), key=lambda trial: sign * heights[trial.number]):  # the best above all
+            height = heights[trial.number]
+            colour = COLOUR_MAP(0.93 * (height if space.mode == "min" else 1 - height))  # the yellow end is too faint
+            _draw_line(ax, axes, trial, height, colour, width, DASHES[trial.outcome])
+        best = ledger.best(space.mode)
+        if best is not None:
+            _draw_line(ax, axes, best, heights[best.number], INK, 3.2, "solid")
+    for x, axis in enumerate(axes):
+        _draw_axis(ax, x, axis, "not set" if any(axis.key not in trial.suggestion for trial in trials) else None)
+    failed = "failed" if any(trial.has_failed for trial in trials) else None
+    _draw_axis(ax, len(axes), metric or Axis(space.metric, ()), failed)
+    ax.set(xlim=(-0.25, len(axes) + 0.6), ylim=(ABSENT - 0.05, 1.1))
+    ax.set_axis_off()
+    return figure
+
+
+def metric_name(space: Space) -> str:
+    """What the search looks at, as an axis calls it."""
+    return {"validation.loss": "Validation loss (nats)", "validation.accuracy": "Validation accuracy"}[space.metric]
+
+
+def _with_value(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.outcome in (COMPLETED, PRUNED) and trial.value is not None]
+
+
+def _draw_trials(
+    ax: Axes, metric: Axis | None, space: Space, places: dict[int, float], trials: Sequence[Trial]
+) -> None:
+    """The trials that have a place on the abscissa, by the metric; failed ones as ticks at its worse edge."""
+    if metric is not None:
+        for outcome in (PRUNED, COMPLETED):
+            found = [t for t in _with_value(trials) if t.outcome == outcome and t.number in places]
+            _scatter(ax, outcome, [(places[trial.number], metric.place(trial.value)) for trial in found])
+    failed = [places[trial.number] for trial in trials if trial.has_failed and trial.number in places]
+    if failed:
+        edge = 1.07 if space.mode == "min" else -0.07
+        style = {"marker": "|", "markersize": 11, "markeredgewidth": 1.6}
+        ax.plot(failed, [edge] * len(failed), linestyle="", color=FAILED_COLOUR, label="failed", **style)  # type: ignore[arg-type]
+    ticks = metric.ticks() if metric is not None else []
+    ax.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
+    ax.set_ylim(-0.12, 1.12)
+    _finish(ax)
+
+
+def _scatter(ax: Axes, outcome: str, points: Sequence[tuple[float, float]]) -> None:
+    if not points:
+        return
+    x, y = zip(*points, strict=True)
+    size = 34 if len(points) < CROWD else 16
+    if outcome == COMPLETED:
+        ax.scatter(x, y, size, color=[COMPLETED_COLOUR], alpha=0.75, linewidths=0, label=outcome, zorder=3)
+    else:
+        ax.scatter(x, y, size, marker="v", facecolors="none", edgecolors=[PRUNED_COLOUR], label=outcome, zorder=2)
+
+
+def _ring(ax: Axes, x: float, y: float) -> None:
+    ax.scatter([x], [y], s=150, facecolors="none", edgecolors=INK, linewidths=1.6, zorder=4, label="best")
+
+
+def _finish(ax: Axes) -> None:
+    ax.grid(color="0.92")
+    ax.set_axisbelow(True)
+    sns.despine(ax=ax)
+
+
+def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One for all panels, below them."""
+    named = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if named:
+        figure.legend(list(named.values()), list(named), loc="outside lower left", ncols=len(named), frameon=False)
+
+
+def _draw_line(
+    ax: Axes, axes: Sequence[Axis], trial: Trial, end: float, colour: object, width: float, style: object
+) -> None:
+    suggestion = trial.suggestion
+    heights = [axis.place(suggestion[axis.key], trial.number) if axis.key in suggestion else ABSENT for axis in axes]
+    ax.plot(range(len(axes) + 1), [*heights, end], color=colour, linewidth=width, linestyle=style, alpha=0.85)
+
+
+def _draw_axis(ax: Axes, x: int, axis: Axis, below: str | None) -> None:
+    """An upright axis; `below` says what it means to pass under it."""
+    ax.plot([x, x], [0, 1], color=INK, linewidth=1)
+    if below:
+        ax.plot([x, x], [ABSENT, 0], color=FAINT, linewidth=1, linestyle=":")
+    heading = axis.key.replace(".", ".\n")
+    ax.text(x, 1.05, heading, ha="center", va="bottom", fontsize=9.5, fontweight="bold", color=INK, parse_math=False)
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+    for place, label in [*axis.ticks(), *([(ABSENT, below)] if below else [])]:
+        ax.plot([x - 0.02, x], [place, place], color=INK, linewidth=1)
+        ax.text(x + 0.03, place, label, va="center", fontsize=8.5, color=INK, zorder=4, parse_math=False, bbox=box)

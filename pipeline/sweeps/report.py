@@ -1,0 +1,118 @@
+"""A sweep as one HTML file that needs nothing beside itself."""
+
+from html import escape
+from pathlib import Path
+from urllib.parse import urlencode
+
+from pipeline.html_page import care, document, section, wide_figure, write_whole
+from pipeline.html_page import conditions as conditions_section
+from pipeline.sweeps.figures import (
+    plot_best_so_far,
+    plot_evaluations,
+    plot_hyperparameters,
+    plot_parallel_coordinates,
+)
+from pipeline.sweeps.stored import Sweep
+from pipeline.sweeps.tables import (
+    best_table,
+    cautions,
+    checks_table,
+    conditions,
+    failures_table,
+    headline,
+    memory,
+    shell_command,
+    subtitle,
+    trials_table,
+)
+
+
+def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) -> str:
+    """The whole page: images inlined, no scripts, nothing from elsewhere.
+
+    Args:
+        best_file: the best configuration, as `odenet run with` takes it; without it the command spells it out.
+        board: the address of an Omniboard with the store's runs, for links to them.
+    """
+    return document(
+        headline(sweep),
+        subtitle(sweep),
+        [
+            care(cautions(sweep)),
+            section(best_table(sweep)),
+            _command(sweep, best_file),
+            section(checks_table(sweep)),
+            *_figures(sweep),
+            section(failures_table(sweep)),
+            conditions_section([*conditions(sweep), *memory(sweep)]),
+            _space(sweep),
+            _trials(sweep, board),
+        ],
+    )
+
+
+def write_page(sweep: Sweep, path: Path, best_file: Path | None = None, board: str | None = None) -> None:
+    """Write `page`, whole or not at all.
+
+    Raises:
+        OdenetError: the file cannot be written.
+    """
+    write_whole(page(sweep, best_file, board), path)
+
+
+def _command(sweep: Sweep, best_file: Path | None) -> str:
+    if sweep.best is None:
+        return ""
+    words = sweep.command() if best_file is None else ["odenet", "run", "with", str(best_file)]
+    return f"<p>Train it again:</p><pre>{escape(shell_command(words))}</pre>"
+
+
+def _figures(sweep: Sweep) -> list[str]:
+    space, ledger = sweep.space, sweep.ledger
+    if not ledger.over():
+        return []
+    worse = "top" if space.mode == "min" else "bottom"
+    figures = [
+        wide_figure(
+            "Best so far",
+            plot_best_so_far(space, ledger),
+            "The best value of the metric over the number of trials that are over",
+            f"Points: trials, in the order in which they ended. Ticks at the {worse}: failed ones.",
+        ),
+        wide_figure(
+            "Hyperparameters together",
+            plot_parallel_coordinates(space, ledger),
+            "Parallel coordinates: a line a trial through its hyperparameters to the metric",
+            "A line a trial, the darker the better, the best in black; dashed: pruned; red dots: failed. "
+            "Lines of the same choice are spread a little.",
+        ),
+        wide_figure(
+            "Each hyperparameter",
+            plot_hyperparameters(space, ledger),
+            "The metric over each hyperparameter",
+            f"Ticks at the {worse}: failed trials. A pruned trial shows the best value that it had reached. Points of "
+            "the same choice are spread a little.",
+        ),
+    ]
+    evaluations = plot_evaluations(space, ledger)
+    if evaluations is not None:
+        text = "Validation accuracy over the mean number of evaluations of the field"
+        caption = "What the solver spends on a batch, and what comes of it. A pruned trial: at its best epoch so far."
+        figures.append(wide_figure("Evaluations and accuracy", evaluations, text, caption))
+    return figures
+
+
+def _space(sweep: Sweep) -> str:
+    return f"<section><h2>The space</h2><pre>{escape(sweep.space.text.strip())}</pre></section>"
+
+
+def _trials(sweep: Sweep, board: str | None) -> str:
+    if board is None:
+        hint = '<p class="note">`odenet show RUN` tells more of a run, `odenet board` shows it in Omniboard.</p>'
+        return section(trials_table(sweep)) + hint
+    return section(trials_table(sweep), lambda run: run_address(board, int(run)))
+
+
+def run_address(board: str, run_id: int) -> str:
+    """Where an Omniboard at `board` shows a run."""
+    return f"{board.rstrip('/')}?{urlencode({'showDrillDownRunModal': 'true', 'runIdToExpand': run_id})}"

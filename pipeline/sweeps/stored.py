@@ -1,0 +1,154 @@
+"""Sweeps that were written, read back from their runs.
+
+from pipeline.runs import Runs
+from pipeline.sweeps.stored import load_sweep
+load_sweep(Runs(), 12).best
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.conditions import machine, software
+from pipeline.errors import InvalidInput, OdenetError
+from pipeline.runs import Runs, StoredRun, effective_status
+from pipeline.sweeps.ledger import COMPLETED, Check, Ledger, Trial
+from pipeline.sweeps.space import Space, parse_space
+
+NAME = "sweep"
+"""Of the experiment whose runs are sweeps."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep by what its run's document says."""
+
+    sweep_id: int
+    status: str
+    """COMPLETED, FAILED, INTERRUPTED, DIED or RUNNING."""
+    space: Space
+    space_file: Path
+    ledger: Ledger
+    words: tuple[str, ...]
+    """What followed `with` on the command line."""
+    trials: int
+    """That it is to have."""
+    config: Mapping[str, Any]
+    accuracy: float | None
+    """On the test split, mean of the best configuration's runs on fresh seeds."""
+    started: datetime
+    seconds: float | None
+    """From start to end, or until now; None where it was resumed, as the pause would count."""
+    machine: str
+    software: str
+    gpu_memory_mb: float | None
+    """Of the smallest GPU that trials ran on; None where there was none, or it is not known."""
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Sweep":
+        """The sweep of a run's document.
+
+        Raises:
+            OdenetError: it cannot be read: other software wrote it, or it was changed.
+        """
+        config, info = document["config"], document["info"]
+        where = f"the space of sweep {document['_id']}"
+        try:
+            return cls(
+                sweep_id=int(document["_id"]),
+                status=effective_status(document),
+                space=parse_space(config["space"]["text"], where),
+                space_file=Path(config["space"]["file"]),
+                ledger=Ledger.from_dict(info["sweep"]) if "sweep" in info else Ledger(),
+                words=tuple(config["with"]),
+                trials=config["trials"],
+                config=config,
+                accuracy=document.get("result"),
+                started=document["start_time"],
+                seconds=_seconds(document),
+                machine=machine(document),
+                software=_software(document),
+                gpu_memory_mb=info.get("gpu_memory_mb"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise OdenetError(
+                f"sweep {document['_id']} cannot be read ({type(error).__name__}: {error}): look at it in Omniboard"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The space's file name, without its ending."""
+        return self.space_file.stem
+
+    @property
+    def best(self) -> Trial | None:
+        """The best completed trial."""
+        return self.ledger.best(self.space.mode)
+
+    @property
+    def checked(self) -> list[Check]:
+        """The completed runs of the best configuration on fresh seeds."""
+        return [check for check in self.ledger.checks if check.outcome == COMPLETED and check.accuracy is not None]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every trial is over and, if any completed, the best one was tried on all the fresh seeds."""
+        checks = self.config["fresh_seeds"] if self.best else 0
+        return len(self.ledger.over()) >= self.trials and len(self.ledger.checks) >= checks
+
+    def command(self) -> list[str]:
+        """The words of the command that trains the best configuration; empty where no trial has completed."""
+        if self.best is None:
+            return []
+        suggested = [f"{key}={value}" for key, value in self.best.suggestion.items()]
+        return ["odenet", "run", "with", *self.space.words, *self.words, *suggested]
+
+
+def is_sweep(document: Mapping[str, Any]) -> bool:
+    """Whether a run's document is that of a sweep."""
+    return bool(document.get("experiment", {}).get("name") == NAME)
+
+
+def find_sweeps(runs: Runs, limit: int = 0) -> list[StoredRun]:
+    """The runs that are sweeps, newest first; at most `limit`, 0 for all."""
+    return runs.find({"experiment.name": NAME}, limit)
+
+
+def load_sweep(runs: Runs, sweep_id: int) -> Sweep:
+    """One sweep.
+
+    Raises:
+        RunNotFound: there is no such run.
+        InvalidInput: the run is no sweep.
+        OdenetError: it cannot be read.
+    """
+    document = runs.get(sweep_id).document
+    if not is_sweep(document):
+        trial = document["info"].get("sweep")
+        hint = f"a trial of sweep {trial['id']}" if trial else "`odenet sweeps` lists those there are"
+        raise InvalidInput(f"run {sweep_id} is no sweep: {hint}")
+    return Sweep.from_document(document)
+
+
+def _seconds(document: Mapping[str, Any]) -> float | None:
+    if document.get("resumed"):
+        return None
+    status = effective_status(document)
+    last = datetime.now(UTC) if status == "RUNNING" else document.get("stop_time") or document["heartbeat"]
+    return (_aware(last) - _aware(document["start_time"])).total_seconds()
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _software(document: Mapping[str, Any]) -> str:
+    """Also the versions of what searches."""
+    versions = [
+        package.replace("==", " ")
+        for package in document["experiment"].get("dependencies", [])
+        if package.partition("==")[0].lower() in ("ray", "hyperopt")
+    ]
+    return ", ".join([software(document), *versions])
