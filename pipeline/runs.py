@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,10 @@ from pipeline.tracking.store import StoreError, connect
 HEARTBEAT_PATIENCE = timedelta(seconds=60)
 """A run that is RUNNING and has not been heard of for six heartbeats has died."""
 
+_BY_THE_CLOCK = ("RUNNING", "DIED")
+"""Which of them a run is that says RUNNING, its heartbeat tells."""
+
+_WINDOW = 100
 _WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
 
 
@@ -214,11 +219,24 @@ class Runs:
         Raises:
             InvalidInput: a filter that nothing stored can equal.
         """
-        equal = {path: {"$eq": value} for path, value in (filters or {}).items() if path != "status"}
-        query = {**equal, **_with_status((filters or {}).get("status")), "format": FORMAT}
         with asking():
-            documents = list(self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(limit))
-        return [StoredRun(document, self.database) for document in documents]
+            counter = self.database.counters.find_one({"_id": "runs"}) if limit and not filters else None
+            found = self._down_from(counter["last"]) if counter else self._matching(filters or {}, limit)
+            return [StoredRun(document, self.database) for document in islice(found, limit or None)]
+
+    def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
+        equal = {path: {"$eq": value} for path, value in filters.items()}
+        found = self.database.runs.find({**equal, **_stored_status(filters), "format": FORMAT}, _WITHOUT_BULK)
+        found.sort("_id", DESCENDING)
+        if filters.get("status") in _BY_THE_CLOCK:
+            return (document for document in found if effective_status(document) == filters["status"])
+        return found.limit(limit)
+
+    def _down_from(self, last_id: int) -> Iterator[dict[str, Any]]:
+        """All runs, by their ids: to find the newest by sorting, the embedded store would read every one."""
+        for last in range(last_id, 0, -_WINDOW):
+            query = {"_id": {"$in": list(range(max(1, last - _WINDOW + 1), last + 1))}, "format": FORMAT}
+            yield from self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING)
 
     def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[int, dict[str, float]]:
         """run id -> metric -> its last value, for the named metrics, in one query."""
@@ -280,18 +298,9 @@ def asking() -> Iterator[None]:
         raise InvalidInput(f"nothing that is stored can equal this: {error}") from error
 
 
-def _with_status(status: Any) -> dict[str, Any]:
-    """The query for an effective status: who is RUNNING depends on the clock."""
-    last_signs = datetime.now(UTC) - HEARTBEAT_PATIENCE
-    match status:
-        case None:
-            return {}
-        case "RUNNING":
-            return {"status": "RUNNING", "heartbeat": {"$gte": last_signs}}
-        case "DIED":
-            return {"$or": [{"status": "DIED"}, {"status": "RUNNING", "heartbeat": {"$lt": last_signs}}]}
-        case _:
-            return {"status": {"$eq": status}}
+def _stored_status(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """What an index can tell of the effective status that is asked for, where the stored one is another."""
+    return {"status": {"$in": list(_BY_THE_CLOCK)}} if filters.get("status") == "DIED" else {}
 
 
 def _age(heartbeat: datetime) -> timedelta:

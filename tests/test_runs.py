@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from pipeline.evaluation import predict, score
 from pipeline.models import build_model
 from pipeline.runs import ArtifactError, RunNotFound, Runs, StoredRun, parse_filters
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.store import connect
+from pipeline.tracking.record import FORMAT
+from pipeline.tracking.store import connect, next_run_id
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,30 @@ def test_runs_are_found_by_exact_values(runs: Runs, filters: dict[str, Any], fou
 
 def test_the_newest_come_first_and_no_more_than_asked_for(runs: Runs) -> None:
     assert ids(runs.find(limit=1)) == [2]
+
+
+def stored(run_id: int, status: str, heard_of: timedelta) -> dict[str, Any]:
+    """As much of a run's document as finding it takes."""
+    return {"_id": run_id, "format": FORMAT, "status": status, "heartbeat": datetime.now(UTC) - heard_of}
+
+
+def test_who_runs_and_who_died_is_told_by_the_heartbeat(database: Database[dict[str, Any]]) -> None:
+    now, long_ago = timedelta(0), timedelta(minutes=2)
+    states = [("RUNNING", now), ("RUNNING", long_ago), ("DIED", long_ago), ("COMPLETED", long_ago), ("RUNNING", now)]
+    database.runs.insert_many([stored(number, *state) for number, state in enumerate(states, start=1)])
+    found = {status: ids(Runs(database).find({"status": status})) for status in ("RUNNING", "DIED", "COMPLETED")}
+    assert found == {"RUNNING": [5, 1], "DIED": [3, 2], "COMPLETED": [4]}
+    assert ids(Runs(database).find({"status": "DIED"}, limit=1)) == [3]
+
+
+def test_the_newest_runs_are_found_over_gaps_and_beside_other_programs_runs(database: Database[dict[str, Any]]) -> None:
+    kept = (1, 7, 250, 251, 900)
+    database.runs.insert_many([stored(run_id, "COMPLETED", timedelta(0)) for run_id in kept])
+    database.runs.insert_many([{"_id": 252, "format": "other"}, {"_id": "named"}])
+    for counted in (False, True):  # also where nobody has asked for an id yet
+        assert ids(Runs(database).find(limit=4)) == [900, 251, 250, 7]
+        assert ids(Runs(database).find(limit=99)) == sorted(kept, reverse=True)
+        assert counted or next_run_id(database) == 901
 
 
 def test_filters_are_read_from_words_as_values_or_text() -> None:

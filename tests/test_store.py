@@ -373,6 +373,12 @@ def test_ids_start_above_the_runs_that_another_program_stored(database: Database
     assert next_run_id(database) == 42
 
 
+def test_an_id_that_another_program_took_since_is_stepped_over(database: Database[dict[str, Any]]) -> None:
+    first = next_run_id(database)
+    database.runs.insert_many([{"_id": first + 1}, {"_id": first + 2}])
+    assert next_run_id(database) == first + 3
+
+
 def test_a_server_that_another_checkout_started_is_shared(tmp_path: Path) -> None:
     elsewhere = tmp_path / "checkout" / "pipeline"
     shutil.copytree(Path(embedded.__file__).parents[1], elsewhere, ignore=shutil.ignore_patterns("__pycache__"))

@@ -6,6 +6,7 @@ the socket is.
 """
 
 import contextlib
+import gc
 import json
 import os
 import secrets
@@ -22,6 +23,9 @@ from secantus.server import SecantusDBServer
 # and a client that keeps knocking on it meanwhile cannot be connected to itself.
 PORTS = range(20000, 32000)
 
+GARBAGE_THRESHOLD = 50_000
+"""New containers between two collections; at Python's 700, reading many documents is mostly looking for garbage."""
+
 
 def main(folder: Path, port: int) -> None:
     """Serve the data in `folder` on 127.0.0.1 until SIGTERM; `server.json` says where, once it listens.
@@ -30,6 +34,7 @@ def main(folder: Path, port: int) -> None:
     address they know; 0 when there was none.
     """
     stop_signals = {signal.SIGTERM, signal.SIGINT}
+    gc.set_threshold(GARBAGE_THRESHOLD)
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)  # before threads start: they inherit the mask
     server = SecantusDBServer(
         host="127.0.0.1",

@@ -93,14 +93,18 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
 
 def next_run_id(database: Database[dict[str, Any]]) -> int:
     """A run id that nobody has had, not even a run that was deleted since."""
-    newest = database.runs.find_one({"_id": {"$type": "number"}}, {"_id": True}, sort=[("_id", DESCENDING)])
-    retire_run_id(database, int(newest["_id"]) if newest else 0)
-    counter = database.counters.find_one_and_update(
-        {"_id": "runs"}, {"$inc": {"last": 1}}, return_document=ReturnDocument.AFTER
-    )
-    if counter is None:
-        raise StoreError("The counter of run ids was deleted while a run asked it; start the run again.")
-    return int(counter["last"])
+    if database.counters.find_one({"_id": "runs"}) is None:  # a new store, or one of Sacred's own observer
+        newest = database.runs.find_one({"_id": {"$type": "number"}}, {"_id": True}, sort=[("_id", DESCENDING)])
+        retire_run_id(database, int(newest["_id"]) if newest else 0)
+    while True:
+        counter = database.counters.find_one_and_update(
+            {"_id": "runs"}, {"$inc": {"last": 1}}, return_document=ReturnDocument.AFTER
+        )
+        if counter is None:
+            raise StoreError("The counter of run ids was deleted while a run asked it; start the run again.")
+        run_id = int(counter["last"])
+        if database.runs.find_one({"_id": run_id}, {"_id": True}) is None:  # Sacred's observers do not ask the counter
+            return run_id
 
 
 def retire_run_id(database: Database[dict[str, Any]], run_id: int) -> None:
