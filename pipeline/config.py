@@ -88,15 +88,37 @@ class SolverConfig(Section):
     """How the ODE is solved and how gradients come back through the solve."""
 
     section = "solver"
-    method: Literal["euler", "midpoint", "rk4", "bosh3", "adaptive_heun", "dopri5", "dopri8"] = "dopri5"
+    engine: Literal["odenet", "torchdiffeq"] = "odenet"
+    """`odenet`: the integrator of `pipeline.ode`. `torchdiffeq`: the library, as a reference."""
+    method: Literal["euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "tsit5", "dopri8"] = "dopri5"
     steps: int = _option(1, at_least=1)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
     rtol: float = _option(1e-3, above=0)
     atol: float = _option(1e-3, above=0)
+    controller: Literal["i", "pi"] = "i"
+    """What the next step's size is chosen by: the last error estimate, or the last two."""
     max_steps: int = _option(1000, at_least=1)
     """Attempted steps, accepted or not, after which an adaptive solve is given up."""
-    gradient: Literal["direct", "adjoint"] = "direct"
-    """`direct` differentiates the solver's own steps; `adjoint` solves the adjoint ODE backwards."""
+    gradient: Literal["auto", "direct", "checkpointed", "adjoint"] = "auto"
+    """`direct` differentiates the solver's own steps; `checkpointed` does so with the memory of one of them, and
+    evaluates them twice; `auto` is `direct` as long as memory lasts. `adjoint` solves the adjoint ODE backwards."""
+    adjoint_rtol: float | None = _option(None, above=0)
+    """Of the adjoint ODE; `rtol` without it."""
+    adjoint_atol: float | None = _option(None, above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine != "torchdiffeq":
+            return
+        for key, value, others in (
+            ("method", "tsit5", "dopri5"),
+            ("gradient", "checkpointed", "direct or adjoint"),
+            ("controller", "pi", "i"),
+        ):
+            if getattr(self, key) == value:
+                raise ConfigError(
+                    f"solver.{key} is {value}, which torchdiffeq does not have: use {others}, or solver.engine=odenet"
+                )
 
 
 @dataclass(frozen=True)

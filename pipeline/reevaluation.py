@@ -19,12 +19,9 @@ from pipeline.errors import InvalidInput
 from pipeline.evaluation import FloatArray, Predictions, predict
 from pipeline.models import Network
 from pipeline.ode import SolverFailure, Status
-from pipeline.ode.integrate import FIXED_STEP_METHODS
+from pipeline.ode.tableau import FIXED_STEP_METHODS, ORDERS
 from pipeline.restore import TrainedModel
 from pipeline.training import numerics
-
-ORDERS = {"euler": 1, "midpoint": 2, "adaptive_heun": 2, "bosh3": 3, "rk4": 4, "dopri5": 5, "dopri8": 8}
-"""Order of convergence of each method."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def test_what_is_missing_keeps_its_default() -> None:
     assert Config.from_dict({"training": {"lr": 0.1}}).training == TrainingConfig(lr=0.1)
     defaults = Config()
     assert (defaults.model.augment, defaults.model.final_time, defaults.training.patience) == (2, 1.0, 5)
-    assert (defaults.solver.method, defaults.solver.rtol, defaults.solver.gradient) == ("dopri5", 1e-3, "direct")
+    assert (defaults.solver.method, defaults.solver.rtol, defaults.solver.gradient) == ("dopri5", 1e-3, "auto")
     assert (defaults.data.validation_fraction, defaults.data.subset) == (0.2, None)
 
 

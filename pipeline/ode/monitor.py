@@ -1,4 +1,4 @@
-"""A field that counts its evaluations and ends a solve that cannot succeed.
+"""A field for torchdiffeq that counts its evaluations and ends a solve that cannot succeed.
 
 torchdiffeq reports trouble by bare assertions, which `python -O` removes (a solve whose step size underflowed then
 runs for ever), so every check is made here, in the callbacks that it offers.
@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.ode.field import VectorField
 from pipeline.ode.solution import SolverFailure, Statistics, Status
 
 
 class MonitoredField(nn.Module):
     """dz/dt = field(t, z), counted; the result has the dtype of `z` whatever precision the field computes in."""
 
-    def __init__(self, field: nn.Module, t1: float, max_steps: int, device_type: str) -> None:
+    def __init__(self, field: nn.Module, t1: float, max_steps: int, device: torch.device) -> None:
         super().__init__()
         self.field = field
         self.t1 = t1
@@ -24,20 +25,14 @@ class MonitoredField(nn.Module):
         self.statistics = Statistics()
         self.direction: Literal["forward", "backward"] = "forward"
         self._attempts = 0
-        self._device_type = device_type
-        self._autocast = torch.is_autocast_enabled(device_type)
-        self._autocast_dtype = torch.get_autocast_dtype(device_type)
+        self._vector_field = VectorField(field, device)
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         if self.direction == "forward":
             self.statistics.nfe_forward += 1
         else:
             self.statistics.nfe_backward = (self.statistics.nfe_backward or 0) + 1
-        # The adjoint evaluates the field in the backward pass, outside the caller's autocast: the precision of the
-        # forward pass holds there too. Uncached, since torch would hand casts made without gradients to it.
-        with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
-            derivative: Tensor = self.field(t, z)
-        return derivative.to(z.dtype)
+        return self._vector_field.evaluate(t, z)
 
     def finish_forward(self, state: Tensor) -> None:
         """Check z(T) and count what follows as the backward pass."""

@@ -1,6 +1,6 @@
 """What a solve returns, and what it raises when it cannot go on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -18,6 +18,19 @@ class Status(StrEnum):
     DIVERGED = "diverged"
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One step that was tried."""
+
+    t: float
+    """Where it began."""
+    dt: float
+    error_ratio: float
+    """Its estimated error, 1 being what the tolerances allow; 0 for the fixed-step methods, which do not estimate it,
+    and no number where the state or a stage was not finite."""
+    accepted: bool
+
+
 @dataclass
 class Statistics:
     """Counts of one solve. The backward ones grow when gradients are asked for, after the solve returned."""
@@ -25,11 +38,17 @@ class Statistics:
     nfe_forward: int = 0
     """Evaluations of the field on the way to z(T)."""
     nfe_backward: int | None = None
-    """Evaluations in the backward pass; None where it makes none of its own (`direct`)."""
+    """Evaluations in the backward pass; None where it makes none of its own (`direct`, or `auto` while all fits)."""
     accepted: int = 0
     """Accepted steps of the forward solve; for the fixed-step methods, all of them."""
     rejected: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+    """The forward solve's steps in their order, accepted or not; none with torchdiffeq."""
     status: Status = Status.COMPLETED
+
+    def largest_error_ratio(self) -> float:
+        """Of the accepted steps; 0 where none estimated its error."""
+        return max((attempt.error_ratio for attempt in self.attempts if attempt.accepted), default=0.0)
 
 
 @dataclass(frozen=True)

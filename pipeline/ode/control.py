@@ -1,0 +1,89 @@
+"""How long the next step is.
+
+Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.4 (step size, first step)
+and *II*, section IV.2 (the proportional-integral controller of Gustafsson 1991).
+"""
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.ode.step import Derivative, Norm, tolerance
+
+SAFETY = 0.9
+LARGEST_GROWTH = 10.0
+LARGEST_CUT = 0.2
+
+
+@dataclass
+class StepSizeControl:
+    """Grows and shrinks the step so that the error ratio stays below 1.
+
+    Attributes:
+        dt: size of the next step.
+        error_order: of the embedded solution.
+        kind: `i` looks at the last error ratio alone, `pi` at the one before it too, for smoother steps.
+    """
+
+    dt: float
+    error_order: int
+    kind: Literal["i", "pi"]
+    _previous_ratio: float = 1.0
+
+    def accepts(self, dt: float, ratio: float) -> bool:
+        """Whether a step of size `dt` with this error ratio counts; sets the size of the next."""
+        if not isfinite(ratio):
+            self.dt = dt * LARGEST_CUT
+            return False
+        exponent = 1 / (self.error_order + 1)
+        factor = SAFETY * max(ratio, 1e-10) ** -exponent
+        accepted = ratio <= 1
+        if accepted and self.kind == "pi":
+            factor = SAFETY * max(ratio, 1e-10) ** (-0.7 * exponent) * self._previous_ratio ** (0.4 * exponent)
+            self._previous_ratio = max(ratio, 1e-4)
+        self.dt = dt * min(LARGEST_GROWTH, max(LARGEST_CUT, factor))
+        return accepted
+
+
+@dataclass
+class EqualSteps:
+    """The steps of a method that does not estimate its error."""
+
+    dt: float
+
+    def accepts(self, dt: float, ratio: float) -> bool:  # noqa: ARG002 - as StepSizeControl has it
+        """Whether the step is a number; if not, no other step is tried."""
+        if not isfinite(ratio):
+            self.dt = nan
+        return isfinite(ratio)
+
+
+@torch.no_grad()
+def first_step(
+    derivative: Derivative, z: Tensor, first: Tensor, t1: float, order: int, rtol: float, atol: float, norm: Norm
+) -> float:
+    """A step from t = 0 whose error would be about a hundredth of the tolerance, for one evaluation.
+
+    Args:
+        first: dz/dt at t = 0.
+        t1: end of the solve; the evaluation does not lie behind it.
+        order: order of the error estimate.
+
+    Returns:
+        The step size; no number where `z`, `first` or the evaluation is not finite.
+    """
+    scale = tolerance(z.abs(), rtol, atol)
+    size, slope = torch.stack([norm(z / scale), norm(first / scale)]).tolist()
+    if not (isfinite(size) and isfinite(slope)):
+        return nan
+    trial = min(1e-6 if size < 1e-5 or slope < 1e-5 else 0.01 * size / slope, t1)
+    second = derivative(trial, torch.add(z, first, alpha=trial))
+    curvature = float(norm((second - first) / scale)) / trial
+    if not isfinite(curvature):
+        return nan
+    steepest = max(slope, curvature)
+    step = max(1e-6, trial * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / (order + 1))
+    return min(100 * trial, step)

@@ -1,0 +1,43 @@
+"""The field as a solver sees it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class VectorField:
+    """dz/dt = module(t, z) in the number formats of the pass that made this object, wherever it is called from.
+
+    Gradients are asked for in the backward pass, outside the caller's autocast: the precision of the forward pass
+    holds there too. The derivative has the dtype of the state whatever precision the module computes in.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        self.module = module
+        self.parameters = tuple(p for p in module.parameters() if p.requires_grad)
+        self._device_type = device.type
+        self._autocast = torch.is_autocast_enabled(device.type)
+        self._autocast_dtype = torch.get_autocast_dtype(device.type)
+
+    def __call__(self, t: float, z: Tensor) -> Tensor:
+        """dz/dt at `t`, which the module is given as a scalar tensor of the dtype of `z`."""
+        return self.evaluate(torch.full((), t, dtype=z.dtype, device=z.device), z)
+
+    def evaluate(self, t: Tensor, z: Tensor) -> Tensor:
+        """dz/dt at the scalar tensor `t`."""
+        # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
+        with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
+            derivative: Tensor = self.module(t, z)
+        return derivative.to(z.dtype)
+
+    @contextmanager
+    def buffers_kept(self) -> Iterator[None]:
+        """Evaluations within leave no trace in the module's buffers, such as the statistics of a batch norm."""
+        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, value in before:
+                buffer.copy_(value)

@@ -1,0 +1,148 @@
+"""The loop: step after step from t = 0 to the end, each accepted or tried again."""
+
+import sys
+from dataclasses import dataclass, field
+from math import isfinite, isnan
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.config import SolverConfig
+from pipeline.ode.control import EqualSteps, StepSizeControl, first_step
+from pipeline.ode.path import Path, RandomState, Segment
+from pipeline.ode.solution import Attempt, SolverFailure, Status
+from pipeline.ode.step import Derivative, Norm, advance, error_ratio
+from pipeline.ode.tableau import TABLEAUS, Tableau
+
+# A step that would leave less than a hundredth of itself goes to the end: no sliver is left over.
+REACH = 1.01
+
+
+@dataclass
+class Problem:
+    """dz/dt = derivative(t, z) on [0, t1], how it is solved, and what that has cost so far.
+
+    Attributes:
+        norm: size of an error relative to what the tolerances allow.
+        direction: the pass that a failure is said to be of.
+    """
+
+    derivative: Derivative
+    t1: float
+    solver: SolverConfig
+    rtol: float
+    atol: float
+    norm: Norm
+    direction: Literal["forward", "backward"]
+    evaluations: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def tableau(self) -> Tableau:
+        return TABLEAUS[self.solver.method]
+
+    def evaluate(self, t: float, z: Tensor) -> Tensor:
+        """One evaluation, counted."""
+        self.evaluations += 1
+        return self.derivative(t, z)
+
+    def failure(self, status: Status, t: float, dt: float, z: Tensor) -> SolverFailure:
+        """What ends the solve at `t` before a step `dt`."""
+        # In double precision, where the squares of a large float32 state do not overflow.
+        norm = float(z.detach().double().square().mean().sqrt())
+        # The adjoint is solved in reversed time.
+        reached = t if self.direction == "forward" else self.t1 - t
+        return SolverFailure(status, reached, dt, self.evaluations, norm, self.direction)
+
+
+def solve(problem: Problem, z0: Tensor, path: Path) -> Tensor:
+    """z(t1), reached in steps the last of which ends exactly there.
+
+    A step that is not accepted leaves nothing behind. The device is waited for once a step, for its error ratio, and
+    twice more to begin an adaptive solve.
+
+    Args:
+        path: told of every accepted step.
+
+    Raises:
+        SolverFailure: step size underflow, step limit, or a state or derivative that is not finite.
+    """
+    t, z = 0.0, path.leaf(z0)
+    random_first = path.random_state()
+    with path.watched():
+        first = problem.evaluate(t, z)
+    control = _begin(problem, z, first)
+    while t < problem.t1:
+        end = _end_of_step(problem, control.dt, t, z)
+        dt = end - t
+        with path.watched():
+            trial = _try_step(problem, path, t, end, z, first)
+        accepted = control.accepts(dt, trial.ratio)
+        problem.attempts.append(Attempt(t, dt, trial.ratio, accepted))
+        if accepted:
+            path.extend(Segment(t, dt, z, trial.end, random_first, trial.random_stages))
+            t, z, first, random_first = end, trial.leaf, trial.last, trial.random_last
+            if t < problem.t1 and not problem.tableau.first_same_as_last:
+                random_first = path.random_state()
+                with path.watched():
+                    first = problem.evaluate(t, z)
+        del trial  # with its graph, before the next one is built
+    return z
+
+
+@dataclass
+class _Trial:
+    """A step that was tried.
+
+    Attributes:
+        end: the state that it reached, with its graph.
+        leaf: the same as the next step would start from it.
+        last: dz/dt there, where the method evaluates it; the next step's first stage.
+        random_stages, random_last: random states before the stages after the first, and before `last`.
+    """
+
+    end: Tensor
+    leaf: Tensor
+    last: Tensor
+    ratio: float
+    random_stages: RandomState | None
+    random_last: RandomState | None
+
+
+def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, first: Tensor) -> _Trial:
+    tableau, dt = problem.tableau, end - t
+    random_stages = path.random_state()
+    state, stages = advance(problem.evaluate, tableau, t, dt, z, first)
+    leaf = path.leaf(state)
+    random_last = path.random_state()
+    if tableau.first_same_as_last:
+        # At the end time it serves the error alone.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and end < problem.t1):
+            stages.append(problem.evaluate(end, leaf))
+    ratio = float(error_ratio(tableau, dt, z, leaf, stages, problem.rtol, problem.atol, problem.norm))
+    return _Trial(state, leaf, stages[-1], ratio, random_stages, random_last)
+
+
+def _begin(problem: Problem, z: Tensor, first: Tensor) -> EqualSteps | StepSizeControl:
+    tableau, solver = problem.tableau, problem.solver
+    if not tableau.is_adaptive:
+        return EqualSteps(problem.t1 / solver.steps)
+    dt = first_step(
+        problem.evaluate, z, first, problem.t1, tableau.error_order, problem.rtol, problem.atol, problem.norm
+    )
+    return StepSizeControl(dt, tableau.error_order, solver.controller)
+
+
+def _end_of_step(problem: Problem, dt: float, t: float, z: Tensor) -> float:
+    """Where a step of about `dt` ends, at the end time at the latest."""
+    attempts = problem.attempts
+    if not isfinite(dt):
+        raise problem.failure(Status.DIVERGED, t, 0.0, z)
+    # A step that is lost against the end time is no step.
+    if dt <= sys.float_info.epsilon * problem.t1:
+        found_no_number = bool(attempts) and isnan(attempts[-1].error_ratio)
+        raise problem.failure(Status.DIVERGED if found_no_number else Status.UNDERFLOW, t, dt, z)
+    if problem.tableau.is_adaptive and len(attempts) == problem.solver.max_steps:
+        raise problem.failure(Status.STEP_LIMIT, t, dt, z)
+    return problem.t1 if dt * REACH >= problem.t1 - t else t + dt
