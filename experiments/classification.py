@@ -178,7 +178,7 @@ def recording_failure(run_log: RunLog) -> Iterator[None]:
     """The kind of an error within, and its sentence, in the run's info: for the sweep that the run may be of."""
     try:
         yield
-    except Pruned:
+    except SacredInterrupt:
         raise
     except Exception as error:
         run_log.update_info({"failure": {"reason": failure_reason(error), "message": describe_failure(error)}})
@@ -274,7 +274,7 @@ def _observe(
     return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
 
 
-FAILURES = (OdenetError, OSError, KeyboardInterrupt, Pruned, torch.OutOfMemoryError)
+FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt, torch.OutOfMemoryError)
 """What may end a run and is told without a traceback."""
 
 
@@ -294,10 +294,10 @@ def failure_reason(error: Exception) -> str:
 def describe_failure(error: BaseException) -> str:
     """What ended a run, in one sentence with its remedy."""
     match error:
-        case KeyboardInterrupt():
-            return "interrupted; everything up to its last whole epoch is kept"
         case Pruned():
             return "its sweep ended it early: others did better after as many epochs"
+        case KeyboardInterrupt() | SacredInterrupt():
+            return "interrupted; everything up to its last whole epoch is kept"
         case torch.OutOfMemoryError():
             return "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=adjoint"
         case OSError(errno=errno.ENOSPC):

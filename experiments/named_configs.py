@@ -6,7 +6,10 @@ Models follow Bijsterbosch 2020, section 7.3, and Gładzik 2019, section 4; what
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from pipeline.config import ConfigError, nearest
 
@@ -63,20 +66,39 @@ NAMED_CONFIGS = MODELS | DATA_SETS
 
 
 def resolve(names: Iterable[str], updates: Mapping[str, Any]) -> dict[str, Any]:
-    """The named configurations merged deeply in their order, then the updates.
+    """The named configurations, files among them, merged deeply in their order, then the updates.
 
     Raises:
         ConfigError: no configuration has such a name.
     """
     merged: dict[str, Any] = {}
     for name in names:
+        if name.endswith(".yaml"):
+            merged = merge(merged, load_config(Path(name)))
+            continue
         if name not in NAMED_CONFIGS:
             raise ConfigError(
                 f"{name} is not a named configuration{nearest(name, NAMED_CONFIGS)}; there are "
-                f"{', '.join(NAMED_CONFIGS)}, and single values are set as in training.lr=0.01"
+                f"{', '.join(NAMED_CONFIGS)}, the YAML files that sweeps write, and single values are set as in "
+                "training.lr=0.01"
             )
         merged = merge(merged, NAMED_CONFIGS[name])
     return merge(merged, updates)
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """A named configuration that is a file, as a sweep writes its best one.
+
+    Raises:
+        ConfigError: the file is missing or no configuration.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the configuration {path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"the configuration {path} must have sections, as in training: {{lr: 0.01}}")
+    return values
 
 
 def parse_with(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

@@ -8,12 +8,22 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.commands import browsing, comparing, keeping, machine, promoting, reevaluating, repeating, running
+from pipeline.commands import (
+    browsing,
+    comparing,
+    keeping,
+    machine,
+    promoting,
+    reevaluating,
+    repeating,
+    running,
+    sweeping,
+)
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 
-TAKE_WITH = ("run", "describe", "rerun", "resume")
-GROUPS = (running, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
+TAKE_WITH = ("run", "describe", "rerun", "resume", "sweep")
+GROUPS = (running, sweeping, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,10 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """The same for argparse, which wants `ID with …` in one piece; no flag of the commands that take it has a value."""
+    """The same for argparse, which wants `ID with …` in one piece."""
     if not arguments or arguments[0] not in TAKE_WITH:
         return list(arguments)
-    return [arguments[0], *sorted(arguments[1:], key=lambda word: not word.startswith("-"))]
+    flags: list[str] = []
+    words: list[str] = []
+    for before, word in zip(("", *arguments[1:]), arguments[1:], strict=False):
+        (flags if word.startswith("-") or before in sweeping.VALUED else words).append(word)
+    return [arguments[0], *flags, *words]
 
 
 def build_parser() -> argparse.ArgumentParser:

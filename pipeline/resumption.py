@@ -19,6 +19,24 @@ from pipeline.training import load_checkpoint
 CHANGEABLE = ("max_epochs", "patience")
 
 
+class StillRunning(InvalidInput):
+    """A run that another process is at work on."""
+
+
+def take_over(run_id: int, home: Path, database: Database[dict[str, Any]]) -> StoredRun:
+    """A run whose process is gone, complete in the store.
+
+    Raises:
+        StillRunning: it is not gone.
+    """
+    run = Runs(database).get(run_id)
+    folder = run_folder(home, run.document)
+    _refuse_live(run, folder)
+    if (folder / "record.json").exists():
+        sync_folder(folder, database)
+    return Runs(database).get(run_id)
+
+
 def prepare(
     run_id: int, updates: Mapping[str, Any], home: Path, database: Database[dict[str, Any]]
 ) -> tuple[StoredRun, Config]:
@@ -29,14 +47,9 @@ def prepare(
         CheckpointError: its checkpoint is missing here or damaged.
         OdenetError: its data are not what they were.
     """
-    run = Runs(database).get(run_id)
-    folder = run_folder(home, run.document)
-    _refuse_live(run, folder)
-    if (folder / "record.json").exists():
-        sync_folder(folder, database)
-        run = Runs(database).get(run_id)
+    run = take_over(run_id, home, database)
     config = _config(run, updates)
-    state = load_checkpoint(folder / "checkpoint.pt")
+    state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
     if run.status == "COMPLETED":
         _refuse_finished(run, config, state)
     fingerprint = load_splits(config.data, config.seed, torch.device("cpu")).fingerprint
@@ -55,7 +68,7 @@ def _refuse_live(run: StoredRun, folder: Path) -> None:
     else:
         is_live = run.status == "RUNNING"
     if is_live:
-        raise InvalidInput(f"run {run.run_id} is still running on {run.document['host']['hostname']}: stop it first")
+        raise StillRunning(f"run {run.run_id} is still running on {run.document['host']['hostname']}: stop it first")
 
 
 def _config(run: StoredRun, updates: Mapping[str, Any]) -> Config:

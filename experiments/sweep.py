@@ -1,0 +1,287 @@
+"""A sweep: Hyperopt's TPE proposes, Ray's workers try, the best is checked on fresh seeds; itself a tracked run.
+
+odenet sweep digits --trials 20 --parallel 2
+odenet sweep --resume 12
+
+To be imported after `pipeline.sweeps.environment.prepare`, which settles what Ray reads when it is imported.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ray import tune
+from sacred import Experiment
+from sacred.run import Run
+
+from experiments.classification import FAILURES, describe_failure
+from experiments.ended_run import EndedRun
+from experiments.sweep_plan import Plan
+from experiments.trial import TrackedTrial
+from pipeline.config import Config
+from pipeline.errors import InvalidInput
+from pipeline.paths import home
+from pipeline.resumption import take_over
+from pipeline.runs import Runs
+from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
+from pipeline.sweeps.environment import LOCAL
+from pipeline.sweeps.interruption import Interruption, interruptible
+from pipeline.sweeps.ledger import INTERRUPTED, RUNNING, Check, Ledger, Trial
+from pipeline.sweeps.listener import Listener
+from pipeline.sweeps.order import Order, SweepOfTrial
+from pipeline.sweeps.progress import SweepProgress
+from pipeline.sweeps.pruning import Pruning
+from pipeline.sweeps.report import page
+from pipeline.sweeps.search import LedgerSearch, initial_points, worst
+from pipeline.sweeps.stored import NAME, Sweep, is_sweep
+from pipeline.sweeps.verdicts import Verdicts
+from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.run_log import RunLog
+from pipeline.tracking.store import connect
+
+LOST_WORKERS = 3
+"""So often a trial goes on with another worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOutcome(EndedRun):
+    """How a sweep ended."""
+
+    @property
+    def sweep(self) -> Sweep:
+        return Sweep.from_document(self.document)
+
+    @property
+    def folder(self) -> Path:
+        """Where its best configuration and its report lie."""
+        return sweep_folder(self.run_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet sweep --json` prints."""
+        best = self.sweep.best
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.document["result"],
+            "best": asdict(best) if best else None,
+            "trials": self.sweep.ledger.counts(),
+            "checks": [asdict(check) for check in self.sweep.ledger.checks],
+            "folder": str(self.folder),
+            "error": self.error,
+        }
+
+
+def sweep_folder(run_id: int) -> Path:
+    return home() / "sweeps" / str(run_id)
+
+
+def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
+    """Carry the plan out, on the Ray cluster at `address`.
+
+    Raises:
+        OdenetError: the sweep could not begin: its space, its data, the store or the cluster.
+    """
+    plan.check()
+    if address == LOCAL:
+        plan = _with_share(plan, local_share(plan.parallel, plan.cpus_per_trial, plan.gpus_per_trial))
+    return _observe(plan, Ledger(), address, StoreObserver(home()))
+
+
+def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
+    """Go on with a sweep whose driver is gone: same searcher, same budget, what was finished stays.
+
+    Raises:
+        InvalidInput: the run is no sweep, runs, or is over.
+        OdenetError: it could not begin.
+    """
+    database = connect()
+    document = take_over(run_id, home(), database).document
+    if not is_sweep(document):
+        raise InvalidInput(f"run {run_id} is no sweep; `odenet sweeps` lists those there are")
+    sweep = Sweep.from_document(document)
+    if sweep.is_whole and sweep.status == "COMPLETED":
+        raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
+    plan = Plan.from_dict(document["config"])
+    plan.check()
+    return _observe(plan, sweep.ledger, address, StoreObserver(home(), resumed=document))
+
+
+def _with_share(plan: Plan, share: Share) -> Plan:
+    return replace(plan, **asdict(share))
+
+
+def _observe(plan: Plan, ledger: Ledger, address: str, observer: StoreObserver) -> SweepOutcome:
+    experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
+    experiment.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
+    experiment.observers = [observer]
+    error = None
+    with _joined(plan, address) as (share, folder):
+        shared_plan = _with_share(plan, share)
+
+        @experiment.main
+        def sweep(_run: Run) -> float | None:
+            return _Driver(shared_plan, ledger, RunLog(_run), observer, folder).carry_out()
+
+        try:
+            experiment.run(config_updates=shared_plan.to_dict(), options={"--force": True})
+        except FAILURES as ended:
+            if not observer.has_started:
+                raise
+            interrupted = isinstance(ended, KeyboardInterrupt)
+            remedy = f"interrupted; `odenet sweep --resume {observer.record.run_id}` goes on with it"
+            error = remedy if interrupted else describe_failure(ended)
+    return SweepOutcome(document=observer.record.document, error=error)
+
+
+@contextmanager
+def _joined(plan: Plan, address: str) -> Iterator[tuple[Share, Path]]:
+    asked = (plan.parallel, plan.cpus_per_trial, plan.gpus_per_trial)
+    local = local_share(*asked) if address == LOCAL else None
+    with cluster(address, local) as folder:
+        yield local or cluster_share(*asked), folder
+
+
+class _Driver:
+    """One sitting of a sweep, from its beginning or from where its ledger ends."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, run_log: RunLog, observer: StoreObserver, folder: Path) -> None:
+        self._plan, self._ledger, self._run_log, self._folder = plan, ledger, run_log, folder
+        self._record = observer.record
+        self._verdicts = Verdicts.remote()  # type: ignore[attr-defined]  # Ray makes it
+        self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), sys.__stderr__)
+        self._searcher_seed, self._trial_seed, self._fresh_seeds = plan.seeds()
+
+    def carry_out(self) -> float | None:
+        """Search, check, report: the mean test accuracy of the best configuration on fresh seeds."""
+        self._keep()
+        try:
+            with interruptible(self._verdicts) as interruption:
+                self._search(interruption)
+                best = self._ledger.best(self._plan.space.mode)
+                if best is not None and not interruption.is_asked:
+                    self._check(best, interruption)
+        finally:
+            for trial in self._ledger.unfinished():
+                trial.outcome = INTERRUPTED
+            self._keep()
+            self._progress.close(self._ledger)
+        accuracies = [c.accuracy for c in self._ledger.checks if c.accuracy is not None]
+        result = sum(accuracies) / len(accuracies) if accuracies else None
+        self._report(best, result)
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        return result
+
+    def _search(self, interruption: Interruption) -> None:
+        plan, ledger = self._plan, self._ledger
+        random_points = initial_points(plan.trials)
+        searcher = LedgerSearch(plan.space, self._searcher_seed, random_points, ledger, self._spell_out, self._keep)
+        left = plan.trials - len(ledger.over())
+        if left == 0:
+            return
+        scheduler = Pruning(plan.space.mode, self._max_epochs(), self._verdicts) if plan.prunes else None
+        if scheduler is not None:
+            self._replay(scheduler)
+        self._tune(interruption, search_alg=searcher, scheduler=scheduler, num_samples=left)
+
+    def _check(self, best: Trial, interruption: Interruption) -> None:
+        """Train the best configuration on seeds that the search has not seen."""
+        done = {check.seed for check in self._ledger.checks}
+        orders = [
+            Order(number, "check", self._plan.config(best.suggestion, seed).to_dict())
+            for number, seed in enumerate(self._fresh_seeds, start=1)
+            if seed not in done
+        ]
+        if not orders:
+            return
+        spelt_out = tune.grid_search([order.to_json() for order in orders])
+        ended = self._tune(interruption, param_space={"trial": spelt_out})
+        for number in range(len(ended)):
+            report = ended[number].metrics or {}
+            outcome = report.get("outcome", "lost")
+            if outcome in (RUNNING, INTERRUPTED) or report.get("run_id") is None:
+                continue
+            run = Runs().get(report["run_id"])
+            self._ledger.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result))
+            self._keep()
+        self._ledger.checks.sort(key=lambda check: check.run_id)
+
+    def _tune(
+        self, interruption: Interruption, param_space: dict[str, Any] | None = None, **search: Any
+    ) -> tune.ResultGrid:
+        plan = self._plan
+        sweep = SweepOfTrial(
+            self._record.run_id,
+            self._record.document["uid"],
+            plan.space.metric,
+            plan.space.mode,
+            plan.skips_existing and "search_alg" in search,
+        )
+        trainable = tune.with_resources(
+            tune.with_parameters(TrackedTrial, sweep=sweep, verdicts=self._verdicts),
+            {"cpu": plan.cpus_per_trial or 1.0, "gpu": plan.gpus_per_trial or 0.0},
+        )
+        tuner = tune.Tuner(
+            trainable,
+            param_space=param_space,
+            # A worker does one trial after the other: to import torch anew costs as much as a short trial.
+            tune_config=tune.TuneConfig(max_concurrent_trials=int(plan.parallel or 1), reuse_actors=True, **search),
+            run_config=tune.RunConfig(
+                name="search" if "search_alg" in search else "check",
+                storage_path=str(self._folder),
+                stop=interruption,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=LOST_WORKERS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs keep their own
+                callbacks=[Listener(self._ledger, self._progress, self._verdicts)],
+            ),
+        )
+        return tuner.fit()
+
+    def _spell_out(self, trial: Trial) -> str:
+        return Order(trial.number, "search", self._config(trial).to_dict()).to_json()
+
+    def _config(self, trial: Trial) -> Config:
+        return self._plan.config(trial.suggestion, self._trial_seed)
+
+    def _max_epochs(self) -> int:
+        return max(self._plan.config(corner, 0).training.max_epochs for corner in self._plan.space.corners())
+
+    def _replay(self, scheduler: Pruning) -> None:
+        """Tell a new scheduler how far the trials came that the ledger has already."""
+        space = self._plan.space
+        for trial in self._ledger.over():
+            if trial.run_id is None or not trial.epochs:
+                continue
+            values = Runs().get(trial.run_id).metrics()[space.metric]
+            best = values.cummax() if space.mode == "max" else values.cummin()
+            scheduler.replay(trial.number, best.fillna(worst(space.mode)).tolist())
+
+    def _keep(self) -> None:
+        self._run_log.update_info({"sweep": self._ledger.to_dict()})
+
+    def _report(self, best: Trial | None, result: float | None) -> None:
+        """The best configuration as a file that `odenet run with` takes, and the page; as artifacts as well."""
+        folder = sweep_folder(self._record.run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        best_file = folder / "best.yaml"
+        if best is not None:
+            text = self._best_config(best)
+            best_file.write_text(text)
+            self._run_log.add_artifact("best.yaml", text.encode())
+        document = dict(self._record.document) | {"result": result}
+        html = page(Sweep.from_document(document), best_file if best is not None else None)
+        (folder / "report.html").write_text(html)
+        self._run_log.add_artifact("report.html", html.encode())
+
+    def _best_config(self, best: Trial) -> str:
+        config = self._config(best).to_dict()
+        del config["seed"]
+        head = f"# The best of sweep {self._record.run_id} on {self._plan.space_file}: trial {best.number}, run "
+        return f"{head}{best.run_id}, {self._plan.space.metric} {best.value:.6g}.\n{yaml.safe_dump(config)}"

@@ -1,0 +1,108 @@
+"""What a sweep is to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.named_configs import merge, parse_arguments, resolve
+from pipeline.config import Config, ConfigError
+from pipeline.data import load_splits
+from pipeline.sweeps.ledger import nest
+from pipeline.sweeps.search import initial_points
+from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
+
+SPACES = Path(__file__).with_name("sweeps")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is to do; with the ledger all that is needed to go on with it."""
+
+    space: Space
+    space_file: str
+    words: tuple[str, ...]
+    """Of the command line, over the space's own."""
+    trials: int
+    seed: int
+    fresh_seeds: int
+    prunes: bool
+    skips_existing: bool
+    parallel: int | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+
+    def config(self, suggestion: Mapping[str, Any], seed: int) -> Config:
+        """What a trial trains with.
+
+        Raises:
+            ConfigError: it cannot be.
+        """
+        names, updates = parse_arguments([*self.space.words, *self.words])
+        return Config.from_dict(merge(resolve(names, updates), nest(suggestion)) | {"seed": seed})
+
+    def seeds(self) -> tuple[int, int, list[int]]:
+        """From the one seed: the searcher's, that of the trials, and the fresh ones of the check.
+
+        Trials share one seed, and with it the split into training and validation images and the first weights: their
+        scores differ by what was suggested.
+        """
+        states = np.random.SeedSequence(self.seed).generate_state(2 + self.fresh_seeds)
+        searcher, trials, *fresh = (int(state) % 2**31 for state in states)
+        return searcher, trials, fresh
+
+    def check(self) -> None:
+        """See to it that trials can begin.
+
+        Raises:
+            OdenetError: an extreme or a choice of the space, or the data, cannot be.
+        """
+        for corner in self.space.corners():
+            try:
+                config = self.config(corner, 0)
+            except ConfigError as error:
+                raise SpaceError(f"{self.space_file} allows what cannot be: {error}") from error
+            load_splits(config.data, 0, torch.device("cpu"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the sweep's run has it for its configuration."""
+        return {
+            "space": {"file": self.space_file, "text": self.space.text},
+            "with": list(self.words),
+            "trials": self.trials,
+            "seed": self.seed,
+            "fresh_seeds": self.fresh_seeds,
+            "prunes": self.prunes,
+            "skips_existing": self.skips_existing,
+            "initial_points": initial_points(self.trials),
+            "parallel": self.parallel,
+            "cpus_per_trial": self.cpus_per_trial,
+            "gpus_per_trial": self.gpus_per_trial,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """What `to_dict` gave."""
+        same = ("trials", "seed", "fresh_seeds", "prunes", "skips_existing")
+        shares = ("parallel", "cpus_per_trial", "gpus_per_trial")
+        return cls(
+            space=parse_space(values["space"]["text"], values["space"]["file"]),
+            space_file=values["space"]["file"],
+            words=tuple(values["with"]),
+            **{name: values[name] for name in (*same, *shares)},
+        )
+
+
+def find_space(name: str) -> Space:
+    """The space in a file, or one of those that come along by its name.
+
+    Raises:
+        SpaceError: there is neither.
+    """
+    shipped = {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
+    if name not in shipped and not Path(name).exists():
+        raise SpaceError(f"{name} is neither a file nor one of the spaces that come along: {', '.join(shipped)}")
+    return load_space(shipped.get(name, Path(name)))

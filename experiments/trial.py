@@ -1,0 +1,260 @@
+"""A trial of a sweep: one tracked run on a Ray worker, which tells Ray Tune of every epoch and heeds its verdict."""
+
+import gc
+import queue
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pymongo.database import Database
+from ray import tune
+from sacred.utils import SacredInterrupt
+
+from experiments.classification import Pruned, resume_tracked, run_tracked
+from pipeline.config import Config
+from pipeline.errors import OdenetError
+from pipeline.paths import home
+from pipeline.resumption import StillRunning, prepare, take_over
+from pipeline.runs import Runs, StoredRun, asking, flatten
+from pipeline.sweeps.ledger import COMPLETED, FAILURES, INTERRUPTED, PRUNED, RUNNING
+from pipeline.sweeps.order import Order, SweepOfTrial
+from pipeline.sweeps.pruning import EPOCH
+from pipeline.sweeps.search import OBJECTIVE, worst
+from pipeline.sweeps.verdicts import get_verdict
+from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.store import StoreError, connect
+
+VERDICT_SECONDS = 1.0
+"""How often a trial asks for its verdict while it trains."""
+WORKER_SECONDS = 120.0
+"""How long a trial waits for its earlier worker to be seen as dead; a heartbeat's patience is half of it."""
+STORE_SECONDS = 900.0
+"""How long a trial that is to begin waits for a store that is away."""
+Metrics = Mapping[str, Mapping[str, list[Any]]]
+
+
+class Interrupted(SacredInterrupt):
+    """The sweep is being interrupted."""
+
+
+class TrackedTrial(tune.Trainable):
+    """The trial as Tune sees it: `step` is an epoch. A worker does one trial after the other."""
+
+    def setup(self, config: dict[str, Any], sweep: SweepOfTrial, verdicts: Any) -> None:  # type: ignore[override]
+        self._sweep, self._verdicts = sweep, verdicts
+        self._begin(config)
+
+    def step(self) -> dict[str, Any]:
+        return self._run.next_report()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """The run is over, and its memory free, when this returns."""
+        self._run.stop()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self._run = TrialRun(Order.from_json(config["trial"]), self._sweep, self._verdicts)
+
+
+class TrialRun:
+    """The run, in a thread that waits after each epoch until the next one is wanted."""
+
+    def __init__(self, order: Order, sweep: SweepOfTrial, verdicts: Any) -> None:
+        self._order, self._sweep, self._verdicts = order, sweep, verdicts
+        self._reports: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._wanted = threading.Semaphore(0)
+        self._stopping = threading.Event()
+        self._asked = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="odenet-trial", daemon=True)
+        self._thread.start()
+
+    # Tune's side
+
+    def next_report(self) -> dict[str, Any]:
+        """What the next epoch came to, or the end."""
+        self._wanted.release()
+        return {"key": self._order.key, **self._reports.get()}
+
+    def stop(self) -> None:
+        """End the run, if it is not over, and wait for its end."""
+        self._stopping.set()
+        self._thread.join()
+
+    # The run's side: what a `Watcher` hears
+
+    def batch_done(self) -> None:
+        if time.monotonic() - self._asked > VERDICT_SECONDS or self._stopping.is_set():
+            self._heed()
+
+    def epoch_done(self, record: Record) -> None:
+        report = summarise(record.metrics(), self._sweep)
+        objective = worst(self._sweep.mode) if report["value"] is None else report["value"]
+        self._reports.put(
+            {**report, "run_id": record.run_id, "outcome": RUNNING, OBJECTIVE: objective, EPOCH: report["epochs"]}
+        )
+        while not self._wanted.acquire(timeout=VERDICT_SECONDS / 4):
+            self._heed()
+
+    def _heed(self) -> None:
+        self._asked = time.monotonic()
+        verdict = get_verdict(self._verdicts, self._order.key)
+        if verdict == PRUNED:
+            raise Pruned
+        if verdict is not None or self._stopping.is_set():
+            raise Interrupted
+
+    def _work(self) -> None:
+        self._wanted.acquire()
+        try:
+            report = self._carry_out()
+        except Exception as error:  # whatever it is, it is this trial's end and not the sweep's
+            report = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
+        # Without an epoch: for ASHA it has said everything already.
+        value = report.get("value")
+        known = report["outcome"] in (COMPLETED, PRUNED) and value is not None
+        self._reports.put({**report, OBJECTIVE: value if known else worst(self._sweep.mode), "done": True})
+
+    def _carry_out(self) -> dict[str, Any]:
+        database = connect_patiently()
+        self._refuse_other_store(database)
+        config = Config.from_dict(self._order.config)
+        run = self._find(database)
+        if run is None and self._sweep.skips_existing and (existing := find_completed(database, config)) is not None:
+            return report_of(existing, self._sweep) | {"is_reused": True}
+        if get_verdict(self._verdicts, self._order.key) == "out_of_memory":
+            return self._killed_for_memory(run, database)
+        try:
+            if run is None:
+                run_tracked([], config.to_dict(), self._order.mark(self._sweep), self)
+            elif run.status in (INTERRUPTED.upper(), "RUNNING", "DIED"):
+                take_up(run.run_id, database, self)
+        except Exception:
+            run = self._find(database)
+            if run is None:  # it never was one
+                raise
+        ended = self._find(database)
+        if ended is None:
+            raise OdenetError("the store no longer has the run of this trial: was it deleted?")
+        if flatten("", ended.config) != flatten("", config.to_dict()):
+            raise OdenetError(f"run {ended.run_id} was trained with another configuration than the suggested one")
+        return report_of(ended, self._sweep)
+
+    def _find(self, database: Database[dict[str, Any]]) -> StoredRun | None:
+        """The run of this trial that an earlier worker, or this one, has begun."""
+        mark = self._order.mark(self._sweep)["sweep"]
+        with asking():
+            document = database.runs.find_one({f"info.sweep.{key}": value for key, value in mark.items()})
+        return StoredRun(document, database) if document else None
+
+    def _refuse_other_store(self, database: Database[dict[str, Any]]) -> None:
+        with asking():
+            known = database.runs.find_one({"_id": self._sweep.run_id, "uid": self._sweep.uid}, {"_id": True})
+        if known is None:
+            raise OdenetError(
+                f"the worker on {socket.gethostname()} writes to another store than the sweep's: set ODENET_MONGO_URL "
+                "on the workers to what it is on the driver"
+            )
+
+    def _killed_for_memory(self, run: StoredRun | None, database: Database[dict[str, Any]]) -> dict[str, Any]:
+        report = {} if run is None else report_of(inherit(run.run_id, database), self._sweep)
+        error = (
+            "the machine ran out of memory, and its worker was killed: fewer trials at once (--parallel), or less each"
+        )
+        return report | {"outcome": "out_of_memory", "error": error}
+
+
+def connect_patiently() -> Database[dict[str, Any]]:
+    """The store, waited for while it is away.
+
+    Raises:
+        StoreError: it stayed away for `STORE_SECONDS`.
+    """
+    deadline = time.monotonic() + STORE_SECONDS
+    while True:
+        try:
+            return connect()
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(2)
+
+
+def inherit(run_id: int, database: Database[dict[str, Any]]) -> StoredRun:
+    """The run of a worker that is gone, or about to go.
+
+    Raises:
+        StillRunning: it does not go.
+    """
+    deadline = time.monotonic() + WORKER_SECONDS
+    while True:
+        try:
+            return take_over(run_id, home(), database)
+        except StillRunning:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def take_up(run_id: int, database: Database[dict[str, Any]], watcher: TrialRun) -> None:
+    """Go on with such a run: from its checkpoint, or from the beginning where it left none here."""
+    run = inherit(run_id, database)
+    config = Config.from_dict(run.config)
+    if (run_folder(home(), run.document) / "checkpoint.pt").exists():
+        run, config = prepare(run_id, {}, home(), database)
+    resume_tracked(run, config, watcher)
+
+
+def find_completed(database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
+    """The newest completed run with exactly this configuration, its seed included."""
+    filters = {f"config.{key}": value for key, value in flatten("", config.to_dict()).items()}
+    found = Runs(database).find({**filters, "status": "COMPLETED", "experiment.name": "classification"}, limit=1)
+    return found[0] if found else None
+
+
+def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
+    """What the trial of an ended run reports."""
+    metrics = {
+        name: {"steps": series.index.tolist(), "values": series.tolist()} for name, series in run.metrics().items()
+    }
+    report = {**summarise(metrics, sweep), "run_id": run.run_id, "outcome": COMPLETED, "error": None}
+    failure = run.info.get("failure")
+    if run.status == "COMPLETED" and report["value"] is None:
+        return report | {"outcome": "loss_diverged", "error": f"{sweep.metric} never was a finite number"}
+    if run.status == "COMPLETED":
+        return report
+    if run.status == "FAILED" and failure is not None:
+        reason = failure["reason"] if failure["reason"] in FAILURES else "failed"
+        return report | {"outcome": reason, "error": failure["message"]}
+    if run.status in ("PRUNED", "INTERRUPTED"):
+        return report | {"outcome": run.status.lower()}
+    return report | {"outcome": "failed", "error": f"run {run.run_id} ended as {run.status}"}
+
+
+def summarise(metrics: Metrics, sweep: SweepOfTrial) -> dict[str, Any]:
+    """The best epoch so far and what the epochs cost, under the ledger's names."""
+    values = np.array(metrics.get(sweep.metric, {}).get("values", []), dtype=float)
+    scored = np.where(np.isfinite(values), values if sweep.mode == "max" else -values, -np.inf)
+    is_known = bool(np.isfinite(scored).any())
+    best = int(scored.argmax()) if is_known else 0
+    accuracies = metrics.get("validation.accuracy", {}).get("values", [])
+    evaluations = metrics.get("solver.nfe_forward", {}).get("values", [])
+    memory = metrics.get("memory.peak_mb", {}).get("values", [])
+    return {
+        "value": float(values[best]) if is_known else None,
+        "accuracy": accuracies[best] if is_known and len(accuracies) > best else None,
+        "nfe_forward": evaluations[-1] if evaluations else None,
+        "epochs": len(values),
+        "seconds": float(sum(metrics.get("time.epoch_seconds", {}).get("values", []))),
+        "peak_memory_mb": max(memory, default=None),
+    }

@@ -1,0 +1,98 @@
+"""The Ray cluster that a sweep runs on: one of this process's own, or one that is there."""
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+
+from pipeline.errors import InvalidInput, OdenetError
+from pipeline.sweeps.environment import LOCAL
+
+
+class ClusterError(OdenetError):
+    """The cluster cannot be reached, or has not what a trial needs."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many trials run at once, and what each is given."""
+
+    parallel: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+    """Fractions schedule trials; they do not keep one from another's memory."""
+
+
+def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None) -> Share:
+    """This machine's, where nothing else is asked: a trial on each GPU, or on each of up to four CPU cores."""
+    gpus = torch.cuda.device_count()
+    per_trial = min(1.0, float(gpus)) if gpus_per_trial is None else gpus_per_trial
+    if per_trial > gpus:
+        raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
+    cores = len(psutil.Process().cpu_affinity())
+    most = int(gpus / per_trial) if per_trial else min(4, cores)
+    chosen = parallel or most
+    return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
+
+
+@contextmanager
+def cluster(address: str, share: Share | None) -> Iterator[Path]:
+    """Within it Ray is connected to the cluster at `address`, or to one of `share` that ends with it.
+
+    Yields:
+        A folder for Ray Tune's files, which nobody needs afterwards.
+
+    Raises:
+        ClusterError: nobody answers there.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # In the system's temporary folder: the names of sockets in it may not be long.
+    with tempfile.TemporaryDirectory(prefix="odenet-ray-", ignore_cleanup_errors=True) as folder:
+        try:
+            if address == LOCAL and share is not None:
+                ray.init(
+                    address="local",
+                    num_cpus=math.ceil(share.parallel * share.cpus_per_trial),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=folder,
+                )
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ClusterError(
+                f"the Ray cluster at {address} cannot be joined ({reason}): see that it runs, that this machine is one "
+                "of its nodes, and that RAY_AUTH_TOKEN_PATH names its token"
+            ) from error
+        try:
+            yield Path(folder) / "tune"
+        finally:
+            ray.shutdown()
+
+
+def cluster_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None) -> Share:
+    """Of the cluster that Ray is connected to.
+
+    Raises:
+        ClusterError: no trial fits into it.
+    """
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    per_trial = min(1.0, gpus) if gpus_per_trial is None else gpus_per_trial
+    threads = cpus_per_trial or 1
+    most = int(min(cpus / threads, gpus / per_trial if per_trial else cpus))
+    if most < 1:
+        raise ClusterError(
+            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs, and a trial asks for {threads:g} and {per_trial:g}: "
+            "start workers, or ask for less"
+        )
+    return Share(min(parallel or most, most), threads, per_trial)

@@ -1,0 +1,48 @@
+"""Ray's settings for this process and those that it starts; to be made before Ray is imported."""
+
+import os
+import secrets
+from pathlib import Path
+
+from pipeline.paths import data_folder, home
+
+LOCAL = "local"
+
+
+def prepare(address: str) -> None:
+    """Settle what Ray reads from the environment.
+
+    Args:
+        address: of the cluster, or `LOCAL` for one on this machine that lives as long as this process: it listens on
+            the loopback interface alone and wants a token, which a file of the home folder holds.
+    """
+    # Its reports and its loggers: the ledger and the tracked runs have all that they would write.
+    os.environ.update(
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        RAY_CHDIR_TO_TRIAL_DIR="0",
+        RAY_AIR_NEW_OUTPUT="0",
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_TRAIN_V2_ENABLED="0",
+    )
+    if address == LOCAL:
+        os.environ.update(
+            # So named, it makes every part of Ray use 127.0.0.1, on Linux as well.
+            RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN_PATH=str(_token_file()),
+            # Workers stand in folders of their own.
+            ODENET_HOME=str(home()),
+            ODENET_DATA=str(data_folder()),
+        )
+
+
+def _token_file() -> Path:
+    path = home() / "ray_token"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        written.replace(path)
+    return path

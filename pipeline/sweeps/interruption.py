@@ -1,0 +1,43 @@
+"""Ctrl-C for a sweep: its trials end in order, then the sweep does."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ray.tune import Stopper
+
+
+class Interruption(Stopper):
+    """Ends Ray Tune's loop once it is asked to; all trials are told first."""
+
+    def __init__(self, verdicts: Any) -> None:
+        self.is_asked = False
+        self._verdicts = verdicts
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        if self.is_asked:
+            self._verdicts.interrupt.remote()
+        return self.is_asked
+
+
+@contextmanager
+def interruptible(verdicts: Any) -> Iterator[Interruption]:
+    """Within it the first Ctrl-C, or SIGTERM, asks for the end; the second one is a KeyboardInterrupt."""
+    interruption = Interruption(verdicts)
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        interruption.is_asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

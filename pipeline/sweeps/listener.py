@@ -1,0 +1,33 @@
+"""What Ray Tune tells while a sweep runs."""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from pipeline.sweeps.ledger import Ledger
+from pipeline.sweeps.order import Order
+from pipeline.sweeps.progress import SweepProgress
+
+OUT_OF_MEMORY = ("OutOfMemory", "low on memory")
+"""In Ray's account of a worker that it ended when the machine's memory ran out."""
+
+
+class Listener(tune.Callback):
+    """Keeps the display going, and sees to it that a trial whose worker died of memory is not tried again."""
+
+    def __init__(self, ledger: Ledger, progress: SweepProgress, verdicts: Any) -> None:
+        self._ledger, self._progress, self._verdicts = ledger, progress, verdicts
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune would keep it in a file; there is nothing in it that outlives the process
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        self._progress.update(self._ledger)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        account = Path(trial.error_file).read_text()
+        if any(words in account for words in OUT_OF_MEMORY):
+            key = Order.from_json(trial.config["trial"]).key
+            ray.get(self._verdicts.give.remote(key, "out_of_memory"))

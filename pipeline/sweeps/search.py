@@ -1,0 +1,146 @@
+"""Hyperopt's search as Ray Tune drives it, with every step of it in the sweep's ledger."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.tune.search import Searcher
+from ray.tune.search.hyperopt import HyperOptSearch
+
+from pipeline.errors import OdenetError
+from pipeline.sweeps.ledger import COMPLETED, PRUNED, RUNNING, Ledger, Trial
+from pipeline.sweeps.space import Space
+
+logging.getLogger("hyperopt").setLevel(logging.WARNING)
+
+OBJECTIVE = "objective"
+"""The searched metric's best value so far, as trials report it."""
+PENALTY = 1e6
+"""Objective of a trial that came to nothing: TPE ranks what it was told, so any value that is worse will do."""
+
+
+class SearchDrifted(OdenetError):
+    """The searcher does not propose again what it proposed before."""
+
+
+def worst(mode: str) -> float:
+    """The objective of a failure."""
+    return PENALTY if mode == "min" else -PENALTY
+
+
+def initial_points(trials: int) -> int:
+    """Random suggestions before TPE begins to steer: Hyperopt's 20, fewer in short sweeps."""
+    return min(20, max(5, trials // 4))
+
+
+class LedgerSearch(Searcher):
+    """Proposes what TPE does; what it proposes and hears is in the ledger, and kept, before anything else happens.
+
+    TPE's proposals follow from its seed and from what it was told in which order. So a ledger is all that is needed
+    to go on after the driver died: the new searcher lives through the same events, and then hands out what was
+    proposed and not finished before it proposes anything new.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        random_points: int,
+        ledger: Ledger,
+        spell_out: Callable[[Trial], str],
+        keep: Callable[[], None],
+    ) -> None:
+        """Live through the events of `ledger`.
+
+        Args:
+            spell_out: a trial -> what its worker needs to know.
+            keep: makes what the ledger holds outlive this process.
+
+        Raises:
+            SearchDrifted: a proposal is another than it was; the libraries have changed since.
+        """
+        super().__init__(metric=OBJECTIVE, mode=space.mode)
+        self._space, self._ledger, self._spell_out, self._keep = space, ledger, spell_out, keep
+        self._tpe = HyperOptSearch(
+            space.build(),
+            metric=OBJECTIVE,
+            mode=space.mode,
+            n_initial_points=random_points,
+            random_state_seed=seed,
+        )
+        self._numbers: dict[str, int] = {}
+        for event, number in ledger.events:
+            trial = ledger.trials[number]
+            if event == "over":
+                self._tell(trial)
+            elif (proposed := self._propose(number)) != trial.suggestion:
+                raise SearchDrifted(
+                    f"the searcher proposes {proposed} for trial {number}, where it proposed {trial.suggestion}: go on "
+                    "with the versions of hyperopt and ray that the sweep began with, or start a new sweep"
+                )
+        self._unfinished = ledger.unfinished()
+
+    # Called by Ray Tune
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """The next trial's configuration."""
+        trial = self._unfinished.pop(0) if self._unfinished else self._new_trial()
+        trial.outcome = RUNNING
+        self._numbers[trial_id] = trial.number
+        # As text: in nested dictionaries Tune looks for search spaces of its own, and flattens keys.
+        return {"trial": self._spell_out(trial)}
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        update(self._ledger.trials[self._numbers[trial_id]], result)
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        trial = self._ledger.trials[self._numbers[trial_id]]
+        if result:
+            update(trial, result)
+        if error:
+            trial.outcome = "lost"
+            trial.error = "its worker was lost again and again: look at the machines' logs"
+        elif trial.outcome == RUNNING:  # it has not ended by itself
+            trial.outcome = PRUNED
+        if not trial.is_over:  # interrupted
+            return
+        self._ledger.events.append(("over", trial.number))
+        self._tell(trial)
+        self._keep()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune would keep the searcher in a file; the ledger has it all."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # likewise
+
+    # Hyperopt
+
+    def _new_trial(self) -> Trial:
+        number = len(self._ledger.trials) + 1
+        trial = Trial(number, self._propose(number))
+        self._ledger.trials[number] = trial
+        self._ledger.events.append(("suggested", number))
+        self._keep()
+        return trial
+
+    def _propose(self, number: int) -> dict[str, Any]:
+        drawn = self._tpe.suggest(str(number))
+        if drawn is None:
+            raise SearchDrifted(f"the searcher has nothing to propose for trial {number}: start a new sweep")
+        return self._space.flatten(drawn)
+
+    def _tell(self, trial: Trial) -> None:
+        known = trial.outcome in (COMPLETED, PRUNED) and trial.value is not None
+        self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: trial.value if known else worst(self._space.mode)})
+
+
+REPORTED = ("run_id", "outcome", "value", "accuracy", "nfe_forward", "epochs", "seconds", "peak_memory_mb", "error")
+"""What a trial reports of itself after every epoch and at its end, under the ledger's names."""
+
+
+def update(trial: Trial, result: Mapping[str, Any]) -> None:
+    """Enter what the trial reported."""
+    for name in (*REPORTED, "is_reused"):
+        if name in result:
+            setattr(trial, name, result[name])
