@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -39,7 +40,8 @@ td.r { white-space: nowrap; min-width: 0; }
 figure { margin: 0; }
 img { display: block; width: 100%; height: auto; }
 a { color: var(--accent); }
-pre { margin: .4rem 0; padding: .7rem 1rem; overflow-x: auto; background: #f4f6f8; font-size: .875rem; }
+pre { margin: .4rem 0; padding: .7rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere;
+      background: #f4f6f8; font-size: .875rem; }
 .wide img { min-width: 44rem; }
 .matrices { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem; }
 .matrices figure { max-width: 36rem; }
@@ -105,7 +107,12 @@ def care(sentences: Sequence[str]) -> str:
 
 def items(sentences: Sequence[str]) -> str:
     """A list."""
-    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+    return f"<ul>{''.join(f'<li>{prose(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
+def prose(text: str) -> str:
+    """Text as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def section(table: WordTable, link: Callable[[str], str] | None = None) -> str:
@@ -114,7 +121,7 @@ def section(table: WordTable, link: Callable[[str], str] | None = None) -> str:
     Args:
         link: the number of a run -> the address that its cell in the column `run` leads to.
     """
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    note = f'<p class="note">{prose(table.note)}</p>' if table.note else ""
     return f"<section><h2>{escape(table.title)}</h2>{_table(table, link) if table.rows else ''}{note}</section>"
 
 
@@ -145,7 +152,7 @@ def image(figure: Figure, text: str) -> str:
 
 def _table(table: WordTable, link: Callable[[str], str] | None) -> str:
     head = "".join(
-        f'<th scope="col" class="{side}">{escape(heading)}</th>'
+        f'<th scope="col" class="{side}">{escape(heading).replace(".", ".<wbr>")}</th>'
         for heading, side in zip(table.headings, table.alignment, strict=True)
     )
     rows = "".join(f"<tr>{_cells(table, row, link)}</tr>" for row in table.rows)

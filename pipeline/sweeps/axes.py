@@ -28,6 +28,7 @@ class Axis:
     low: float = 0.0
     high: float = 1.0
     is_logarithmic: bool = False
+    is_whole: bool = False
     is_share: bool = False
     """Whether its labels are per cent."""
 
@@ -35,8 +36,7 @@ class Axis:
         """Where `value` lies; those of an option are spread about its place, by the trial's `number`."""
         if self.options is None:
             return (self._scaled(value) - self._scaled(self.low)) / (self._scaled(self.high) - self._scaled(self.low))
-        spread = (number * GOLDEN % 1 - 0.5) * 0.4
-        return (self.options.index(value) + 0.5 + (spread if number else 0)) / len(self.options)
+        return (self.options.index(value) + 0.5 + spread(number, 0.4)) / len(self.options)
 
     def ticks(self) -> list[tuple[float, str]]:
         """(place, label) of what the axis names."""
@@ -55,9 +55,13 @@ class Axis:
     def _scaled(self, value: float) -> float:
         return log10(value) if self.is_logarithmic else value
 
+    def _even_values(self) -> list[float]:
+        locator = MaxNLocator(5, steps=[1, 2, 5, 10], integer=self.is_whole)
+        return [float(value) for value in locator.tick_values(self.low, self.high)]
+
     def _round_values(self) -> list[float]:
         if not self.is_logarithmic or self.high < 4 * self.low:
-            candidates = [float(value) for value in MaxNLocator(nbins=4).tick_values(self.low, self.high)]
+            candidates = self._even_values()
         else:
             decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
             factors = (1,) if log10(self.high / self.low) > 2 else (1, 2, 5)
@@ -88,6 +92,11 @@ def build_metric_axis(space: Space, trials: Iterable[Trial]) -> Axis | None:
     return Axis(space.metric, None, min(values) - 0.005, max(values) + 0.005, is_share="accuracy" in space.metric)
 
 
+def spread(number: int, width: float) -> float:
+    """An offset within `width` about 0, of its own for each trial; 0 for number 0."""
+    return ((number * GOLDEN + 0.5) % 1 - 0.5) * width
+
+
 def tidy(value: Any) -> str:
     """A value in a few characters."""
     if isinstance(value, float):
@@ -99,9 +108,11 @@ def _build_axis(space: Space, key: str, seen: list[Any]) -> Axis:
     allowed = tuple(dict.fromkeys(corner[key] for corner in space.corners() if key in corner))
     if all(value in allowed for value in seen):
         return Axis(key, allowed)
-    if not all(isinstance(value, int | float) for value in (*allowed, *seen)):
-        return Axis(key, tuple(dict.fromkeys((*allowed, *seen))))
-    return Axis(key, None, min(*allowed, *seen), max(*allowed, *seen), space.is_logarithmic(key))
+    numbers = (*allowed, *seen)
+    if not all(isinstance(value, int | float) for value in numbers):
+        return Axis(key, tuple(dict.fromkeys(numbers)))
+    is_whole = all(isinstance(value, int) for value in numbers)
+    return Axis(key, None, min(numbers), max(numbers), space.is_logarithmic(key), is_whole)
 
 
 def _short(option: Any) -> str:

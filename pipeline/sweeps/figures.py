@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Any
 
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.figures import FAINT, INK, PALETTE, new_figure
-from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis
+from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis, spread
 from pipeline.sweeps.ledger import COMPLETED, PRUNED, Ledger, Trial
 from pipeline.sweeps.space import Space
 
@@ -17,6 +18,8 @@ COMPLETED_COLOUR, PRUNED_COLOUR, FAILED_COLOUR = PALETTE[0], PALETTE[1], PALETTE
 COLOUR_MAP = sns.color_palette("viridis", as_cmap=True)
 ABSENT = -0.13
 """Height on an axis of the figure of lines where those pass that have no value there."""
+BELOW = 0.06
+"""By how much they are spread there."""
 PANELS = 3
 """In a row of the figure of hyperparameters."""
 CROWD = 100
@@ -79,7 +82,7 @@ def plot_evaluations(space: Space, ledger: Ledger) -> Figure | None:
     if not points:
         return None
     figure, (ax,) = new_figure(9, 4.8, "")
-    for outcome in (PRUNED, COMPLETED):
+    for outcome in (COMPLETED, PRUNED):
         _scatter(ax, outcome, [(x, y) for kind, x, y in points.values() if kind == outcome])
     best = ledger.best(space.mode)
     if best is not None and best.number in points:
@@ -101,19 +104,19 @@ def plot_parallel_coordinates(space: Space, ledger: Ledger) -> Figure:
     trials = ledger.over()
     axes, metric = build_axes(space, trials), build_metric_axis(space, _with_value(trials))
     figure, (ax,) = new_figure(max(9.0, 1.7 * (len(axes) + 1)), 5, "")
-    width = 1.4 if len(trials) < CROWD else 0.7
+    width, opacity = (1.4, 0.85) if len(trials) < CROWD else (0.8, 0.5)
     for trial in [trial for trial in trials if trial.has_failed]:
-        _draw_line(ax, axes, trial, ABSENT, FAILED_COLOUR, width, DASHES["failed"])
+        end = ABSENT + spread(trial.number, BELOW)
+        _draw_line(ax, axes, trial, end, color=FAILED_COLOUR, lw=width, ls=DASHES["failed"], alpha=opacity)
     if metric is not None:
-        heights = {trial.number: metric.place(trial.value) for trial in _with_value(trials)}
-        sign = -1 if space.mode == "min" else 1
-        for trial in sorted(_with_value(trials), key=lambda trial: sign * heights[trial.number]):  # the best above all
-            height = heights[trial.number]
-            colour = COLOUR_MAP(0.93 * (height if space.mode == "min" else 1 - height))  # the yellow end is too faint
-            _draw_line(ax, axes, trial, height, colour, width, DASHES[trial.outcome])
+        badness = {t.number: _badness(space, metric.place(t.value)) for t in _with_value(trials)}
+        for trial in sorted(_with_value(trials), key=lambda trial: -badness[trial.number]):  # the best above all
+            colour = COLOUR_MAP(0.93 * badness[trial.number])  # the yellow end is too faint
+            end = metric.place(trial.value)
+            _draw_line(ax, axes, trial, end, color=colour, lw=width, ls=DASHES[trial.outcome], alpha=opacity)
         best = ledger.best(space.mode)
         if best is not None:
-            _draw_line(ax, axes, best, heights[best.number], INK, 3.2, "solid")
+            _draw_line(ax, axes, best, metric.place(best.value), color=INK, lw=3.2)
     for x, axis in enumerate(axes):
         _draw_axis(ax, x, axis, "not set" if any(axis.key not in trial.suggestion for trial in trials) else None)
     failed = "failed" if any(trial.has_failed for trial in trials) else None
@@ -137,7 +140,7 @@ def _draw_trials(
 ) -> None:
     """The trials that have a place on the abscissa, by the metric; failed ones as ticks at its worse edge."""
     if metric is not None:
-        for outcome in (PRUNED, COMPLETED):
+        for outcome in (COMPLETED, PRUNED):
             found = [t for t in _with_value(trials) if t.outcome == outcome and t.number in places]
             _scatter(ax, outcome, [(places[trial.number], metric.place(trial.value)) for trial in found])
     failed = [places[trial.number] for trial in trials if trial.has_failed and trial.number in places]
@@ -179,12 +182,16 @@ def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
         figure.legend(list(named.values()), list(named), loc="outside lower left", ncols=len(named), frameon=False)
 
 
-def _draw_line(
-    ax: Axes, axes: Sequence[Axis], trial: Trial, end: float, colour: object, width: float, style: object
-) -> None:
-    suggestion = trial.suggestion
-    heights = [axis.place(suggestion[axis.key], trial.number) if axis.key in suggestion else ABSENT for axis in axes]
-    ax.plot(range(len(axes) + 1), [*heights, end], color=colour, linewidth=width, linestyle=style, alpha=0.85)
+def _badness(space: Space, height: float) -> float:
+    """0 for the best height on the axis of the metric, 1 for the worst."""
+    return height if space.mode == "min" else 1 - height
+
+
+def _draw_line(ax: Axes, axes: Sequence[Axis], trial: Trial, end: float, **style: Any) -> None:
+    suggestion, number = trial.suggestion, trial.number
+    below = ABSENT + spread(number, BELOW)
+    heights = [axis.place(suggestion[axis.key], number) if axis.key in suggestion else below for axis in axes]
+    ax.plot(range(len(axes) + 1), [*heights, end], **style)
 
 
 def _draw_axis(ax: Axes, x: int, axis: Axis, below: str | None) -> None:

@@ -1,5 +1,6 @@
 """A sweep as one HTML file that needs nothing beside itself."""
 
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from urllib.parse import urlencode
@@ -74,7 +75,7 @@ def _figures(sweep: Sweep) -> list[str]:
     worse = "top" if space.mode == "min" else "bottom"
     figures = [
         wide_figure(
-            "Best so far",
+            "Every trial, and the best so far",
             plot_best_so_far(space, ledger),
             "The best value of the metric over the number of trials that are over",
             f"Points: trials, in the order in which they ended. Ticks at the {worse}: failed ones.",
@@ -97,7 +98,9 @@ def _figures(sweep: Sweep) -> list[str]:
     evaluations = plot_evaluations(space, ledger)
     if evaluations is not None:
         text = "Validation accuracy over the mean number of evaluations of the field"
-        caption = "What the solver spends on a batch, and what comes of it. A pruned trial: at its best epoch so far."
+        caption = (
+            "What the solver spends on a batch in the last epoch, and the accuracy at the epoch of the best value."
+        )
         figures.append(wide_figure("Evaluations and accuracy", evaluations, text, caption))
     return figures
 
@@ -107,10 +110,11 @@ def _space(sweep: Sweep) -> str:
 
 
 def _trials(sweep: Sweep, board: str | None) -> str:
-    if board is None:
-        hint = '<p class="note">`odenet show RUN` tells more of a run, `odenet board` shows it in Omniboard.</p>'
-        return section(trials_table(sweep)) + hint
-    return section(trials_table(sweep), lambda run: run_address(board, int(run)))
+    table = trials_table(sweep)
+    if board is not None:
+        return section(table, lambda run: run_address(board, int(run)))
+    hint = "`odenet show RUN` tells more of a run, `odenet board` shows it in Omniboard."
+    return section(replace(table, note=hint) if table.rows else table)
 
 
 def run_address(board: str, run_id: int) -> str:

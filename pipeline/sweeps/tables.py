@@ -22,12 +22,13 @@ MANY_FAILURES = 0.2
 
 def headline(sweep: Sweep) -> str:
     """What was found."""
-    best, over = sweep.best, len(sweep.ledger.over())
-    if best is None:
-        return f"None of {counted(over, 'trial')} has completed" if over else "No trial is over yet"
+    over = len(sweep.ledger.over())
+    if sweep.best is None:
+        return f"No trial has completed: {', '.join(outcome_counts(sweep))}" if over else "No trial is over yet"
+    winner = f"the best of {over:,} trials" if over > 1 else "the only trial"
     if sweep.checked:
-        return f"{test_accuracy(sweep)} on test with the best of {counted(over, 'trial')}"
-    return f"{metric_words(sweep.space)} {value_text(sweep.space, best.value)} in the best of {counted(over, 'trial')}"
+        return f"{test_accuracy(sweep)} on test with {winner}"
+    return f"{metric_words(sweep.space)} {value_text(sweep.space, sweep.best.value)} in {winner}"
 
 
 def subtitle(sweep: Sweep) -> str:
@@ -71,9 +72,7 @@ def checks_table(sweep: Sweep) -> WordTable:
     """The best configuration on seeds that the search did not use."""
     title = "On fresh seeds"
     if not sweep.ledger.checks:
-        wanted = sweep.config["fresh_seeds"]
-        note = f"{wanted} runs on fresh seeds follow the search." if wanted else "None was asked for."
-        return WordTable(title, (), (), "", note=note)
+        return WordTable(title, (), (), "", note=_no_checks(sweep))
     rows = [
         (str(check.run_id), str(check.seed), check.outcome, percent(check.accuracy)) for check in sweep.ledger.checks
     ]
@@ -154,13 +153,13 @@ def memory(sweep: Sweep) -> list[str]:
     sentences = [said + "middle."]
     if asked and sweep.gpu_memory_mb is not None:
         fits = suggest_trials_per_gpu(peaks[highest], sweep.gpu_memory_mb)
+        allowance = f"{CONTEXT_MB} MB more for each process and a tenth of its {sweep.gpu_memory_mb:,.0f} MB left free"
         sentences.append(
-            f"With {CONTEXT_MB} MB more for each process and a tenth of the GPU's {sweep.gpu_memory_mb:,.0f} MB left "
-            f"free, {counted(fits, 'trial')} of this space would fit beside each other: next time "
-            f"--gpus-per-trial {_fraction(fits)} (this time {asked:g}), if the GPU is not busy already."
+            f"The GPU's memory, with {allowance}, is enough for {counted(fits, 'trial')} beside each other: "
+            f"`--gpus-per-trial {fraction(fits)}` (this time {asked:g}), if they also go faster so."
             if fits
-            else f"The GPU's {sweep.gpu_memory_mb:,.0f} MB were hardly enough for one trial: next time "
-            "--gpus-per-trial 1, or a smaller training.batch_size."
+            else f"The GPU's memory, with {allowance}, is not enough for such a trial: give it a GPU of its own, or a "
+            "smaller training.batch_size."
         )
     return sentences
 
@@ -168,6 +167,15 @@ def memory(sweep: Sweep) -> list[str]:
 def suggest_trials_per_gpu(peak_mb: float, gpu_mb: float) -> int:
     """How many trials with this peak fit into a GPU's memory; 0 if not even one does with room to spare."""
     return int(gpu_mb * (1 - FREE_SHARE) // (peak_mb + CONTEXT_MB))
+
+
+def fraction(trials: int) -> float:
+    """The shortest fraction of a GPU with which exactly so many trials run beside each other."""
+    for decimals in range(1, 5):  # Ray counts in ten-thousandths
+        rounded_down = 10**decimals // trials / 10**decimals
+        if rounded_down > 1 / (trials + 1):
+            return rounded_down
+    return 1 / trials
 
 
 def conditions(sweep: Sweep) -> list[str]:
@@ -178,7 +186,7 @@ def conditions(sweep: Sweep) -> list[str]:
     reused = sum(trial.is_reused for trial in sweep.ledger.trials.values())
     return [
         f"Search: Hyperopt's TPE, {counted(config['trials'], 'trial')}, the first "
-        f"{config['initial_points']} drawn at random; {pruning}; seed {config['seed']}",
+        f"{min(config['initial_points'], config['trials'])} drawn at random; {pruning}; seed {config['seed']}",
         f"Workers: {config['parallel']} at a time, {share} each",
         *([f"Reused: {counted(reused, 'completed run')} with the same configuration and seed"] if reused else []),
         _times(sweep),
@@ -281,6 +289,15 @@ def _unchecked(sweep: Sweep) -> list[str]:
     return sentences
 
 
+def _no_checks(sweep: Sweep) -> str:
+    wanted = sweep.config["fresh_seeds"]
+    if not wanted:
+        return "None was asked for."
+    if sweep.is_whole:
+        return "No trial completed, so there was nothing to try."
+    return f"{counted(wanted, 'run')} on fresh seeds follow the search."
+
+
 def _reached(space: Space, trial: Trial) -> list[str]:
     facts = [f"{metric_words(space).lower()} {value_text(space, trial.value)}"]
     if space.metric != "validation.accuracy" and trial.accuracy is not None:
@@ -298,7 +315,3 @@ def _times(sweep: Sweep) -> str:
         f"Time: {duration(sweep.seconds)} on the clock, with everything; the trials' epochs took {duration(total)} in "
         f"sum, {duration(total / sweep.config['parallel'])} a worker"
     )
-
-
-def _fraction(trials_per_gpu: int) -> str:
-    return f"{1 / trials_per_gpu:.3f}".rstrip("0").rstrip(".") if trials_per_gpu > 1 else "1"
