@@ -4,6 +4,7 @@ Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, 
 and *II*, section IV.2 (the proportional-integral controller of Gustafsson 1991).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Literal
@@ -11,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.ode.step import Derivative, Norm, tolerance
+from pipeline.ode.step import Norm, tolerance
 
 SAFETY = 0.9
 LARGEST_GROWTH = 10.0
@@ -63,7 +64,14 @@ class EqualSteps:
 
 @torch.no_grad()
 def first_step(
-    derivative: Derivative, z: Tensor, first: Tensor, t1: float, order: int, rtol: float, atol: float, norm: Norm
+    derivative: Callable[[float, Tensor], Tensor],
+    z: Tensor,
+    first: Tensor,
+    t1: float,
+    order: int,
+    rtol: float,
+    atol: float,
+    norm: Norm,
 ) -> float:
     """A step from t = 0 whose error would be about a hundredth of the tolerance, for one evaluation.
 

@@ -21,12 +21,8 @@ class VectorField:
         self._autocast = torch.is_autocast_enabled(device.type)
         self._autocast_dtype = torch.get_autocast_dtype(device.type)
 
-    def __call__(self, t: float, z: Tensor) -> Tensor:
-        """dz/dt at `t`, which the module is given as a scalar tensor of the dtype of `z`."""
-        return self.evaluate(torch.full((), t, dtype=z.dtype, device=z.device), z)
-
-    def evaluate(self, t: Tensor, z: Tensor) -> Tensor:
-        """dz/dt at the scalar tensor `t`."""
+    def __call__(self, t: Tensor, z: Tensor) -> Tensor:
+        """dz/dt at `t`, a scalar tensor."""
         # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
         with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
             derivative: Tensor = self.module(t, z)

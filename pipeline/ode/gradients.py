@@ -13,7 +13,7 @@ from pipeline.ode.field import VectorField
 from pipeline.ode.path import GradientPath, Path, Segment, set_random_state
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.solve import Problem, solve
-from pipeline.ode.step import Norm, advance, root_mean_square
+from pipeline.ode.step import Norm, advance, root_mean_square, scalar
 
 SHARE_OF_FREE_MEMORY = 0.5
 """What `auto` lets the graphs of one solve take of the memory that is free when it begins."""
@@ -103,9 +103,10 @@ def _built_again(segment: Segment, problem: Problem, field: VectorField) -> Tens
     gpus = [device] if device.type == "cuda" else []
     with torch.enable_grad(), torch.random.fork_rng(gpus):
         set_random_state(segment.random_first, device)
-        first = field(segment.t, segment.z)
+        t, dt = scalar(segment.t, segment.z), scalar(segment.dt, segment.z)
+        first = field(t, segment.z)
         set_random_state(segment.random_stages, device)
-        return advance(field, problem.tableau, segment.t, segment.dt, segment.z, first)[0]
+        return advance(field, problem.tableau, t, dt, segment.z, first)[0]
 
 
 class _Adjoint(torch.autograd.Function):
@@ -163,7 +164,7 @@ class _AdjointField:
         self.t1 = t1
         self.shape = state.shape
 
-    def __call__(self, s: float, flat: Tensor) -> Tensor:
+    def __call__(self, s: Tensor, flat: Tensor) -> Tensor:
         size = self.shape.numel()
         z = flat[:size].view(self.shape).detach().requires_grad_()
         adjoint = flat[size : 2 * size].view(self.shape)

@@ -32,7 +32,7 @@ class MonitoredField(nn.Module):
             self.statistics.nfe_forward += 1
         else:
             self.statistics.nfe_backward = (self.statistics.nfe_backward or 0) + 1
-        return self._vector_field.evaluate(t, z)
+        return self._vector_field(t, z)
 
     def finish_forward(self, state: Tensor) -> None:
         """Check z(T) and count what follows as the backward pass."""

@@ -12,7 +12,7 @@ from pipeline.config import SolverConfig
 from pipeline.ode.control import EqualSteps, StepSizeControl, first_step
 from pipeline.ode.path import Path, RandomState, Segment
 from pipeline.ode.solution import Attempt, SolverFailure, Status
-from pipeline.ode.step import Derivative, Norm, advance, error_ratio
+from pipeline.ode.step import Derivative, Norm, advance, error_ratio, last_stage, scalar
 from pipeline.ode.tableau import TABLEAUS, Tableau
 
 # A step that would leave less than a hundredth of itself goes to the end: no sliver is left over.
@@ -45,7 +45,7 @@ class Problem:
     def evaluate(self, t: float, z: Tensor) -> Tensor:
         """One evaluation, counted."""
         self.evaluations += 1
-        return self.derivative(t, z)
+        return self.derivative(scalar(t, z), z)
 
     def failure(self, status: Status, t: float, dt: float, z: Tensor) -> SolverFailure:
         """What ends the solve at `t` before a step `dt`."""
@@ -82,9 +82,10 @@ def solve(problem: Problem, z0: Tensor, path: Path) -> Tensor:
         problem.attempts.append(Attempt(t, dt, trial.ratio, accepted))
         if accepted:
             path.extend(Segment(t, dt, z, trial.end, random_first, trial.random_stages))
-            t, z, first, random_first = end, trial.leaf, trial.last, trial.random_last
-            if t < problem.t1 and not problem.tableau.first_same_as_last:
-                random_first = path.random_state()
+            t, z, random_first = end, trial.leaf, trial.random_last
+            if trial.last is not None:
+                first = trial.last
+            elif t < problem.t1:
                 with path.watched():
                     first = problem.evaluate(t, z)
         del trial  # with its graph, before the next one is built
@@ -98,30 +99,32 @@ class _Trial:
     Attributes:
         end: the state that it reached, with its graph.
         leaf: the same as the next step would start from it.
-        last: dz/dt there, where the method evaluates it; the next step's first stage.
+        last: dz/dt there, if the method has evaluated it for its error: the first stage of the next step.
         random_stages, random_last: random states before the stages after the first, and before `last`.
     """
 
     end: Tensor
     leaf: Tensor
-    last: Tensor
+    last: Tensor | None
     ratio: float
     random_stages: RandomState | None
     random_last: RandomState | None
 
 
 def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, first: Tensor) -> _Trial:
-    tableau, dt = problem.tableau, end - t
+    tableau, dt = problem.tableau, scalar(end - t, z)
     random_stages = path.random_state()
-    state, stages = advance(problem.evaluate, tableau, t, dt, z, first)
-    leaf = path.leaf(state)
+    state, error = advance(problem.derivative, tableau, scalar(t, z), dt, z, first)
+    problem.evaluations += tableau.advancing_stages - 1
+    leaf, last = path.leaf(state), None
     random_last = path.random_state()
     if tableau.first_same_as_last:
         # At the end time it serves the error alone.
         with torch.set_grad_enabled(torch.is_grad_enabled() and end < problem.t1):
-            stages.append(problem.evaluate(end, leaf))
-    ratio = float(error_ratio(tableau, dt, z, leaf, stages, problem.rtol, problem.atol, problem.norm))
-    return _Trial(state, leaf, stages[-1], ratio, random_stages, random_last)
+            last, error = last_stage(problem.derivative, tableau, scalar(end, z), dt, leaf, error)
+        problem.evaluations += 1
+    ratio = float(error_ratio(error, z, leaf, problem.rtol, problem.atol, problem.norm))
+    return _Trial(state, leaf, last, ratio, random_stages, random_last)
 
 
 def _begin(problem: Problem, z: Tensor, first: Tensor) -> EqualSteps | StepSizeControl:

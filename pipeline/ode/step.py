@@ -1,4 +1,7 @@
-"""One step of an explicit Runge–Kutta method."""
+"""One step of an explicit Runge–Kutta method.
+
+Functions of tensors alone, time and step size included, so that a step can be compiled as a whole.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -7,61 +10,82 @@ from torch import Tensor
 
 from pipeline.ode.tableau import Tableau
 
-Derivative = Callable[[float, Tensor], Tensor]
-"""dz/dt as a function of t and z, z of any shape."""
+Derivative = Callable[[Tensor, Tensor], Tensor]
+"""dz/dt as a function of t, a scalar tensor, and z, of any shape."""
 Norm = Callable[[Tensor], Tensor]
 """Size of something shaped as the state, a scalar tensor."""
 
 
 def advance(
-    derivative: Derivative, tableau: Tableau, t: float, dt: float, z: Tensor, first: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """The state at `t + dt` and the stages that it is made of.
+    derivative: Derivative, tableau: Tableau, t: Tensor, dt: Tensor, z: Tensor, first: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The state at `t + dt`, and without gradients what its stages contribute to the estimated error.
 
     Args:
+        t, dt: scalars of the dtype of `z`.
         first: the first stage, dz/dt at (t, z).
+
+    Returns:
+        Two tensors shaped as `z`; the second holds no number where a stage is not finite.
     """
     stages = [first]
     for c, weights in zip(tableau.c[1 : tableau.advancing_stages], tableau.a, strict=False):
-        stages.append(derivative(t + c * dt, weighted_sum(z, dt, weights, stages)))
-    return weighted_sum(z, dt, tableau.b, stages), stages
+        stages.append(derivative(torch.add(t, dt, alpha=c), weighted_sum(z, dt, weights, stages)))
+    end = weighted_sum(z, dt, tableau.b, stages)
+    with torch.no_grad():
+        # A stage that overflowed need not show in the error: its weight may be 0, or the next stage saturate.
+        zero_or_nan = torch.stack([value.sum() for value in (end, *stages)]).sum() * 0
+        error = weighted_sum(zero_or_nan.expand_as(z), dt, tableau.error, stages)
+    return end, error
 
 
-def weighted_sum(z: Tensor, dt: float, weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
-    """z + dt Σ weights_i stages_i, in one new tensor."""
-    terms = [(dt * weight, stage) for weight, stage in zip(weights, stages, strict=False) if weight != 0]
-    (factor, stage), *others = terms
-    total = torch.add(z, stage, alpha=factor)
-    for factor, stage in others:
-        total.add_(stage, alpha=factor)
+def weighted_sum(z: Tensor, dt: Tensor, weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
+    """z + dt Σ weights_i stages_i, in one new tensor; `z` itself where every weight is 0."""
+    total = z
+    for weight, stage in zip(weights, stages, strict=False):
+        if weight == 0:
+            continue
+        if total is z:
+            total = torch.addcmul(z, stage, dt, value=weight)
+        else:
+            total.addcmul_(stage, dt, value=weight)
     return total
 
 
-@torch.no_grad()
-def error_ratio(
-    tableau: Tableau, dt: float, z: Tensor, z1: Tensor, stages: Sequence[Tensor], rtol: float, atol: float, norm: Norm
-) -> Tensor:
-    """Size of the estimated error, 1 being what the tolerances allow; no number where anything is not finite.
+def last_stage(
+    derivative: Derivative, tableau: Tableau, t: Tensor, dt: Tensor, end: Tensor, error: Tensor
+) -> tuple[Tensor, Tensor]:
+    """dz/dt at the end of a step, which is at `t`, and the whole of the step's error without gradients.
 
     Args:
-        z, z1: the state before and after the step.
-        stages: all of them. A fixed-step method, which has no estimate, has ratio 0.
+        error: as `advance` returned it.
     """
-    # A stage that overflowed need not show in the error: its weight may be 0, or the next stage saturate.
-    largest = torch.stack([torch.linalg.vector_norm(value, torch.inf) for value in (z1, *stages)])
-    nothing_or_nan = (largest * 0).sum()
-    if not tableau.is_adaptive:
-        return nothing_or_nan
-    error = weighted_sum(torch.zeros_like(z), dt, tableau.error, stages)
-    return norm(error.div_(tolerance(torch.maximum(z.abs(), z1.abs()), rtol, atol))) + nothing_or_nan
+    last = derivative(t, end)
+    with torch.no_grad():
+        return last, torch.addcmul(error + last.sum() * 0, last, dt, value=tableau.error[-1])
+
+
+@torch.no_grad()
+def error_ratio(error: Tensor, z: Tensor, end: Tensor, rtol: float, atol: float, norm: Norm) -> Tensor:
+    """Size of a step's error, 1 being what the tolerances allow; no number where anything is not finite.
+
+    Args:
+        z, end: the state before and after the step.
+    """
+    return norm(error / tolerance(torch.maximum(z.abs(), end.abs()), rtol, atol))
 
 
 def tolerance(size: Tensor, rtol: float, atol: float) -> Tensor:
-    """atol + rtol size, for each element; `size` is overwritten."""
-    return size.mul_(rtol).add_(atol)
+    """The error that is allowed in each element of a state of this size."""
+    return size.mul(rtol).add_(atol)
 
 
 def root_mean_square(z: Tensor) -> Tensor:
     """The usual norm of an error; what it says does not depend on the number of elements."""
     length: Tensor = torch.linalg.vector_norm(z)
     return length.div(z.numel() ** 0.5)
+
+
+def scalar(value: float, z: Tensor) -> Tensor:
+    """A time or a step size as the functions here take it, on the device of `z` and without waiting for it."""
+    return torch.full((), value, dtype=z.dtype, device=z.device)
