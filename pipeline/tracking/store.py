@@ -27,6 +27,11 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("experiment.name", ASCENDING)], name="experiment_name"),
         IndexModel([("config.data.name", ASCENDING)], name="data_name"),
         IndexModel([("config.model.architecture", ASCENDING), ("config.model.body", ASCENDING)], name="model"),
+        # How a trial of a sweep finds the run that an earlier worker began.
+        IndexModel(
+            [("info.sweep.id", ASCENDING), ("info.sweep.trial", ASCENDING), ("info.sweep.phase", ASCENDING)],
+            name="sweep_trial",
+        ),
     ],
     "metrics": [IndexModel([("run_id", ASCENDING), ("name", ASCENDING)], name="run_metric", unique=True)],
     "fs.files": [
