@@ -2,8 +2,9 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from pipeline.sweeps.axes import build_axes, tidy
 from pipeline.sweeps.ledger import FAILURES, INTERRUPTED, PRUNED, RUNNING, Trial, mean_and_deviation
@@ -172,7 +173,7 @@ def suggest_trials_per_gpu(peak_mb: float, gpu_mb: float) -> int:
 def fraction(trials: int) -> float:
     """The shortest fraction of a GPU with which exactly so many trials run beside each other."""
     for decimals in range(1, 5):  # Ray counts in ten-thousandths
-        rounded_down = 10**decimals // trials / 10**decimals
+        rounded_down: float = 10**decimals // trials / 10**decimals
         if rounded_down > 1 / (trials + 1):
             return rounded_down
     return 1 / trials
@@ -204,6 +205,11 @@ def metric_words(space: Space) -> str:
 def value_text(space: Space, value: float | None) -> str:
     """The metric with as many digits as one reads."""
     return percent(value) if space.metric == "validation.accuracy" else number(value, ".4f")
+
+
+def suggestion_text(suggestion: Mapping[str, Any]) -> str:
+    """`training.lr=0.003 model.augment=4`."""
+    return " ".join(f"{key}={tidy(value)}" for key, value in suggestion.items())
 
 
 def test_accuracy(sweep: Sweep) -> str:

@@ -1,0 +1,149 @@
+"""What a person sees of a sweep while it goes on: a live table on a terminal, otherwise plain lines."""
+
+import math
+import time
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.sweeps.ledger import FAILURES, RUNNING, Ledger, Trial
+from pipeline.sweeps.space import Space
+from pipeline.sweeps.tables import duration, metric_words, number, suggestion_text, value_text
+from pipeline.word_table import NOTHING
+
+REDRAW_SECONDS = 0.5
+LINE_SECONDS = 30.0
+OTHER_LINES = 9
+"""Of the live table, beside those of running trials."""
+
+
+class SweepProgress:
+    """Call `update` often, from one thread, and `close` at the end."""
+
+    def __init__(self, space: Space, total: int, parallel: int, stream: TextIO) -> None:
+        """`total` trials, so many of them in `parallel`, on `stream`."""
+        self._space = space
+        self._total = total
+        self._parallel = parallel
+        self._console = Console(file=stream, highlight=False)
+        self._live: Live | None = None
+        self._told: set[int] | None = None
+        self._last = -math.inf
+
+    def update(self, ledger: Ledger) -> None:
+        """Show how it stands."""
+        if self._console.is_terminal:
+            self._redraw(ledger)
+        else:
+            self._tell_ended(ledger)
+            if ledger.events and time.monotonic() - self._last >= LINE_SECONDS:
+                self._tell_all(ledger)
+
+    def close(self, ledger: Ledger) -> None:
+        """Leave the last state there."""
+        if not self._console.is_terminal:
+            self._tell_ended(ledger)
+            self._tell_all(ledger)
+            return
+        self._redraw(ledger, at_once=True)
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    # On a terminal
+
+    def _redraw(self, ledger: Ledger, at_once: bool = False) -> None:
+        if not at_once and time.monotonic() - self._last < REDRAW_SECONDS:
+            return
+        self._last = time.monotonic()
+        if self._live is None:
+            # Whatever else prints goes by above the table; what the process's streams are is not ours to change.
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self._live.start()
+        self._live.update(self._table(ledger), refresh=True)
+
+    def _table(self, ledger: Ledger) -> Group:
+        table = Table(box=SIMPLE_HEAD, header_style="bold", padding=0, pad_edge=False, expand=False)
+        for heading in ("trial", "run", "epoch", self._metric):
+            table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading) + 1)
+        table.add_column(" suggestion", no_wrap=True, overflow="ellipsis")
+        running = [trial for trial in ledger.trials.values() if trial.outcome == RUNNING]
+        room = max(self._console.height - OTHER_LINES, 1)
+        for trial in running[:room]:
+            table.add_row(
+                str(trial.number),
+                str(trial.run_id or NOTHING),
+                str(trial.epochs),
+                value_text(self._space, trial.value),
+                " " + escape(suggestion_text({key.rpartition(".")[2]: v for key, v in trial.suggestion.items()})),
+            )
+        if len(running) > room:
+            table.add_row("…", "", "", "", f"and {len(running) - room} more")
+        lines = [escape(self._counts(ledger)), escape(self._best(ledger))]
+        return Group(*lines, *([table] if running else []))
+
+    # Elsewhere
+
+    def _tell_ended(self, ledger: Ledger) -> None:
+        over = {trial.number for trial in ledger.over()}
+        if self._told is None:  # what was over before this process began is not news
+            self._told = over
+            if over:
+                self._say(f"{len(over)} of {self._total} trials are over already")
+        for trial in ledger.over():
+            if trial.number not in self._told:
+                self._told.add(trial.number)
+                self._say(self._ending(trial))
+
+    def _tell_all(self, ledger: Ledger) -> None:
+        self._last = time.monotonic()
+        self._say(f"{self._counts(ledger)}; {self._best(ledger)}")
+
+    def _ending(self, trial: Trial) -> str:
+        facts = [f"trial {trial.number}", f"run {trial.run_id or NOTHING}"]
+        if trial.has_failed:
+            facts.append(f"failed: {trial.error or FAILURES[trial.outcome]}")
+        else:
+            reused = " (reused)" if trial.is_reused else ""
+            facts += [f"{trial.outcome}{reused}", f"{self._metric} {value_text(self._space, trial.value)}"]
+        facts += [f"epochs {trial.epochs}", f"{number(trial.seconds, '.1f')} s", suggestion_text(trial.suggestion)]
+        return " | ".join(facts)
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._console.file, flush=True)
+
+    # Words
+
+    @property
+    def _metric(self) -> str:
+        return metric_words(self._space).lower()
+
+    def _counts(self, ledger: Ledger) -> str:
+        counts = ledger.counts()
+        failed = sum(ledger.failures().values())
+        parts = [f"{len(ledger.over())} of {self._total} trials over", f"{counts.get(RUNNING, 0)} running"]
+        parts += [f"{failed} failed", f"{counts.get('pruned', 0)} pruned"]
+        left = time_left(ledger, self._total, self._parallel)
+        return ", ".join([*parts, *([f"about {duration(left)} left"] if left else [])])
+
+    def _best(self, ledger: Ledger) -> str:
+        best = ledger.best(self._space.mode)
+        if best is None:
+            return "none has completed yet"
+        value = f"{self._metric} {value_text(self._space, best.value)}"
+        return f"best {value} (trial {best.number}, run {best.run_id}: {suggestion_text(best.suggestion)})"
+
+
+def time_left(ledger: Ledger, total: int, parallel: int) -> float | None:
+    """Seconds until the search is over, should trials go on to take as long as they did; None before the first end."""
+    took = [trial.seconds for trial in ledger.over() if not trial.is_reused]
+    if not took:
+        return None
+    mean = sum(took) / len(took)
+    begun = [max(mean - trial.seconds, 0) for trial in ledger.unfinished()]
+    to_come = max(total - len(ledger.trials), 0) * mean
+    return max([(sum(begun) + to_come) / parallel, *begun])
