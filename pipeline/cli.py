@@ -18,12 +18,13 @@ from pipeline.commands import (
     repeating,
     running,
     sweeping,
+    sweeps,
 )
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 
 TAKE_WITH = ("run", "describe", "rerun", "resume", "sweep")
-GROUPS = (running, sweeping, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
+GROUPS = (running, sweeping, sweeps, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

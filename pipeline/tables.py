@@ -11,6 +11,7 @@ from rich.table import Table
 from pipeline.data import DataSetStatus
 from pipeline.models.describe import Description
 from pipeline.runs import Runs, StoredRun, effective_status, flatten
+from pipeline.sweeps.identity import is_sweep, space_name
 
 LAST = ("solver.nfe_forward", "solver.nfe_backward", "time.epoch_seconds", "validation.accuracy")
 
@@ -22,13 +23,13 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str,
         document: the run's document.
         last: metric -> its last value.
     """
-    config, info = document["config"], document["info"]
+    info = document["info"]
     test = info.get("test", {})
     return {
         "run_id": document["_id"],
         "status": effective_status(document),
-        **_identity(config),
-        "accuracy": test.get("accuracy"),
+        **_identity(document),
+        "accuracy": document.get("result") if is_sweep(document) else test.get("accuracy"),
         "loss": test.get("loss"),
         "parameters": info.get("parameters", {}).get("total"),
         "nfe_forward": last.get("solver.nfe_forward"),
@@ -39,8 +40,11 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str,
     }
 
 
-def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Model, data and seed; a question mark for each where the configuration was tampered with."""
+def _identity(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Model, data and seed, of a sweep its space; a question mark where the configuration was tampered with."""
+    config = document["config"]
+    if is_sweep(document):
+        return {"model": "sweep", "data": space_name(config), "seed": config.get("seed")}
     try:
         data = Path(config["data"]["name"]).stem
         return {"model": model_name(config["model"]), "data": data, "seed": config["seed"]}
@@ -97,8 +101,11 @@ def print_run(run: StoredRun, console: Console) -> None:
     console.print(runs_table([summary(run.document, last)]))
     console.print(_pairs("configuration", flatten("", run.config)))
     console.print(_pairs("last values", last))
-    console.print(_pairs("facts", {key: value for key, value in flatten("", run.info).items() if key != "metrics"}))
+    hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)
+    console.print(_pairs("facts", flatten("", {key: value for key, value in run.info.items() if key not in hidden})))
     console.print(f"[bold]artifacts[/]: {', '.join(run.artifacts) or 'none'}")
+    if is_sweep(run.document):
+        console.print(f"`odenet sweeps show {run.run_id}` tells of its trials", highlight=False)
     trace = run.document.get("fail_trace")
     if trace:
         console.print(f"[bold red]ended by[/]: {trace[-1].strip()}", highlight=False)

@@ -26,6 +26,7 @@ from pipeline.conditions import machine, software
 from pipeline.errors import InvalidInput
 from pipeline.evaluation import FloatArray, IntArray
 from pipeline.runs import ArtifactError, StoredRun, flatten
+from pipeline.sweeps.identity import is_sweep
 from pipeline.tables import model_name
 
 SERIES = {"nfe_forward": "solver.nfe_forward", "nfe_backward": "solver.nfe_backward"}
@@ -190,6 +191,10 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
     if len(ids) < 2:
         raise InvalidInput(f"a comparison needs at least two runs, not {len(ids)}; `odenet runs` lists those there are")
     for run in stored:
+        if is_sweep(run.document):
+            raise InvalidInput(
+                f"run {run.run_id} is a sweep: compare its trials, `odenet sweeps show {run.run_id}` lists them"
+            )
         if "parent" in run.info:
             parent = run.info["parent"]
             raise InvalidInput(f"run {run.run_id} trained nothing, it evaluates run {parent}: compare run {parent}")

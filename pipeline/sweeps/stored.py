@@ -8,17 +8,16 @@ load_sweep(Runs(), 12).best
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pipeline.conditions import machine, software
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.runs import Runs, StoredRun, effective_status
+from pipeline.sweeps.identity import NAME as NAME
+from pipeline.sweeps.identity import is_sweep as is_sweep
+from pipeline.sweeps.identity import space_name
 from pipeline.sweeps.ledger import COMPLETED, Check, Ledger, Trial
 from pipeline.sweeps.space import Space, parse_space
-
-NAME = "sweep"
-"""Of the experiment whose runs are sweeps."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class Sweep:
     status: str
     """COMPLETED, FAILED, INTERRUPTED, DIED or RUNNING."""
     space: Space
-    space_file: Path
+    name: str
+    """The space's file name, without its ending."""
     ledger: Ledger
     words: tuple[str, ...]
     """What followed `with` on the command line."""
@@ -60,7 +60,7 @@ class Sweep:
                 sweep_id=int(document["_id"]),
                 status=effective_status(document),
                 space=parse_space(config["space"]["text"], where),
-                space_file=Path(config["space"]["file"]),
+                name=space_name(config),
                 ledger=Ledger.from_dict(info["sweep"]) if "sweep" in info else Ledger(),
                 words=tuple(config["with"]),
                 trials=config["trials"],
@@ -76,11 +76,6 @@ class Sweep:
             raise OdenetError(
                 f"sweep {document['_id']} cannot be read ({type(error).__name__}: {error}): look at it in Omniboard"
             ) from error
-
-    @property
-    def name(self) -> str:
-        """The space's file name, without its ending."""
-        return self.space_file.stem
 
     @property
     def best(self) -> Trial | None:
@@ -104,11 +99,6 @@ class Sweep:
             return []
         suggested = [f"{key}={value}" for key, value in self.best.suggestion.items()]
         return ["odenet", "run", "with", *self.space.words, *self.words, *suggested]
-
-
-def is_sweep(document: Mapping[str, Any]) -> bool:
-    """Whether a run's document is that of a sweep."""
-    return bool(document.get("experiment", {}).get("name") == NAME)
 
 
 def find_sweeps(runs: Runs, limit: int = 0) -> list[StoredRun]:

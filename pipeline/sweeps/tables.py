@@ -3,14 +3,24 @@
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.errors import OdenetError
+from pipeline.runs import effective_status
 from pipeline.sweeps.axes import build_axes, tidy
+from pipeline.sweeps.identity import space_name
 from pipeline.sweeps.ledger import FAILURES, INTERRUPTED, PRUNED, RUNNING, Trial, mean_and_deviation
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.stored import Sweep
-from pipeline.word_table import NOTHING, WordTable
+from pipeline.word_table import NOTHING, WordTable, terminal_table
 
 OUTCOMES = (RUNNING, INTERRUPTED, PRUNED)
 FREE_SHARE = 0.1
@@ -19,6 +29,100 @@ CONTEXT_MB = 600
 """Of a GPU's memory, that CUDA takes for each process beside what torch allocates."""
 MANY_FAILURES = 0.2
 """Share of the trials."""
+
+
+def summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A sweep's run in a few plain values; those of a sweep that cannot be read are None."""
+    row: dict[str, Any] = {
+        "sweep_id": document["_id"],
+        "status": effective_status(document),
+        "space": space_name(document["config"]),
+        **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
+        "accuracy": document.get("result"),
+        "started": document["start_time"].isoformat(timespec="seconds"),
+    }
+    with suppress(OdenetError):
+        sweep = Sweep.from_document(document)
+        best, ledger = sweep.best, sweep.ledger
+        row |= {
+            "over": len(ledger.over()),
+            "trials": sweep.trials,
+            "failed": sum(ledger.failures().values()),
+            "pruned": ledger.counts().get(PRUNED, 0),
+            "metric": sweep.space.metric,
+            "best_value": best.value if best else None,
+            "best_run_id": best.run_id if best else None,
+        }
+    return row
+
+
+def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One line a sweep, as `summary` gives them."""
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for heading in ("sweep", "status"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("space", overflow="fold")
+    for heading in ("over", "failed", "pruned", "best", "run", "test"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("started (UTC)", no_wrap=True)
+    for row in rows:
+        is_accuracy = row["metric"] == "validation.accuracy"
+        table.add_row(
+            str(row["sweep_id"]),
+            row["status"],
+            escape(row["space"]),
+            f"{shown(row['over'])}/{shown(row['trials'])}",
+            shown(row["failed"]),
+            shown(row["pruned"]),
+            percent(row["best_value"]) if is_accuracy else number(row["best_value"], ".4f"),
+            shown(row["best_run_id"]),
+            percent(row["accuracy"]),
+            row["started"][:16].replace("T", " "),
+        )
+    return table
+
+
+def print_sweep(sweep: Sweep, console: Console) -> None:
+    """Everything on a terminal."""
+    console.print(f"[bold]{escape(headline(sweep))}[/]", highlight=False)
+    console.print(subtitle(sweep), highlight=False, markup=False)
+    for sentence in cautions(sweep):
+        console.print(f"[yellow]•[/] {escape(sentence)}", highlight=False)
+    for table in (trials_table(sweep), failures_table(sweep), checks_table(sweep), best_table(sweep)):
+        console.print()
+        console.print(terminal_table(table) if table.rows else f"[bold]{table.title}[/]: {table.note}")
+    if sweep.best is not None:
+        console.print(f"\n{shell_command(sweep.command())}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    for line in [*conditions(sweep), *memory(sweep)]:
+        console.print(line, highlight=False, markup=False)
+
+
+def to_dict(sweep: Sweep) -> dict[str, Any]:
+    """Everything as plain values."""
+    accuracies = [check.accuracy for check in sweep.checked if check.accuracy is not None]
+    mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
+    best = sweep.best
+    return {
+        "sweep_id": sweep.sweep_id,
+        "status": sweep.status,
+        "space": sweep.space.text,
+        "metric": sweep.space.metric,
+        "mode": sweep.space.mode,
+        "config": dict(sweep.config),
+        "counts": sweep.ledger.counts(),
+        "best": asdict(best) if best else None,
+        "command": sweep.command() or None,
+        "checks": [asdict(check) for check in sweep.ledger.checks],
+        "accuracy": mean,
+        "accuracy_deviation": deviation,
+        "cautions": cautions(sweep),
+        "trials": [asdict(trial) for trial in sweep.ledger.trials.values()],
+        "started": sweep.started,
+        "seconds": sweep.seconds,
+        "machine": sweep.machine,
+        "software": sweep.software,
+    }
 
 
 def headline(sweep: Sweep) -> str:
@@ -227,6 +331,10 @@ def percent(value: float | None) -> str:
 
 def number(value: float | None, form: str) -> str:
     return NOTHING if value is None else format(value, form)
+
+
+def shown(value: Any) -> str:
+    return NOTHING if value is None else str(value)
 
 
 def counted(many: int, thing: str) -> str:

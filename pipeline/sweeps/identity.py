@@ -1,0 +1,21 @@
+"""Which runs are sweeps; apart from the sweeps themselves, as every list of runs asks, and Hyperopt imports slowly."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "sweep"
+"""Of the experiment whose runs are sweeps."""
+
+
+def is_sweep(document: Mapping[str, Any]) -> bool:
+    """Whether a run's document is that of a sweep."""
+    return bool(document.get("experiment", {}).get("name") == NAME)
+
+
+def space_name(config: Mapping[str, Any]) -> str:
+    """The file name of a sweep's space, without its ending; a question mark where that was tampered with."""
+    try:
+        return Path(config["space"]["file"]).stem
+    except (KeyError, TypeError):
+        return "?"
