@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.data import DataSetStatus
@@ -108,7 +109,7 @@ def print_run(run: StoredRun, console: Console) -> None:
         console.print(f"`odenet sweeps show {run.run_id}` tells of its trials", highlight=False)
     trace = run.document.get("fail_trace")
     if trace:
-        console.print(f"[bold red]ended by[/]: {trace[-1].strip()}", highlight=False)
+        console.print(f"[bold red]ended by[/]: {escape(trace[-1].strip())}", highlight=False)
 
 
 def print_description(description: Description, console: Console) -> None:
@@ -149,7 +150,7 @@ def data_sets_table(statuses: Sequence[DataSetStatus]) -> Table:
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
     for key, value in values.items():
-        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
+        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else escape(str(value)))
     return table
 
 

@@ -65,7 +65,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     prepare(address)  # before anything imports Ray
     from experiments.sweep import resume_sweep, sweep_tracked
     from experiments.sweep_plan import Plan, find_space
-    from pipeline.sweeps.tables import headline
+    from pipeline.sweeps.words import headline
 
     if arguments.resume is not None:
         if arguments.space is not None:

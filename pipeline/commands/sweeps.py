@@ -28,7 +28,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def list_sweeps(arguments: argparse.Namespace) -> int:
     from pipeline.runs import Runs
     from pipeline.sweeps.stored import find_sweeps
-    from pipeline.sweeps.tables import summary, sweeps_table
+    from pipeline.sweeps.terminal import summary, sweeps_table
 
     rows = [summary(run.document) for run in find_sweeps(Runs(), arguments.limit)]
     if arguments.json:
@@ -42,7 +42,7 @@ def show_sweep(arguments: argparse.Namespace) -> int:
     from pipeline.runs import Runs
     from pipeline.sweeps.report import write_page
     from pipeline.sweeps.stored import load_sweep
-    from pipeline.sweeps.tables import print_sweep, to_dict
+    from pipeline.sweeps.terminal import print_sweep, to_dict
 
     if arguments.board is not None and not arguments.board.startswith(("http://", "https://")):
         raise InvalidInput(f"--board wants the address that `odenet board` shows, http://…, not {arguments.board}")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.sweeps.ledger import FAILURES, RUNNING, Ledger, Trial
 from pipeline.sweeps.space import Space
-from pipeline.sweeps.tables import duration, metric_words, number, suggestion_text, value_text
+from pipeline.sweeps.words import duration, last_names, metric_words, number, suggestion_text, value_text
 from pipeline.word_table import NOTHING
 
 REDRAW_SECONDS = 0.5
@@ -79,7 +79,7 @@ class SweepProgress:
                 str(trial.run_id or NOTHING),
                 str(trial.epochs),
                 value_text(self._space, trial.value),
-                " " + escape(suggestion_text({key.rpartition(".")[2]: v for key, v in trial.suggestion.items()})),
+                " " + escape(suggestion_text(last_names(trial.suggestion))),
             )
         if len(running) > room:
             table.add_row("…", "", "", "", f"and {len(running) - room} more")

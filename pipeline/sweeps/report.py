@@ -14,18 +14,8 @@ from pipeline.sweeps.figures import (
     plot_parallel_coordinates,
 )
 from pipeline.sweeps.stored import Sweep
-from pipeline.sweeps.tables import (
-    best_table,
-    cautions,
-    checks_table,
-    conditions,
-    failures_table,
-    headline,
-    memory,
-    shell_command,
-    subtitle,
-    trials_table,
-)
+from pipeline.sweeps.tables import best_table, checks_table, failures_table, trials_table
+from pipeline.sweeps.words import cautions, conditions, headline, memory, shell_command, subtitle
 
 
 def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) -> str:
