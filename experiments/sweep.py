@@ -154,7 +154,7 @@ class _Driver:
         self._plan, self._ledger, self._run_log, self._folder = plan, ledger, run_log, folder
         self._record = observer.record
         self._verdicts = Verdicts.remote()  # type: ignore[attr-defined]  # Ray makes it
-        self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), sys.__stderr__)
+        self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), sys.__stderr__ or sys.stderr)
         self._searcher_seed, self._trial_seed, self._fresh_seeds = plan.seeds()
 
     def carry_out(self) -> float | None:

@@ -53,8 +53,8 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
         ClusterError: nobody answers there.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # In the system's temporary folder: the names of sockets in it may not be long.
-    with tempfile.TemporaryDirectory(prefix="odenet-ray-", ignore_cleanup_errors=True) as folder:
+    # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters.
+    with tempfile.TemporaryDirectory(prefix="odenet-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             if address == LOCAL and share is not None:
                 ray.init(
