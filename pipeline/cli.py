@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.commands import (
+    archiving,
     browsing,
     comparing,
     keeping,
@@ -24,7 +25,19 @@ from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 
 TAKE_WITH = ("run", "describe", "rerun", "resume", "sweep")
-GROUPS = (running, sweeping, sweeps, repeating, reevaluating, browsing, comparing, keeping, promoting, machine)
+GROUPS = (
+    running,
+    sweeping,
+    sweeps,
+    repeating,
+    reevaluating,
+    browsing,
+    comparing,
+    keeping,
+    archiving,
+    promoting,
+    machine,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Removing runs from the store, so that nothing of another run goes with them."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,9 +79,14 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     refuse_unknown_formats(database)
     files: set[Any] = set()
     for document in database.runs.find({}, {"artifacts": True, "experiment.sources": True}):
-        files |= {artifact["file_id"] for artifact in document.get("artifacts", [])}
-        files |= {file_id for _, file_id in document.get("experiment", {}).get("sources", [])}
+        files |= files_of(document)
     return files
+
+
+def files_of(document: Mapping[str, Any]) -> set[Any]:
+    """Ids of the files that a run's document refers to, whether we or Sacred wrote it."""
+    artifacts = {artifact["file_id"] for artifact in document.get("artifacts", [])}
+    return artifacts | {file_id for _, file_id in document.get("experiment", {}).get("sources", [])}
 
 
 def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:

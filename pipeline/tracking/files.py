@@ -8,6 +8,7 @@ Who removes files goes by their upload date, which storing a file again renews: 
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,25 +35,36 @@ def put_file(
     Raises:
         PyMongoError: the store cannot be reached; call again later.
     """
-    if _renewed(database, file_id):
-        return
-    now = datetime.now(UTC)
-    for number, start in enumerate(range(0, len(content), CHUNK_BYTES)):
-        _upsert(
-            database,
-            "fs.chunks",
-            {"files_id": file_id, "n": number},
-            {"data": content[start : start + CHUNK_BYTES], "uploadDate": now},
-        )
     entry = {
         "filename": filename,
         "length": len(content),
         "chunkSize": CHUNK_BYTES,
-        "uploadDate": now,
         "contentType": content_type,
         "metadata": {"sha256": hashlib.sha256(content).hexdigest()},
     }
-    _upsert(database, "fs.files", {"_id": file_id}, entry)
+    put_entry(database, file_id, entry, content)
+
+
+def put_entry(database: Database[dict[str, Any]], file_id: Any, entry: Mapping[str, Any], content: bytes) -> None:
+    """Store `content` under `file_id` with what `entry` says of it, unless it is there already.
+
+    Args:
+        entry: as in fs.files; the upload date is that of now, whatever it says.
+
+    Raises:
+        PyMongoError: the store cannot be reached; call again later.
+    """
+    if _renewed(database, file_id):
+        return
+    now = datetime.now(UTC)
+    for number, start in enumerate(range(0, len(content), entry["chunkSize"])):
+        _upsert(
+            database,
+            "fs.chunks",
+            {"files_id": file_id, "n": number},
+            {"data": content[start : start + entry["chunkSize"]], "uploadDate": now},
+        )
+    _upsert(database, "fs.files", {"_id": file_id}, {**entry, "uploadDate": now})
 
 
 def put_content(database: Database[dict[str, Any]], filename: str, path: Path) -> ObjectId:
@@ -83,7 +95,7 @@ def remove_chunks(database: Database[dict[str, Any]], file_id: Any, stored_befor
     database.fs.chunks.delete_many({"files_id": file_id, "uploadDate": {"$not": {"$gte": stored_before}}})
 
 
-def _renewed(database: Database[dict[str, Any]], file_id: ObjectId) -> bool:
+def _renewed(database: Database[dict[str, Any]], file_id: Any) -> bool:
     """Whether the file is there; it then counts as stored now, so that nobody removes it as one that nobody wants."""
     now = datetime.now(UTC)
     if database.fs.files.find_one({"_id": file_id, "uploadDate": {"$gt": now - UNCLAIMED_AGE / 2}}, {"_id": True}):
