@@ -117,11 +117,13 @@ def plot_parallel_coordinates(space: Space, ledger: Ledger) -> Figure:
         best = ledger.best(space.mode)
         if best is not None:
             _draw_line(ax, axes, best, metric.place(best.value), color=INK, lw=3.2)
+    absent = [any(axis.key not in trial.suggestion for trial in trials) for axis in axes]
     for x, axis in enumerate(axes):
-        _draw_axis(ax, x, axis, "not set" if any(axis.key not in trial.suggestion for trial in trials) else None)
-    failed = "failed" if any(trial.has_failed for trial in trials) else None
-    _draw_axis(ax, len(axes), metric or Axis(space.metric, ()), failed)
-    ax.set(xlim=(-0.25, len(axes) + 0.6), ylim=(ABSENT - 0.05, 1.1))
+        _draw_axis(ax, x, axis, "not set" if absent[x] else None)
+    has_failed = any(trial.has_failed for trial in trials)
+    _draw_axis(ax, len(axes), metric or Axis(space.metric, ()), "failed" if has_failed else None)
+    lowest = ABSENT if has_failed or any(absent) else 0
+    ax.set(xlim=(-0.25, len(axes) + 0.6), ylim=(lowest - 0.05, 1.1))
     ax.set_axis_off()
     return figure
 

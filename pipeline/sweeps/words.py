@@ -55,13 +55,13 @@ def cautions(sweep: Sweep) -> list[str]:
 def conditions(sweep: Sweep) -> list[str]:
     """With what it was done, a line each."""
     config = sweep.config
-    share = f"{config['gpus_per_trial']:g} GPU" if config["gpus_per_trial"] else f"{config['cpus_per_trial']:g} CPU"
+    asked, kind = (config["gpus_per_trial"], "GPU") if config["gpus_per_trial"] else (config["cpus_per_trial"], "CPU")
     pruning = "trials that fall behind are pruned (ASHA)" if config["prunes"] else "nothing is pruned"
     reused = sum(trial.is_reused for trial in sweep.ledger.trials.values())
     return [
         f"Search: Hyperopt's TPE, {counted(config['trials'], 'trial')}, the first "
         f"{min(config['initial_points'], config['trials'])} drawn at random; {pruning}; seed {config['seed']}",
-        f"Workers: {config['parallel']} at a time, {share} each",
+        f"Workers: {config['parallel']} at a time, {asked:g} {kind}{'s' if asked > 1 else ''} each",
         *([f"Reused: {counted(reused, 'completed run')} with the same configuration and seed"] if reused else []),
         _times(sweep),
         f"Machine: {sweep.machine}",
@@ -78,9 +78,9 @@ def memory(sweep: Sweep) -> list[str]:
     highest = max(peaks, key=lambda number: peaks[number])
     middle = median(peaks.values())
     asked = sweep.config["gpus_per_trial"]
-    of_what = "torch's allocator on the GPU" if asked else "the whole process"
-    said = f"Peak memory of {of_what}: {peaks[highest]:,.0f} MB at most (trial {highest}), {middle:,.0f} MB in the "
-    sentences = [said + "middle."]
+    of_what = "torch's allocator on the GPU" if asked else "the process, which a worker keeps from trial to trial"
+    most = f"{peaks[highest]:,.0f} MB at most (trial {highest}), {middle:,.0f} MB in the middle"
+    sentences = [f"Peak memory of {of_what}: {most}"]
     if asked and sweep.gpu_memory_mb is not None:
         fits = suggest_trials_per_gpu(peaks[highest], sweep.gpu_memory_mb)
         allowance = f"{CONTEXT_MB} MB more for each process and a tenth of its {sweep.gpu_memory_mb:,.0f} MB left free"
@@ -188,7 +188,7 @@ def _unfinished(sweep: Sweep) -> list[str]:
         return []
     over = f"{len(sweep.ledger.over())} of {counted(sweep.trials, 'trial')} are over"
     if len(sweep.ledger.over()) >= sweep.trials:
-        over = f"The search is over, but not the {counted(sweep.config['fresh_seeds'], 'run')} on fresh seeds"
+        over = f"the search is over, but not the {counted(sweep.config['fresh_seeds'], 'run')} on fresh seeds"
     if sweep.status == "RUNNING":
         return [f"The sweep is still running: {over}. This is how it stood when the page was written."]
     ended = {"INTERRUPTED": "was interrupted", "DIED": "died"}.get(sweep.status, "failed")
