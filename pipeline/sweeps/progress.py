@@ -33,6 +33,7 @@ class SweepProgress:
         self._live: Live | None = None
         self._told: set[int] | None = None
         self._last = -math.inf
+        self._standing = ""
 
     def update(self, ledger: Ledger) -> None:
         """Show how it stands."""
@@ -101,7 +102,10 @@ class SweepProgress:
 
     def _tell_all(self, ledger: Ledger) -> None:
         self._last = time.monotonic()
-        self._say(f"{self._counts(ledger)}; {self._best(ledger)}")
+        standing = f"{self._counts(ledger)}; {self._best(ledger)}"
+        if standing != self._standing:
+            self._standing = standing
+            self._say(standing)
 
     def _ending(self, trial: Trial) -> str:
         facts = [f"trial {trial.number}", f"run {trial.run_id or NOTHING}"]

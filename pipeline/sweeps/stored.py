@@ -17,7 +17,7 @@ from pipeline.sweeps.identity import NAME as NAME
 from pipeline.sweeps.identity import is_sweep as is_sweep
 from pipeline.sweeps.identity import space_name
 from pipeline.sweeps.ledger import COMPLETED, Check, Ledger, Trial
-from pipeline.sweeps.space import Space, parse_space
+from pipeline.sweeps.space import Space, SpaceError, parse_space
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,11 @@ class Sweep:
             OdenetError: it cannot be read: other software wrote it, or it was changed.
         """
         config, info = document["config"], document["info"]
-        where = f"the space of sweep {document['_id']}"
         try:
             return cls(
                 sweep_id=int(document["_id"]),
                 status=effective_status(document),
-                space=parse_space(config["space"]["text"], where),
+                space=parse_space(config["space"]["text"], "its space"),
                 name=space_name(config),
                 ledger=Ledger.from_dict(info["sweep"]) if "sweep" in info else Ledger(),
                 words=tuple(config["with"]),
@@ -72,7 +71,7 @@ class Sweep:
                 software=_software(document),
                 gpu_memory_mb=info.get("gpu_memory_mb"),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (SpaceError, KeyError, TypeError, ValueError) as error:
             raise OdenetError(
                 f"sweep {document['_id']} cannot be read ({type(error).__name__}: {error}): look at it in Omniboard"
             ) from error

@@ -15,7 +15,7 @@ from pipeline.word_table import NOTHING
 FREE_SHARE = 0.1
 """Of a GPU's memory, that no trial is to count on."""
 CONTEXT_MB = 600
-"""Of a GPU's memory, that CUDA takes for each process beside what torch allocates."""
+"""Of a GPU's memory, about what CUDA takes for each process beside what torch allocates; an estimate."""
 MANY_FAILURES = 0.2
 """Share of the trials."""
 
@@ -85,11 +85,11 @@ def memory(sweep: Sweep) -> list[str]:
         fits = suggest_trials_per_gpu(peaks[highest], sweep.gpu_memory_mb)
         allowance = f"{CONTEXT_MB} MB more for each process and a tenth of its {sweep.gpu_memory_mb:,.0f} MB left free"
         sentences.append(
-            f"The GPU's memory, with {allowance}, is enough for {counted(fits, 'trial')} beside each other: "
+            f"The GPU's memory, with about {allowance}, is enough for {counted(fits, 'trial')} beside each other: "
             f"`--gpus-per-trial {fraction(fits)}` (this time {asked:g}), if they also go faster so."
             if fits
-            else f"The GPU's memory, with {allowance}, is not enough for such a trial: give it a GPU of its own, or a "
-            "smaller training.batch_size."
+            else f"The GPU's memory, with about {allowance}, is not enough for such a trial: take a larger one, "
+            "or a smaller training.batch_size."
         )
     return sentences
 
