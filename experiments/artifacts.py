@@ -67,12 +67,18 @@ def record_training(run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tenso
             "loss": fitted.batch_losses,
             "nfe_forward": fitted.batch_nfe_forward,
             "nfe_backward": fitted.batch_nfe_backward,
+            "rejected_steps": fitted.batch_rejected,
+            "largest_error_ratio": fitted.batch_error_ratio,
+            "first_solves": fitted.first_solves,
+            "last_solves": fitted.last_solves,
         },
     )
     run_log.add_weights("weights.safetensors", weights)
     run_log.add_figure("learning_curves.png", figures.plot_learning_curves(fitted.history, fitted.best_epoch, title))
     if fitted.batch_nfe_forward:
         run_log.add_figure("function_evaluations.png", figures.plot_function_evaluations(fitted.history, title))
+    if any(fitted.first_solves):  # torchdiffeq does not tell its steps
+        run_log.add_figure("step_sizes.png", figures.plot_step_sizes(fitted.first_solves, fitted.last_solves, title))
 
 
 def record_unfinished_training(run_log: RunLog, checkpoint: Path, title: str) -> None:

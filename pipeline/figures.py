@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil, nan, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -203,6 +203,39 @@ def plot_function_evaluations(history: Sequence[Mapping[str, float]], title: str
     ax.set_ylim(bottom=0)
     write_caption(figure, _gaps(table))
     return figure
+
+
+def plot_step_sizes(
+    first_solves: Sequence[Sequence[Mapping[str, Any]]],
+    last_solves: Sequence[Sequence[Mapping[str, Any]]],
+    title: str,
+) -> Figure:
+    """The solver's steps over time, of the first and the last batch of a training, a panel an ODE block.
+
+    Args:
+        first_solves, last_solves: each block's attempted steps with the keys t, dt and accepted, times in the ODE's
+            own.
+    """
+    blocks = list(zip(first_solves, last_solves, strict=True))
+    figure, axes = new_figure(9, 3.6 * len(blocks), title, rows=len(blocks))
+    for number, (ax, solves) in enumerate(zip(axes, blocks, strict=True), start=1):
+        for steps, label, colour in zip(solves, ("first batch", "last batch"), PALETTE, strict=False):
+            _draw_steps(ax, steps, label, colour)
+        if len(blocks) > 1:
+            ax.set_title(f"Block {number}", loc="left")
+        ax.set(xlabel="t", ylabel="Step size dt", ylim=(0, None))
+        ax.legend(frameon=False)
+    rejected = any(not step["accepted"] for steps in (*first_solves, *last_solves) for step in steps)
+    write_caption(figure, ["A line covers the time of its step.", *["Crosses: rejected steps."] * rejected])
+    return figure
+
+
+def _draw_steps(ax: Axes, steps: Sequence[Mapping[str, Any]], label: str, colour: tuple[float, float, float]) -> None:
+    accepted = [step for step in steps if step["accepted"]]
+    rejected = [step for step in steps if not step["accepted"]]
+    edges = [step["t"] for step in accepted] + [accepted[-1]["t"] + accepted[-1]["dt"]]
+    ax.stairs([step["dt"] for step in accepted], edges, baseline=None, color=colour, linewidth=2, label=label)
+    ax.plot([step["t"] for step in rejected], [step["dt"] for step in rejected], "x", color=colour)
 
 
 def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:

@@ -44,10 +44,11 @@ from pipeline.training import load_checkpoint
 ARTIFACTS = {
     *("history.json", "steps.json", "weights.safetensors", "learning_curves.png", "function_evaluations.png"),
     *("evaluation.json", "predictions.npz", "confusion_matrix.png", "classification_report.png"),
-    *("precision_recall.png", "roc.png"),
+    *("precision_recall.png", "roc.png", "step_sizes.png"),
 }
 METRICS = {
     *("training.loss", "training.accuracy", "validation.loss", "validation.accuracy", "training.lr"),
+    *("solver.rejected_steps", "solver.largest_error_ratio"),
     *("solver.nfe_forward", "time.epoch_seconds", "time.training_seconds", "time.images_per_second"),
     "memory.peak_mb",
 }

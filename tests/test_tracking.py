@@ -199,7 +199,7 @@ def test_figures_numbers_and_weights_are_artifacts(odenet: StoredRun, resnet: St
     pictures = [name for name in odenet.artifacts if name.endswith(".png")]
     assert set(pictures) == {
         *("confusion_matrix.png", "classification_report.png", "precision_recall.png", "roc.png"),
-        *("learning_curves.png", "function_evaluations.png"),
+        *("learning_curves.png", "function_evaluations.png", "step_sizes.png"),
     }
     for name in pictures:
         assert imread(io.BytesIO(odenet.artifact(name))).shape[1] > 400

@@ -1,7 +1,8 @@
 """What a solve returns, and what it raises when it cannot go on."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Literal
 
 from torch import Tensor
@@ -29,6 +30,10 @@ class Attempt:
     """Its estimated error, 1 being what the tolerances allow; 0 for the fixed-step methods, which do not estimate it,
     and no number where the state or a stage was not finite."""
     accepted: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; None for an error ratio that is no number."""
+        return asdict(self) | {"error_ratio": self.error_ratio if isfinite(self.error_ratio) else None}
 
 
 @dataclass

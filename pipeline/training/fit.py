@@ -59,6 +59,15 @@ class Fitted:
     batch_losses: list[float] = field(default_factory=list)
     batch_nfe_forward: list[int] = field(default_factory=list)
     batch_nfe_backward: list[int] = field(default_factory=list)
+    batch_rejected: list[int] = field(default_factory=list)
+    """Rejected steps, as the evaluations summed over the ODE blocks."""
+    batch_error_ratio: list[float] = field(default_factory=list)
+    """The largest of an accepted step."""
+    first_solves: list[list[dict[str, Any]]] = field(default_factory=list)
+    """Of the first training batch, each ODE block's attempted steps in their order: `t`, `dt`, `error_ratio`,
+    `accepted`."""
+    last_solves: list[list[dict[str, Any]]] = field(default_factory=list)
+    """The same of the last training batch."""
 
 
 def fit(
@@ -211,20 +220,30 @@ class _Trainer:
         return totals
 
     def _count_evaluations(self) -> None:
-        forward, backward = self.model.nfe_forward(), self.model.nfe_backward()
-        if forward is not None:
-            self.fitted.batch_nfe_forward.append(forward)
-        if backward is not None:
-            self.fitted.batch_nfe_backward.append(backward)
+        forward, backward, rejected = self.model.nfe_forward(), self.model.nfe_backward(), self.model.rejected_steps()
+        if forward is None or rejected is None:
+            return
+        fitted, solves = self.fitted, [block.statistics for block in self.model.ode_blocks()]
+        fitted.batch_nfe_forward.append(forward)
+        if backward is not None or fitted.batch_nfe_backward:
+            fitted.batch_nfe_backward.append(backward or 0)
+        fitted.batch_rejected.append(rejected)
+        fitted.batch_error_ratio.append(max(solve.largest_error_ratio() for solve in solves))
+        fitted.last_solves = [[attempt.to_dict() for attempt in solve.attempts] for solve in solves]
+        fitted.first_solves = fitted.first_solves or fitted.last_solves
 
     def _solver_metrics(self) -> Metrics:
-        """Mean evaluations per training batch of this epoch; nothing for a residual network."""
-        number = number_of_batches(self.training, self.config.batch_size)
+        """Means per training batch of this epoch, and its largest error ratio; nothing for a residual network."""
+        number, fitted = number_of_batches(self.training, self.config.batch_size), self.fitted
         counted = {
-            "solver.nfe_forward": self.fitted.batch_nfe_forward,
-            "solver.nfe_backward": self.fitted.batch_nfe_backward,
+            "solver.nfe_forward": fitted.batch_nfe_forward,
+            "solver.nfe_backward": fitted.batch_nfe_backward,
+            "solver.rejected_steps": fitted.batch_rejected,
         }
-        return {name: sum(counts[-number:]) / number for name, counts in counted.items() if counts}
+        metrics = {name: sum(counts[-number:]) / number for name, counts in counted.items() if counts}
+        if fitted.batch_error_ratio:
+            metrics["solver.largest_error_ratio"] = max(fitted.batch_error_ratio[-number:])
+        return metrics
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides what comes next: tensors and plain values."""
