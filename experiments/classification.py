@@ -243,7 +243,7 @@ def run_tracked(
     """
     # Merged here: Sacred looks for files of the configurations' names first, and unpickles what it finds.
     config = resolve(names, updates)
-    return _observe(StoreObserver(home(), watcher=watcher), config, info or {}, {"named_configs": list(names)})
+    return _observe(StoreObserver(home(), info=info, watcher=watcher), config, {"named_configs": list(names)})
 
 
 def resume_tracked(run: StoredRun, config: Config, watcher: Watcher | None = None) -> Outcome:
@@ -252,19 +252,17 @@ def resume_tracked(run: StoredRun, config: Config, watcher: Watcher | None = Non
     Raises:
         OdenetError: it could not begin: its data or the store.
     """
-    return _observe(StoreObserver(home(), resumed=run.document, watcher=watcher), config.to_dict(), {}, {})
+    return _observe(StoreObserver(home(), resumed=run.document, watcher=watcher), config.to_dict(), {})
 
 
-def _observe(
-    observer: StoreObserver, config: Mapping[str, Any], info: Mapping[str, Any], meta_info: Mapping[str, Any]
-) -> Outcome:
+def _observe(observer: StoreObserver, config: Mapping[str, Any], meta_info: Mapping[str, Any]) -> Outcome:
     Config.from_dict(config)
     ex.observers = [observer]
     error = None
     try:
         # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
         with terminable():
-            ex.run(config_updates=dict(config), options={"--force": True}, info=dict(info), meta_info=dict(meta_info))
+            ex.run(config_updates=dict(config), options={"--force": True}, meta_info=dict(meta_info))
     except RefusedRun as refused:
         raise (refused.__cause__ or refused) from None
     except FAILURES as ended:

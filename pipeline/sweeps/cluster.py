@@ -52,7 +52,7 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
     Raises:
         ClusterError: nobody answers there.
     """
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is told as it concerns the sweep
     # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="odenet-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
@@ -62,11 +62,11 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
                     num_cpus=math.ceil(share.parallel * share.cpus_per_trial),
                     include_dashboard=False,
                     log_to_driver=False,
-                    logging_level=logging.ERROR,
+                    logging_level=logging.CRITICAL,
                     _temp_dir=folder,
                 )
             else:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ClusterError(

@@ -27,7 +27,9 @@ class Listener(tune.Callback):
         self._progress.update(self._ledger)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        order = Order.from_json(trial.config["trial"])
         account = Path(trial.error_file).read_text()
         if any(words in account for words in OUT_OF_MEMORY):
-            key = Order.from_json(trial.config["trial"]).key
-            ray.get(self._verdicts.give.remote(key, "out_of_memory"))
+            ray.get(self._verdicts.give.remote(order.key, "out_of_memory"))
+        else:
+            self._progress.note(f"the worker of trial {order.number} was lost; another goes on with it")

@@ -44,6 +44,13 @@ class SweepProgress:
             if ledger.events and time.monotonic() - self._last >= LINE_SECONDS:
                 self._tell_all(ledger)
 
+    def note(self, line: str) -> None:
+        """Say something that happened, once."""
+        if self._live is not None:
+            self._live.console.print(escape(line))
+        else:
+            self._say(line)
+
     def close(self, ledger: Ledger) -> None:
         """Leave the last state there."""
         if not self._console.is_terminal:

@@ -38,9 +38,20 @@ class StoreObserver(RunObserver):
 
     priority = 30
 
-    def __init__(self, home: Path, resumed: Mapping[str, Any] | None = None, watcher: Watcher | None = None) -> None:
-        """Observe a new run, or go on with the one whose stored document is `resumed`."""
+    def __init__(
+        self,
+        home: Path,
+        resumed: Mapping[str, Any] | None = None,
+        info: Mapping[str, Any] | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Observe a new run, or go on with the one whose stored document is `resumed`.
+
+        Args:
+            info: what a new run's info holds from its first moment; what Sacred is given arrives with its heartbeat.
+        """
         self.watcher = watcher or Nobody()
+        self._info = flatten(dict(info or {}))
         self._home = home
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""
@@ -124,7 +135,9 @@ class StoreObserver(RunObserver):
             if self._resumed is None:
                 run_id = _id if _id is not None else next_run_id(database)
                 record = _enter(
-                    _new_document(run_id, where, start_time, flatten(meta_info)) | values, self._home, database
+                    _new_document(run_id, where, start_time, flatten(meta_info), self._info) | values,
+                    self._home,
+                    database,
                 )
             else:
                 record = _reopen(self._resumed, values, start_time, self._home, database)
@@ -238,7 +251,7 @@ def _enter(document: dict[str, Any], home: Path, database: Database[dict[str, An
         raise
 
 
-def _new_document(run_id: int, where: str, start_time: datetime, meta: Any) -> dict[str, Any]:
+def _new_document(run_id: int, where: str, start_time: datetime, meta: Any, info: Any) -> dict[str, Any]:
     return {
         "_id": run_id,
         "uid": uuid.uuid4().hex,
@@ -248,7 +261,7 @@ def _new_document(run_id: int, where: str, start_time: datetime, meta: Any) -> d
         "resources": [],
         "artifacts": [],
         "captured_out": "",
-        "info": {},
+        "info": info,
         "result": None,
     }
 
