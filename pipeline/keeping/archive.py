@@ -219,6 +219,8 @@ class Archive:
         sums = {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
         if sorted([*sums, _SUMS]) != sorted(self._archive.namelist()):
             raise ValueError("members are missing")
+        if not {"runs", "metrics", "fs.files"} <= self.documents_of.keys():
+            raise ValueError("collections are missing")
         for name, checksum in sums.items():
             if self._checksum(name) != checksum:
                 raise ValueError(f"{name} has changed")

@@ -15,6 +15,7 @@ from bson import decode
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from pipeline.errors import OdenetError
 from pipeline.keeping.archive import Archive, open_archive
 from pipeline.keeping.removal import files_of
 from pipeline.runs import asking
@@ -64,7 +65,7 @@ def restore(database: Database[dict[str, Any]], file: Path) -> Restored:
     Raises:
         InvalidInput: the file is no backup that this version knows.
         ArchiveError: it is damaged; nothing was restored.
-        StoreError: the store went away; do it again.
+        OdenetError: the store went away, or a run has begun under an id of the backup; do it again.
     """
     with open_archive(file) as archive, asking():
         return _Restore(archive, database).carry_out()
@@ -131,6 +132,8 @@ class _Restore:
     def _restore_run(self, document: Mapping[str, Any], series: Sequence[Mapping[str, Any]]) -> None:
         """The document comes last: a run that is there is whole."""
         run_id = self._run_ids[document["_id"]]
+        if self._database.runs.find_one({"_id": run_id}, {"_id": True}) is not None:
+            raise OdenetError(f"run {run_id} has begun in this store just now: restore once more, and the rest follows")
         for file_id in files_of(document) - self._stored_files:
             self._restore_file(file_id, f"artifact://runs/{document['_id']}/", f"artifact://runs/{run_id}/")
         self._restore_metrics(run_id, series)
@@ -150,9 +153,8 @@ class _Restore:
 
     def _restore_metrics(self, run_id: Any, series: Sequence[Mapping[str, Any]]) -> None:
         metrics = self._database.metrics
-        metrics.delete_many(
-            {"run_id": run_id}
-        )  # nobody has this id: left by a restore or a removal that was broken off
+        # Nobody has this id: what is there was left by a restore or a removal that was broken off.
+        metrics.delete_many({"run_id": run_id})
         for one in metrics.find({"_id": {"$in": [one["_id"] for one in series]}}, {"run_id": True}):
             if one["run_id"] not in self._taken:
                 metrics.delete_one({"_id": one["_id"]})
