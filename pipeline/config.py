@@ -97,6 +97,9 @@ class SolverConfig(Section):
     atol: float = _option(1e-3, above=0)
     controller: Literal["i", "pi"] = "i"
     """What the next step's size is chosen by: the last error estimate, or the last two."""
+    reuse_first_step: bool = False
+    """Begin with the step size that the last training batch would have begun with, not with an estimate; it is state
+    of the training, and no evaluation uses it."""
     max_steps: int = _option(1000, at_least=1)
     """Attempted steps, accepted or not, after which an adaptive solve is given up."""
     gradient: Literal["auto", "direct", "checkpointed", "adjoint"] = "auto"
@@ -114,6 +117,7 @@ class SolverConfig(Section):
             ("method", "tsit5", "dopri5"),
             ("gradient", "checkpointed", "direct or adjoint"),
             ("controller", "pi", "i"),
+            ("reuse_first_step", True, "False"),
         ):
             if getattr(self, key) == value:
                 raise ConfigError(

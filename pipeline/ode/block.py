@@ -7,12 +7,19 @@ from pipeline.config import SolverConfig
 from pipeline.ode.integrate import integrate
 from pipeline.ode.solution import Statistics
 
+LARGEST_REUSED_STEP = 0.5
+"""Share of the interval that a first step taken over from the last batch covers at most: given the whole of it, a step
+may be accepted whose error the estimate does not see."""
+
 
 class ODEBlock(nn.Module):
     """z(0) -> z(T) of dz/dt = field(t, z), solved as `solver` says; keeps the statistics of the last solve.
 
     The state has float32 at least: rounded to bfloat16, as a layer under autocast hands it over, it would drown the
     solver's error estimate and its times.
+
+    Attributes:
+        first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
     """
 
     def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig) -> None:
@@ -21,10 +28,13 @@ class ODEBlock(nn.Module):
         self.final_time = final_time
         self.solver = solver
         self.statistics = Statistics()
+        self.first_dt: float | None = None
 
     def forward(self, z: Tensor) -> Tensor:
-        solution = integrate(
-            self.field, z.to(torch.promote_types(z.dtype, torch.float32)), self.final_time, self.solver
-        )
+        state = z.to(torch.promote_types(z.dtype, torch.float32))
+        reuses = self.solver.reuse_first_step and self.training
+        solution = integrate(self.field, state, self.final_time, self.solver, self.first_dt if reuses else None)
         self.statistics = solution.statistics
+        if reuses and self.statistics.proposed_dt is not None:
+            self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)
         return solution.state

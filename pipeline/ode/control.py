@@ -7,7 +7,7 @@ and *II*, section IV.2 (the proportional-integral controller of Gustafsson 1991)
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,6 +62,14 @@ class EqualSteps:
         return isfinite(ratio)
 
 
+class FirstStep(NamedTuple):
+    """How an adaptive solve begins."""
+
+    dt: float
+    slope: float
+    """Size of dz/dt at t = 0, relative to what the tolerances allow."""
+
+
 @torch.no_grad()
 def first_step(
     derivative: Callable[[float, Tensor], Tensor],
@@ -72,26 +80,30 @@ def first_step(
     rtol: float,
     atol: float,
     norm: Norm,
-) -> float:
+    dt: float | None,
+) -> FirstStep:
     """A step from t = 0 whose error would be about a hundredth of the tolerance, for one evaluation.
 
     Args:
         first: dz/dt at t = 0.
         t1: end of the solve; the evaluation does not lie behind it.
         order: order of the error estimate.
+        dt: the step's size where it is known, which saves the evaluation.
 
     Returns:
-        The step size; no number where `z`, `first` or the evaluation is not finite.
+        A step size that is no number where `z`, `first` or the evaluation is not finite.
     """
     scale = tolerance(z.abs(), rtol, atol)
     size, slope = torch.stack([norm(z / scale), norm(first / scale)]).tolist()
     if not (isfinite(size) and isfinite(slope)):
-        return nan
+        return FirstStep(nan, slope)
+    if dt is not None:
+        return FirstStep(dt, slope)
     trial = min(1e-6 if size < 1e-5 or slope < 1e-5 else 0.01 * size / slope, t1)
     second = derivative(trial, torch.add(z, first, alpha=trial))
     curvature = float(norm((second - first) / scale)) / trial
     if not isfinite(curvature):
-        return nan
+        return FirstStep(nan, slope)
     steepest = max(slope, curvature)
     step = max(1e-6, trial * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / (order + 1))
-    return min(100 * trial, step)
+    return FirstStep(min(100 * trial, step), slope)

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from pipeline.config import SolverConfig
 from pipeline.ode.field import VectorField
+from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.path import GradientPath, Path, Segment, set_random_state
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.solve import Problem, solve
@@ -19,9 +20,11 @@ SHARE_OF_FREE_MEMORY = 0.5
 """What `auto` lets the graphs of one solve take of the memory that is free when it begins."""
 
 
-def solve_with_gradients(field: VectorField, z0: Tensor, t1: float, solver: SolverConfig) -> Solution:
+def solve_with_gradients(
+    field: VectorField, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None
+) -> Solution:
     """z(t1), from which gradients flow to `z0` and to the field's parameters as `solver.gradient` says."""
-    problem = Problem(field, t1, solver, solver.rtol, solver.atol, root_mean_square, "forward")
+    problem = Problem(field, t1, solver, solver.rtol, solver.atol, root_mean_square, "forward", first_dt)
     statistics = Statistics(attempts=problem.attempts)
     wanted = torch.is_grad_enabled() and (z0.requires_grad or bool(field.parameters))
     if solver.gradient in ("checkpointed", "adjoint"):
@@ -33,7 +36,8 @@ def solve_with_gradients(field: VectorField, z0: Tensor, t1: float, solver: Solv
         state = _Adjoint.apply(z0, problem, field, statistics, *field.parameters)
     else:
         state = _Discrete.apply(z0, problem, field, statistics, *field.parameters)
-    statistics.nfe_forward = problem.evaluations
+    warn_of_rounding(problem, field)
+    statistics.nfe_forward, statistics.proposed_dt = problem.evaluations, problem.proposed_dt
     statistics.accepted = sum(attempt.accepted for attempt in problem.attempts)
     statistics.rejected = len(problem.attempts) - statistics.accepted
     return Solution(state, statistics)

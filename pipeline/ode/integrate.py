@@ -13,7 +13,7 @@ from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution
 
 
-def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig) -> Solution:
+def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None = None) -> Solution:
     """Integrate dz/dt = field(t, z) from t = 0 to `t1`.
 
     With `solver.gradient` `direct`, gradients are those of the accepted steps at the sizes that they had: that a step
@@ -27,6 +27,7 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig) -> 
         field: called with t, a scalar tensor, and z, shaped as `z0`; returns dz/dt, shaped as `z0`.
         z0: state at t = 0, any shape, float32 or float64; the field's t has its dtype.
         t1: end time, above 0 and finite in the dtype of `z0`.
+        first_dt: size of the first step, for an adaptive method of our own engine; estimated without it.
 
     Returns:
         z(t1) with the shape and dtype of `z0`, and the solve's statistics; evaluations of the backward pass are
@@ -45,4 +46,4 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig) -> 
         raise InvalidInput(f"the end time must be above 0 and finite in {z0.dtype}, not {t1}: change model.final_time")
     if solver.engine == "torchdiffeq":
         return solve_with_torchdiffeq(field, z0, t1, solver)
-    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver)
+    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt)

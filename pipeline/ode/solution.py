@@ -49,6 +49,8 @@ class Statistics:
     rejected: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     """The forward solve's steps in their order, accepted or not; none with torchdiffeq."""
+    proposed_dt: float | None = None
+    """Step size that the first accepted step led to: what a solve like this one would begin with."""
     status: Status = Status.COMPLETED
 
     def largest_error_ratio(self) -> float:

@@ -26,6 +26,9 @@ class Problem:
     Attributes:
         norm: size of an error relative to what the tolerances allow.
         direction: the pass that a failure is said to be of.
+        first_dt: size of the first step of an adaptive method, where it need not be estimated.
+        slope: size of dz/dt at t = 0 relative to what the tolerances allow; 0 for a fixed-step method.
+        proposed_dt: step size that the first accepted step led to.
     """
 
     derivative: Derivative
@@ -35,7 +38,10 @@ class Problem:
     atol: float
     norm: Norm
     direction: Literal["forward", "backward"]
+    first_dt: float | None = None
     evaluations: int = 0
+    slope: float = 0.0
+    proposed_dt: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
 
     @property
@@ -82,6 +88,7 @@ def solve(problem: Problem, z0: Tensor, path: Path) -> Tensor:
         problem.attempts.append(Attempt(t, dt, trial.ratio, accepted))
         if accepted:
             path.extend(Segment(t, dt, z, trial.end, random_first, trial.random_stages))
+            problem.proposed_dt = problem.proposed_dt or control.dt
             t, z, random_first = end, trial.leaf, trial.random_last
             if trial.last is not None:
                 first = trial.last
@@ -131,8 +138,16 @@ def _begin(problem: Problem, z: Tensor, first: Tensor) -> EqualSteps | StepSizeC
     tableau, solver = problem.tableau, problem.solver
     if not tableau.is_adaptive:
         return EqualSteps(problem.t1 / solver.steps)
-    dt = first_step(
-        problem.evaluate, z, first, problem.t1, tableau.error_order, problem.rtol, problem.atol, problem.norm
+    dt, problem.slope = first_step(
+        problem.evaluate,
+        z,
+        first,
+        problem.t1,
+        tableau.error_order,
+        problem.rtol,
+        problem.atol,
+        problem.norm,
+        problem.first_dt,
     )
     return StepSizeControl(dt, tableau.error_order, solver.controller)
 

@@ -254,6 +254,7 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "early_stopping": asdict(self.early_stopping),
+            "first_steps": [block.first_dt for block in self.model.ode_blocks()],
             "generator": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -269,6 +270,8 @@ class _Trainer:
         self.schedule.load_state_dict(state["schedule"])
         # Patience is this configuration's, so that a training can go on with more of it.
         self.early_stopping = EarlyStopping(**(state["early_stopping"] | {"patience": self.config.patience}))
+        for block, first_dt in zip(self.model.ode_blocks(), state["first_steps"], strict=True):
+            block.first_dt = first_dt
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"]:
