@@ -272,6 +272,8 @@ def test_parallel_coordinates_draw_every_trial_and_the_best_once_more() -> None:
     ends = [line.get_ydata()[-1] for line in lines]
     assert best.get_ydata()[-1] == min(end for end in ends if end >= 0)
     assert sum(end < 0 for end in ends) == 11, "failed ones end below the metric"
+    without = sum("training.momentum" not in trial.suggestion for trial in sweep.ledger.over())
+    assert sum(line.get_ydata()[4] < 0 for line in lines) == without + 1, "what is not set passes below the axis"
 
 
 def test_evaluations_are_drawn_for_ode_nets_alone() -> None:
@@ -309,9 +311,11 @@ def test_the_page_has_its_pictures_whatever_the_trials(ledger: Ledger, pictures:
 def test_the_page_needs_nothing_beside_itself_and_takes_what_was_said_as_text() -> None:
     ledger = sample_ledger(50, checks=3)
     ledger.trials[1].error = "<script>alert(1)</script> & more"
-    html = page(sweep_of(ledger))
+    html = page(sweep_of(ledger, **{"with": ["data.name=<b>.npz"]}))
     assert "default-src 'none'" in html
     assert "<script" not in html
+    assert "<b>" not in html
+    assert "<code>odenet show RUN</code> tells more of a run" in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
     assert set(re.findall(r'(?:src|href)="([^"]{0,10})', html)) == {"data:image"}
 
