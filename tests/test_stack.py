@@ -87,11 +87,25 @@ def test_the_cluster_asks_for_its_token_and_opens_no_dashboard() -> None:
 
 
 def test_images_are_pinned_by_version() -> None:
-    pulled = [service["image"] for service in SERVICES.values() if "build" not in service]
+    pulled = [service["image"] for service in SERVICES.values() if "pull_policy" not in service]
     for file in ("Dockerfile", "omniboard/Dockerfile"):
         pulled += re.findall(r"^FROM (\S+)", (ROOT / file).read_text(), re.MULTILINE)
     assert len(pulled) == 3
     assert all(re.search(r":\d+\.\d+", image) for image in pulled)
+
+
+def test_our_images_are_built_here_once_and_not_looked_for_elsewhere() -> None:
+    ours = {name: service for name, service in SERVICES.items() if service["image"].startswith("odenet")}
+    assert set(SERVICES) - set(ours) == {"mongo"}
+    assert {service["pull_policy"] for service in ours.values()} == {"never"}
+    # Two services that build one image at once get into each other's way: one of an `up`, and one of each command.
+    built = {name: service["image"] for name, service in ours.items() if "build" in service}
+    assert built == {
+        "secrets": "odenet:cpu",
+        "omniboard": "odenet-omniboard:2.16.1",
+        "gpu-worker": "odenet:cuda",
+        "gpu-odenet": "odenet:cuda",
+    }
 
 
 def test_the_omniboard_image_is_named_after_the_version_in_it() -> None:
