@@ -1,9 +1,13 @@
 """The stack that `docker compose up` starts: what its files promise, and the parts that run without Docker."""
 
+import base64
+import http.client
 import importlib.util
 import json
 import os
 import re
+import shutil
+import socket
 import stat
 import subprocess
 import tomllib
@@ -11,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -19,6 +24,8 @@ from pymongo.errors import OperationFailure
 from secantus.auth import SCRAM_SHA_256, derive_credentials
 from secantus.server import SecantusDBServer
 
+from pipeline.board import install
+from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import StoreError, connect, store_address
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -403,3 +410,49 @@ def test_a_sweep_without_a_cluster_says_so_and_does_not_start(run_command: Any) 
     status, called, told = run_command("sweep", "digits", ray="echo no way to head; exit 1")
     assert (status, called) == (1, "")
     assert re.fullmatch(r"no way to head\nodenet: the sweep's cluster cannot be joined; .*\.\n", told)
+
+
+# The dashboard
+
+
+@pytest.fixture
+def dashboard(store_home: Path, tmp_path: Path) -> Iterator[tuple[int, Path, psutil.Process]]:
+    """Omniboard as its container starts it, on a port of 127.0.0.1; the port, its settings and its process."""
+    install(store_home / "board")
+    address = EmbeddedStore(store_home).start()
+    settings = tmp_path / "settings.json"
+    login = {"user": "odenet", "password": "open-sesame"}
+    settings.write_text(json.dumps({"mongoUri": address.url, "database": address.database, **login}))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["node", str(ROOT / "omniboard/start.js"), str(settings), "127.0.0.1", str(port)]
+    with subprocess.Popen(
+        command, cwd=store_home / "board", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"port": port}
+        yield port, settings, psutil.Process(process.pid)
+        process.kill()
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="not installed: npm")
+def test_the_dashboard_takes_its_login_from_a_file_and_shows_it_nowhere(
+    dashboard: tuple[int, Path, psutil.Process],
+) -> None:
+    port, settings, process = dashboard
+    assert _status(port) == 401
+    assert _status(port, "odenet:open-sesame") == 200
+    assert _status(port, "odenet:another") == 401
+    assert _status(port, "odenet:open-sesame", host="stack.example") == 403
+    shown = [*process.cmdline(), *process.environ().values()]
+    assert not [word for word in shown if "open-sesame" in word or "mongodb://" in word]
+    assert str(settings) in shown
+
+
+def _status(port: int, login: str = "", host: str = "127.0.0.1") -> int:
+    headers = {"Host": f"{host}:{port}"}
+    if login:
+        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/sacred", headers=headers)
+    return connection.getresponse().status
