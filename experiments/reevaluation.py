@@ -33,6 +33,7 @@ from pipeline.reevaluation import (
 )
 from pipeline.restore import TrainedModel, restore
 from pipeline.runs import Runs, StoredRun
+from pipeline.sweeps.identity import refuse_sweep
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
@@ -95,6 +96,7 @@ def load_trained(run_id: int) -> tuple[StoredRun, TrainedModel, torch.device]:
         OdenetError: there is no such run, or it has no network of its own.
     """
     parent = Runs().get(run_id)
+    refuse_sweep(parent.document)
     if parent.document["experiment"]["name"] == NAME:
         trained_by = parent.info["parent"]
         raise InvalidInput(f"run {run_id} is a re-evaluation of run {trained_by}: evaluate run {trained_by} instead")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from ray import tune
 from sacred import Experiment
@@ -25,11 +26,13 @@ from experiments.sweep_plan import Plan
 from experiments.trial import TrackedTrial
 from pipeline.config import Config
 from pipeline.errors import InvalidInput
+from pipeline.html_page import write_whole
 from pipeline.paths import home
 from pipeline.resumption import take_over
 from pipeline.runs import Runs
 from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
 from pipeline.sweeps.environment import LOCAL
+from pipeline.sweeps.identity import NAME, is_sweep
 from pipeline.sweeps.interruption import Interruption, interruptible
 from pipeline.sweeps.ledger import INTERRUPTED, RUNNING, Check, Ledger, Trial
 from pipeline.sweeps.listener import Listener
@@ -38,7 +41,7 @@ from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.pruning import Pruning
 from pipeline.sweeps.report import page
 from pipeline.sweeps.search import LedgerSearch, initial_points, worst
-from pipeline.sweeps.stored import NAME, Sweep, is_sweep
+from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.verdicts import Verdicts
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
@@ -160,6 +163,9 @@ class _Driver:
     def carry_out(self) -> float | None:
         """Search, check, report: the mean test accuracy of the best configuration on fresh seeds."""
         self._keep()
+        if torch.cuda.is_available():
+            sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
+            self._run_log.update_info({"gpu_memory_mb": min(sizes) / 2**20})
         try:
             with interruptible(self._verdicts) as interruption:
                 self._search(interruption)
@@ -173,7 +179,7 @@ class _Driver:
             self._progress.close(self._ledger)
         accuracies = [c.accuracy for c in self._ledger.checks if c.accuracy is not None]
         result = sum(accuracies) / len(accuracies) if accuracies else None
-        self._report(best, result)
+        self._report(best, {"result": result, "status": "INTERRUPTED" if interruption.is_asked else "COMPLETED"})
         if interruption.is_asked:
             raise KeyboardInterrupt
         return result
@@ -266,18 +272,18 @@ class _Driver:
     def _keep(self) -> None:
         self._run_log.update_info({"sweep": self._ledger.to_dict()})
 
-    def _report(self, best: Trial | None, result: float | None) -> None:
+    def _report(self, best: Trial | None, ending: dict[str, Any]) -> None:
         """The best configuration as a file that `odenet run with` takes, and the page; as artifacts as well."""
         folder = sweep_folder(self._record.run_id)
         folder.mkdir(parents=True, exist_ok=True)
         best_file = folder / "best.yaml"
         if best is not None:
             text = self._best_config(best)
-            best_file.write_text(text)
+            write_whole(text, best_file)
             self._run_log.add_artifact("best.yaml", text.encode())
-        document = dict(self._record.document) | {"result": result}
-        html = page(Sweep.from_document(document), best_file if best is not None else None)
-        (folder / "report.html").write_text(html)
+        sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
+        html = page(sweep, best_file if best is not None else None)
+        write_whole(html, folder / "report.html")
         self._run_log.add_artifact("report.html", html.encode())
 
     def _best_config(self, best: Trial) -> str:

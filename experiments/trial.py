@@ -232,7 +232,7 @@ def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
     if run.status == "COMPLETED" and report["value"] is None:
         return report | {"outcome": "loss_diverged", "error": f"{sweep.metric} never was a finite number"}
     if run.status == "COMPLETED":
-        return report
+        return report | {"test_accuracy": run.result}
     if run.status == "FAILED" and failure is not None:
         reason = failure["reason"] if failure["reason"] in FAILURES else "failed"
         return report | {"outcome": reason, "error": failure["message"]}

@@ -12,6 +12,7 @@ from pipeline.config import Config, ConfigError
 from pipeline.data import load_splits
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.runs import Runs, StoredRun
+from pipeline.sweeps.identity import refuse_sweep
 from pipeline.tracking.record import claimed, run_folder
 from pipeline.tracking.sync import sync_folder
 from pipeline.training import load_checkpoint
@@ -48,6 +49,7 @@ def prepare(
         OdenetError: its data are not what they were.
     """
     run = take_over(run_id, home, database)
+    refuse_sweep(run.document)
     config = _config(run, updates)
     state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
     if run.status == "COMPLETED":

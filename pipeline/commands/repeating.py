@@ -33,8 +33,10 @@ def rerun(arguments: argparse.Namespace) -> int:
     from experiments.rerun import rerun_stored_source
     from pipeline.repetition import deviations, differences
     from pipeline.runs import Runs
+    from pipeline.sweeps.identity import refuse_sweep
 
     original = Runs().get(arguments.run_id)
+    refuse_sweep(original.document)
     _, updates = parse_with(arguments.with_)
     found = list(differences(original))
     _print_differences(original, found, arguments.use_stored_source)

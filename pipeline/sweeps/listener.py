@@ -26,6 +26,15 @@ class Listener(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._progress.update(self._ledger)
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        order = Order.from_json(trial.config["trial"])
+        report = trial.last_result
+        if order.phase == "check":
+            accuracy = f", test accuracy {report['test_accuracy']:.2%}" if report.get("test_accuracy") else ""
+            self._progress.note(
+                f"fresh seed {order.config['seed']} | run {report.get('run_id')} | {report.get('outcome')}{accuracy}"
+            )
+
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         order = Order.from_json(trial.config["trial"])
         account = Path(trial.error_file).read_text()

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from pipeline.sweeps.order import Order
 from pipeline.sweeps.search import OBJECTIVE
 
 EPOCH = "epoch"
@@ -25,7 +26,6 @@ class Pruning(ASHAScheduler):
     """ASHA, which tells a trial's worker why it is stopped."""
 
     def __init__(self, mode: str, max_epochs: int, verdicts: Any) -> None:
-        # A trial that has had all of its epochs is not stopped: it still has its weights to keep and its test to take.
         super().__init__(
             time_attr=EPOCH,
             metric=OBJECTIVE,
@@ -40,6 +40,9 @@ class Pruning(ASHAScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
+            training = Order.from_json(trial.config["trial"]).config["training"]
+            if result[EPOCH] >= training["max_epochs"]:  # it has its weights to keep still, and its test to take
+                return str(TrialScheduler.CONTINUE)
             ray.get(self._verdicts.give.remote(result["key"], "pruned"))
         return decision
 

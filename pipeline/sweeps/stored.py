@@ -13,9 +13,7 @@ from typing import Any
 from pipeline.conditions import machine, software
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.runs import Runs, StoredRun, effective_status
-from pipeline.sweeps.identity import NAME as NAME
-from pipeline.sweeps.identity import is_sweep as is_sweep
-from pipeline.sweeps.identity import space_name
+from pipeline.sweeps.identity import NAME, is_sweep, space_name
 from pipeline.sweeps.ledger import COMPLETED, Check, Ledger, Trial
 from pipeline.sweeps.space import Space, SpaceError, parse_space
 
