@@ -7,6 +7,7 @@ To be imported after `pipeline.sweeps.environment.prepare`, which settles what R
 """
 
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -187,7 +188,10 @@ class _Driver:
     def _search(self, interruption: Interruption) -> None:
         plan, ledger = self._plan, self._ledger
         random_points = initial_points(plan.trials)
-        searcher = LedgerSearch(plan.space, self._searcher_seed, random_points, ledger, self._spell_out, self._keep)
+        seconds = math.inf if plan.minutes is None else plan.minutes * 60
+        searcher = LedgerSearch(
+            plan.space, self._searcher_seed, random_points, ledger, self._spell_out, self._keep, seconds
+        )
         left = plan.trials - len(ledger.over())
         if left == 0:
             return

@@ -31,6 +31,8 @@ class Plan:
     fresh_seeds: int
     prunes: bool
     skips_existing: bool
+    minutes: float | None = None
+    """After which no trial is begun, in each sitting."""
     parallel: int | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
@@ -77,6 +79,7 @@ class Plan:
             "fresh_seeds": self.fresh_seeds,
             "prunes": self.prunes,
             "skips_existing": self.skips_existing,
+            "minutes": self.minutes,
             "initial_points": initial_points(self.trials),
             "parallel": self.parallel,
             "cpus_per_trial": self.cpus_per_trial,
@@ -86,7 +89,7 @@ class Plan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
         """What `to_dict` gave."""
-        same = ("trials", "seed", "fresh_seeds", "prunes", "skips_existing")
+        same = ("trials", "seed", "fresh_seeds", "prunes", "skips_existing", "minutes")
         shares = ("parallel", "cpus_per_trial", "gpus_per_trial")
         return cls(
             space=parse_space(values["space"]["text"], values["space"]["file"]),

@@ -160,3 +160,10 @@ def test_the_best_is_a_completed_trial_and_the_better_end_of_the_metric() -> Non
     assert getattr(ledger.best("min"), "number", None) == 3
     assert getattr(ledger.best("max"), "number", None) == 1
     assert list(ledger.best_so_far("min")) == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.3)]
+
+
+def test_nothing_is_proposed_after_the_time_that_was_given() -> None:
+    ledger = Ledger()
+    late = LedgerSearch(SPACE, 0, 5, ledger, str, lambda: None, seconds=-1)
+    assert late.suggest("a") == LedgerSearch.FINISHED
+    assert not ledger.trials

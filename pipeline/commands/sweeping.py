@@ -12,6 +12,7 @@ VALUED = (
     "--cpus-per-trial",
     "--gpus-per-trial",
     "--address",
+    "--minutes",
     "--seed",
     "--fresh-seeds",
     "--resume",
@@ -24,6 +25,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.add_argument("space", nargs="?", metavar="SPACE", help="a YAML file, or one that comes along: digits, …")
     add_with(command, "named configurations and key=value over those of the space")
     command.add_argument("--trials", type=at_least_one, default=50, metavar="N", help="(default 50)")
+    command.add_argument("--minutes", type=fraction, metavar="M", help="begin no trial after so many")
     command.add_argument("--parallel", type=at_least_one, metavar="N", help="trials at once; all that fit without it")
     command.add_argument("--cpus-per-trial", type=fraction, metavar="N", help="an even share without it")
     command.add_argument(
@@ -85,6 +87,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             fresh_seeds=arguments.fresh_seeds,
             prunes=not arguments.no_pruning,
             skips_existing=arguments.skip_existing,
+            minutes=arguments.minutes,
             parallel=arguments.parallel,
             cpus_per_trial=arguments.cpus_per_trial,
             gpus_per_trial=arguments.gpus_per_trial,

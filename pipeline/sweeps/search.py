@@ -1,6 +1,8 @@
 """Hyperopt's search as Ray Tune drives it, with every step of it in the sweep's ledger."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,12 +51,14 @@ class LedgerSearch(Searcher):
         ledger: Ledger,
         spell_out: Callable[[Trial], str],
         keep: Callable[[], None],
+        seconds: float = math.inf,
     ) -> None:
         """Live through the events of `ledger`.
 
         Args:
             spell_out: a trial -> what its worker needs to know.
             keep: makes what the ledger holds outlive this process.
+            seconds: after which nothing more is proposed.
 
         Raises:
             SearchDrifted: a proposal is another than it was; the libraries have changed since.
@@ -79,11 +83,14 @@ class LedgerSearch(Searcher):
                     "with the versions of hyperopt and ray that the sweep began with, or start a new sweep"
                 )
         self._unfinished = ledger.unfinished()
+        self._deadline = time.monotonic() + seconds
 
     # Called by Ray Tune
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next trial's configuration."""
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration, or that there is none."""
+        if time.monotonic() > self._deadline:
+            return Searcher.FINISHED
         trial = self._unfinished.pop(0) if self._unfinished else self._new_trial()
         trial.outcome = RUNNING
         self._numbers[trial_id] = trial.number
