@@ -6,9 +6,9 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pipeline.config import SolverConfig
+from pipeline.errors import OdenetError
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.path import GradientPath, Path, Segment, set_random_state
@@ -78,8 +78,8 @@ class _Discrete(torch.autograd.Function):
         return state.detach()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
         field, parameters = ctx.field, ctx.field.parameters
         sums: list[Tensor | None] = [None] * len(parameters)
         with field.buffers_kept():
@@ -93,6 +93,15 @@ class _Discrete(torch.autograd.Function):
                 gradient, *shares = torch.autograd.grad(end, (segment.z, *parameters), gradient, allow_unused=True)
                 sums = [_sum(total, share) for total, share in zip(sums, shares, strict=True)]
         return gradient, None, None, None, *sums
+
+
+def _refuse_second_derivatives() -> None:
+    # Gradients are recorded in a backward pass where it is asked for with create_graph=True alone.
+    if torch.is_grad_enabled():
+        raise OdenetError(
+            "the gradient of a solve cannot be differentiated again (create_graph=True): use solver.engine=torchdiffeq "
+            "with solver.gradient=direct"
+        )
 
 
 def _sum(total: Tensor | None, share: Tensor | None) -> Tensor | None:
@@ -131,8 +140,8 @@ class _Adjoint(torch.autograd.Function):
         return state
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
         (state,) = ctx.saved_tensors
         forward, field, statistics = ctx.problem, ctx.field, ctx.statistics
         solver = forward.solver
