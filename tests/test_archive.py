@@ -90,10 +90,12 @@ def test_a_store_goes_into_another_one_and_back_with_every_document_and_file(
     assert load_model("best", database=full).network is not None
 
 
-def test_a_restored_store_goes_on_where_the_other_one_was(file: Path, database: Store, tmp_path: Path) -> None:
-    restore(database, file)
+def test_a_restored_store_goes_on_where_the_other_one_was(full: Store, database: Store, tmp_path: Path) -> None:
+    removed = next_run_id(full)
+    back_up(full, tmp_path / "store.zip")
+    restore(database, tmp_path / "store.zip")
     assert find_garbage(database, tmp_path).is_empty
-    assert next_run_id(database) == 3
+    assert next_run_id(database) == removed + 1
 
 
 def test_the_commands_say_what_they_did(full: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,6 +322,9 @@ def test_a_restore_that_was_killed_leaves_whole_runs_and_is_gone_on_with(
 ) -> None:
     database.runs.insert_one({"_id": next_run_id(database), "uid": "another"})  # so that run 1 has to get a new id
     database.metrics.insert_one({"run_id": 2, "name": "training.loss", "values": [7.0]})  # of a removal broken off
+    begun = full.metrics.find_one({"run_id": 1})
+    assert begun is not None
+    database.metrics.insert_one({**begun, "run_id": 77})  # of an earlier restore, under the id that run 1 had there
     files = full.fs.files.count_documents({})
     for stored in (10, files - 15, files - 5):
         command = start_command(store_home, "restore", str(file))
