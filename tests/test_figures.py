@@ -24,6 +24,7 @@ from pipeline.figures import (
     plot_learning_curves,
     plot_precision_recall,
     plot_roc,
+    plot_step_sizes,
     save_figure,
 )
 
@@ -210,6 +211,21 @@ def test_backward_evaluations_are_drawn_where_they_were_counted() -> None:
     assert legend(figure) == ["forward pass", "backward pass"]
     assert figure.axes[0].lines[1].get_ydata().tolist() == [30, 30, 30]
     assert figure.axes[0].get_ylim()[0] == 0
+
+
+def test_step_sizes_are_drawn_over_the_time_that_they_cover_with_rejected_ones_marked() -> None:
+    accepted = [{"t": 0.0, "dt": 0.25, "accepted": True}, {"t": 0.25, "dt": 0.75, "accepted": True}]
+    rejected = {"t": 0.25, "dt": 0.9, "accepted": False}
+    figure = plot_step_sizes([accepted, accepted], [accepted, [accepted[0], rejected, accepted[1]]], "digits")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Block 1", "Block 2"]
+    assert legend(figure) == ["first batch", "last batch"]
+    for stairs in figure.axes[1].patches:
+        assert stairs.get_data().edges.tolist() == [0, 0.25, 1]
+        assert stairs.get_data().values.tolist() == [0.25, 0.75]
+    crosses = [line.get_xydata().tolist() for line in figure.axes[1].lines]
+    assert crosses == [[], [[0.25, 0.9]]]
+    assert "Crosses: rejected steps." in figure.get_supxlabel()
+    assert "Crosses" not in plot_step_sizes([accepted], [accepted], "digits").get_supxlabel()
 
 
 def test_a_history_without_epochs_or_evaluations_is_refused() -> None:

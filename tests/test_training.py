@@ -43,6 +43,7 @@ RESNET = {"channels": 6, "augment": 0, "body": "resnet", "blocks": 2}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "odenet direct": (ODENET, {}),
     "odenet adjoint": (ODENET, {"gradient": "adjoint"}),
+    "odenet with its first step taken over": (ODENET, {"reuse_first_step": True}),
     "resnet": (RESNET, {}),
 }
 
