@@ -62,6 +62,7 @@ class Plan:
         Raises:
             OdenetError: an extreme or a choice of the space, or the data, cannot be.
         """
+        self.config({}, 0)
         for corner in self.space.corners():
             try:
                 config = self.config(corner, 0)

@@ -27,7 +27,10 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 def count(text: str) -> int:
     """A whole number that is not negative, for argparse."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
     if number < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0, not {number}")
     return number

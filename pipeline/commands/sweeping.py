@@ -51,7 +51,10 @@ def at_least_one(text: str) -> int:
 
 def fraction(text: str) -> float:
     """A number that is not negative, for argparse."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
     if not 0 <= number < 1e6:
         raise argparse.ArgumentTypeError(f"must be at least 0, not {text}")
     return number

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
         ClusterError: nobody answers there.
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is told as it concerns the sweep
+    if ":" in address:
+        _refuse_silence(address)
     # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="odenet-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
@@ -77,6 +80,15 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
             yield Path(folder) / "tune"
         finally:
             ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray itself asks for minutes, and then ends the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ClusterError(f"no Ray cluster answers at {address} ({error}): start it, or correct --address") from error
 
 
 def cluster_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None) -> Share:
