@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ CHECKPOINT_AGE = timedelta(days=30)
 KEPT_CHECKPOINTS = 5
 
 _ARTIFACTS = "artifact://runs/"
+_FIRST_ID, _LAST_ID = ObjectId(b"\x00" * 12), ObjectId(b"\xff" * 12)
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,13 @@ def collect(garbage: Garbage, database: Database[dict[str, Any]]) -> None:
 
 
 def _chunks_without_file(database: Database[dict[str, Any]], before: datetime) -> tuple[Any, ...]:
-    chunks = database.fs.chunks.find({"_id": {"$lt": ObjectId.from_datetime(before)}}, {"files_id": True, "_id": False})
-    begun = {chunk["files_id"] for chunk in chunks}
-    return tuple(begun - {file["_id"] for file in database.fs.files.find({}, {"_id": True})})
+    """What lies between the files that there are, in the order of their ids: an index finds it, and nothing is read."""
+    files = sorted(file["_id"] for file in database.fs.files.find({}, {"_id": True}) if type(file["_id"]) is ObjectId)
+    begun: dict[Any, None] = {}
+    for lower, upper in pairwise([_FIRST_ID, *files, _LAST_ID]):
+        between = {"files_id": {"$gt": lower, "$lt": upper}, "_id": {"$lt": ObjectId.from_datetime(before)}}
+        begun |= {chunk["files_id"]: None for chunk in database.fs.chunks.find(between, {"files_id": True})}
+    return tuple(begun)
 
 
 def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> list[dict[str, Any]]:
@@ -135,10 +141,17 @@ def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> 
 
 
 def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[ObjectId, ...]:
-    old = {"_id": {"$lt": ObjectId.from_datetime(before)}}
-    series = list(database.metrics.find(old, {"run_id": True}))
+    """The series of the ids that were given and that no run has: an index finds them."""
+    counter = database.counters.find_one({"_id": "runs"})
     runs = {run["_id"] for run in database.runs.find({}, {"_id": True})}
-    return tuple(one["_id"] for one in series if one["run_id"] not in runs)
+    gone = [run_id for run_id in range(1, counter["last"] + 1 if counter else 1) if run_id not in runs]
+    old = {"run_id": {"$in": gone}, "_id": {"$lt": ObjectId.from_datetime(before)}}
+    series = list(database.metrics.find(old, {"run_id": True}))
+    # Once more: a run that is being restored may have come between, and its series are old.
+    come = {
+        run["_id"] for run in database.runs.find({"_id": {"$in": [one["run_id"] for one in series]}}, {"_id": True})
+    }
+    return tuple(one["_id"] for one in series if one["run_id"] not in come)
 
 
 def _has_ended(folder: Path, document: Mapping[str, Any]) -> bool:

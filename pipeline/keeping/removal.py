@@ -16,6 +16,9 @@ from pipeline.tracking.files import UNCLAIMED_AGE, remove_file
 from pipeline.tracking.record import FORMAT, claimed, run_folder
 from pipeline.tracking.store import retire_run_id
 
+_PORTION = 100
+"""Runs that are asked for at once, which bounds the answer's time and the embedded store's memory."""
+
 SACRED_FORMAT = "MongoObserver"
 """How the format of runs that Sacred's own observer wrote begins; it lists its files as ours does."""
 
@@ -78,8 +81,11 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     """
     refuse_unknown_formats(database)
     files: set[Any] = set()
-    for document in database.runs.find({}, {"artifacts": True, "experiment.sources": True}):
-        files |= files_of(document)
+    runs = [run["_id"] for run in database.runs.find({}, {"_id": True})]
+    for start in range(0, len(runs), _PORTION):
+        portion = {"_id": {"$in": runs[start : start + _PORTION]}}
+        for document in database.runs.find(portion, {"artifacts": True, "experiment.sources": True}):
+            files |= files_of(document)
     return files
 
 
