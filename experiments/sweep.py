@@ -190,15 +190,14 @@ class _Driver:
         random_points = initial_points(plan.trials)
         seconds = math.inf if plan.minutes is None else plan.minutes * 60
         searcher = LedgerSearch(
-            plan.space, self._searcher_seed, random_points, ledger, self._spell_out, self._keep, seconds
+            plan.space, plan.trials, self._searcher_seed, random_points, ledger, self._spell_out, self._keep, seconds
         )
-        left = plan.trials - len(ledger.over())
-        if left == 0:
+        if len(ledger.over()) == plan.trials:
             return
         scheduler = Pruning(plan.space.mode, self._max_epochs(), self._verdicts) if plan.prunes else None
         if scheduler is not None:
             self._replay(scheduler)
-        self._tune(interruption, search_alg=searcher, scheduler=scheduler, num_samples=left)
+        self._tune(interruption, search_alg=searcher, scheduler=scheduler, num_samples=-1)
 
     def _check(self, best: Trial, interruption: Interruption) -> None:
         """Train the best configuration on seeds that the search has not seen."""

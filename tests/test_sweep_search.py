@@ -30,12 +30,16 @@ def loss(suggestion: dict[str, float]) -> float:
 
 
 def searcher(ledger: Ledger, seed: int = 0, random_points: int = 10) -> LedgerSearch:
-    return LedgerSearch(SPACE, seed, random_points, ledger, lambda trial: str(trial.number), lambda: None)
+    return LedgerSearch(SPACE, 100, seed, random_points, ledger, lambda trial: str(trial.number), lambda: None)
+
+
+def finish_as(search: LedgerSearch, ledger: Ledger, trial_id: str, number: int) -> None:
+    report = {"outcome": "completed", "value": loss(ledger.trials[number].suggestion)}
+    search.on_trial_complete(trial_id, {**report, OBJECTIVE: report["value"]})
 
 
 def finish(search: LedgerSearch, ledger: Ledger, number: int) -> None:
-    report = {"outcome": "completed", "value": loss(ledger.trials[number].suggestion)}
-    search.on_trial_complete(str(number), {**report, OBJECTIVE: report["value"]})
+    finish_as(search, ledger, str(number), number)
 
 
 def run(search: LedgerSearch, ledger: Ledger, trials: int) -> None:
@@ -104,7 +108,7 @@ def test_a_proposal_that_differs_from_what_it_was_is_told() -> None:
 def test_everything_is_kept_before_a_trial_begins_and_before_the_next_is_proposed() -> None:
     ledger = Ledger()
     kept: list[list[tuple[str, int]]] = []
-    search = LedgerSearch(SPACE, 0, 5, ledger, str, lambda: kept.append(list(ledger.events)))
+    search = LedgerSearch(SPACE, 100, 0, 5, ledger, str, lambda: kept.append(list(ledger.events)))
     search.suggest("a")
     assert kept[-1] == [("suggested", 1)]
     search.on_trial_complete("a", {"outcome": "completed", "value": 1.0, OBJECTIVE: 1.0})
@@ -132,12 +136,27 @@ def test_a_trial_that_did_not_end_by_itself_was_pruned_and_its_value_counts() ->
     assert search._tpe._hpopt_trials.losses() == [0.7]
 
 
-def test_a_trial_whose_workers_were_lost_is_a_failure_of_that_kind() -> None:
+def test_a_trial_that_ray_gives_up_is_handed_out_again_and_is_lost_the_third_time() -> None:
     ledger = Ledger()
     search = searcher(ledger)
-    search.suggest("a")
-    search.on_trial_complete("a", error=True)
+    for trial_id in ("a", "b", "c"):
+        assert search.suggest(trial_id)["trial"] == "1"
+        assert not ledger.failures()
+        search.on_trial_complete(trial_id, error=True)
     assert ledger.failures() == {"lost": 1}
+    assert search.suggest("d")["trial"] == "2"
+
+
+def test_the_search_is_over_when_all_trials_are_and_waits_for_those_that_run() -> None:
+    ledger = Ledger()
+    search = LedgerSearch(SPACE, 2, 0, 5, ledger, lambda trial: str(trial.number), lambda: None)
+    assert [search.suggest("a")["trial"], search.suggest("b")["trial"]] == ["1", "2"]
+    finish_as(search, ledger, "a", 1)
+    assert search.suggest("c") is None
+    search.on_trial_complete("b", error=True)
+    assert search.suggest("c")["trial"] == "2"
+    finish_as(search, ledger, "c", 2)
+    assert search.suggest("d") == LedgerSearch.FINISHED
 
 
 def test_an_interrupted_trial_is_not_over() -> None:
@@ -164,6 +183,6 @@ def test_the_best_is_a_completed_trial_and_the_better_end_of_the_metric() -> Non
 
 def test_nothing_is_proposed_after_the_time_that_was_given() -> None:
     ledger = Ledger()
-    late = LedgerSearch(SPACE, 0, 5, ledger, str, lambda: None, seconds=-1)
+    late = LedgerSearch(SPACE, 100, 0, 5, ledger, str, lambda: None, seconds=-1)
     assert late.suggest("a") == LedgerSearch.FINISHED
     assert not ledger.trials

@@ -258,7 +258,7 @@ def test_ctrl_c_ends_a_sweep_in_order_and_it_can_be_resumed(home: Path) -> None:
     os.kill(command.pid, signal.SIGINT)
     assert command.wait() == 130, command.stderr
     assert "odenet sweep --resume 1" in command.stderr
-    assert not any(worker.is_running() for worker in workers)
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
     assert {document["status"] for document in documents_of(home)} <= {"INTERRUPTED", "COMPLETED"}
     assert sweep_of(home).status == "INTERRUPTED"
     resumed = start_command(home, "sweep", "--resume", "1")

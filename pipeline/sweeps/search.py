@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,11 @@ OBJECTIVE = "objective"
 """The searched metric's best value so far, as trials report it."""
 PENALTY = 1e6
 """Objective of a trial that came to nothing: TPE ranks what it was told, so any value that is worse will do."""
+
+
+LOSSES = 3
+"""So often Ray Tune may give a trial up. It goes on with another worker by itself, but not where it hears of one loss
+twice, as of a node that vanishes while a trial begins."""
 
 
 class SearchDrifted(OdenetError):
@@ -46,6 +52,7 @@ class LedgerSearch(Searcher):
     def __init__(
         self,
         space: Space,
+        trials: int,
         seed: int,
         random_points: int,
         ledger: Ledger,
@@ -56,6 +63,7 @@ class LedgerSearch(Searcher):
         """Live through the events of `ledger`.
 
         Args:
+            trials: so many in all, those of the ledger among them.
             spell_out: a trial -> what its worker needs to know.
             keep: makes what the ledger holds outlive this process.
             seconds: after which nothing more is proposed.
@@ -65,6 +73,7 @@ class LedgerSearch(Searcher):
         """
         super().__init__(metric=OBJECTIVE, mode=space.mode)
         self._space, self._ledger, self._spell_out, self._keep = space, ledger, spell_out, keep
+        self._trials = trials
         self._tpe = HyperOptSearch(
             space.build(),
             metric=OBJECTIVE,
@@ -73,6 +82,7 @@ class LedgerSearch(Searcher):
             random_state_seed=seed,
         )
         self._numbers: dict[str, int] = {}
+        self._losses: Counter[int] = Counter()
         for event, number in ledger.events:
             trial = ledger.trials[number]
             if event == "over":
@@ -88,9 +98,12 @@ class LedgerSearch(Searcher):
     # Called by Ray Tune
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration, or that there is none."""
+        """The next trial's configuration; None while there is none, `FINISHED` when there will be none."""
         if time.monotonic() > self._deadline:
             return Searcher.FINISHED
+        if not self._unfinished and len(self._ledger.trials) == self._trials:
+            # A trial that runs may lose its worker, and be handed out again.
+            return None if self._ledger.unfinished() else Searcher.FINISHED
         trial = self._unfinished.pop(0) if self._unfinished else self._new_trial()
         trial.outcome = RUNNING
         self._numbers[trial_id] = trial.number
@@ -105,6 +118,10 @@ class LedgerSearch(Searcher):
         if result:
             update(trial, result)
         if error:
+            self._losses[trial.number] += 1
+            if self._losses[trial.number] < LOSSES:
+                self._unfinished.append(trial)
+                return
             trial.outcome = "lost"
             trial.error = "its worker was lost again and again: look at the machines' logs"
         elif trial.outcome == RUNNING:  # it has not ended by itself
