@@ -4,19 +4,17 @@ Safe while runs are going on; they are in it as they were when it was made.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.database import Database
 
 from pipeline.keeping.archive import ArchiveWriter, new_archive
+from pipeline.keeping.portions import in_portions, list_ids
 from pipeline.runs import asking
-
-_PORTION = 100
-"""Runs that are asked for at once: the embedded store has all of an answer in memory."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +40,20 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         StoreError: the store went away.
     """
     with asking(), new_archive(file) as archive:
-        run_ids = _ids(database, "runs")  # first: all that these runs refer to is stored by now
-        archive.add_collection("runs", _portions(database, "runs", "_id", run_ids, ["_id"]))
-        archive.add_collection("metrics", _portions(database, "metrics", "run_id", run_ids, ["run_id", "name"]))
-        file_ids = _ids(database, "fs.files")
-        archive.add_collection("fs.files", _portions(database, "fs.files", "_id", file_ids, ["_id"]))
+        run_ids = list_ids(database.runs)  # first: all that these runs refer to is stored by now
+        archive.add_collection("runs", _bytes(in_portions(_raw(database, "runs"), "_id", run_ids)))
+        series = in_portions(_raw(database, "metrics"), "run_id", run_ids, order=("run_id", "name"))
+        archive.add_collection("metrics", _bytes(series))
+        file_ids = list_ids(database.fs.files)
+        archive.add_collection("fs.files", _bytes(in_portions(_raw(database, "fs.files"), "_id", file_ids)))
         damaged = [name for file_id in file_ids if (name := _add_file(database, file_id, archive)) is not None]
         for name in _other_collections(database):
-            archive.add_collection(name, (document.raw for document in _raw(database, name).find().sort("_id")))
+            archive.add_collection(name, _bytes(_raw(database, name).find().sort("_id")))
     return Backup(file, len(run_ids), len(file_ids) - len(damaged), tuple(damaged), round(file.stat().st_size / 1e6, 1))
 
 
-def _ids(database: Database[dict[str, Any]], collection: str) -> list[Any]:
-    return [document["_id"] for document in database[collection].find({}, {"_id": True}).sort("_id")]
-
-
-def _portions(
-    database: Database[dict[str, Any]], collection: str, key: str, values: Sequence[Any], order: Sequence[str]
-) -> Iterator[bytes]:
-    """The documents whose `key` is one of `values`, as BSON, in the order of the portions of these."""
-    for start in range(0, len(values), _PORTION):
-        wanted = {key: {"$in": values[start : start + _PORTION]}}
-        for document in _raw(database, collection).find(wanted).sort([(name, 1) for name in order]):
-            yield document.raw
+def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:
+    return (bytes(document.raw) for document in documents)
 
 
 def _add_file(database: Database[dict[str, Any]], file_id: Any, archive: ArchiveWriter) -> str | None:

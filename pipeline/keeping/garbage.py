@@ -15,6 +15,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.database import Database
 
+from pipeline.keeping.portions import in_portions, list_ids
 from pipeline.keeping.removal import claimed_files
 from pipeline.runs import asking, effective_status
 from pipeline.tracking.files import UNCLAIMED_AGE, remove_chunks, remove_file
@@ -74,12 +75,9 @@ def find_garbage(
         chunks = _chunks_without_file(database, before)
         files = _files_without_run(database, before)
         metrics = _metrics_without_run(database, before)
-        documents = list(
-            database.runs.find(
-                {"format": FORMAT},
-                {"uid": True, "status": True, "heartbeat": True, "result": True, "config.data.name": True},
-            )
-        )
+        wanted = dict.fromkeys(["format", "uid", "status", "heartbeat", "result", "config.data.name"], True)
+        every = in_portions(database.runs, "_id", list_ids(database.runs), wanted)
+        documents = [document for document in every if document.get("format") == FORMAT]
     runs = {run_folder(home, document): document for document in documents}
     folders = sorted(path.parent for path in (home / "runs").glob("*/checkpoint.pt"))
     ended = {folder: runs[folder] for folder in folders if folder in runs and _has_ended(folder, runs[folder])}
@@ -120,7 +118,7 @@ def collect(garbage: Garbage, database: Database[dict[str, Any]]) -> None:
 
 def _chunks_without_file(database: Database[dict[str, Any]], before: datetime) -> tuple[Any, ...]:
     """What lies between the files that there are, in the order of their ids: an index finds it, and nothing is read."""
-    files = sorted(file["_id"] for file in database.fs.files.find({}, {"_id": True}) if type(file["_id"]) is ObjectId)
+    files = [file_id for file_id in list_ids(database.fs.files) if type(file_id) is ObjectId]
     begun: dict[Any, None] = {}
     for lower, upper in pairwise([_FIRST_ID, *files, _LAST_ID]):
         between = {"files_id": {"$gt": lower, "$lt": upper}, "_id": {"$lt": ObjectId.from_datetime(before)}}
@@ -143,7 +141,7 @@ def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> 
 def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[ObjectId, ...]:
     """The series of the ids that were given and that no run has: an index finds them."""
     counter = database.counters.find_one({"_id": "runs"})
-    runs = {run["_id"] for run in database.runs.find({}, {"_id": True})}
+    runs = set(list_ids(database.runs))
     gone = [run_id for run_id in range(1, counter["last"] + 1 if counter else 1) if run_id not in runs]
     old = {"run_id": {"$in": gone}, "_id": {"$lt": ObjectId.from_datetime(before)}}
     series = list(database.metrics.find(old, {"run_id": True}))

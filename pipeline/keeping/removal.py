@@ -7,17 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pymongo
 from pymongo.database import Database
 
 from pipeline.errors import InvalidInput, OdenetError
+from pipeline.keeping.portions import LISTING_SECONDS, in_portions, list_ids
 from pipeline.promotion import names_of
 from pipeline.runs import Runs, StoredRun, asking
 from pipeline.tracking.files import UNCLAIMED_AGE, remove_file
 from pipeline.tracking.record import FORMAT, claimed, run_folder
 from pipeline.tracking.store import retire_run_id
-
-_PORTION = 100
-"""Runs that are asked for at once, which bounds the answer's time and the embedded store's memory."""
 
 SACRED_FORMAT = "MongoObserver"
 """How the format of runs that Sacred's own observer wrote begins; it lists its files as ours does."""
@@ -81,11 +80,9 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     """
     refuse_unknown_formats(database)
     files: set[Any] = set()
-    runs = [run["_id"] for run in database.runs.find({}, {"_id": True})]
-    for start in range(0, len(runs), _PORTION):
-        portion = {"_id": {"$in": runs[start : start + _PORTION]}}
-        for document in database.runs.find(portion, {"artifacts": True, "experiment.sources": True}):
-            files |= files_of(document)
+    wanted = {"artifacts": True, "experiment.sources": True}
+    for document in in_portions(database.runs, "_id", list_ids(database.runs), wanted):
+        files |= files_of(document)
     return files
 
 
@@ -97,7 +94,7 @@ def files_of(document: Mapping[str, Any]) -> set[Any]:
 
 def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
     """What a run of another format refers to is not known, so nothing can be said to be without use."""
-    with asking():
+    with asking(), pymongo.timeout(LISTING_SECONDS):
         formats = database.runs.distinct("format")
     for name in formats:
         if name != FORMAT and not name.startswith(SACRED_FORMAT):

@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from pipeline.errors import OdenetError
 from pipeline.keeping.archive import Archive, open_archive
+from pipeline.keeping.portions import in_portions, list_ids
 from pipeline.keeping.removal import files_of
 from pipeline.runs import asking
 from pipeline.tracking.files import put_entry
@@ -77,7 +78,9 @@ class _Restore:
         self._database = database
         self._entries = archive.file_entries()
         self._stored_files: set[Any] = set()
-        there = list(database.runs.find({}, {"uid": True, **dict.fromkeys(_IDENTITY, True)}))
+        there = list(
+            in_portions(database.runs, "_id", list_ids(database.runs), dict.fromkeys(["uid", *_IDENTITY], True))
+        )
         self._there = {_identity(document): document["_id"] for document in there}
         self._taken = {document["_id"] for document in there}
         self._run_ids: dict[Any, Any] = {}

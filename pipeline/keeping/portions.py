@@ -1,0 +1,32 @@
+"""Reading all of a collection: the embedded store makes a whole answer, in memory, before it sends any of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pymongo
+from pymongo.collection import Collection
+
+LISTING_SECONDS = 600.0
+"""For what looks at every document at once, on a slow machine; other operations have to be quick."""
+
+_PORTION = 100
+"""Values that are asked for at once."""
+
+
+def list_ids(collection: Collection[dict[str, Any]]) -> list[Any]:
+    """The ids of all documents, in order."""
+    with pymongo.timeout(LISTING_SECONDS):
+        return [document["_id"] for document in collection.find({}, {"_id": True}).sort("_id")]
+
+
+def in_portions(
+    collection: Collection[dict[str, Any]],
+    key: str,
+    values: Sequence[Any],
+    projection: Mapping[str, Any] | None = None,
+    order: Sequence[str] = ("_id",),
+) -> Iterator[Any]:
+    """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`."""
+    for start in range(0, len(values), _PORTION):
+        wanted = {key: {"$in": values[start : start + _PORTION]}}
+        yield from collection.find(wanted, projection).sort([(name, 1) for name in order])
