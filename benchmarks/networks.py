@@ -1,0 +1,58 @@
+"""What is timed: the papers' networks at their data sets' sizes, on images made of noise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import ModelConfig, SolverConfig
+from pipeline.models import Network, build_model
+from pipeline.ode import ODEBlock
+
+CLASSES = 10
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network and the batch that it is given."""
+
+    model: ModelConfig
+    image_shape: tuple[int, int, int]
+    batch_size: int = 128
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Images and labels, the same ones every time."""
+        generator = torch.Generator().manual_seed(1)
+        images = 2 * torch.rand(self.batch_size, *self.image_shape, generator=generator) - 1
+        return images, torch.randint(CLASSES, (self.batch_size,), generator=generator)
+
+    def network(self, solver: SolverConfig) -> Network:
+        """With the same first weights every time."""
+        torch.manual_seed(0)
+        return build_model(self.model, solver, self.image_shape, CLASSES)
+
+
+GREY, COLOUR, CROPPED = (1, 28, 28), (3, 32, 32), (1, 28, 28)
+WORKLOADS = {
+    "digits": Workload(ModelConfig(), (1, 8, 8)),
+    "simple": Workload(ModelConfig(), GREY),
+    "simple-resnet": Workload(ModelConfig(body="resnet"), GREY),
+    "simple-resnet-3": Workload(ModelConfig(body="resnet", blocks=3), GREY),
+    "simple-colour": Workload(ModelConfig(), COLOUR),
+    "simple-colour-resnet": Workload(ModelConfig(body="resnet"), COLOUR),
+    "complex": Workload(ModelConfig(architecture="complex", augment=1), GREY),
+    "complex-resnet": Workload(ModelConfig(architecture="complex", body="resnet", augment=0), GREY),
+    "gladzik-1": Workload(ModelConfig(architecture="gladzik", augment=0, time_channel=True), CROPPED),
+    "gladzik-2": Workload(ModelConfig(architecture="gladzik", augment=0, time_channel=True, blocks=2), CROPPED),
+    "gladzik-resnet-2": Workload(ModelConfig(architecture="gladzik", augment=0, body="resnet", blocks=2), CROPPED),
+}
+
+
+def replace_blocks(network: Network, build: Callable[[ODEBlock], nn.Module]) -> None:
+    """Have every ODE block of `network` solved by what `build` makes of it."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, ODEBlock):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, build(module))
