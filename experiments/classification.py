@@ -297,7 +297,7 @@ def describe_failure(error: BaseException) -> str:
         case KeyboardInterrupt() | SacredInterrupt():
             return "interrupted; everything up to its last whole epoch is kept"
         case torch.OutOfMemoryError():
-            return "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=adjoint"
+            return "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=checkpointed"
         case OSError(errno=errno.ENOSPC):
             return f"the disk is full ({error.filename or home()}): make room or set ODENET_HOME to another disk"
         case _:

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
     except torch.OutOfMemoryError:
-        return fail("the GPU is out of memory: use a smaller training.batch_size or solver.gradient=adjoint", 1)
+        return fail("the GPU is out of memory: use a smaller training.batch_size or solver.gradient=checkpointed", 1)
     except BrokenPipeError:  # the reader of our output, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
