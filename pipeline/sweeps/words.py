@@ -191,7 +191,12 @@ def _unfinished(sweep: Sweep) -> list[str]:
         over = f"the search is over, but not the {counted(sweep.config['fresh_seeds'], 'run')} on fresh seeds"
     if sweep.status == "RUNNING":
         return [f"The sweep is still running: {over}. This is how it stood when the page was written."]
-    ended = {"INTERRUPTED": "was interrupted", "DIED": "died"}.get(sweep.status, "failed")
+    endings = {
+        "INTERRUPTED": "was interrupted",
+        "DIED": "died",
+        "COMPLETED": f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given",
+    }
+    ended = endings.get(sweep.status, "failed")
     return [f"The sweep {ended}: {over}. `odenet sweep --resume {sweep.sweep_id}` goes on with it."]
 
 
