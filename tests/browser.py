@@ -22,8 +22,8 @@ def missing() -> list[str]:
 
 
 @contextlib.contextmanager
-def logged_in_page(board: Board, profile: Path) -> Iterator[Chrome]:
-    """Headless Chromium with a fresh profile in `profile`, on the list of runs, after the login."""
+def headless(profile: Path) -> Iterator[Chrome]:
+    """Headless Chromium with a fresh profile in `profile`."""
     options = ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for switch in (
@@ -42,11 +42,32 @@ def logged_in_page(board: Board, profile: Path) -> Iterator[Chrome]:
         options.add_argument(switch)
     driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
     try:
-        driver.get(board.url.replace("http://", f"http://{board.user}:{board.password}@"))
-        driver.get(board.url)
         yield driver
     finally:
         driver.quit()
+
+
+@contextlib.contextmanager
+def logged_in_page(board: Board, profile: Path) -> Iterator[Chrome]:
+    """The list of runs, after the login."""
+    with headless(profile) as driver:
+        driver.get(board.url.replace("http://", f"http://{board.user}:{board.password}@"))
+        driver.get(board.url)
+        yield driver
+
+
+def assert_page_fits(page: Path, images: int) -> None:
+    """A page shows all of its `images` and needs no scrolling sideways, in wide windows and on phones."""
+    with headless(page.parent / "profile") as driver:
+        driver.get(page.as_uri())
+        for width in (1400, 390):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        widths = driver.execute_script("return [...document.images].map(image => image.naturalWidth)")
+        assert len(widths) == images
+        assert min(widths) > 500
+        assert driver.get_log("browser") == []
 
 
 def wait_for(driver: Chrome, xpath: str) -> WebElement:

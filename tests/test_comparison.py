@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 import browser
 import numpy as np
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from browser import assert_page_fits
 from sklearn.datasets import load_digits
 
 from experiments.classification import run_tracked
@@ -405,21 +404,4 @@ def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn
 @pytest.mark.skipif(bool(NO_BROWSER), reason=f"needs {' and '.join(NO_BROWSER)}")
 def test_the_page_fits_wide_and_narrow_windows_with_all_its_pictures(runs: Runs, tmp_path: Path) -> None:
     write_page(compared(runs, RESNET_0, RESNET_1, ODENET_0, INTERRUPTED, UNSOLVED), tmp_path / "page.html")
-    options = ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for switch in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
-        options.add_argument(switch)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
-    try:
-        driver.get((tmp_path / "page.html").as_uri())
-        for width in (1400, 390):
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-        widths = driver.execute_script("return [...document.images].map(image => image.naturalWidth)")
-        assert len(widths) == 3
-        assert min(widths) > 500
-        assert driver.get_log("browser") == []
-    finally:
-        driver.quit()
+    assert_page_fits(tmp_path / "page.html", images=3)

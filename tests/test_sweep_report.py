@@ -4,16 +4,15 @@ import copy
 import json
 import re
 import shlex
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import browser
 import pytest
+from browser import assert_page_fits
 from matplotlib.axes import Axes
 from pymongo.database import Database
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from sweep_samples import RESNET_SPACE, sample_ledger, sweep_document
 
 from experiments.named_configs import parse_with, resolve
@@ -349,24 +348,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(bool(NO_BROWSER), reason=f"needs {' and '.join(NO_BROWSER)}")
 def test_the_page_fits_wide_and_narrow_windows_with_all_its_pictures(tmp_path: Path) -> None:
     write_page(sweep_of(sample_ledger(50, checks=3)), tmp_path / "page.html")
-    options = ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for switch in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
-        options.add_argument(switch)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
-    try:
-        driver.get((tmp_path / "page.html").as_uri())
-        for width in (1400, 390):
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-        widths = driver.execute_script("return [...document.images].map(image => image.naturalWidth)")
-        assert len(widths) == 4
-        assert min(widths) > 500
-        assert driver.get_log("browser") == []
-    finally:
-        driver.quit()
+    assert_page_fits(tmp_path / "page.html", images=4)
 
 
 # The commands

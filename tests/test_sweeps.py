@@ -167,6 +167,7 @@ def test_nothing_of_ray_is_left_and_its_token_is_its_owners_alone(swept: SweptHo
     assert [words for words in left if "ray" in " ".join(words).lower() and "server.py" not in " ".join(words)] == []
 
 
+@pytest.mark.slow
 def test_completed_runs_of_the_same_configuration_are_reused_when_asked(swept: SweptHome) -> None:
     before = database_of(swept.home).runs.count_documents({"info.sweep.phase": "search"})
     words = ("--trials", "5", "--parallel", "1", "--fresh-seeds", "0", "--skip-existing", "--no-pruning")
