@@ -92,8 +92,6 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
         OdenetError: the sweep could not begin: its space, its data, the store or the cluster.
     """
     plan.check()
-    if address == LOCAL:
-        plan = _with_share(plan, local_share(plan.parallel, plan.cpus_per_trial, plan.gpus_per_trial))
     return _observe(plan, Ledger(), address, StoreObserver(home()))
 
 
@@ -116,17 +114,13 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
     return _observe(plan, sweep.ledger, address, StoreObserver(home(), resumed=document))
 
 
-def _with_share(plan: Plan, share: Share) -> Plan:
-    return replace(plan, **asdict(share))
-
-
 def _observe(plan: Plan, ledger: Ledger, address: str, observer: StoreObserver) -> SweepOutcome:
     experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
     experiment.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
     experiment.observers = [observer]
     error = None
     with _joined(plan, address) as (share, folder):
-        shared_plan = _with_share(plan, share)
+        shared_plan = replace(plan, **asdict(share))
 
         @experiment.main
         def sweep(_run: Run) -> float | None:

@@ -14,7 +14,6 @@ import ray
 import torch
 
 from pipeline.errors import InvalidInput, OdenetError
-from pipeline.sweeps.environment import LOCAL
 
 
 class ClusterError(OdenetError):
@@ -45,7 +44,7 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
 
 @contextmanager
 def cluster(address: str, share: Share | None) -> Iterator[Path]:
-    """Within it Ray is connected to the cluster at `address`, or to one of `share` that ends with it.
+    """Within it Ray is connected to the cluster at `address`; given a `share`, to one of that size that ends with it.
 
     Yields:
         A folder for Ray Tune's files, which nobody needs afterwards.
@@ -59,7 +58,7 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
     # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="odenet-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
-            if address == LOCAL and share is not None:
+            if share is not None:
                 ray.init(
                     address="local",
                     num_cpus=math.ceil(share.parallel * share.cpus_per_trial),
