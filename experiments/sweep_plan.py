@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from experiments.named_configs import merge, parse_arguments, resolve
-from pipeline.config import Config, ConfigError
+from pipeline.config import Config, ConfigError, DataConfig
 from pipeline.data import load_splits
 from pipeline.sweeps.ledger import nest
 from pipeline.sweeps.search import initial_points
@@ -63,12 +63,15 @@ class Plan:
             OdenetError: an extreme or a choice of the space, or the data, cannot be.
         """
         self.config({}, 0)
+        loaded: set[DataConfig] = set()
         for corner in self.space.corners():
             try:
                 config = self.config(corner, 0)
             except ConfigError as error:
                 raise SpaceError(f"{self.space_file} allows what cannot be: {error}") from error
-            load_splits(config.data, 0, torch.device("cpu"))
+            if config.data not in loaded:
+                load_splits(config.data, 0, torch.device("cpu"))
+                loaded.add(config.data)
 
     def to_dict(self) -> dict[str, Any]:
         """As the sweep's run has it for its configuration."""

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hyperopt import space_eval
 from hyperopt.pyll.stochastic import sample
 from numpy.random import default_rng
 
+from experiments import sweep_plan
 from experiments.sweep_plan import SPACES, Plan, find_space
-from pipeline.config import Config
+from pipeline.config import Config, DataConfig
+from pipeline.data import Splits, load_splits
 from pipeline.sweeps.space import Space, SpaceError, parse_space
 
 CONDITIONAL = """
@@ -137,6 +140,19 @@ def test_a_space_that_cannot_be_is_refused_with_what_and_where(text: str, words:
 def test_a_space_that_allows_an_impossible_value_is_refused_before_anything_runs() -> None:
     with pytest.raises(SpaceError, match=r"training\.lr must be above 0"):
         plan_of(space(of("training.lr: {uniform: [-1, 1]}"))).check()
+
+
+def test_the_data_are_loaded_once_for_all_corners_that_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[DataConfig] = []
+
+    def load(config: DataConfig, seed: int, device: torch.device) -> Splits:
+        loaded.append(config)
+        return load_splits(config, seed, device)
+
+    monkeypatch.setattr(sweep_plan, "load_splits", load)
+    parameters = "training.lr: {uniform: [0.1, 1]}\n  data.validation_fraction: {choice: [0.1, 0.2]}"
+    plan_of(space(of(parameters))).check()
+    assert [config.validation_fraction for config in loaded] == [0.1, 0.2]
 
 
 def test_an_unknown_space_names_those_there_are() -> None:
