@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,14 @@ class SweepOutcome(EndedRun):
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet sweep --json` prints."""
-        best = self.sweep.best
+        sweep = self.sweep
         return {
             "run_id": self.run_id,
             "status": self.status,
             "result": self.document["result"],
-            "best": asdict(best) if best else None,
-            "trials": self.sweep.ledger.counts(),
-            "checks": [asdict(check) for check in self.sweep.ledger.checks],
+            "best": asdict(sweep.best) if sweep.best else None,
+            "trials": sweep.ledger.counts(),
+            "checks": [asdict(check) for check in sweep.ledger.checks],
             "folder": str(self.folder),
             "error": self.error,
         }
@@ -155,6 +156,11 @@ class _Driver:
         self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), sys.__stderr__ or sys.stderr)
         self._searcher_seed, self._trial_seed, self._fresh_seeds = plan.seeds()
 
+    @cached_property
+    def _runs(self) -> Runs:
+        """Connected when they are first asked for, as a sweep without finished runs never needs them."""
+        return Runs()
+
     def carry_out(self) -> float | None:
         """Search, check, report: the mean test accuracy of the best configuration on fresh seeds."""
         self._keep()
@@ -181,13 +187,13 @@ class _Driver:
 
     def _search(self, interruption: Interruption) -> None:
         plan, ledger = self._plan, self._ledger
+        if len(ledger.over()) == plan.trials:
+            return
         random_points = initial_points(plan.trials)
         seconds = math.inf if plan.minutes is None else plan.minutes * 60
         searcher = LedgerSearch(
             plan.space, plan.trials, self._searcher_seed, random_points, ledger, self._spell_out, self._keep, seconds
         )
-        if len(ledger.over()) == plan.trials:
-            return
         scheduler = Pruning(plan.space.mode, self._max_epochs(), self._verdicts) if plan.prunes else None
         if scheduler is not None:
             self._replay(scheduler)
@@ -210,7 +216,7 @@ class _Driver:
             outcome = report.get("outcome", "lost")
             if outcome in (RUNNING, INTERRUPTED) or report.get("run_id") is None:
                 continue
-            run = Runs().get(report["run_id"])
+            run = self._runs.get(report["run_id"])
             self._ledger.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result))
             self._keep()
         self._ledger.checks.sort(key=lambda check: check.run_id)
@@ -262,7 +268,7 @@ class _Driver:
         for trial in self._ledger.over():
             if trial.run_id is None or not trial.epochs:
                 continue
-            values = Runs().get(trial.run_id).metrics()[space.metric]
+            values = self._runs.get(trial.run_id).metrics()[space.metric]
             best = values.cummax() if space.mode == "max" else values.cummin()
             scheduler.replay(trial.number, best.fillna(worst(space.mode)).tolist())
 
