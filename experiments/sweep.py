@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -179,7 +180,7 @@ class _Driver:
             self._keep()
             self._progress.close(self._ledger)
         accuracies = [c.accuracy for c in self._ledger.checks if c.accuracy is not None]
-        result = sum(accuracies) / len(accuracies) if accuracies else None
+        result = fmean(accuracies) if accuracies else None
         self._report(best, {"result": result, "status": "INTERRUPTED" if interruption.is_asked else "COMPLETED"})
         if interruption.is_asked:
             raise KeyboardInterrupt

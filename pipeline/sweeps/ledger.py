@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
 from typing import Any, Literal
 
 from pipeline.runs import flatten
@@ -96,9 +97,9 @@ class Ledger:
 
     def best(self, mode: str) -> Trial | None:
         """The completed trial with the best value; the first of equals."""
-        completed = [t for t in self.trials.values() if t.outcome == COMPLETED and t.value is not None]
-        sign = -1 if mode == "max" else 1
-        return min(completed, key=lambda trial: (sign * _known(trial.value), trial.number), default=None)
+        values = {t.number: t.value for t in self.trials.values() if t.outcome == COMPLETED and t.value is not None}
+        better = max if mode == "max" else min  # the first of equals, both
+        return self.trials[better(values, key=lambda number: values[number])] if values else None
 
     def best_so_far(self, mode: str) -> Iterator[tuple[int, float]]:
         """(trials over, best value of the completed ones among them), from the first completed one on."""
@@ -143,13 +144,4 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """The mean, and the sample standard deviation where there are two or more."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    return mean, (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
-
-
-def _known(value: float | None) -> float:
-    if value is None:
-        raise ValueError("a completed trial without a value")
-    return value
+    return fmean(values), stdev(values) if len(values) > 1 else None
