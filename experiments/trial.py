@@ -20,7 +20,7 @@ from pipeline.errors import OdenetError
 from pipeline.paths import home
 from pipeline.resumption import StillRunning, prepare, take_over
 from pipeline.runs import Runs, StoredRun, asking, flatten
-from pipeline.sweeps.ledger import COMPLETED, FAILURES, INTERRUPTED, PRUNED, RUNNING
+from pipeline.sweeps.ledger import COMPLETED, FAILURES, PRUNED, RUNNING
 from pipeline.sweeps.order import Order, SweepOfTrial
 from pipeline.sweeps.pruning import EPOCH
 from pipeline.sweeps.search import OBJECTIVE, worst
@@ -134,18 +134,17 @@ class TrialRun:
             return report_of(existing, self._sweep) | {"is_reused": True}
         if get_verdict(self._verdicts, self._order.key) == "out_of_memory":
             return self._killed_for_memory(run, database)
+        failure: Exception | None = None
         try:
             if run is None:
                 run_tracked([], config.to_dict(), self._order.mark(self._sweep), self)
-            elif run.status in (INTERRUPTED.upper(), "RUNNING", "DIED"):
+            elif run.status in ("INTERRUPTED", "RUNNING", "DIED"):
                 take_up(run.run_id, database, self)
-        except Exception:
-            run = self._find(database)
-            if run is None:  # it never was one
-                raise
+        except Exception as error:  # which the run tells of, unless it never was one
+            failure = error
         ended = self._find(database)
         if ended is None:
-            raise OdenetError("the store no longer has the run of this trial: was it deleted?")
+            raise failure or OdenetError("the store no longer has the run of this trial: was it deleted?")
         if flatten("", ended.config) != flatten("", config.to_dict()):
             raise OdenetError(f"run {ended.run_id} was trained with another configuration than the suggested one")
         return report_of(ended, self._sweep)

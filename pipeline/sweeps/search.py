@@ -20,8 +20,6 @@ OBJECTIVE = "objective"
 """The searched metric's best value so far, as trials report it."""
 PENALTY = 1e6
 """Objective of a trial that came to nothing: TPE ranks what it was told, so any value that is worse will do."""
-
-
 LOSSES = 3
 """So often Ray Tune may give a trial up. It goes on with another worker by itself, but not where it hears of one loss
 twice, as of a node that vanishes while a trial begins."""
@@ -159,12 +157,23 @@ class LedgerSearch(Searcher):
         self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: trial.value if known else worst(self._space.mode)})
 
 
-REPORTED = ("run_id", "outcome", "value", "accuracy", "nfe_forward", "epochs", "seconds", "peak_memory_mb", "error")
+REPORTED = (
+    "run_id",
+    "outcome",
+    "value",
+    "accuracy",
+    "nfe_forward",
+    "epochs",
+    "seconds",
+    "peak_memory_mb",
+    "error",
+    "is_reused",
+)
 """What a trial reports of itself after every epoch and at its end, under the ledger's names."""
 
 
 def update(trial: Trial, result: Mapping[str, Any]) -> None:
     """Enter what the trial reported."""
-    for name in (*REPORTED, "is_reused"):
+    for name in REPORTED:
         if name in result:
             setattr(trial, name, result[name])
