@@ -26,16 +26,20 @@ def advance(
         first: the first stage, dz/dt at (t, z).
 
     Returns:
-        Two tensors shaped as `z`; the second holds no number where a stage is not finite.
+        Two tensors shaped as `z`; the second is not finite where a stage or the state at the end is not.
     """
     stages = [first]
     for c, weights in zip(tableau.c[1 : tableau.advancing_stages], tableau.a, strict=False):
         stages.append(derivative(torch.add(t, dt, alpha=c), weighted_sum(z, dt, weights, stages)))
     end = weighted_sum(z, dt, tableau.b, stages)
     with torch.no_grad():
-        # A stage that overflowed need not show in the error: its weight may be 0, or the next stage saturate.
-        zero_or_nan = torch.stack([value.sum() for value in (end, *stages)]).sum() * 0
-        error = weighted_sum(zero_or_nan.expand_as(z), dt, tableau.error, stages)
+        # What is not finite need not show in the error: not a stage without weight there, nor the state. It is put
+        # where it is, not everywhere: a batch's samples may be judged apart.
+        zero_or_nan = end * 0
+        for stage, weight in zip(stages, tableau.error or (0,) * len(stages), strict=False):
+            if weight == 0:
+                zero_or_nan.add_(stage, alpha=0)
+        error = weighted_sum(zero_or_nan, dt, tableau.error, stages)
     return end, error
 
 
@@ -62,7 +66,7 @@ def last_stage(
     """
     last = derivative(t, end)
     with torch.no_grad():
-        return last, torch.addcmul(error + last.sum() * 0, last, dt, value=tableau.error[-1])
+        return last, torch.addcmul(error, last, dt, value=tableau.error[-1])
 
 
 @torch.no_grad()
@@ -72,7 +76,8 @@ def error_ratio(error: Tensor, z: Tensor, end: Tensor, rtol: float, atol: float,
     Args:
         z, end: the state before and after the step.
     """
-    return norm(error / tolerance(torch.maximum(z.abs(), end.abs()), rtol, atol))
+    ratio = norm(error / tolerance(torch.maximum(z.abs(), end.abs()), rtol, atol))
+    return ratio + 0 * ratio
 
 
 def tolerance(size: Tensor, rtol: float, atol: float) -> Tensor:
