@@ -4,19 +4,23 @@ Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, 
 and *II*, section IV.2 (the proportional-integral controller of Gustafsson 1991).
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pipeline.ode.solution import Attempt, Status
 from pipeline.ode.step import Norm, tolerance
 
 SAFETY = 0.9
 LARGEST_GROWTH = 10.0
 LARGEST_CUT = 0.2
+REACH = 1.01
+"""A step that would leave less than a hundredth of itself goes to the end: no sliver is left over."""
 
 
 @dataclass
@@ -62,6 +66,22 @@ class EqualSteps:
         return isfinite(ratio)
 
 
+def end_of_step(t: float, dt: float, t1: float) -> float:
+    """Where a step of about `dt` ends: at the end time where that is near."""
+    return t1 if dt * REACH >= t1 - t else t + dt
+
+
+def obstacle(dt: float, t1: float, attempts: Sequence[Attempt], max_steps: int | None) -> Status | None:
+    """Why a solve cannot go on with a step of `dt` after these; None where it can."""
+    if not isfinite(dt):
+        return Status.DIVERGED
+    # A step that is lost against the end time is no step.
+    if dt <= sys.float_info.epsilon * t1:
+        found_no_number = bool(attempts) and isnan(attempts[-1].error_ratio)
+        return Status.DIVERGED if found_no_number else Status.UNDERFLOW
+    return Status.STEP_LIMIT if len(attempts) == max_steps else None
+
+
 class FirstStep(NamedTuple):
     """How an adaptive solve begins."""
 
@@ -99,11 +119,22 @@ def first_step(
         return FirstStep(nan, slope)
     if dt is not None:
         return FirstStep(dt, slope)
-    trial = min(1e-6 if size < 1e-5 or slope < 1e-5 else 0.01 * size / slope, t1)
+    trial = probe(size, slope, t1)
     second = derivative(trial, torch.add(z, first, alpha=trial))
-    curvature = float(norm((second - first) / scale)) / trial
+    change = float(norm((second - first) / scale))
+    return FirstStep(estimated_dt(trial, slope, change, order), slope)
+
+
+def probe(size: float, slope: float, t1: float) -> float:
+    """Time at which the field is evaluated to estimate a first step, from the sizes of z and dz/dt at t = 0."""
+    return min(1e-6 if size < 1e-5 or slope < 1e-5 else 0.01 * size / slope, t1)
+
+
+def estimated_dt(trial: float, slope: float, change: float, order: int) -> float:
+    """The first step's size, from that of what dz/dt changes by until `trial`; no number where that is not finite."""
+    curvature = change / trial
     if not isfinite(curvature):
-        return FirstStep(nan, slope)
+        return nan
     steepest = max(slope, curvature)
     step = max(1e-6, trial * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / (order + 1))
-    return FirstStep(min(100 * trial, step), slope)
+    return min(100 * trial, step)

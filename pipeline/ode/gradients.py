@@ -36,7 +36,7 @@ def solve_with_gradients(
         state = _Adjoint.apply(z0, problem, field, statistics, *field.parameters)
     else:
         state = _Discrete.apply(z0, problem, field, statistics, *field.parameters)
-    warn_of_rounding(problem, field)
+    warn_of_rounding(field, solver, [(problem.slope, problem.attempts)])
     statistics.nfe_forward, statistics.proposed_dt = problem.evaluations, problem.proposed_dt
     statistics.accepted = sum(attempt.accepted for attempt in problem.attempts)
     statistics.rejected = len(problem.attempts) - statistics.accepted
@@ -79,7 +79,7 @@ class _Discrete(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivatives()
+        refuse_second_derivatives()
         field, parameters = ctx.field, ctx.field.parameters
         sums: list[Tensor | None] = [None] * len(parameters)
         with field.buffers_kept():
@@ -91,11 +91,12 @@ class _Discrete(torch.autograd.Function):
                     evaluations = ctx.problem.tableau.advancing_stages
                     ctx.statistics.nfe_backward = (ctx.statistics.nfe_backward or 0) + evaluations
                 gradient, *shares = torch.autograd.grad(end, (segment.z, *parameters), gradient, allow_unused=True)
-                sums = [_sum(total, share) for total, share in zip(sums, shares, strict=True)]
+                sums = [sum_of(total, share) for total, share in zip(sums, shares, strict=True)]
         return gradient, None, None, None, *sums
 
 
-def _refuse_second_derivatives() -> None:
+def refuse_second_derivatives() -> None:
+    """In a backward pass that is itself to be differentiated, which would go wrong in silence."""
     # Gradients are recorded in a backward pass where it is asked for with create_graph=True alone.
     if torch.is_grad_enabled():
         raise OdenetError(
@@ -104,7 +105,8 @@ def _refuse_second_derivatives() -> None:
         )
 
 
-def _sum(total: Tensor | None, share: Tensor | None) -> Tensor | None:
+def sum_of(total: Tensor | None, share: Tensor | None) -> Tensor | None:
+    """Of two gradients, None being nothing."""
     if total is None or share is None:
         return share if total is None else total
     return total + share
@@ -141,7 +143,7 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        _refuse_second_derivatives()
+        refuse_second_derivatives()
         (state,) = ctx.saved_tensors
         forward, field, statistics = ctx.problem, ctx.field, ctx.statistics
         solver = forward.solver

@@ -1,22 +1,18 @@
 """The loop: step after step from t = 0 to the end, each accepted or tried again."""
 
-import sys
 from dataclasses import dataclass, field
-from math import isfinite, isnan
+from math import isfinite
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from pipeline.config import SolverConfig
-from pipeline.ode.control import EqualSteps, StepSizeControl, first_step
+from pipeline.ode.control import EqualSteps, StepSizeControl, end_of_step, first_step, obstacle
 from pipeline.ode.path import Path, RandomState, Segment
 from pipeline.ode.solution import Attempt, SolverFailure, Status
 from pipeline.ode.step import Derivative, Norm, advance, error_ratio, last_stage, scalar
 from pipeline.ode.tableau import TABLEAUS, Tableau
-
-# A step that would leave less than a hundredth of itself goes to the end: no sliver is left over.
-REACH = 1.01
 
 
 @dataclass
@@ -154,13 +150,8 @@ def _begin(problem: Problem, z: Tensor, first: Tensor) -> EqualSteps | StepSizeC
 
 def _end_of_step(problem: Problem, dt: float, t: float, z: Tensor) -> float:
     """Where a step of about `dt` ends, at the end time at the latest."""
-    attempts = problem.attempts
-    if not isfinite(dt):
-        raise problem.failure(Status.DIVERGED, t, 0.0, z)
-    # A step that is lost against the end time is no step.
-    if dt <= sys.float_info.epsilon * problem.t1:
-        found_no_number = bool(attempts) and isnan(attempts[-1].error_ratio)
-        raise problem.failure(Status.DIVERGED if found_no_number else Status.UNDERFLOW, t, dt, z)
-    if problem.tableau.is_adaptive and len(attempts) == problem.solver.max_steps:
-        raise problem.failure(Status.STEP_LIMIT, t, dt, z)
-    return problem.t1 if dt * REACH >= problem.t1 - t else t + dt
+    max_steps = problem.solver.max_steps if problem.tableau.is_adaptive else None
+    status = obstacle(dt, problem.t1, problem.attempts, max_steps)
+    if status is not None:
+        raise problem.failure(status, t, dt if isfinite(dt) else 0.0, z)
+    return end_of_step(t, dt, problem.t1)
