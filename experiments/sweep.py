@@ -50,6 +50,7 @@ from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
+from pipeline.whole_file import whole_file
 
 LOST_WORKERS = 3
 """So often a trial goes on with another worker."""
@@ -283,7 +284,8 @@ class _Driver:
         best_file = folder / "best.yaml"
         if best is not None:
             text = self._best_config(best)
-            write_whole(text, best_file)
+            with whole_file(best_file, "configuration") as part:
+                part.write_text(text, encoding="utf-8")
             self._run_log.add_artifact("best.yaml", text.encode())
         sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
         html = page(sweep, best_file if best is not None else None)

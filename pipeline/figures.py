@@ -1,7 +1,6 @@
 """Numbers become pictures: seaborn on figures of their own, without pyplot's global state."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil, nan, sqrt
 from pathlib import Path
@@ -17,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.errors import InvalidInput, OdenetError
+from pipeline.errors import InvalidInput
 from pipeline.evaluation import Evaluation, FloatArray, IntArray
+from pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:
     from pipeline.reevaluation import Row
@@ -324,17 +324,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         OdenetError: the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with whole_file(path, "figure") as part:
         figure.savefig(part, format="png", dpi=DPI, bbox_inches="tight")
-        part.replace(path)
-    except OSError as error:
-        raise OdenetError(
-            f"cannot write the figure {path} ({error.strerror}): choose a folder that exists and has room"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def new_figure(width: float, height: float, title: str, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:

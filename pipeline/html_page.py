@@ -9,8 +9,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pipeline.errors import OdenetError
 from pipeline.figures import DPI
+from pipeline.whole_file import whole_file
 from pipeline.word_table import WordTable
 
 STYLE = """
@@ -87,15 +87,8 @@ def write_whole(content: str, path: Path) -> None:
     Raises:
         OdenetError: the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with whole_file(path, "page") as part:
         part.write_text(content, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OdenetError(
-            f"cannot write the page {path} ({error.strerror}): choose a folder that exists and has room"
-        ) from error
 
 
 def care(sentences: Sequence[str]) -> str:
