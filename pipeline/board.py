@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import secrets
 import select
 import shutil
@@ -20,6 +19,7 @@ from pymongo.database import Database
 from pipeline.errors import OdenetError
 from pipeline.interruption import terminable
 from pipeline.paths import home
+from pipeline.private_file import create_private
 from pipeline.tracking.store import StoreAddress, connect, store_address
 
 SOURCE = Path(__file__).resolve().parents[1] / "omniboard"
@@ -237,11 +237,7 @@ def _password(folder: Path) -> str:
     file = _login_file(folder)
     with _locked(folder):
         if not file.exists():
-            written = file.with_suffix(".new")
-            written.unlink(missing_ok=True)
-            with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as login:
-                json.dump({"user": USER, "password": secrets.token_urlsafe(18)}, login)
-            written.replace(file)
+            create_private(file, json.dumps({"user": USER, "password": secrets.token_urlsafe(18)}))
         try:
             return str(json.loads(file.read_text())["password"])
         except (ValueError, KeyError, TypeError):

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from pipeline.paths import data_folder, home
+from pipeline.private_file import create_private
 
 LOCAL = "local"
 
@@ -30,19 +31,17 @@ def prepare(address: str) -> None:
             # So named, it makes every part of Ray use 127.0.0.1, on Linux as well.
             RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
             RAY_AUTH_MODE="token",
-            RAY_AUTH_TOKEN_PATH=str(_token_file()),
+            RAY_AUTH_TOKEN_PATH=str(token_file()),
             # Workers stand in folders of their own.
             ODENET_HOME=str(home()),
             ODENET_DATA=str(data_folder()),
         )
 
 
-def _token_file() -> Path:
+def token_file() -> Path:
+    """The file with the token of this machine's clusters, made on first use."""
     path = home() / "ray_token"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        written.replace(path)
+        create_private(path, secrets.token_hex(32))
     return path

@@ -18,6 +18,7 @@ import psutil
 import pymongo
 from pymongo.errors import PyMongoError
 
+from pipeline.private_file import create_private
 from pipeline.tracking.address import StoreAddress, StoreError
 
 DATABASE = "odenet"
@@ -110,14 +111,9 @@ class EmbeddedStore:
             ) from error
 
     def _ensure_credentials(self) -> None:
-        if self._credentials.exists():
-            return
-        login = {"user": "odenet", "password": secrets.token_urlsafe(24), "database": DATABASE}
-        written = self._credentials.with_suffix(".new")
-        written.unlink(missing_ok=True)
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(login, file)
-        written.replace(self._credentials)
+        if not self._credentials.exists():
+            login = {"user": "odenet", "password": secrets.token_urlsafe(24), "database": DATABASE}
+            create_private(self._credentials, json.dumps(login))
 
     def _address(self, server: _Server) -> StoreAddress:
         try:
