@@ -3,7 +3,6 @@
 odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,4 --tol 1e-1,1e-3
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,11 +12,11 @@ from sacred import Experiment
 from sacred.run import Run
 
 from experiments.artifacts import run_title
-from experiments.classification import describe_failure
 from experiments.ended_run import EndedRun
+from experiments.one_off import run_once
 from pipeline.config import Config
 from pipeline.console import progress_bar
-from pipeline.errors import InvalidInput, OdenetError
+from pipeline.errors import InvalidInput
 from pipeline.figures import plot_solvers
 from pipeline.interruption import terminable
 from pipeline.paths import home
@@ -116,16 +115,14 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
     """
     subject = _subject(run_id, grid, data)
     observer = StoreObserver(home())
-    experiment = _build_experiment(subject)
-    experiment.observers = [observer]
-    error = None
-    try:
-        experiment.run(config_updates=_config(subject), options={"--force": True})
-    except (OdenetError, OSError, KeyboardInterrupt, torch.OutOfMemoryError) as ended:
-        if not observer.has_started:
-            raise
-        interrupted = isinstance(ended, KeyboardInterrupt)
-        error = "interrupted; the settings that were done are kept" if interrupted else describe_failure(ended)
+    experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
+
+    @experiment.main
+    def reevaluation(_run: Run) -> float | None:
+        with terminable():
+            return _evaluate(subject, RunLog(_run))
+
+    error = run_once(experiment, _config(subject), observer, "the settings that were done are kept")
     return Reevaluation(document=observer.record.document, error=error)
 
 
@@ -142,18 +139,6 @@ def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
         settings = [trained]
     name = data or model.config.data.name
     return Subject(parent, model, settings, name, load_evaluation_data(name, model, device), device)
-
-
-def _build_experiment(subject: Subject) -> Experiment:
-    experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
-    experiment.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
-
-    @experiment.main
-    def reevaluation(_run: Run) -> float | None:
-        with terminable():
-            return _evaluate(subject, RunLog(_run))
-
-    return experiment
 
 
 def _config(subject: Subject) -> dict[str, Any]:

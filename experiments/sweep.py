@@ -6,7 +6,6 @@ odenet sweep --resume 12
 To be imported after `pipeline.sweeps.environment.prepare`, which settles what Ray reads when it is imported.
 """
 
-import logging
 import math
 import sys
 from collections.abc import Iterator
@@ -23,8 +22,8 @@ from ray import tune
 from sacred import Experiment
 from sacred.run import Run
 
-from experiments.classification import FAILURES, describe_failure
 from experiments.ended_run import EndedRun
+from experiments.one_off import run_once
 from experiments.sweep_plan import Plan
 from experiments.trial import TrackedTrial
 from pipeline.config import Config
@@ -119,9 +118,6 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
 
 def _observe(plan: Plan, ledger: Ledger, address: str, observer: StoreObserver) -> SweepOutcome:
     experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
-    experiment.logger = logging.getLogger("odenet.sacred")  # type: ignore[assignment]  # annotated as None there
-    experiment.observers = [observer]
-    error = None
     with _joined(plan, address) as (share, folder):
         shared_plan = replace(plan, **asdict(share))
 
@@ -129,14 +125,8 @@ def _observe(plan: Plan, ledger: Ledger, address: str, observer: StoreObserver) 
         def sweep(_run: Run) -> float | None:
             return _Driver(shared_plan, ledger, RunLog(_run), observer, folder).carry_out()
 
-        try:
-            experiment.run(config_updates=shared_plan.to_dict(), options={"--force": True})
-        except FAILURES as ended:
-            if not observer.has_started:
-                raise
-            interrupted = isinstance(ended, KeyboardInterrupt)
-            remedy = f"interrupted; `odenet sweep --resume {observer.record.run_id}` goes on with it"
-            error = remedy if interrupted else describe_failure(ended)
+        remedy = "`odenet sweep --resume {run_id}` goes on with it"
+        error = run_once(experiment, shared_plan.to_dict(), observer, remedy)
     return SweepOutcome(document=observer.record.document, error=error)
 
 
