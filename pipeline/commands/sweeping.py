@@ -1,44 +1,12 @@
 """`odenet sweep`."""
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.commands.arguments import add_command, add_with, count
 from pipeline.commands.output import INTERRUPTED, fail, print_json
 from pipeline.errors import InvalidInput
-
-VALUED = (
-    "--trials",
-    "--parallel",
-    "--cpus-per-trial",
-    "--gpus-per-trial",
-    "--address",
-    "--minutes",
-    "--seed",
-    "--fresh-seeds",
-    "--resume",
-)
-"""The flags that take a value."""
-
-
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = add_command(commands, "sweep", sweep, "search hyperparameters on this machine or on a Ray cluster")
-    command.add_argument("space", nargs="?", metavar="SPACE", help="a YAML file, or one that comes along: digits, …")
-    add_with(command, "named configurations and key=value over those of the space")
-    command.add_argument("--trials", type=at_least_one, default=50, metavar="N", help="(default 50)")
-    command.add_argument("--minutes", type=fraction, metavar="M", help="begin no trial after so many")
-    command.add_argument("--parallel", type=at_least_one, metavar="N", help="trials at once; all that fit without it")
-    command.add_argument("--cpus-per-trial", type=fraction, metavar="N", help="an even share without it")
-    command.add_argument(
-        "--gpus-per-trial", type=fraction, metavar="F", help="as 0.25; without it 1 where there are any"
-    )
-    command.add_argument("--address", help="of a Ray cluster; RAY_ADDRESS without it, else this machine")
-    command.add_argument("--seed", type=count, default=0, help="of the searcher and all trials (default 0)")
-    command.add_argument("--fresh-seeds", type=count, default=3, metavar="N", help="to check the best on (default 3)")
-    command.add_argument("--no-pruning", action="store_true", help="let every trial run to its end")
-    command.add_argument("--skip-existing", action="store_true", help="take completed runs of the same configuration")
-    command.add_argument(
-        "--resume", type=int, metavar="ID", help="go on with a sweep; the other flags are then its own"
-    )
 
 
 def at_least_one(text: str) -> int:
@@ -58,6 +26,30 @@ def fraction(text: str) -> float:
     if not 0 <= number < 1e6:
         raise argparse.ArgumentTypeError(f"must be at least 0, not {text}")
     return number
+
+
+VALUED: Mapping[str, Mapping[str, Any]] = {
+    "--trials": {"type": at_least_one, "default": 50, "metavar": "N", "help": "(default 50)"},
+    "--minutes": {"type": fraction, "metavar": "M", "help": "begin no trial after so many"},
+    "--parallel": {"type": at_least_one, "metavar": "N", "help": "trials at once; all that fit without it"},
+    "--cpus-per-trial": {"type": fraction, "metavar": "N", "help": "an even share without it"},
+    "--gpus-per-trial": {"type": fraction, "metavar": "F", "help": "as 0.25; without it 1 where there are any"},
+    "--address": {"help": "of a Ray cluster; RAY_ADDRESS without it, else this machine"},
+    "--seed": {"type": count, "default": 0, "help": "of the searcher and all trials (default 0)"},
+    "--fresh-seeds": {"type": count, "default": 3, "metavar": "N", "help": "to check the best on (default 3)"},
+    "--resume": {"type": int, "metavar": "ID", "help": "go on with a sweep; the other flags are then its own"},
+}
+"""The flags that take a value -> what argparse is told of them."""
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = add_command(commands, "sweep", sweep, "search hyperparameters on this machine or on a Ray cluster")
+    command.add_argument("space", nargs="?", metavar="SPACE", help="a YAML file, or one that comes along: digits, …")
+    add_with(command, "named configurations and key=value over those of the space")
+    for flag, settings in VALUED.items():
+        command.add_argument(flag, **settings)
+    command.add_argument("--no-pruning", action="store_true", help="let every trial run to its end")
+    command.add_argument("--skip-existing", action="store_true", help="take completed runs of the same configuration")
 
 
 def sweep(arguments: argparse.Namespace) -> int:
