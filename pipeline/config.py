@@ -97,6 +97,10 @@ class SolverConfig(Section):
     atol: float = _option(1e-3, above=0)
     controller: Literal["i", "pi"] = "i"
     """What the next step's size is chosen by: the last error estimate, or the last two."""
+    control: Literal["batch", "sample"] = "batch"
+    """`batch`: one step size for a whole batch, from the error of all its samples. `sample`: every sample has its own,
+    so that its solution does not depend on its batch; adaptive methods of our own engine alone, gradients as
+    `checkpointed`."""
     reuse_first_step: bool = False
     """Begin with the step size that the last training batch would have begun with, not with an estimate; it is state
     of the training, and no evaluation uses it."""
@@ -111,6 +115,8 @@ class SolverConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.control == "sample":
+            self._check_control_of_samples()
         if self.engine != "torchdiffeq":
             return
         for key, value, others in (
@@ -122,6 +128,19 @@ class SolverConfig(Section):
             if getattr(self, key) == value:
                 raise ConfigError(
                     f"solver.{key} is {value}, which torchdiffeq does not have: use {others}, or solver.engine=odenet"
+                )
+
+    def _check_control_of_samples(self) -> None:
+        for key, refused, others in (
+            ("engine", ("torchdiffeq",), "odenet"),
+            ("method", ("euler", "midpoint", "rk4"), "an adaptive method such as dopri5"),
+            ("gradient", ("direct", "adjoint"), "auto or checkpointed"),
+            ("reuse_first_step", (True,), "False"),
+        ):
+            if getattr(self, key) in refused:
+                raise ConfigError(
+                    f"solver.{key} is {getattr(self, key)}, which solver.control=sample does not go with: use "
+                    f"{others}, or solver.control=batch"
                 )
 
 
@@ -170,6 +189,11 @@ class Config:
         _check_type("seed", self.seed, int)
         if not 0 <= self.seed < 2**32:  # what NumPy accepts, which Sacred seeds
             raise ConfigError(f"seed must be at least 0 and below 2**32, not {self.seed}")
+        if (self.solver.control, self.model.normalisation, self.model.body) == ("sample", "batch", "odenet"):
+            raise ConfigError(
+                "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
+                "use model.normalisation=group or none, or solver.control=batch"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, as they are stored."""

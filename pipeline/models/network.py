@@ -28,6 +28,14 @@ class Network(nn.Module):
         blocks = self.ode_blocks()
         return sum(block.statistics.nfe_forward for block in blocks) if blocks else None
 
+    def nfe_per_image(self) -> list[int] | None:
+        """Evaluations of the last forward pass that each image took part in, summed over the ODE blocks.
+
+        None where the images of a batch share their steps, and without a block.
+        """
+        counts = [[sample.evaluations for sample in block.statistics.samples] for block in self.ode_blocks()]
+        return [sum(of_image) for of_image in zip(*counts, strict=True)] if all(counts) and counts else None
+
     def nfe_backward(self) -> int | None:
         """Evaluations of the last backward pass so far; None where backward makes none of its own."""
         counts = [block.statistics.nfe_backward for block in self.ode_blocks()]

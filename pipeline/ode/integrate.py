@@ -10,6 +10,7 @@ from pipeline.errors import InvalidInput
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import solve_with_gradients
 from pipeline.ode.reference import solve_with_torchdiffeq
+from pipeline.ode.samples import solve_samples
 from pipeline.ode.solution import Solution
 
 
@@ -23,8 +24,13 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, fir
     backwards from z(t1) (optimise, then discretise). Gradients reach `z0` and the parameters of `field`, once:
     they cannot be differentiated again.
 
+    With `solver.control=sample` each sample of the batch, the first dimension, has its own error and its own steps, and
+    gradients are computed as with `checkpointed`. A field that draws random numbers, or in training normalises over
+    the batch, cannot be differentiated then: its steps could not be repeated for some samples alone.
+
     Args:
-        field: called with t, a scalar tensor, and z, shaped as `z0`; returns dz/dt, shaped as `z0`.
+        field: called with t, a scalar tensor, and z, shaped as `z0`; returns dz/dt, shaped as z. With
+            `solver.control=sample` t has the shape (n, 1, …, 1), and z is n samples of the batch.
         z0: state at t = 0, any shape, float32 or float64; the field's t has its dtype.
         t1: end time, above 0 and finite in the dtype of `z0`.
         first_dt: size of the first step, for an adaptive method of our own engine; estimated without it.
@@ -46,4 +52,6 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, fir
         raise InvalidInput(f"the end time must be above 0 and finite in {z0.dtype}, not {t1}: change model.final_time")
     if solver.engine == "torchdiffeq":
         return solve_with_torchdiffeq(field, z0, t1, solver)
+    if solver.control == "sample":
+        return solve_samples(VectorField(field, z0.device), z0, t1, solver, first_dt)
     return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt)

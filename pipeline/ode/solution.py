@@ -36,26 +36,42 @@ class Attempt:
         return asdict(self) | {"error_ratio": self.error_ratio if isfinite(self.error_ratio) else None}
 
 
+@dataclass(frozen=True)
+class SampleStatistics:
+    """What one sample of a batch took where it had steps of its own."""
+
+    evaluations: int
+    """Evaluations of the field that it took part in."""
+    attempts: list[Attempt]
+    """Its steps in their order, accepted or not."""
+
+
 @dataclass
 class Statistics:
     """Counts of one solve. The backward ones grow when gradients are asked for, after the solve returned."""
 
     nfe_forward: int = 0
-    """Evaluations of the field on the way to z(T)."""
+    """Evaluations of the field on the way to z(T): calls of it, each for the whole batch or, where samples have steps
+    of their own, for those that are still on their way."""
     nfe_backward: int | None = None
     """Evaluations in the backward pass; None where it makes none of its own (`direct`, or `auto` while all fits)."""
     accepted: int = 0
-    """Accepted steps of the forward solve; for the fixed-step methods, all of them."""
+    """Accepted steps of the forward solve, where samples have their own the sum of theirs; for the fixed-step methods,
+    all of them."""
     rejected: int = 0
     attempts: list[Attempt] = field(default_factory=list)
-    """The forward solve's steps in their order, accepted or not; none with torchdiffeq."""
+    """The forward solve's steps in their order, accepted or not, where samples have their own those of the sample with
+    the most; none with torchdiffeq."""
+    samples: list[SampleStatistics] = field(default_factory=list)
+    """One for each sample of the batch with `solver.control=sample`, none otherwise."""
     proposed_dt: float | None = None
     """Step size that the first accepted step led to: what a solve like this one would begin with."""
     status: Status = Status.COMPLETED
 
     def largest_error_ratio(self) -> float:
         """Of the accepted steps; 0 where none estimated its error."""
-        return max((attempt.error_ratio for attempt in self.attempts if attempt.accepted), default=0.0)
+        solves = [sample.attempts for sample in self.samples] or [self.attempts]
+        return max((attempt.error_ratio for solve in solves for attempt in solve if attempt.accepted), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,8 @@ class SolverFailure(OdenetError):
         state_norm: root mean square of the state at `t`, in the backward pass of the state and its adjoint,
             at its end of the gradients; may be non-finite.
         direction: the pass that failed.
+        sample: index in its batch of the sample that failed, where samples have steps of their own; `evaluations` and
+            `state_norm` are then its own.
     """
 
     def __init__(
@@ -99,18 +117,21 @@ class SolverFailure(OdenetError):
         evaluations: int,
         state_norm: float,
         direction: Literal["forward", "backward"],
+        sample: int | None = None,
     ) -> None:
-        super().__init__(status, t, dt, evaluations, state_norm, direction)
+        super().__init__(status, t, dt, evaluations, state_norm, direction, sample)
         self.status = status
         self.t = t
         self.dt = dt
         self.evaluations = evaluations
         self.state_norm = state_norm
         self.direction = direction
+        self.sample = sample
 
     def __str__(self) -> str:
+        whose = "" if self.sample is None else f" of sample {self.sample} of the batch"
         return (
-            f"the {self.direction} solve failed at t = {self.t:.4g}: {_WHAT_HAPPENED[self.status]} "
+            f"the {self.direction} solve{whose} failed at t = {self.t:.4g}: {_WHAT_HAPPENED[self.status]} "
             f"(dt = {self.dt:.3g}, {self.evaluations} evaluations, state norm {self.state_norm:.4g}); "
             f"what helps: {REMEDIES}"
         )
@@ -124,4 +145,5 @@ class SolverFailure(OdenetError):
             "evaluations": self.evaluations,
             "state_norm": self.state_norm,
             "direction": self.direction,
+            **({} if self.sample is None else {"sample": self.sample}),
         }
