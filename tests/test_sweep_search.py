@@ -181,6 +181,12 @@ def test_the_best_is_a_completed_trial_and_the_better_end_of_the_metric() -> Non
     assert list(ledger.best_so_far("min")) == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.3)]
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_first_of_equals_is_the_best(mode: str) -> None:
+    ledger = Ledger({number: Trial(number, {}, outcome="completed", value=0.5) for number in (1, 2, 3)})
+    assert getattr(ledger.best(mode), "number", None) == 1
+
+
 def test_nothing_is_proposed_after_the_time_that_was_given() -> None:
     ledger = Ledger()
     late = LedgerSearch(SPACE, 100, 0, 5, ledger, str, lambda: None, seconds=-1)
