@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from pipeline import figures
 from pipeline.config import Config
 from pipeline.console import EpochConsole
+from pipeline.data import Images
 from pipeline.evaluation import Evaluation, Predictions
+from pipeline.reevaluation import Setting
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Fitted, load_checkpoint
 
@@ -91,7 +94,9 @@ def record_unfinished_training(run_log: RunLog, checkpoint: Path, title: str) ->
     record_training(run_log, fitted, state["best_weights"] or state["model"], title)
 
 
-def record_evaluation(run_log: RunLog, evaluation: Evaluation, predictions: Predictions, title: str) -> None:
+def record_evaluation(
+    run_log: RunLog, evaluation: Evaluation, predictions: Predictions, images: Images, setting: Setting, title: str
+) -> None:
     """The scores, the predictions behind them and their figures."""
     evaluations = evaluation.nfe_per_batch
     run_log.update_info(
@@ -101,6 +106,7 @@ def record_evaluation(run_log: RunLog, evaluation: Evaluation, predictions: Pred
                 "loss": evaluation.loss,
                 "images": len(predictions.labels),
                 "nfe_forward": float(np.mean(evaluations)) if evaluations else None,
+                "nfe_per_image": predictions.nfe_spread,
             }
         }
     )
@@ -110,6 +116,28 @@ def record_evaluation(run_log: RunLog, evaluation: Evaluation, predictions: Pred
     run_log.add_figure("classification_report.png", figures.plot_classification_report(evaluation, title))
     run_log.add_figure("precision_recall.png", figures.plot_precision_recall(evaluation, title))
     run_log.add_figure("roc.png", figures.plot_roc(evaluation, title))
+    if predictions.nfe_per_image:
+        record_hard_images(run_log, {setting: predictions}, images, evaluation.classes, title)
+
+
+def record_hard_images(
+    run_log: RunLog, answers: Mapping[Setting, Predictions], images: Images, classes: Sequence[str], title: str
+) -> None:
+    """Every image's own evaluations as a table, and of the first setting the images with the fewest and the most."""
+    tables = []
+    for setting, predictions in answers.items():
+        columns = {
+            "image": range(len(predictions.labels)),
+            "label": predictions.labels,
+            "predicted": predictions.logits.argmax(axis=1),
+            "evaluations": predictions.nfe_per_image,
+        }
+        tables.append(pd.DataFrame({**setting.to_dict(), **columns}))
+    run_log.add_artifact("evaluations_per_image.csv", pd.concat(tables).to_csv(index=False).encode())
+    shown, predictions = next(iter(answers.items()))
+    title = f"{title}, {shown.solver.method} at rtol {shown.solver.rtol:g}"
+    figure = figures.plot_hard_images(images.pixels.cpu().numpy(), predictions, classes, title)
+    run_log.add_figure("hard_images.png", figure)
 
 
 def run_title(config: Config) -> str:

@@ -11,12 +11,13 @@ import torch
 from sacred import Experiment
 from sacred.run import Run
 
-from experiments.artifacts import run_title
+from experiments.artifacts import record_hard_images, run_title
 from experiments.ended_run import EndedRun
 from experiments.one_off import run_once
 from pipeline.config import Config
 from pipeline.console import progress_bar
 from pipeline.errors import InvalidInput
+from pipeline.evaluation import Predictions
 from pipeline.figures import plot_solvers
 from pipeline.interruption import terminable
 from pipeline.paths import home
@@ -147,16 +148,7 @@ def _config(subject: Subject) -> dict[str, Any]:
     return replace(config, data=replace(config.data, name=subject.data_name)).to_dict() | {
         NAME: {
             "parent": subject.parent.run_id,
-            "settings": [
-                {
-                    "method": s.solver.method,
-                    "steps": s.steps,
-                    "rtol": s.solver.rtol,
-                    "atol": s.solver.atol,
-                    "final_time": s.final_time,
-                }
-                for s in subject.settings
-            ],
+            "settings": [setting.to_dict() for setting in subject.settings],
         }
     }
 
@@ -166,17 +158,25 @@ def _evaluate(subject: Subject, run_log: RunLog) -> float | None:
     images = subject.data.images
     run_log.update_info(_facts(subject))
     rows: list[Row] = []
+    apart: dict[Setting, Predictions] = {}
+
+    def keep(setting: Setting, predictions: Predictions) -> None:
+        if predictions.nfe_per_image:
+            apart[setting] = predictions
+
     with progress_bar("test", len(subject.settings) * len(images)) as progress:
-        for row in reevaluate(subject.model, images, subject.settings, progress):
+        for row in reevaluate(subject.model, images, subject.settings, progress, keep):
             rows.append(row)
             run_log.update_info({NAME: _table(subject, rows, subject.notes)})
     dependence = solver_dependence(rows, len(images))
     table = _table(subject, rows, [*subject.notes, *([dependence] if dependence else [])])
     run_log.update_info({NAME: table, "test": _test(rows[0], len(images))})
     run_log.add_json("reevaluation.json", table)
+    config = replace(subject.model.config, data=replace(subject.model.config.data, name=subject.data_name))
     if any(row.nfe_forward is not None for row in rows):
-        config = replace(subject.model.config, data=replace(subject.model.config.data, name=subject.data_name))
         run_log.add_figure("solvers.png", plot_solvers(rows, len(images), run_title(config)))
+    if apart:
+        record_hard_images(run_log, apart, images, subject.model.classes, run_title(config))
     return rows[0].accuracy
 
 
@@ -214,4 +214,5 @@ def _test(trained: Row, images: int) -> dict[str, Any]:
         "loss": trained.loss,
         "images": images,
         "nfe_forward": trained.nfe_forward,
+        "nfe_per_image": trained.nfe_per_image,
     }

@@ -34,11 +34,19 @@ class Predictions:
     """The true classes, shape (n,)."""
     nfe_per_batch: tuple[int, ...] = ()
     """Function evaluations of each batch's forward pass, summed over ODE blocks; empty for a ResNet."""
+    nfe_per_image: tuple[int, ...] = ()
+    """Those that each image took part in; empty where the images of a batch share their steps."""
 
     @property
     def probabilities(self) -> FloatArray:
         """Softmax of the logits, shape (n, classes), float32."""
         return torch.from_numpy(self.logits).softmax(dim=1).numpy()
+
+    @property
+    def nfe_spread(self) -> dict[str, float] | None:
+        """`mean`, `smallest` and `largest` of the evaluations per image; None where they are not known."""
+        counts = self.nfe_per_image
+        return {"mean": float(np.mean(counts)), "smallest": min(counts), "largest": max(counts)} if counts else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +153,7 @@ def predict(
         progress: called after each batch with the number of images in it.
     """
     model.eval()
-    logits, labels, nfe_per_batch = [], [], []
+    logits, labels, nfe_per_batch, nfe_per_image = [], [], [], []
     with torch.no_grad():
         for pixels, batch_labels in batches(images, batch_size):
             logits.append(model(preprocessing.for_evaluation(pixels)).float())
@@ -153,12 +161,14 @@ def predict(
             nfe = model.nfe_forward()
             if nfe is not None:
                 nfe_per_batch.append(nfe)
+            nfe_per_image += model.nfe_per_image() or []
             if progress is not None:
                 progress(len(pixels))
     return Predictions(
         logits=torch.cat(logits).cpu().numpy(),
         labels=torch.cat(labels).cpu().numpy(),
         nfe_per_batch=tuple(nfe_per_batch),
+        nfe_per_image=tuple(nfe_per_image),
     )
 
 

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.errors import InvalidInput
-from pipeline.evaluation import Evaluation, FloatArray, IntArray
+from pipeline.evaluation import Evaluation, FloatArray, IntArray, Predictions
 from pipeline.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ INK, FAINT, UNDEFINED = "0.15", "0.6", "0.85"
 DPI = 150
 LONGEST_NAME = 20
 """Characters of a class name that a figure shows."""
+LONGEST_NAME_OF_AN_IMAGE = 13
+"""The same of one that stands above an image."""
 CELLS_WITH_NUMBERS = 15
 """Classes up to which a confusion matrix has room for numbers in its cells."""
 TICKS = 25
@@ -38,6 +40,8 @@ LOG_SCALE_SPAN = 100
 """Ratio of the largest to the smallest loss from which the axis is logarithmic."""
 HorizontalSide = Literal["left", "center", "right"]
 VerticalSide = Literal["bottom", "top"]
+IMAGES_A_ROW = 8
+"""Of the fewest evaluations, and of the most."""
 SOLVER_MARKERS = "osD^vP"
 LABEL_SIDES: tuple[tuple[tuple[int, int], HorizontalSide, VerticalSide], ...] = (
     ((0, 9), "center", "bottom"),
@@ -47,6 +51,7 @@ LABEL_SIDES: tuple[tuple[tuple[int, int], HorizontalSide, VerticalSide], ...] = 
 )
 """Offset in points from a point to its label, and the label's alignment."""
 
+ByteArray = npt.NDArray[np.uint8]
 Curve = tuple[FloatArray, FloatArray, float]
 """x, y and the score that the legend shows."""
 
@@ -255,8 +260,10 @@ def plot_solvers(rows: Sequence["Row"], images: int, title: str) -> Figure:
     several_times = table["final_time"].nunique() > 1
 
     figure, (ax,) = new_figure(9, 5.5, title)
-    for k, ((method, final_time), settings) in enumerate(table.groupby(["method", "final_time"], sort=False)):
-        name = f"{method}, T = {final_time:g}" if several_times else str(method)
+    lines = table.groupby(["method", "control", "final_time"], sort=False)
+    for k, ((method, control, final_time), settings) in enumerate(lines):
+        name = f"{method}, by sample" if control == "sample" else str(method)
+        name += f", T = {final_time:g}" if several_times else ""
         _draw_solver(ax, settings.sort_values("nfe_forward"), name, k)
     _mark_trained(ax, rows[0], images)
     ax.set_xscale("log", base=2)
@@ -318,6 +325,57 @@ def plot_run_curves(curves: Sequence[RunCurve], title: str) -> Figure:
     return figure
 
 
+def plot_hard_images(pixels: ByteArray, predictions: Predictions, classes: Sequence[str], title: str) -> Figure:
+    """The images that took the fewest and the most evaluations, and how many took how many.
+
+    Args:
+        pixels: shape (n, channels, height, width), as they are stored.
+        predictions: of the same images, with the evaluations of each.
+
+    Raises:
+        InvalidInput: predictions that do not know the evaluations of each image.
+    """
+    counts, labels = np.array(predictions.nfe_per_image), predictions.labels
+    if counts.size == 0:
+        raise InvalidInput("the images' evaluations are not known: solve with solver.control=sample")
+    predicted, names = predictions.logits.argmax(axis=1), _short_names(classes, LONGEST_NAME_OF_AN_IMAGE)
+    right = predicted == labels
+    figure, (whole,) = new_figure(9, 5.6, title)
+    whole.remove()
+    grid = figure.add_gridspec(3, IMAGES_A_ROW)
+    _draw_counts(figure.add_subplot(grid[0, :]), counts)
+    for row, order in ((1, counts.argsort(kind="stable")), (2, (-counts).argsort(kind="stable"))):
+        for column, k in enumerate(order[:IMAGES_A_ROW]):
+            ax = figure.add_subplot(grid[row, column])
+            ax.axis("off")
+            image = pixels[k].transpose(1, 2, 0)  # (height, width, channels)
+            ax.imshow(image, cmap="gray" if image.shape[2] == 1 else None)
+            name = names[labels[k]] if right[k] else f"{names[labels[k]]}\n→ {names[predicted[k]]}"
+            ax.set_title(f"{counts[k]}\n{name}", fontsize=8, color=INK if right[k] else PALETTE[3])
+    write_caption(
+        figure,
+        [
+            f"Images: {len(counts):,}, evaluations of an image: {counts.mean():.1f} on average, {counts.min()} to "
+            f"{counts.max()}.",
+            "Above those with the fewest, below those with the most, and their class"
+            + ("." if right.all() else "; behind an arrow the other that one is taken for."),
+        ],
+    )
+    return figure
+
+
+def _draw_counts(ax: Axes, counts: IntArray) -> None:
+    values, images = np.unique(counts, return_counts=True)
+    bars = ax.bar(values, images, width=0.5 * np.diff(values, append=values[-1] + 2).min(), color=PALETTE[0])
+    ax.set(xlabel="Evaluations of an image", ylabel="Images")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if len(values) <= CELLS_WITH_NUMBERS:
+        ax.set_xticks(values)
+        ax.bar_label(bars, fmt="{:,.0f}", fontsize=9)
+        ax.margins(y=0.2)
+    sns.despine(ax=ax)
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all.
 
@@ -341,8 +399,8 @@ def _summary(evaluation: Evaluation) -> str:
     return f"Accuracy {evaluation.accuracy:.2%}, loss {evaluation.loss:.4g} nats, test images: {images:,}."
 
 
-def _short_names(classes: Sequence[str]) -> list[str]:
-    cut = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in classes]
+def _short_names(classes: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
+    cut = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in classes]
     return [name.replace("$", r"\$") for name in cut]  # a pair of dollars would start mathematics
 
 

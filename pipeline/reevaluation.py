@@ -36,6 +36,13 @@ class Setting:
         """Steps of a fixed-step method; None for an adaptive one."""
         return self.solver.steps if self.solver.method in FIXED_STEP_METHODS else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """What tells it from others; None for what its method does not look at."""
+        solver = self.solver
+        rtol, atol = (solver.rtol, solver.atol) if self.steps is None else (None, None)
+        values = {"method": solver.method, "steps": self.steps, "rtol": rtol, "atol": atol}
+        return values | {"control": solver.control, "final_time": self.final_time}
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -47,6 +54,8 @@ class Grid:
     """rtol and atol alike."""
     final_times: tuple[float, ...] = ()
     """The final time of the training where there are none."""
+    control: str | None = None
+    """`solver.control` of the adaptive methods; that of the training without it."""
 
     def settings(self, trained: Setting) -> list[Setting]:
         """`trained`, then every other setting once; what the grid leaves open is as in `trained`.
@@ -58,14 +67,23 @@ class Grid:
         for final_time in self.final_times or (trained.final_time,):
             ModelConfig(final_time=final_time)  # refuses an impossible one
             for method in self.methods:
-                choices: list[dict[str, Any]] = [{"rtol": value, "atol": value} for value in self.tolerances]
+                choices: list[dict[str, Any]] = [
+                    {"rtol": value, "atol": value} | self._control(trained) for value in self.tolerances
+                ]
                 if method in FIXED_STEP_METHODS:
-                    choices = [{"steps": value} for value in self.steps]
+                    choices = [{"steps": value, "control": "batch"} for value in self.steps]
                 found += [
                     Setting(SolverConfig(**asdict(trained.solver) | {"method": method} | choice), final_time)
                     for choice in choices
                 ]
         return list(dict.fromkeys(found))
+
+    def _control(self, trained: Setting) -> dict[str, Any]:
+        if self.control in (None, trained.solver.control):
+            return {}
+        # How the training came by its gradients and first steps must not forbid it.
+        others = {"engine": "odenet", "gradient": "auto", "reuse_first_step": False} if self.control == "sample" else {}
+        return {"control": self.control, **others}
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,10 @@ class Row:
     """Share of the images that are put into another class than under the setting of the training."""
     failure: str | None = None
     """Why the solve failed."""
+    control: str = "batch"
+    """Whether all images of a batch share their steps, or each `sample` has its own."""
+    nfe_per_image: dict[str, float] | None = None
+    """`mean`, `smallest` and `largest` evaluations of an image, where each has its own steps."""
 
     @property
     def label(self) -> str:
@@ -101,7 +123,7 @@ class Row:
         if self.steps is not None:
             return f"{self.method}, {self.steps} step{'' if self.steps == 1 else 's'}"
         tolerance = f"{self.rtol:g}" if self.rtol == self.atol else f"{self.rtol:g} and {self.atol:g}"
-        return f"{self.method}, tol {tolerance}"
+        return f"{self.method}, tol {tolerance}{', by sample' if self.control == 'sample' else ''}"
 
 
 @dataclass(frozen=True)
@@ -152,12 +174,14 @@ def reevaluate(
     images: Images,
     settings: Sequence[Setting],
     progress: Callable[[int], None] | None = None,
+    answered: Callable[[Setting, Predictions], None] | None = None,
 ) -> Iterator[Row]:
     """One row a setting, each as soon as it is known, in the precision and the batch size of the training's test.
 
     Args:
         settings: that of the training first, which the others are compared with.
         progress: called after each batch with the number of images in it.
+        answered: called with the predictions behind each row of a solve that did not fail.
     """
     reference: Predictions | None = None
     for position, setting in enumerate(settings):
@@ -172,6 +196,8 @@ def reevaluate(
             continue
         if position == 0:
             reference = predictions
+        if answered is not None:
+            answered(setting, predictions)
         yield _scored(row, predictions, seconds, reference)
 
 
@@ -271,9 +297,7 @@ def _described(setting: Setting, network: Network, trained: bool) -> Row:
     """The row of a setting, without results yet."""
     if not network.ode_blocks():
         return Row(None, None, None, None, None, trained, str(Status.COMPLETED))
-    solver = setting.solver
-    rtol, atol = (solver.rtol, solver.atol) if setting.steps is None else (None, None)
-    return Row(solver.method, setting.steps, rtol, atol, setting.final_time, trained, str(Status.COMPLETED))
+    return Row(**setting.to_dict(), trained=trained, status=str(Status.COMPLETED))
 
 
 def _scored(row: Row, predictions: Predictions, seconds: float, reference: Predictions | None) -> Row:
@@ -285,6 +309,7 @@ def _scored(row: Row, predictions: Predictions, seconds: float, reference: Predi
         accuracy=float((predicted == predictions.labels).mean()),
         loss=float(loss),
         nfe_forward=float(np.mean(nfe)) if nfe else None,
+        nfe_per_image=predictions.nfe_spread,
         milliseconds_per_image=1000 * seconds / len(predicted),
         changed=None if reference is None else float((predicted != reference.logits.argmax(axis=1)).mean()),
     )

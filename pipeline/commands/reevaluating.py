@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.reevaluation import Row
 
 T = TypeVar("T")
-GRID_OPTIONS = ("solver", "steps", "tol", "T", "data")
+GRID_OPTIONS = ("solver", "steps", "tol", "T", "control", "data")
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,6 +29,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.add_argument("--steps", type=_listed(int), help="of euler, midpoint and rk4 (default 1,2,4)")
     command.add_argument("--tol", type=_listed(float), help="rtol and atol of the others (default 1e-1,1e-3,1e-5)")
     command.add_argument("--T", type=_listed(float), help="final times (default: that of the training)")
+    text = "whether an adaptive method chooses its steps for a batch or for every image (default: as in the training)"
+    command.add_argument("--control", choices=("batch", "sample"), help=text)
     command.add_argument("--data", metavar="NAME|FILE", help="the test images of another data set or .npz")
     command.add_argument(
         "--predict",
@@ -52,6 +54,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         "steps": arguments.steps,
         "tolerances": arguments.tol,
         "final_times": arguments.T,
+        "control": arguments.control,
     }
     grid = Grid(**{name: values for name, values in chosen.items() if values is not None})
     done = reevaluate_tracked(arguments.run_id, grid, arguments.data)
@@ -59,6 +62,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print_json(done.to_dict())
     else:
         Console().print(_table(done))
+        for row in done.rows:
+            if counts := row.nfe_per_image:
+                span = f"{counts['smallest']} to {counts['largest']}"
+                print(f"{row.label}: an image takes {span} evaluations, {counts['mean']:.1f} on average")
         print(f"run {done.run_id} holds this; odenet show {done.run_id}, or odenet board for the figure")
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
