@@ -1,17 +1,19 @@
-"""Who is compared: each turns a workload into something that can take a training step."""
+"""Who is compared: each makes of a workload something that takes training steps."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import peers
-from benchmarks.networks import TOLERANCE, Workload, replace_blocks
-from pipeline.config import SolverConfig, TrainingConfig
+from benchmarks.networks import Workload, replace_blocks
+from pipeline.config import ModelConfig, SolverConfig, TrainingConfig
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
 from pipeline.training import numerics
@@ -20,30 +22,104 @@ Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A way to solve and to differentiate.
+class Step:
+    """One forward and backward pass; evaluations are those of the field, or fields."""
 
-    Attributes:
-        solver: how our own blocks are solved.
-        peer: makes another library's block of one of ours; None for our own.
-    """
+    train_ms: float
+    nfe_forward: int
+    nfe_backward: int
+    loss: float
 
-    precision: Precision = "fp32"
-    solver: SolverConfig = SolverConfig(rtol=TOLERANCE, atol=TOLERANCE)  # noqa: RUF009 - frozen
-    peer: Callable[[ODEBlock], nn.Module] | None = None
+
+class Trainable(Protocol):
+    """A network and its batch in one process, ready to be timed."""
+
+    precision: Precision
+
+    def step(self) -> Step:
+        """Forward and backward once."""
+
+    def inference_ms(self) -> float:
+        """Forward once, without gradients."""
+
+    def gradient(self) -> np.ndarray:
+        """Of the fields' parameters after a step, in float64 and torch's order; none for a residual network."""
+
+
+class Training:
+    """Our network; its blocks are solved as `solver` says, or by what `peer` makes of each."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        solver: Mapping[str, Any] | None = None,
+        training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
+        peer: Callable[[ODEBlock], nn.Module] | None = None,
+    ) -> None:
+        tolerances = {"rtol": workload.tolerance, "atol": workload.tolerance}
+        self.network: Network = workload.network(SolverConfig(**tolerances, **(solver or {})))
+        self.training, self.precision = training, training.precision
+        self.fields = [block.field for block in self.network.ode_blocks()]
+        self.evaluations = 0
+        for field in self.fields:
+            field.register_forward_hook(self._count)
+        if peer is not None:
+            replace_blocks(self.network, peer)
+        self.images, self.labels = workload.batch()
+
+    def _count(self, *_: object) -> None:
+        self.evaluations += 1
+
+    def step(self) -> Step:
+        self.network.zero_grad()
+        self.evaluations = 0
+        started = time.perf_counter()
+        loss = self.loss()
+        forward = self.evaluations
+        loss.backward()
+        milliseconds = 1000 * (time.perf_counter() - started)
+        return Step(milliseconds, forward, self.evaluations - forward, float(loss.detach()))
+
+    def loss(self) -> Tensor:
+        with numerics(self.training, self.images.device):
+            return functional.cross_entropy(self.network(self.images).float(), self.labels)
+
+    @torch.no_grad()
+    def inference_ms(self) -> float:
+        started = time.perf_counter()
+        self.loss()
+        return 1000 * (time.perf_counter() - started)
+
+    def gradient(self) -> np.ndarray:
+        found = [p.grad.flatten().double() for field in self.fields for p in field.parameters() if p.grad is not None]
+        return torch.cat(found).numpy() if found else np.zeros(0)
+
+
+Candidate = Callable[[Workload], Trainable]
 
 
 def _ours(precision: Precision = "fp32", **solver: Any) -> Candidate:
-    return Candidate(precision, SolverConfig(**({"rtol": TOLERANCE, "atol": TOLERANCE} | solver)))
+    return partial(Training, solver=solver, training=TrainingConfig(precision=precision))
+
+
+def _theirs(block: Callable[..., nn.Module], **options: Any) -> Candidate:
+    return partial(Training, peer=partial(block, **options))
+
+
+def _diffrax(workload: Workload) -> Trainable:
+    from benchmarks.diffrax_training import DiffraxTraining  # JAX is in this candidate's process alone
+
+    return DiffraxTraining(workload)
 
 
 CANDIDATES = {
-    "torchdiffeq adjoint": Candidate(peer=lambda block: peers.TorchdiffeqBlock(block, "adjoint")),
-    "torchdiffeq adjoint, seminorm": Candidate(peer=lambda block: peers.TorchdiffeqBlock(block, "seminorm")),
-    "torchdiffeq direct": Candidate(peer=lambda block: peers.TorchdiffeqBlock(block, "direct")),
-    "torchode autodiff": Candidate(peer=peers.TorchodeBlock),
-    "torchdyn autograd": Candidate(peer=lambda block: peers.TorchdynBlock(block, "autograd")),
-    "torchdyn adjoint": Candidate(peer=lambda block: peers.TorchdynBlock(block, "adjoint")),
+    "torchdiffeq adjoint": _theirs(peers.TorchdiffeqBlock, gradient="adjoint"),
+    "torchdiffeq adjoint, seminorm": _theirs(peers.TorchdiffeqBlock, gradient="seminorm"),
+    "torchdiffeq direct": _theirs(peers.TorchdiffeqBlock, gradient="direct"),
+    "torchode autodiff": _theirs(peers.TorchodeBlock),
+    "torchdyn autograd": _theirs(peers.TorchdynBlock, sensitivity="autograd"),
+    "torchdyn adjoint": _theirs(peers.TorchdynBlock, sensitivity="adjoint"),
+    "diffrax": _diffrax,
     "odenet direct, fp32": _ours(gradient="direct"),
     "odenet checkpointed, fp32": _ours(gradient="checkpointed"),
     "odenet adjoint, fp32": _ours(gradient="adjoint"),
@@ -54,89 +130,51 @@ CANDIDATES = {
     "odenet rk4, 4 steps, direct, fp32": _ours(method="rk4", steps=4, gradient="direct"),
     "odenet rk4, 4 steps, direct, bf16": _ours("bf16", method="rk4", steps=4, gradient="direct"),
 }
-"""For ODE-Nets; a residual network is timed as `fp32` and `bf16`."""
-RESNET_CANDIDATES = {"fp32": Candidate(), "bf16": Candidate("bf16")}
+"""For ODE-Nets; another library's name is its first word."""
+RESNET_CANDIDATES = {"fp32": _ours(), "bf16": _ours("bf16")}
+PEERS = ("torchode", "torchdyn", "diffrax")
+"""Libraries that need not be installed."""
 
 
-class Training:
-    """A network and its batch, ready to be timed."""
-
-    def __init__(self, workload: Workload, candidate: Candidate) -> None:
-        self.candidate = candidate
-        self.network: Network = workload.network(candidate.solver)
-        self.fields = [block.field for block in self.network.ode_blocks()]
-        self.evaluations = 0
-        for field in self.fields:
-            field.register_forward_hook(self._count)
-        if candidate.peer is not None:
-            replace_blocks(self.network, candidate.peer)
-        self.images, self.labels = workload.batch()
-
-    def _count(self, *_: object) -> None:
-        self.evaluations += 1
-
-    def step(self) -> dict[str, float]:
-        """Forward and backward once: milliseconds, evaluations and the loss."""
-        self.network.zero_grad()
-        self.evaluations = 0
-        started = time.perf_counter()
-        loss = self._loss()
-        forward = self.evaluations
-        loss.backward()
-        seconds = time.perf_counter() - started
-        return {
-            "train_ms": 1000 * seconds,
-            "nfe_forward": forward,
-            "nfe_backward": self.evaluations - forward,
-            "loss": float(loss.detach()),
-        }
-
-    def _loss(self) -> Tensor:
-        with numerics(TrainingConfig(precision=self.candidate.precision), self.images.device):
-            return functional.cross_entropy(self.network(self.images).float(), self.labels)
-
-    @torch.no_grad()
-    def inference(self) -> dict[str, float]:
-        """Forward once, without gradients."""
-        started = time.perf_counter()
-        self._loss()
-        return {"inference_ms": 1000 * (time.perf_counter() - started)}
-
-    def gradient(self) -> Tensor:
-        """Of the fields' parameters after a step, as one vector in double precision; empty for a residual network."""
-        found = [p.grad.flatten().double() for field in self.fields for p in field.parameters() if p.grad is not None]
-        return torch.cat(found) if found else torch.zeros(0)
+def candidates(model: ModelConfig) -> dict[str, Candidate]:
+    """All that can train a network like this."""
+    if model.body == "resnet":
+        return RESNET_CANDIDATES
+    unfit = set()
+    if model.time_channel:
+        unfit.add("torchode autodiff")  # its samples have times of their own, our fields see one for all
+    if model.architecture != "simple":
+        unfit.add("diffrax")  # whose network is written anew, the simple one alone
+    return {name: candidate for name, candidate in CANDIDATES.items() if name not in unfit}
 
 
-def exact_gradient(workload: Workload, tolerance: float) -> Tensor:
-    """The same gradient in float64 at a tight tolerance."""
-    solver = {"rtol": tolerance, "atol": tolerance, "max_steps": 100_000}
-    training = Training(workload, _ours(gradient="checkpointed", **solver))
+def exact_gradient(workload: Workload, tolerance: float) -> np.ndarray:
+    """`Trainable.gradient` in float64 at a tight tolerance."""
+    training = Training(replace(workload, tolerance=tolerance), {"gradient": "checkpointed", "max_steps": 100_000})
     training.network.double()
     training.images = training.images.double()
-    loss = functional.cross_entropy(training.network(training.images), training.labels)
-    loss.backward()
+    functional.cross_entropy(training.network(training.images), training.labels).backward()
     return training.gradient()
 
 
-def ceiling(workload: Workload, precision: Precision) -> dict[str, float]:
+def ceiling_ms(workload: Workload, precision: Precision) -> float:
     """Milliseconds of the field's convolutions alone, forward and backward, for one evaluation."""
-    training = Training(workload, Candidate(precision))
+    training = Training(workload, training=TrainingConfig(precision=precision))
     inputs: list[tuple[nn.Module, Tensor]] = []
     for field in training.fields:
         for module in field.modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(lambda module, given, _out: inputs.append((module, given[0].detach())))
     with torch.no_grad():
-        training._loss()
+        training.loss()
     once = {id(module): (module, given) for module, given in inputs}.values()
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
         for module, given in once:
             given.requires_grad_()
-            with numerics(TrainingConfig(precision=precision), given.device):
+            with numerics(training.training, given.device):
                 output = module(given)
             output.backward(torch.ones_like(output))
         seconds.append(time.perf_counter() - started)
-    return {"ceiling_ms": 1000 * sorted(seconds)[len(seconds) // 2]}
+    return 1000 * sorted(seconds)[len(seconds) // 2]

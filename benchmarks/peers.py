@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.networks import TOLERANCE
 from pipeline.ode import ODEBlock
 
 
@@ -14,13 +13,14 @@ class TorchdiffeqBlock(nn.Module):
 
     def __init__(self, block: ODEBlock, gradient: str) -> None:
         super().__init__()
-        self.field, self.final_time, self.gradient = block.field, block.final_time, gradient
+        self.field, self.final_time, self.tolerance = block.field, block.final_time, block.solver.rtol
+        self.gradient = gradient
 
     def forward(self, z: Tensor) -> Tensor:
         from torchdiffeq import odeint, odeint_adjoint
 
         times = torch.tensor([0.0, self.final_time], device=z.device)
-        how: dict[str, Any] = {"rtol": TOLERANCE, "atol": TOLERANCE, "method": "dopri5"}
+        how: dict[str, Any] = {"rtol": self.tolerance, "atol": self.tolerance, "method": "dopri5"}
         if self.gradient == "direct":
             states = odeint(self.field, z, times, **how)
         else:
@@ -34,7 +34,7 @@ class TorchodeBlock(nn.Module):
 
     def __init__(self, block: ODEBlock) -> None:
         super().__init__()
-        self.field, self.final_time = block.field, block.final_time
+        self.field, self.final_time, self.tolerance = block.field, block.final_time, block.solver.rtol
 
     def forward(self, z: Tensor) -> Tensor:
         import torchode
@@ -44,7 +44,7 @@ class TorchodeBlock(nn.Module):
 
         term = torchode.ODETerm(field)
         method = torchode.Dopri5(term=term)
-        controller = torchode.IntegralController(atol=TOLERANCE, rtol=TOLERANCE, term=term)
+        controller = torchode.IntegralController(atol=self.tolerance, rtol=self.tolerance, term=term)
         solver = torchode.AutoDiffAdjoint(method, controller)
         start, end = z.new_zeros(len(z)), z.new_full((len(z),), self.final_time)
         problem = torchode.InitialValueProblem(y0=z.flatten(1), t_start=start, t_end=end, t_eval=end[:, None])
@@ -58,14 +58,14 @@ class TorchdynBlock(nn.Module):
         super().__init__()
         from torchdyn.core import ODEProblem
 
-        self.field, self.final_time = block.field, block.final_time
+        self.field, self.final_time, tolerance = block.field, block.final_time, block.solver.rtol
         self.problem = ODEProblem(
             _Field(block.field),
             solver="dopri5",
-            atol=TOLERANCE,
-            rtol=TOLERANCE,
-            atol_adjoint=TOLERANCE,
-            rtol_adjoint=TOLERANCE,
+            atol=tolerance,
+            rtol=tolerance,
+            atol_adjoint=tolerance,
+            rtol_adjoint=tolerance,
             sensitivity=sensitivity,
         )
 

@@ -1,48 +1,67 @@
-"""A process with one candidate: waits to be told, measures once, answers in a line of JSON."""
+"""A process of its own for each thing that is measured, so that none has what another left behind."""
 
-import json
-import sys
-from pathlib import Path
+import argparse
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, TypeVar
 
-import torch
-
-from benchmarks.candidates import CANDIDATES, RESNET_CANDIDATES, Training, ceiling, exact_gradient
-from benchmarks.networks import WORKLOADS
-
-
-def main(workload_name: str, candidate_name: str, folder: str) -> None:
-    """Serve `train`, `infer`, `memory` and `end` from standard input."""
-    workload, reference = WORKLOADS[workload_name], Path(folder) / "gradient.pt"
-    if candidate_name.startswith("reference"):
-        torch.save(exact_gradient(workload, float(candidate_name.split()[1])), reference)
-        answer({})
-        return
-    if candidate_name.startswith("ceiling"):
-        answer(ceiling(workload, "bf16" if candidate_name.endswith("bf16") else "fp32"))
-        return
-    training = Training(workload, (CANDIDATES | RESNET_CANDIDATES)[candidate_name])
-    before = memory_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the high water mark begins anew
-    warm_up = training.step()
-    facts = warm_up | {"memory_mb": memory_mb("VmHWM") - before}
-    if training.fields and reference.exists():
-        exact = torch.load(reference, weights_only=True)
-        facts["gradient_error"] = float((training.gradient() - exact).norm() / exact.norm())
-    training.inference()
-    answer(facts)
-    for line in sys.stdin:
-        answer(training.step() if line.strip() == "train" else training.inference())
+T = TypeVar("T")
+_subject: Any = None
 
 
-def memory_mb(key: str) -> float:
-    """VmRSS, the memory in use, or VmHWM, its high water mark."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) / 1024
+class Worker:
+    """A process that holds what `make(*arguments)` makes there. Errors there are raised here."""
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self._pool.submit(_hold, make, arguments).result()
+
+    def ask(self, method: str) -> Any:
+        """What the held thing's method of that name returns."""
+        return self._pool.submit(_ask, method).result()
+
+    def end(self) -> None:
+        self._pool.shutdown()
 
 
-def answer(facts: dict[str, float]) -> None:
-    print(json.dumps(facts), flush=True)
+def _hold(make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    global _subject
+    _subject = make(*arguments)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _ask(method: str) -> Any:
+    return getattr(_subject, method)()
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """What `function(*arguments)` returns in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def take_turns(workers: dict[str, Worker], methods: list[str], repeats: int) -> dict[str, dict[str, list[Any]]]:
+    """Name -> method -> what it returned each time; every worker has its turn before any has its next."""
+    answers: dict[str, dict[str, list[Any]]] = {name: {method: [] for method in methods} for name in workers}
+    for repeat in range(repeats):
+        for method in methods:
+            # There and back, so that none always follows the same other.
+            for name in list(workers) if repeat % 2 == 0 else reversed(workers):
+                answers[name][method].append(workers[name].ask(method))
+    return answers
+
+
+def parser(description: str | None, repeats: int | None) -> argparse.ArgumentParser:
+    """The options that all have: --threads, and --repeats where things are repeated."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    if repeats is not None:
+        made.add_argument("--repeats", type=int, default=repeats)
+    return made
+
+
+def use_threads(threads: int) -> None:
+    """Have this process, and those that it starts, compute on so many cores: all libraries follow the second."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -1,0 +1,73 @@
+"""Tables in Markdown, and the conditions below them."""
+
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+PACKAGES = ("torch", "torchdiffeq", "torchode", "torchdyn", "diffrax", "jax")
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A table; all but its first columns, so many as `words`, are numbers."""
+    sides = ["---"] * words + ["--:"] * (len(headings) - words)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, sides, *rows)) + "\n"
+
+
+def spread(samples: Sequence[float], digits: int = 0) -> str:
+    """Median, and the range around it."""
+    middle, low, high = (f"{value:.{digits}f}" for value in (median(samples), min(samples), max(samples)))
+    return f"{middle} ({low} to {high})"
+
+
+def evaluations(facts: Mapping[str, int]) -> str:
+    """Forward, and behind a stroke backward where there are any."""
+    return f"{facts['nfe_forward']}/{facts['nfe_backward']}" if facts["nfe_backward"] else str(facts["nfe_forward"])
+
+
+class Conditions:
+    """What numbers depend on; made before anything is measured, as it notes the load."""
+
+    def __init__(self, threads: int, repeats: int = 1) -> None:
+        self.threads, self.repeats = threads, repeats
+        self.load_at_start = os.getloadavg()[0]
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "date": datetime.now(UTC).date().isoformat(),
+            "processor": processor(),
+            "threads": self.threads,
+            "repeats": self.repeats,
+            "python": platform.python_version(),
+            "versions": {name: found for name in PACKAGES if (found := _version(name))},
+            "load_at_start": self.load_at_start,
+            "load_at_end": os.getloadavg()[0],
+        }
+
+    def __str__(self) -> str:
+        known = self.to_dict()
+        packages = "".join(f", {name} {found}" for name, found in known["versions"].items())
+        return (
+            f"Medians of {self.repeats} with their range; {self.threads} threads on {known['processor']}; "
+            f"Python {known['python']}{packages}; {known['date']}; load average {self.load_at_start:.1f} at the start, "
+            f"{known['load_at_end']:.1f} at the end, the benchmark's own work in it."
+        )
+
+
+def processor() -> str:
+    """Its name, and which of the instructions that decide about speed it has."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return f"{name} ({', '.join(flag for flag in FLAGS if flag in flags)})"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
