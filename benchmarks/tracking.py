@@ -1,0 +1,158 @@
+"""What tracking costs: python -m benchmarks.tracking [--subset 2000] [--epochs 1] [--repeats 7]
+
+The same training on real images (in the folder that ODENET_DATA names) with the same seed, as a run that is tracked in
+an embedded store of its own, and by the same stages without Sacred and store; a process each, in turns. About seven
+minutes on two cores, most of them for the test images.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.report import Conditions, markdown, spread
+from benchmarks.worker import Worker, parser, take_turns, use_threads
+from experiments.classification import image_shape, run_tracked
+from experiments.named_configs import DATA_SETS, resolve
+from pipeline.config import Config
+from pipeline.data import build_preprocessing, load_splits
+from pipeline.evaluation import predict, score
+from pipeline.interruption import terminable
+from pipeline.models import build_model
+from pipeline.paths import home
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.training import choose_device, fit, numerics
+
+MODEL = "odenet_simple"
+MEASURES = {
+    "epoch_seconds": "an epoch, as it is recorded: training and validation",
+    "training_seconds": "all epochs, from the end of the first batch: with checkpoints, and the record of the metrics",
+    "run_seconds": "the whole run: with loading, the test images, figures and artifacts",
+}
+Times = dict[str, float]
+
+
+class Clock:
+    """Looks on, as reporter of a training or as watcher of a run, and does nothing but note the time."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.first_batch: float | None = None
+        self.last_epoch = 0.0
+
+    def batch_done(self, *_: object) -> None:
+        self.first_batch = self.first_batch or time.perf_counter()
+
+    def epoch_done(self, *_: object) -> None:
+        self.last_epoch = time.perf_counter()
+
+    def times(self, epoch_seconds: list[float], accuracy: float) -> Times:
+        """What a run that ends now took, and its accuracy on the test images, by which its work can be recognised."""
+        return {
+            "epoch_seconds": median(epoch_seconds),
+            "training_seconds": self.last_epoch - (self.first_batch or self.started),
+            "run_seconds": time.perf_counter() - self.started,
+            "accuracy": accuracy,
+        }
+
+
+class Tracked:
+    """Runs of the experiment in the store of this process's home folder."""
+
+    def __init__(self, data: str, updates: dict[str, Any]) -> None:
+        self.data, self.updates = data, updates
+        self.run()  # starts the server and imports what is used late
+
+    def run(self) -> Times:
+        clock = Clock()
+        outcome = run_tracked([MODEL, self.data], self.updates, watcher=clock)
+        if outcome.error:
+            raise SystemExit(outcome.error)
+        return clock.times(outcome.metrics["time.epoch_seconds"]["values"], outcome.document["result"])
+
+
+class Untracked:
+    """The stages of `experiments.classification` alone."""
+
+    def __init__(self, data: str, updates: dict[str, Any]) -> None:
+        self.config = Config.from_dict(resolve([MODEL, data], updates))
+        self.run()
+
+    def run(self) -> Times:
+        clock, config = Clock(), self.config
+        device = choose_device(config.training)
+        splits = load_splits(config.data, config.seed, device)
+        preprocessing = build_preprocessing(config.data, image_shape(splits))
+        torch.manual_seed(config.seed)
+        network = build_model(config.model, config.solver, preprocessing.output_shape, len(splits.classes)).to(device)
+        with tempfile.TemporaryDirectory(dir=home()) as folder:  # on the disk that the tracked run's is on
+            fitted = fit(
+                network,
+                splits.train,
+                splits.validation,
+                preprocessing,
+                config.training,
+                config.seed,
+                clock,
+                Path(folder) / "checkpoint.pt",
+            )
+        with numerics(config.training, device):
+            predictions = predict(network, splits.test, preprocessing, config.evaluation.batch_size)
+        accuracy = score(predictions, splits.classes).accuracy
+        return clock.times([row["time.epoch_seconds"] for row in fitted.history], accuracy)
+
+
+KINDS: dict[str, type] = {"untracked": Untracked, "tracked": Tracked}
+
+
+def row(name: str, without: list[Times], with_it: list[Times]) -> tuple[str, ...]:
+    """One measure in words; the two runs of a turn are compared with each other."""
+    pairs = [(a[name], b[name]) for a, b in zip(without, with_it, strict=True)]
+    plain, tracked = ([pair[side] for pair in pairs] for side in (0, 1))
+    return (
+        MEASURES[name],
+        spread(plain, 2),
+        spread(tracked, 2),
+        spread([b - a for a, b in pairs], 2),
+        spread([100 * (b / a - 1) for a, b in pairs], 2),
+    )
+
+
+def main() -> None:
+    options = parser(__doc__, repeats=7)
+    options.add_argument("--data", choices=DATA_SETS, default="fashion_mnist")
+    options.add_argument("--subset", type=int, default=2000, help="images, a fifth of them for validation")
+    options.add_argument("--epochs", type=int, default=1)
+    arguments = options.parse_args()
+    conditions = Conditions(arguments.threads, arguments.repeats)
+    use_threads(arguments.threads)
+    updates = {
+        "data": {"subset": arguments.subset},
+        "training": {"max_epochs": arguments.epochs, "patience": None, "device": "cpu"},
+    }
+    os.environ.pop("ODENET_MONGO_URL", None)
+    with terminable(), tempfile.TemporaryDirectory() as folder:
+        os.environ["ODENET_HOME"] = folder
+        try:
+            workers = {name: Worker(kind, arguments.data, updates) for name, kind in KINDS.items()}
+            answers = take_turns(workers, ["run"], arguments.repeats)
+            for worker in workers.values():
+                worker.end()
+        finally:
+            EmbeddedStore(Path(folder)).stop()
+    without, with_it = answers["untracked"]["run"], answers["tracked"]["run"]
+    accuracies = {times["accuracy"] for times in without + with_it}
+    if len(accuracies) > 1:
+        raise SystemExit(f"the runs did not do the same work: their test accuracies are {sorted(accuracies)}")
+    print(f"{MODEL} {arguments.data}, {arguments.subset} images, epochs: {arguments.epochs}; seconds.\n")
+    headings = ("what", "untracked", "tracked", "difference in a turn", "difference in a turn, %")
+    print(markdown(headings, [row(name, without, with_it) for name in MEASURES]))
+    print(conditions)
+
+
+if __name__ == "__main__":
+    main()
