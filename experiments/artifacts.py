@@ -70,6 +70,7 @@ def record_training(run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tenso
             "loss": fitted.batch_losses,
             "nfe_forward": fitted.batch_nfe_forward,
             "nfe_backward": fitted.batch_nfe_backward,
+            "nfe_per_image": fitted.batch_nfe_per_image,
             "rejected_steps": fitted.batch_rejected,
             "largest_error_ratio": fitted.batch_error_ratio,
             "first_solves": fitted.first_solves,

@@ -1,5 +1,6 @@
 """Which images are hard for an ODE-Net: each one's own evaluations, from real runs on the digits."""
 
+import json
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from experiments.classification import run_tracked
 from experiments.reevaluation import Reevaluation, load_trained, reevaluate_tracked
 from pipeline.cli import main
+from pipeline.comparison.compare import compare
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images
 from pipeline.errors import InvalidInput
@@ -108,13 +110,19 @@ def test_a_reevaluation_tells_the_spread_of_the_images_where_they_have_steps_of_
     assert loose["mean"] < tight["mean"]
 
 
-def test_a_training_with_steps_of_their_own_records_them_with_its_test() -> None:
+def test_a_training_with_steps_of_their_own_records_them_with_its_test(shared: int) -> None:
     run = Runs().get(train(solver={"control": "sample"}))
     counts = counted(run.run_id)["evaluations"]
     spread = run.info["test"]["nfe_per_image"]
     assert spread == {"mean": counts.mean(), "smallest": counts.min(), "largest": counts.max()}
     assert len(counts) == run.info["test"]["images"]
     assert Image.open(BytesIO(run.artifact("hard_images.png"))).size > (800, 400)
+    last = json.loads(run.artifact("history.json"))[-1]
+    assert 8 <= last["solver.nfe_per_image"] <= last["solver.nfe_forward"]
+    (compared, _) = compare([run, Runs().get(shared)]).groups
+    layers = run.info["multiply_adds"]
+    as_solved = layers["total"] + (spread["mean"] - 1) * layers["per_evaluation"]
+    assert compared.spread("multiply_adds_test").mean == pytest.approx(as_solved)
     again = reevaluate_tracked(run.run_id, Grid(methods=("rk4",), steps=(1,)))
     assert again.rows[0].nfe_per_image == spread
     assert counted(again.run_id)["evaluations"].tolist() == counts.tolist()

@@ -255,7 +255,8 @@ def _values(run: StoredRun, history: pd.DataFrame) -> dict[str, float | None]:
 
 def _multiply_adds_test(run: StoredRun) -> float | None:
     """Multiply-adds of one test image with the evaluations that the solver made; all fields of a network are alike."""
-    counts, evaluations = run.info.get("multiply_adds"), run.info.get("test", {}).get("nfe_forward")
+    counts, test = run.info.get("multiply_adds"), run.info.get("test", {})
+    evaluations = (test.get("nfe_per_image") or {"mean": test.get("nfe_forward")})["mean"]
     if counts is None or counts["per_evaluation"] is None:
         return counts["total"] if counts else None
     if evaluations is None:

@@ -2,9 +2,10 @@
 
 import math
 import resource
+import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +64,8 @@ class Fitted:
     """Rejected steps, as the evaluations summed over the ODE blocks."""
     batch_error_ratio: list[float] = field(default_factory=list)
     """The largest of an accepted step."""
+    batch_nfe_per_image: list[float] = field(default_factory=list)
+    """Mean evaluations that an image took part in, where each has steps of its own."""
     first_solves: list[list[dict[str, Any]]] = field(default_factory=list)
     """Of the first training batch, each ODE block's attempted steps in their order: `t`, `dt`, `error_ratio`,
     `accepted`."""
@@ -228,6 +231,8 @@ class _Trainer:
         if backward is not None or fitted.batch_nfe_backward:
             fitted.batch_nfe_backward.append(backward or 0)
         fitted.batch_rejected.append(rejected)
+        if counts := self.model.nfe_per_image():
+            fitted.batch_nfe_per_image.append(statistics.fmean(counts))
         fitted.batch_error_ratio.append(max(solve.largest_error_ratio() for solve in solves))
         fitted.last_solves = [[attempt.to_dict() for attempt in solve.attempts] for solve in solves]
         fitted.first_solves = fitted.first_solves or fitted.last_solves
@@ -235,10 +240,11 @@ class _Trainer:
     def _solver_metrics(self) -> Metrics:
         """Means per training batch of this epoch, and its largest error ratio; nothing for a residual network."""
         number, fitted = number_of_batches(self.training, self.config.batch_size), self.fitted
-        counted = {
+        counted: dict[str, Sequence[float]] = {
             "solver.nfe_forward": fitted.batch_nfe_forward,
             "solver.nfe_backward": fitted.batch_nfe_backward,
             "solver.rejected_steps": fitted.batch_rejected,
+            "solver.nfe_per_image": fitted.batch_nfe_per_image,
         }
         metrics = {name: sum(counts[-number:]) / number for name, counts in counted.items() if counts}
         if fitted.batch_error_ratio:
