@@ -56,7 +56,7 @@ class Training:
         training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
         peer: Callable[[ODEBlock], nn.Module] | None = None,
     ) -> None:
-        tolerances = {"rtol": workload.tolerance, "atol": workload.tolerance}
+        tolerances: dict[str, Any] = {"rtol": workload.tolerance, "atol": workload.tolerance}
         self.network: Network = workload.network(SolverConfig(**tolerances, **(solver or {})))
         self.training, self.precision = training, training.precision
         self.fields = [block.field for block in self.network.ode_blocks()]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 PACKAGES = ("torch", "torchdiffeq", "torchode", "torchdyn", "diffrax", "jax")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -36,7 +37,7 @@ class Conditions:
         self.threads, self.repeats = threads, repeats
         self.load_at_start = os.getloadavg()[0]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "date": datetime.now(UTC).date().isoformat(),
             "processor": processor(),
@@ -52,9 +53,9 @@ class Conditions:
         known = self.to_dict()
         packages = "".join(f", {name} {found}" for name, found in known["versions"].items())
         return (
-            f"Medians of {self.repeats} with their range; {self.threads} threads on {known['processor']}; "
-            f"Python {known['python']}{packages}; {known['date']}; load average {self.load_at_start:.1f} at the start, "
-            f"{known['load_at_end']:.1f} at the end, the benchmark's own work in it."
+            f"n = {self.repeats}; threads: {self.threads}; {known['processor']}; "
+            f"Python {known['python']}{packages}; {known['date']}; "
+            f"load average {self.load_at_start:.1f} before, {known['load_at_end']:.1f} after it."
         )
 
 
