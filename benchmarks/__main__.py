@@ -5,6 +5,7 @@ Every candidate has a process of its own; their repeats take turns, so that what
 
 import importlib.util
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,15 +32,15 @@ def run(network: str, names: list[str], repeats: int, reference: float) -> dict[
     is_odenet = workload.model.body == "odenet"
     exact = apart(exact_gradient, workload, reference) if is_odenet else None
     ceilings = {name: apart(ceiling_ms, workload, name) for name in ("fp32", "bf16")} if is_odenet else {}
-    workers = {name: Worker(Measured, workload, known[name]) for name in names}
     results: dict[str, Any] = {}
-    for name, worker in workers.items():
-        facts, gradient = worker.ask("describe")
-        error = {} if exact is None else {"gradient_error": np.linalg.norm(gradient - exact) / np.linalg.norm(exact)}
-        results[name] = facts | error
-    for name, samples in take_turns(workers, ["train_ms", "inference_ms"], repeats).items():
-        results[name] |= samples
-        workers[name].end()
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(Measured, workload, known[name])) for name in names}
+        for name, worker in workers.items():
+            results[name], gradient = worker.ask("describe")
+            if exact is not None:
+                results[name]["gradient_error"] = np.linalg.norm(gradient - exact) / np.linalg.norm(exact)
+        for name, samples in take_turns(workers, ["train_ms", "inference_ms"], repeats).items():
+            results[name] |= samples
     return {"network": network, "ceiling_ms_per_evaluation": ceilings, "candidates": results}
 
 

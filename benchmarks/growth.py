@@ -5,6 +5,7 @@ channels and 1e-3. The candidates of a point take turns, a process each. About e
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -43,12 +44,12 @@ def measure(point: Point, repeats: int) -> tuple[str, ...]:
     model = ModelConfig(channels=point.channels)
     odenet = Workload(model, GREY, point.batch, point.tolerance)
     resnet = replace(odenet, model=replace(model, body="resnet"))
-    workers = {name: Worker(Measured, odenet, candidate) for name, candidate in ODENETS.items()}
-    workers[RESNET] = Worker(Measured, resnet, RESNET_CANDIDATES["fp32"])
-    facts = {name: worker.ask("describe")[0] for name, worker in workers.items()}
-    answers = take_turns(workers, ["train_ms"], repeats)
-    for worker in workers.values():
-        worker.end()
+    trained = {name: (odenet, candidate) for name, candidate in ODENETS.items()}
+    trained[RESNET] = (resnet, RESNET_CANDIDATES["fp32"])
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(Measured, *what)) for name, what in trained.items()}
+        facts = {name: worker.ask("describe")[0] for name, worker in workers.items()}
+        answers = take_turns(workers, ["train_ms"], repeats)
     return row(point, facts, {name: answer["train_ms"] for name, answer in answers.items()})
 
 

@@ -8,6 +8,7 @@ minutes on two cores, most of them for the test images.
 import os
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -135,15 +136,11 @@ def main() -> None:
         "training": {"max_epochs": arguments.epochs, "patience": None, "device": "cpu"},
     }
     os.environ.pop("ODENET_MONGO_URL", None)
-    with terminable(), tempfile.TemporaryDirectory() as folder:
+    with terminable(), tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         os.environ["ODENET_HOME"] = folder
-        try:
-            workers = {name: Worker(kind, arguments.data, updates) for name, kind in KINDS.items()}
-            answers = take_turns(workers, ["run"], arguments.repeats)
-            for worker in workers.values():
-                worker.end()
-        finally:
-            EmbeddedStore(Path(folder)).stop()
+        stack.callback(EmbeddedStore(Path(folder)).stop)  # last, once no run writes any more
+        workers = {name: stack.enter_context(Worker(kind, arguments.data, updates)) for name, kind in KINDS.items()}
+        answers = take_turns(workers, ["run"], arguments.repeats)
     without, with_it = answers["untracked"]["run"], answers["tracked"]["run"]
     accuracies = {times["accuracy"] for times in without + with_it}
     if len(accuracies) > 1:

@@ -2,9 +2,10 @@
 
 import argparse
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -12,18 +13,32 @@ _subject: Any = None
 
 
 class Worker:
-    """A process that holds what `make(*arguments)` makes there. Errors there are raised here."""
+    """A process that holds what `make(*arguments)` makes there, until its context ends; its errors are raised here."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self._pool = _process()
         self._pool.submit(_hold, make, arguments).result()
 
     def ask(self, method: str) -> Any:
         """What the held thing's method of that name returns."""
         return self._pool.submit(_ask, method).result()
 
-    def end(self) -> None:
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
+
+
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _hold(make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -37,7 +52,7 @@ def _ask(method: str) -> Any:
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
     """What `function(*arguments)` returns in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with _process() as pool:
         return pool.submit(function, *arguments).result()
 
 
