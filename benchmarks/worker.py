@@ -17,7 +17,11 @@ class Worker:
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._pool = _process()
-        self._pool.submit(_hold, make, arguments).result()
+        try:
+            self._pool.submit(_hold, make, arguments).result()
+        except BaseException:
+            self._pool.shutdown()
+            raise
 
     def ask(self, method: str) -> Any:
         """What the held thing's method of that name returns."""
