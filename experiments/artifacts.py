@@ -124,7 +124,7 @@ def record_evaluation(
 def record_hard_images(
     run_log: RunLog, answers: Mapping[Setting, Predictions], images: Images, classes: Sequence[str], title: str
 ) -> None:
-    """Every image's own evaluations as a table, and of the first setting the images with the fewest and the most."""
+    """Every image's own evaluations as a table; where they differ most, the images with the fewest and the most."""
     tables = []
     for setting, predictions in answers.items():
         columns = {
@@ -135,7 +135,7 @@ def record_hard_images(
         }
         tables.append(pd.DataFrame({**setting.to_dict(), **columns}))
     run_log.add_artifact("evaluations_per_image.csv", pd.concat(tables).to_csv(index=False).encode())
-    shown, predictions = next(iter(answers.items()))
+    shown, predictions = max(answers.items(), key=lambda answer: np.ptp(answer[1].nfe_per_image))
     title = f"{title}, {shown.solver.method} at rtol {shown.solver.rtol:g}"
     figure = figures.plot_hard_images(images.pixels.cpu().numpy(), predictions, classes, title)
     run_log.add_figure("hard_images.png", figure)
