@@ -93,8 +93,8 @@ class SolverConfig(Section):
     method: Literal["euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "tsit5", "dopri8"] = "dopri5"
     steps: int = _option(1, at_least=1)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
-    rtol: float = _option(1e-3, above=0)
-    atol: float = _option(1e-3, above=0)
+    rtol: float = _option(1e-3, at_least=1e-15)
+    atol: float = _option(1e-3, at_least=1e-15)
     controller: Literal["i", "pi"] = "i"
     """What the next step's size is chosen by: the last error estimate, or the last two."""
     control: Literal["batch", "sample"] = "batch"
@@ -109,9 +109,9 @@ class SolverConfig(Section):
     gradient: Literal["auto", "direct", "checkpointed", "adjoint"] = "auto"
     """`direct` differentiates the solver's own steps; `checkpointed` does so with the memory of one of them, and
     evaluates them twice; `auto` is `direct` as long as memory lasts. `adjoint` solves the adjoint ODE backwards."""
-    adjoint_rtol: float | None = _option(None, above=0)
+    adjoint_rtol: float | None = _option(None, at_least=1e-15)
     """Of the adjoint ODE; `rtol` without it."""
-    adjoint_atol: float | None = _option(None, above=0)
+    adjoint_atol: float | None = _option(None, at_least=1e-15)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -459,3 +459,24 @@ def test_every_named_configuration_builds_and_takes_one_step(
     if config.model.body == "odenet":
         assert config.solver.method == "dopri5"
         assert fitted.batch_nfe_forward[0] >= 2 + 6
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook")  # images ask for no gradient
+@pytest.mark.parametrize("architecture", ["simple", "complex", "gladzik"])
+@pytest.mark.parametrize("body", ["odenet", "resnet"])
+def test_images_and_gradients_of_a_batch_stay_in_channels_last(body: str, architecture: str) -> None:
+    augment = 1 if body == "odenet" else 0
+    network = build(GREY, body=body, architecture=architecture, augment=augment)
+    layouts: list[bool] = []
+
+    def note(_module: nn.Module, *tensors: tuple[torch.Tensor | None, ...]) -> None:
+        found = [t for group in tensors for t in group if t is not None and t.dim() == 4 and t.shape[1] > 1]
+        layouts.extend(t.stride(1) == 1 for t in found)
+
+    for module in network.body.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, given, output: note(module, given, (output,)))
+            module.register_full_backward_hook(note)
+    network(torch.randn(2, *GREY)).sum().backward()
+    assert layouts
+    assert all(layouts)

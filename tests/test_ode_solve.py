@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.errors import InvalidInput
 from pipeline.ode import Status, integrate
+from pipeline.ode.field import VectorField
 from pipeline.ode.step import advance, scalar, weighted_sum
 from pipeline.ode.tableau import TABLEAUS
 
@@ -317,3 +318,26 @@ def test_the_state_keeps_its_shape_and_dtype(
     assert (z.shape, z.dtype) == (z0.shape, dtype)
     assert z0.grad is not None
     assert (z0.grad.shape, z0.grad.dtype) == (z0.shape, dtype)
+
+
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("method", ["bosh3", "dopri5"])
+def test_a_network_takes_the_evaluations_that_the_papers_counted_with_torchdiffeq(
+    method: str, tolerance: float
+) -> None:
+    torch.manual_seed(0)
+    field, images = Convolved().double(), torch.randn(8, 6, 7, 7, dtype=torch.float64)
+    ours, theirs = (
+        integrate(field, images, 1.0, SolverConfig(engine=engine, method=method, rtol=tolerance, atol=tolerance))
+        for engine in ("odenet", "torchdiffeq")
+    )
+    # Where a step is rejected torchdiffeq may grow the next one no more; none is here.
+    assert ours.statistics.rejected == theirs.statistics.rejected == 0
+    assert ours.statistics.nfe_forward == theirs.statistics.nfe_forward
+
+
+def test_a_derivative_lies_in_memory_as_the_state_does() -> None:
+    images = torch.randn(2, 6, 5, 4)
+    for state in (images, images.contiguous(memory_format=torch.channels_last)):
+        vector_field = VectorField(Field(lambda _t, z: z.contiguous()), state.device)
+        assert vector_field(torch.zeros(()), state).stride() == state.stride()

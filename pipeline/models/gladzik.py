@@ -9,6 +9,7 @@ from pipeline.config import ConfigError, ModelConfig, SolverConfig
 from pipeline.models.layers import (
     ACTIVATIONS,
     Convolution,
+    GroupNormalisation,
     PadChannels,
     ResidualBlock,
     build_normalisation,
@@ -55,7 +56,7 @@ def build_gladzik(
     state_channels = channels + config.augment
 
     def normalise(width: int) -> nn.Module:
-        return nn.GroupNorm(nearest_divisor(width, 32), width)
+        return GroupNormalisation(nearest_divisor(width, 32), width)
 
     stem_channels = channels if config.body == "odenet" else state_channels
     stem = nn.Sequential(

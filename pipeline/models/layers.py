@@ -30,7 +30,14 @@ def build_normalisation(config: ModelConfig, width: int, default_groups: int | N
             f"model.groups is {groups}, which does not divide the {width} channels of a block; "
             f"it must be one of {', '.join(map(str, divisors(width)))}"
         )
-    return nn.GroupNorm(groups, width)
+    return GroupNormalisation(groups, width)
+
+
+class GroupNormalisation(nn.GroupNorm):
+    """Group normalisation in float32 at least, whatever autocast hands over: in bfloat16 it is slow on a CPU."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z.to(torch.promote_types(z.dtype, torch.float32)))
 
 
 def divisors(number: int) -> list[int]:
@@ -66,7 +73,9 @@ class PadChannels(nn.Module):
         self.channels = channels
 
     def forward(self, z: Tensor) -> Tensor:
-        return functional.pad(z, (0, 0, 0, 0, 0, self.channels))
+        padded = functional.pad(z, (0, 0, 0, 0, 0, self.channels))
+        # The layout of a single channel says nothing, and padding takes it for torch's usual one.
+        return padded.contiguous(memory_format=torch.channels_last)
 
 
 class ResidualBlock(nn.Module):

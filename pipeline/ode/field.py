@@ -12,7 +12,8 @@ class VectorField:
     """dz/dt = module(t, z) in the number formats of the pass that made this object, wherever it is called from.
 
     Gradients are asked for in the backward pass, outside the caller's autocast: the precision of the forward pass
-    holds there too. The derivative has the dtype of the state whatever precision the module computes in.
+    holds there too. The derivative has the dtype of the state whatever precision the module computes in, and lies
+    in memory as images in channels_last do where the state does.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
@@ -27,7 +28,10 @@ class VectorField:
         # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
         with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
             derivative: Tensor = self.module(t, z)
-        return derivative.to(z.dtype)
+        derivative = derivative.to(z.dtype)
+        if z.dim() == 4 and z.is_contiguous(memory_format=torch.channels_last):
+            return derivative.contiguous(memory_format=torch.channels_last)
+        return derivative
 
     @property
     def rounding(self) -> float:

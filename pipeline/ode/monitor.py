@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.ode.field import VectorField
-from pipeline.ode.solution import SolverFailure, Statistics, Status
+from pipeline.ode.solution import SolverFailure, Statistics, Status, state_norm
 
 
 class MonitoredField(nn.Module):
@@ -73,9 +73,7 @@ class MonitoredField(nn.Module):
         counted = self.statistics.nfe_forward
         if self.direction == "backward":
             counted = self.statistics.nfe_backward or 0
-        # In double precision, where the squares of a large float32 state do not overflow.
-        norm = float(z.detach().double().square().mean().sqrt())
-        return SolverFailure(status, t, dt, counted, norm, self.direction)
+        return SolverFailure(status, t, dt, counted, state_norm(z), self.direction)
 
 
 class AdaptiveMonitoredField(MonitoredField):

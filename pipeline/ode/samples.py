@@ -19,8 +19,8 @@ from pipeline.ode.control import StepSizeControl, end_of_step, estimated_dt, obs
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import refuse_second_derivatives, sum_of
 from pipeline.ode.guard import warn_of_rounding
-from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status
-from pipeline.ode.step import advance, error_ratio, last_stage, tolerance
+from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status, state_norm
+from pipeline.ode.step import advance, error_ratio, tolerance
 from pipeline.ode.tableau import TABLEAUS
 
 INSTEAD = "use solver.control=batch"
@@ -192,9 +192,10 @@ class _Solve:
         state, error = advance(self.field, self.tableau, t, dt, z, first)
         last = None
         if self.tableau.first_same_as_last:
-            last, error = last_stage(self.field, self.tableau, _column(ends, z), dt, state, error)
+            last = self.field(_column(ends, z), state)
         self._count(samples, len(self.tableau.b) - 1)
-        ratios = error_ratio(error, z, state, self.solver.rtol, self.solver.atol, _norms)
+        rtol, atol = self.solver.rtol, self.solver.atol
+        ratios = error_ratio(self.tableau, dt, z, state, error, last, rtol, atol, _norms)
         return _Trial(t, dt, ends, state, last, ratios.tolist())
 
     def _evaluate_again(self, samples: Sequence[_Sample], z: Tensor, first: Tensor) -> Tensor:
@@ -217,8 +218,7 @@ class _Solve:
             raise self._failure(sample, status, sample.control.dt if isfinite(sample.control.dt) else 0.0, state)
 
     def _failure(self, sample: _Sample, status: Status, dt: float, state: Tensor) -> SolverFailure:
-        norm = float(state.double().square().mean().sqrt())  # in double precision, where squares do not overflow
-        return SolverFailure(status, sample.t, dt, sample.evaluations, norm, "forward", sample.index)
+        return SolverFailure(status, sample.t, dt, sample.evaluations, state_norm(state), "forward", sample.index)
 
     def _count_steps(self) -> None:
         statistics = self.statistics

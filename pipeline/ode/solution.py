@@ -82,6 +82,11 @@ class Solution:
     statistics: Statistics
 
 
+def state_norm(z: Tensor) -> float:
+    """Root mean square of a state, in double precision, where the squares of a large float32 state do not overflow."""
+    return float(z.detach().double().square().mean().sqrt())
+
+
 _WHAT_HAPPENED = {
     Status.UNDERFLOW: "the step size underflowed",
     Status.STEP_LIMIT: "the step limit was reached",

@@ -10,8 +10,8 @@ from torch import Tensor
 from pipeline.config import SolverConfig
 from pipeline.ode.control import EqualSteps, StepSizeControl, end_of_step, first_step, obstacle
 from pipeline.ode.path import Path, RandomState, Segment
-from pipeline.ode.solution import Attempt, SolverFailure, Status
-from pipeline.ode.step import Derivative, Norm, advance, error_ratio, last_stage, scalar
+from pipeline.ode.solution import Attempt, SolverFailure, Status, state_norm
+from pipeline.ode.step import Derivative, Norm, advance, error_ratio, scalar
 from pipeline.ode.tableau import TABLEAUS, Tableau
 
 
@@ -51,11 +51,9 @@ class Problem:
 
     def failure(self, status: Status, t: float, dt: float, z: Tensor) -> SolverFailure:
         """What ends the solve at `t` before a step `dt`."""
-        # In double precision, where the squares of a large float32 state do not overflow.
-        norm = float(z.detach().double().square().mean().sqrt())
         # The adjoint is solved in reversed time.
         reached = t if self.direction == "forward" else self.t1 - t
-        return SolverFailure(status, reached, dt, self.evaluations, norm, self.direction)
+        return SolverFailure(status, reached, dt, self.evaluations, state_norm(z), self.direction)
 
 
 def solve(problem: Problem, z0: Tensor, path: Path) -> Tensor:
@@ -124,9 +122,8 @@ def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, fir
     if tableau.first_same_as_last:
         # At the end time it serves the error alone.
         with torch.set_grad_enabled(torch.is_grad_enabled() and end < problem.t1):
-            last, error = last_stage(problem.derivative, tableau, scalar(end, z), dt, leaf, error)
-        problem.evaluations += 1
-    ratio = float(error_ratio(error, z, leaf, problem.rtol, problem.atol, problem.norm))
+            last = problem.evaluate(end, leaf)
+    ratio = float(error_ratio(tableau, dt, z, leaf, error, last, problem.rtol, problem.atol, problem.norm))
     return _Trial(state, leaf, last, ratio, random_stages, random_last)
 
 

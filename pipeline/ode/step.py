@@ -44,38 +44,37 @@ def advance(
 
 
 def weighted_sum(z: Tensor, dt: Tensor, weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
-    """z + dt Σ weights_i stages_i, in one new tensor; `z` itself where every weight is 0."""
+    """z + dt Σ weights_i stages_i; `z` itself where every weight is 0."""
     total = z
     for weight, stage in zip(weights, stages, strict=False):
         if weight == 0:
             continue
-        if total is z:
-            total = torch.addcmul(z, stage, dt, value=weight)
-        else:
-            total.addcmul_(stage, dt, value=weight)
+        # In place, a compiler would lose the layout of what flows back.
+        total = torch.addcmul(total, stage, dt, value=weight)
     return total
 
 
-def last_stage(
-    derivative: Derivative, tableau: Tableau, t: Tensor, dt: Tensor, end: Tensor, error: Tensor
-) -> tuple[Tensor, Tensor]:
-    """dz/dt at the end of a step, which is at `t`, and the whole of the step's error without gradients.
-
-    Args:
-        error: as `advance` returned it.
-    """
-    last = derivative(t, end)
-    with torch.no_grad():
-        return last, torch.addcmul(error, last, dt, value=tableau.error[-1])
-
-
 @torch.no_grad()
-def error_ratio(error: Tensor, z: Tensor, end: Tensor, rtol: float, atol: float, norm: Norm) -> Tensor:
+def error_ratio(
+    tableau: Tableau,
+    dt: Tensor,
+    z: Tensor,
+    end: Tensor,
+    error: Tensor,
+    last: Tensor | None,
+    rtol: float,
+    atol: float,
+    norm: Norm,
+) -> Tensor:
     """Size of a step's error, 1 being what the tolerances allow; no number where anything is not finite.
 
     Args:
         z, end: the state before and after the step.
+        error: as `advance` returned it.
+        last: dz/dt at the end, for a method whose last stage that is.
     """
+    if last is not None:
+        error = torch.addcmul(error, last, dt, value=tableau.error[-1])
     ratio = norm(error / tolerance(torch.maximum(z.abs(), end.abs()), rtol, atol))
     return ratio + 0 * ratio
 

@@ -8,7 +8,6 @@ Notation after Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equatio
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 
 Row = tuple[float, ...]
 
@@ -39,12 +38,12 @@ class Tableau:
         """Whether it estimates its error, and so chooses its steps."""
         return bool(self.error)
 
-    @cached_property
+    @property
     def first_same_as_last(self) -> bool:
         """Whether the last stage is evaluated at the solution: it is then the first stage of the next step."""
         return self.is_adaptive and self.c[-1] == 1 and self.a[-1] == self.b[:-1] and self.b[-1] == 0
 
-    @cached_property
+    @property
     def advancing_stages(self) -> int:
         """Stages that the solution depends on; with `first_same_as_last` the last one is for the error alone."""
         return len(self.b) - self.first_same_as_last
@@ -100,10 +99,12 @@ DOPRI5 = Tableau(
         _DOPRI5_B[:-1],
     ),
     b=_DOPRI5_B,
-    error=_difference(_DOPRI5_B, _row("5179/57600", 0, "7571/16695", "393/640", "-92097/339200", "187/2100", "1/40")),
+    error=_difference(_DOPRI5_B, _row("1951/21600", 0, "22642/50085", "451/720", "-12231/42400", "649/6300", "1/60")),
     error_order=4,
 )
-"""Dormand & Prince 1980, *A family of embedded Runge–Kutta formulae*, RK5(4)7M."""
+"""Dormand & Prince 1980, *A family of embedded Runge–Kutta formulae*, RK5(4)7M, with the embedded formula of Shampine
+1986, *Some practical Runge–Kutta formulas*: two thirds of the original's error. torchdiffeq has the same, so that
+evaluations are those of the papers."""
 
 _TSIT5_B = _row(
     "0.09646076681806523",
