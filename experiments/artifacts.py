@@ -59,6 +59,7 @@ def record_training(run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tenso
                 "epochs": len(fitted.history),
                 "best_epoch": fitted.best_epoch,
                 "stopped_early": fitted.stopped_early,
+                "compile_seconds": fitted.compile_seconds,
                 "epoch_seconds": statistics.median(row["time.epoch_seconds"] for row in fitted.history),
             }
         }

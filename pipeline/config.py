@@ -143,6 +143,11 @@ class SolverConfig(Section):
                     f"{others}, or solver.control=batch"
                 )
 
+    @property
+    def can_be_compiled(self) -> bool:
+        """Whether its steps are functions of tensors of one shape, as compiling asks for."""
+        return self.engine == "odenet" and self.control == "batch" and self.gradient != "adjoint"
+
 
 @dataclass(frozen=True)
 class TrainingConfig(Section):
@@ -164,6 +169,8 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
     """Ask torch for deterministic kernels, so that a GPU repeats itself to the bit; slower there."""
+    compile: bool = False
+    """Compile the solver's steps, or the residual blocks, for whole training batches."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,12 @@ class Config:
             raise ConfigError(
                 "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
                 "use model.normalisation=group or none, or solver.control=batch"
+            )
+
+        if self.training.compile and self.model.body == "odenet" and not self.solver.can_be_compiled:
+            raise ConfigError(
+                "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
+                "another solver.gradient than adjoint can be compiled: change those, or use training.compile=False"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from silent import Silent
 from torch import nn
 
 from experiments.named_configs import DATA_SETS, MODELS, resolve
@@ -414,16 +415,6 @@ def test_batch_normalisation_in_an_ode_block_is_warned_about_and_in_a_residual_b
 
 
 # Named configurations
-
-
-class Silent:
-    """A reporter that keeps nothing."""
-
-    def batch_done(self, epoch: int, batch: int, loss: Any) -> None:
-        pass
-
-    def epoch_done(self, epoch: int, metrics: dict[str, float]) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.compilation import CompiledInTraining, compiled
 from pipeline.config import ConfigError, ModelConfig, SolverConfig
 from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_normalisation
 from pipeline.models.network import Network
@@ -66,7 +67,7 @@ class PaddedStages(nn.Module):
         return functional.pad(derivative, (0, width - derivative.shape[3], 0, height - derivative.shape[2]))
 
 
-class WithoutTime(nn.Module):
+class WithoutTime(CompiledInTraining):
     """A function of (t, z) as a layer of z alone, at t = 0."""
 
     def __init__(self, function: nn.Module) -> None:
@@ -74,8 +75,13 @@ class WithoutTime(nn.Module):
         self.function = function
 
     def forward(self, z: Tensor) -> Tensor:
-        output: Tensor = self.function(z.new_zeros(()), z)
-        return output
+        evaluate = compiled(_evaluate_at_zero) if self.is_compiled_for(z) else _evaluate_at_zero
+        return evaluate(self.function, z)
+
+
+def _evaluate_at_zero(function: nn.Module, z: Tensor) -> Tensor:
+    output: Tensor = function(z.new_zeros(()), z)
+    return output
 
 
 class Crop(nn.Module):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.compilation import CompiledInTraining
 from pipeline.config import SolverConfig
 from pipeline.ode.integrate import integrate
 from pipeline.ode.solution import Statistics
@@ -12,7 +13,7 @@ LARGEST_REUSED_STEP = 0.5
 may be accepted whose error the estimate does not see."""
 
 
-class ODEBlock(nn.Module):
+class ODEBlock(CompiledInTraining):
     """z(0) -> z(T) of dz/dt = field(t, z), solved as `solver` says; keeps the statistics of the last solve.
 
     The state has float32 at least: rounded to bfloat16, as a layer under autocast hands it over, it would drown the
@@ -33,7 +34,10 @@ class ODEBlock(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         state = z.to(torch.promote_types(z.dtype, torch.float32))
         reuses = self.solver.reuse_first_step and self.training
-        solution = integrate(self.field, state, self.final_time, self.solver, self.first_dt if reuses else None)
+        first_dt = self.first_dt if reuses else None
+        solution = integrate(
+            self.field, state, self.final_time, self.solver, first_dt, is_compiled=self.is_compiled_for(z)
+        )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
             self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)

@@ -14,17 +14,23 @@ from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.path import GradientPath, Path, Segment, set_random_state
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.solve import Problem, solve
-from pipeline.ode.step import Norm, advance, root_mean_square, scalar
+from pipeline.ode.step import Norm, root_mean_square, scalar
+from pipeline.ode.step_functions import StepFunctions
 
 SHARE_OF_FREE_MEMORY = 0.5
 """What `auto` lets the graphs of one solve take of the memory that is free when it begins."""
 
 
 def solve_with_gradients(
-    field: VectorField, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None
+    field: VectorField,
+    z0: Tensor,
+    t1: float,
+    solver: SolverConfig,
+    first_dt: float | None,
+    functions: StepFunctions,
 ) -> Solution:
     """z(t1), from which gradients flow to `z0` and to the field's parameters as `solver.gradient` says."""
-    problem = Problem(field, t1, solver, solver.rtol, solver.atol, root_mean_square, "forward", first_dt)
+    problem = Problem(field, t1, solver, solver.rtol, solver.atol, root_mean_square, "forward", first_dt, functions)
     statistics = Statistics(attempts=problem.attempts)
     wanted = torch.is_grad_enabled() and (z0.requires_grad or bool(field.parameters))
     if solver.gradient in ("checkpointed", "adjoint"):
@@ -119,9 +125,9 @@ def _built_again(segment: Segment, problem: Problem, field: VectorField) -> Tens
     with torch.enable_grad(), torch.random.fork_rng(gpus):
         set_random_state(segment.random_first, device)
         t, dt = scalar(segment.t, segment.z), scalar(segment.dt, segment.z)
-        first = field(t, segment.z)
+        first = problem.functions.evaluate(field, t, segment.z)
         set_random_state(segment.random_stages, device)
-        return advance(field, problem.tableau, t, dt, segment.z, first)[0]
+        return problem.functions.advance(field, problem.tableau, t, dt, segment.z, first)[0]
 
 
 class _Adjoint(torch.autograd.Function):

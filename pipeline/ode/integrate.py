@@ -12,9 +12,17 @@ from pipeline.ode.gradients import solve_with_gradients
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.samples import solve_samples
 from pipeline.ode.solution import Solution
+from pipeline.ode.step_functions import EAGER, compiled_step_functions
 
 
-def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None = None) -> Solution:
+def integrate(
+    field: nn.Module,
+    z0: Tensor,
+    t1: float,
+    solver: SolverConfig,
+    first_dt: float | None = None,
+    is_compiled: bool = False,
+) -> Solution:
     """Integrate dz/dt = field(t, z) from t = 0 to `t1`.
 
     With `solver.gradient` `direct`, gradients are those of the accepted steps at the sizes that they had: that a step
@@ -34,6 +42,7 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, fir
         z0: state at t = 0, any shape, float32 or float64; the field's t has its dtype.
         t1: end time, above 0 and finite in the dtype of `z0`.
         first_dt: size of the first step, for an adaptive method of our own engine; estimated without it.
+        is_compiled: compute every step by compiled functions, where `solver.can_be_compiled`.
 
     Returns:
         z(t1) with the shape and dtype of `z0`, and the solve's statistics; evaluations of the backward pass are
@@ -54,4 +63,5 @@ def integrate(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, fir
         return solve_with_torchdiffeq(field, z0, t1, solver)
     if solver.control == "sample":
         return solve_samples(VectorField(field, z0.device), z0, t1, solver, first_dt)
-    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt)
+    functions = compiled_step_functions() if is_compiled and solver.can_be_compiled else EAGER
+    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt, functions)

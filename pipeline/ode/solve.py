@@ -11,7 +11,8 @@ from pipeline.config import SolverConfig
 from pipeline.ode.control import EqualSteps, StepSizeControl, end_of_step, first_step, obstacle
 from pipeline.ode.path import Path, RandomState, Segment
 from pipeline.ode.solution import Attempt, SolverFailure, Status, state_norm
-from pipeline.ode.step import Derivative, Norm, advance, error_ratio, scalar
+from pipeline.ode.step import Derivative, Norm, scalar
+from pipeline.ode.step_functions import EAGER, StepFunctions
 from pipeline.ode.tableau import TABLEAUS, Tableau
 
 
@@ -24,6 +25,7 @@ class Problem:
         direction: the pass that a failure is said to be of.
         first_dt: size of the first step of an adaptive method, where it need not be estimated.
         slope: size of dz/dt at t = 0 relative to what the tolerances allow; 0 for a fixed-step method.
+        functions: what the steps are computed with.
         proposed_dt: step size that the first accepted step led to.
     """
 
@@ -35,6 +37,7 @@ class Problem:
     norm: Norm
     direction: Literal["forward", "backward"]
     first_dt: float | None = None
+    functions: StepFunctions = EAGER
     evaluations: int = 0
     slope: float = 0.0
     proposed_dt: float | None = None
@@ -47,7 +50,7 @@ class Problem:
     def evaluate(self, t: float, z: Tensor) -> Tensor:
         """One evaluation, counted."""
         self.evaluations += 1
-        return self.derivative(scalar(t, z), z)
+        return self.functions.evaluate(self.derivative, scalar(t, z), z)
 
     def failure(self, status: Status, t: float, dt: float, z: Tensor) -> SolverFailure:
         """What ends the solve at `t` before a step `dt`."""
@@ -115,7 +118,7 @@ class _Trial:
 def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, first: Tensor) -> _Trial:
     tableau, dt = problem.tableau, scalar(end - t, z)
     random_stages = path.random_state()
-    state, error = advance(problem.derivative, tableau, scalar(t, z), dt, z, first)
+    state, error = problem.functions.advance(problem.derivative, tableau, scalar(t, z), dt, z, first)
     problem.evaluations += tableau.advancing_stages - 1
     leaf, last = path.leaf(state), None
     random_last = path.random_state()
@@ -123,8 +126,8 @@ def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, fir
         # At the end time it serves the error alone.
         with torch.set_grad_enabled(torch.is_grad_enabled() and end < problem.t1):
             last = problem.evaluate(end, leaf)
-    ratio = float(error_ratio(tableau, dt, z, leaf, error, last, problem.rtol, problem.atol, problem.norm))
-    return _Trial(state, leaf, last, ratio, random_stages, random_last)
+    ratio = problem.functions.error_ratio(tableau, dt, z, leaf, error, last, problem.rtol, problem.atol, problem.norm)
+    return _Trial(state, leaf, last, float(ratio), random_stages, random_last)
 
 
 def _begin(problem: Problem, z: Tensor, first: Tensor) -> EqualSteps | StepSizeControl:

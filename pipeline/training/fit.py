@@ -15,6 +15,7 @@ from torch import Tensor, optim
 from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler
 
+from pipeline.compilation import compile_for_training
 from pipeline.config import TrainingConfig
 from pipeline.data import Images, Preprocessing, batches, number_of_batches
 from pipeline.errors import OdenetError
@@ -55,6 +56,8 @@ class Fitted:
 
     best_epoch: int
     stopped_early: bool
+    compile_seconds: float | None = None
+    """Of this process; None where everything ran eagerly."""
     history: list[Metrics] = field(default_factory=list)
     """One row an epoch: `epoch`, `training.loss`, `validation.accuracy`, `solver.nfe_forward`, …"""
     batch_losses: list[float] = field(default_factory=list)
@@ -105,6 +108,8 @@ def fit(
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
     with numerics(config, training.pixels.device):
+        if config.compile and not trainer.is_over():
+            trainer.compile()
         while not trainer.is_over():
             metrics = trainer.run_epoch()
             save_checkpoint(trainer.state_dict(), checkpoint)
@@ -161,6 +166,13 @@ class _Trainer:
 
     def is_over(self) -> bool:
         return self.epoch >= self.config.max_epochs or self.early_stopping.is_over
+
+    def compile(self) -> None:
+        """Compile for whole batches, if there is one."""
+        size = self.config.batch_size
+        if len(self.training) >= size:
+            images = self.preprocessing.for_evaluation(self.training.pixels[:size])
+            self.fitted.compile_seconds = compile_for_training(self.model, images)
 
     def run_epoch(self) -> Metrics:
         """Train and validate once; the epoch's metrics."""

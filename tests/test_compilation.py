@@ -1,0 +1,113 @@
+"""Compiled training: the same as eager training but for rounding, of whole batches alone."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from ode_fields import Field
+from silent import Silent
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+
+from pipeline.compilation import CompilationWarning, compile_for_training
+from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig
+from pipeline.data import build_preprocessing, load_splits
+from pipeline.models import Network, build_model
+from pipeline.ode import ODEBlock
+from pipeline.training import Fitted, fit
+
+# Heun's method has few stages, and so little to compile.
+SMALL = {"channels": 4, "augment": 1, "normalisation": "none"}
+SOLVER = SolverConfig(method="heun", rtol=0.1, atol=0.1)
+SHAPE = (1, 8, 8)
+
+
+def build(body: str = "odenet", gradient: str = "direct") -> Network:
+    torch.manual_seed(0)
+    solver = SolverConfig(method="heun", rtol=0.1, atol=0.1, gradient=gradient)
+    return build_model(ModelConfig(**SMALL, body=body), solver, SHAPE, 10)
+
+
+def images(number: int = 16) -> Tensor:
+    return torch.randn(number, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+def trained(body: str, compile_it: bool, folder: Path) -> tuple[Network, Fitted]:
+    """Two epochs on real digits, the last of their batches a smaller one."""
+    config = Config.from_dict(
+        {
+            "data": {"name": "digits", "subset": 100},
+            "model": {**SMALL, "body": body},
+            "training": {"max_epochs": 2, "batch_size": 32, "compile": compile_it},
+        }
+    )
+    splits = load_splits(config.data, 0, torch.device("cpu"))
+    preprocessing, network = build_preprocessing(config.data, SHAPE), build(body)
+    checkpoint = folder / "checkpoint.pt"
+    fitted = fit(network, splits.train, splits.validation, preprocessing, config.training, 0, Silent(), checkpoint)
+    return network, fitted
+
+
+def gradient(network: Network, batch: Tensor) -> Tensor:
+    network.zero_grad()
+    network.train()(batch).square().mean().backward()
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("body", ["odenet", "resnet"])
+def test_compiled_training_comes_to_what_eager_training_does(body: str, tmp_path: Path) -> None:
+    eager, compiled = (trained(body, compile_it, tmp_path) for compile_it in (False, True))
+    assert eager[1].compile_seconds is None
+    assert compiled[1].compile_seconds is not None
+    assert compiled[1].compile_seconds > 0
+    assert compiled[1].batch_losses == pytest.approx(eager[1].batch_losses, rel=1e-4)
+    assert compiled[1].batch_nfe_forward == eager[1].batch_nfe_forward
+    for ours, theirs in zip(compiled[0].parameters(), eager[0].parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("body", ["odenet", "resnet"])
+def test_a_smaller_batch_and_an_evaluation_are_computed_eagerly(body: str) -> None:
+    network, eager = build(body), build(body)
+    assert compile_for_training(network, images()) is not None
+    compiled = counters["stats"]["unique_graphs"]
+    gradient(network, images())
+    assert torch.equal(gradient(network, images(5)), gradient(eager, images(5)))
+    assert torch.equal(network.eval()(images()), eager.eval()(images()))
+    assert counters["stats"]["unique_graphs"] == compiled
+
+
+def test_compiling_leaves_no_trace_in_the_network_nor_in_the_random_numbers() -> None:
+    network, untouched, random = build(), build(), torch.get_rng_state()
+    compile_for_training(network, images())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), untouched.parameters(), strict=True))
+    assert network.nfe_forward() == 0
+
+
+def test_compiled_gradients_are_the_same_to_the_bit_whether_steps_are_kept_or_evaluated_again() -> None:
+    kept, again = build(gradient="direct"), build(gradient="checkpointed")
+    for network in (kept, again):
+        assert compile_for_training(network, images()) is not None
+    assert torch.equal(gradient(kept, images()), gradient(again, images()))
+    assert again.nfe_backward() == 2 * sum(block.statistics.accepted for block in again.ode_blocks())
+
+
+def test_a_field_that_cannot_be_compiled_is_trained_eagerly_and_the_warning_says_why() -> None:
+    def field(_t: Tensor, z: Tensor) -> Tensor:
+        return z * float(z.sum() > 0)  # reads a value: no function of tensors alone
+
+    network = nn.Sequential(ODEBlock(Field(field), 1.0, SOLVER), nn.Flatten(), nn.Linear(64, 2))
+    with pytest.warns(CompilationWarning, match=r"^training.compile is True, but .* trained eagerly: .*\w"):
+        assert compile_for_training(network, images()) is None
+    network.train()(images()).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "solver", [{"engine": "torchdiffeq"}, {"gradient": "adjoint"}, {"control": "sample"}], ids=lambda s: next(iter(s))
+)
+def test_what_cannot_be_compiled_is_refused(solver: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"^training.compile is True, but only .* or use training.compile=False$"):
+        Config.from_dict({"solver": solver, "training": {"compile": True}})
+    Config.from_dict({"model": {"body": "resnet", "augment": 0}, "solver": solver, "training": {"compile": True}})
