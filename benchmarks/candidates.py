@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchmarks import peers
 from benchmarks.networks import Workload, replace_blocks
+from pipeline.compilation import compile_for_training
 from pipeline.config import ModelConfig, SolverConfig, TrainingConfig
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
@@ -60,25 +61,36 @@ class Training:
         self.network: Network = workload.network(SolverConfig(**tolerances, **(solver or {})))
         self.training, self.precision = training, training.precision
         self.fields = [block.field for block in self.network.ode_blocks()]
-        self.evaluations = 0
-        for field in self.fields:
-            field.register_forward_hook(self._count)
-        if peer is not None:
-            replace_blocks(self.network, peer)
         self.images, self.labels = workload.batch()
+        self._is_to_be_compiled = training.compile
+        self._evaluations = 0
+        if peer is not None:
+            for field in self.fields:
+                field.register_forward_hook(self._count)
+            replace_blocks(self.network, peer)
 
     def _count(self, *_: object) -> None:
-        self.evaluations += 1
+        self._evaluations += 1
 
     def step(self) -> Step:
         self.network.zero_grad()
-        self.evaluations = 0
+        self._evaluations = 0
         started = time.perf_counter()
+        if self._is_to_be_compiled:
+            self._compile()
         loss = self.loss()
-        forward = self.evaluations
+        counted = self._evaluations
         loss.backward()
         milliseconds = 1000 * (time.perf_counter() - started)
-        return Step(milliseconds, forward, self.evaluations - forward, float(loss.detach()))
+        forward = self.network.nfe_forward() or counted  # a peer's blocks count nothing
+        backward = self.network.nfe_backward() or self._evaluations - counted
+        return Step(milliseconds, forward, backward, float(loss.detach()))
+
+    def _compile(self) -> None:
+        with numerics(self.training, self.images.device):
+            if compile_for_training(self.network, self.images) is None:
+                raise SystemExit("the network could not be compiled: see the warning above")
+        self._is_to_be_compiled = False
 
     def loss(self) -> Tensor:
         with numerics(self.training, self.images.device):
@@ -98,8 +110,8 @@ class Training:
 Candidate = Callable[[Workload], Trainable]
 
 
-def _ours(precision: Precision = "fp32", **solver: Any) -> Candidate:
-    return partial(Training, solver=solver, training=TrainingConfig(precision=precision))
+def _ours(precision: Precision = "fp32", compiled: bool = False, **solver: Any) -> Candidate:
+    return partial(Training, solver=solver, training=TrainingConfig(precision=precision, compile=compiled))
 
 
 def _theirs(block: Callable[..., nn.Module], **options: Any) -> Candidate:
@@ -124,6 +136,10 @@ CANDIDATES = {
     "odenet checkpointed, fp32": _ours(gradient="checkpointed"),
     "odenet adjoint, fp32": _ours(gradient="adjoint"),
     "odenet direct, bf16": _ours("bf16", gradient="direct"),
+    "odenet direct, fp32, compiled": _ours(compiled=True, gradient="direct"),
+    "odenet direct, bf16, compiled": _ours("bf16", compiled=True, gradient="direct"),
+    "odenet direct, first step reused, fp32": _ours(gradient="direct", reuse_first_step=True),
+    "odenet direct, first step reused, bf16": _ours("bf16", gradient="direct", reuse_first_step=True),
     "odenet checkpointed, bf16": _ours("bf16", gradient="checkpointed"),
     "odenet adjoint, bf16": _ours("bf16", gradient="adjoint"),
     "odenet tsit5 direct, fp32": _ours(method="tsit5", gradient="direct"),
@@ -131,7 +147,12 @@ CANDIDATES = {
     "odenet rk4, 4 steps, direct, bf16": _ours("bf16", method="rk4", steps=4, gradient="direct"),
 }
 """For ODE-Nets; another library's name is its first word."""
-RESNET_CANDIDATES = {"fp32": _ours(), "bf16": _ours("bf16")}
+RESNET_CANDIDATES = {
+    "fp32": _ours(),
+    "bf16": _ours("bf16"),
+    "fp32, compiled": _ours(compiled=True),
+    "bf16, compiled": _ours("bf16", compiled=True),
+}
 PEERS = ("torchode", "torchdyn", "diffrax")
 """Libraries that need not be installed."""
 

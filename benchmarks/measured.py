@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.candidates import Candidate
+from benchmarks.candidates import Candidate, Step
 from benchmarks.networks import Workload
 
 
@@ -15,21 +15,21 @@ class Measured:
     """A candidate that has trained: its facts are known, its code is warm, its times can be taken.
 
     Attributes:
-        facts: `precision`; of the first step `first_step_ms`, which includes what is compiled, `loss`, `nfe_forward`
-            and `nfe_backward`; of the second `memory_mb`.
-        gradient: after the first step, as `Trainable.gradient`.
+        facts: `precision`; of the first step `first_step_ms`, which includes what is compiled; of the second, which is
+            as all that follow, `memory_mb`, `loss`, `nfe_forward` and `nfe_backward`.
+        gradient: after the second step, as `Trainable.gradient`.
     """
 
     def __init__(self, workload: Workload, candidate: Candidate) -> None:
         self._trainable = candidate(workload)
-        first = asdict(self._trainable.step())
-        self.gradient = self._trainable.gradient()
         self.facts: dict[str, Any] = {
             "precision": self._trainable.precision,
-            "first_step_ms": first.pop("train_ms"),
-            **first,
-            "memory_mb": self._growth_mb(),
+            "first_step_ms": self._trainable.step().train_ms,
         }
+        growth_mb, second = self._step_and_growth_mb()
+        self.facts |= asdict(second) | {"memory_mb": growth_mb}
+        del self.facts["train_ms"]
+        self.gradient = self._trainable.gradient()
         self._trainable.inference_ms()
 
     def describe(self) -> tuple[dict[str, Any], np.ndarray]:
@@ -42,13 +42,13 @@ class Measured:
     def inference_ms(self) -> float:
         return self._trainable.inference_ms()
 
-    def _growth_mb(self) -> float:
+    def _step_and_growth_mb(self) -> tuple[float, Step]:
         """How far the process grows in a step, at its highest: not the first, which leaves compiled code behind."""
         ctypes.CDLL(None).malloc_trim(0)  # what the last step freed counts anew
         before = memory_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the high water mark begins anew
-        self._trainable.step()
-        return memory_mb("VmHWM") - before
+        step = self._trainable.step()
+        return memory_mb("VmHWM") - before, step
 
 
 def memory_mb(key: str) -> float:
