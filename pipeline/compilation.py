@@ -5,6 +5,7 @@ does not depend on how the network was trained.
 """
 
 import copy
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -14,9 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-LARGEST_NUMBER_OF_SHAPES = 64
-"""For which torch compiles a function in one process; a worker of a sweep meets more than torch's own 8."""
-
+from pipeline.paths import home
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,21 +60,30 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
     Raises:
         SolverFailure: an ODE could not be solved.
     """
-    torch._dynamo.config.recompile_limit = LARGEST_NUMBER_OF_SHAPES
+    torch.compiler.reset()  # torch compiles a function for a few networks, and not for all that a sweep tries
+    _keep_code_at_home()
     started = time.perf_counter()
     parts = [module for module in network.modules() if isinstance(module, CompiledInTraining)]
     for part in parts:
         part.compiled_batch = len(images)
     try:
         _rehearse(network, images)
-    except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
+    except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit, OSError) as error:
         for part in parts:
             part.compiled_batch = None
-        reason = next(line for line in str(error).splitlines() if line.strip())
+        reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
         message = f"training.compile is True, but torch cannot compile this network, which is trained eagerly: {reason}"
         warnings.warn(message, CompilationWarning, stacklevel=2)
         return None
     return time.perf_counter() - started
+
+
+def _keep_code_at_home() -> None:
+    """Not below /tmp, unless somebody chose a folder; torch notes its own choice as if it was the user's."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # here, as it takes a second
+
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home() / "compiled")
 
 
 def _rehearse(network: nn.Module, images: Tensor) -> None:

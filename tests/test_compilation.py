@@ -1,5 +1,6 @@
 """Compiled training: the same as eager training but for rounding, of whole batches alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ SOLVER = SolverConfig(method="heun", rtol=0.1, atol=0.1)
 SHAPE = (1, 8, 8)
 
 
-def build(body: str = "odenet", gradient: str = "direct") -> Network:
+def build(body: str = "odenet", gradient: str = "direct", channels: int = 4) -> Network:
     torch.manual_seed(0)
-    solver = SolverConfig(method="heun", rtol=0.1, atol=0.1, gradient=gradient)
-    return build_model(ModelConfig(**SMALL, body=body), solver, SHAPE, 10)
+    solver = replace(SOLVER, gradient=gradient)
+    return build_model(ModelConfig(**SMALL | {"channels": channels}, body=body), solver, SHAPE, 10)
 
 
 def images(number: int = 16) -> Tensor:
@@ -92,6 +93,30 @@ def test_compiled_gradients_are_the_same_to_the_bit_whether_steps_are_kept_or_ev
         assert compile_for_training(network, images()) is not None
     assert torch.equal(gradient(kept, images()), gradient(again, images()))
     assert again.nfe_backward() == 2 * sum(block.statistics.accepted for block in again.ode_blocks())
+
+
+def test_networks_without_end_can_be_compiled_in_one_process_as_a_sweep_does() -> None:
+    for channels in (3, 4, 5):
+        with torch._dynamo.config.patch(recompile_limit=1):
+            assert compile_for_training(build("resnet", channels=channels), images()) is not None
+
+
+def test_a_network_is_trained_eagerly_where_compiled_code_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file" / "compiled"))
+    network = build("resnet", channels=6)  # which nothing else here has compiled already
+    with pytest.warns(CompilationWarning, match=r"trained eagerly: .*Not a directory"):
+        assert compile_for_training(network, images()) is None
+    gradient(network, images())
+
+
+def test_compiled_code_is_kept_with_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert compile_for_training(build("resnet", channels=7), images()) is not None
+    assert any((tmp_path / "compiled").iterdir())
 
 
 def test_a_field_that_cannot_be_compiled_is_trained_eagerly_and_the_warning_says_why() -> None:

@@ -24,7 +24,7 @@ class VectorField:
         self._autocast_dtype = torch.get_autocast_dtype(device.type)
 
     def __call__(self, t: Tensor, z: Tensor) -> Tensor:
-        """dz/dt at `t`, a scalar tensor."""
+        """dz/dt at `t`, a scalar tensor, or with control per sample one of shape (batch, 1, …, 1)."""
         # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
         with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
             derivative: Tensor = self.module(t, z)

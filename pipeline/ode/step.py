@@ -11,9 +11,9 @@ from torch import Tensor
 from pipeline.ode.tableau import Tableau
 
 Derivative = Callable[[Tensor, Tensor], Tensor]
-"""dz/dt as a function of t, a scalar tensor, and z, of any shape."""
+"""dz/dt as a function of t, a scalar or of shape (batch, 1, …, 1), and z, of any shape."""
 Norm = Callable[[Tensor], Tensor]
-"""Size of something shaped as the state, a scalar tensor."""
+"""Size of something shaped as the state: a scalar tensor, or one size for each sample."""
 
 
 def advance(
@@ -22,7 +22,7 @@ def advance(
     """The state at `t + dt`, and without gradients what its stages contribute to the estimated error.
 
     Args:
-        t, dt: scalars of the dtype of `z`.
+        t, dt: of the dtype of `z`, scalars or, for samples with steps of their own, of shape (batch, 1, …, 1).
         first: the first stage, dz/dt at (t, z).
 
     Returns:
