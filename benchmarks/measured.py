@@ -15,9 +15,10 @@ class Measured:
     """A candidate that has trained: its facts are known, its code is warm, its times can be taken.
 
     Attributes:
-        facts: `precision`; of the first step `first_step_ms`, which includes what is compiled; of the second, which is
-            as all that follow, `memory_mb`, `loss`, `nfe_forward` and `nfe_backward`.
-        gradient: after the second step, as `Trainable.gradient`.
+        facts: `precision`; of the first step `first_step_ms`, which includes what is compiled; of the third, which is
+            as those that follow it even where a first step is reused, `memory_mb`, `loss`, `nfe_forward` and
+            `nfe_backward`.
+        gradient: after the third step, as `Trainable.gradient`.
     """
 
     def __init__(self, workload: Workload, candidate: Candidate) -> None:
@@ -26,8 +27,9 @@ class Measured:
             "precision": self._trainable.precision,
             "first_step_ms": self._trainable.step().train_ms,
         }
-        growth_mb, second = self._step_and_growth_mb()
-        self.facts |= asdict(second) | {"memory_mb": growth_mb}
+        self._trainable.step()
+        growth_mb, third = self._step_and_growth_mb()
+        self.facts |= asdict(third) | {"memory_mb": growth_mb}
         del self.facts["train_ms"]
         self.gradient = self._trainable.gradient()
         self._trainable.inference_ms()
