@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.candidates import CANDIDATES, RESNET_CANDIDATES, Candidate
 from benchmarks.measured import Measured
@@ -54,7 +55,9 @@ def draw(memory: dict[str, list[float]], caption: str, path: Path) -> None:
         ax.plot(TOLERANCES, values, marker="o", color=colour, label=name)
     ax.set(xscale="log", yscale="log", xlabel="Tolerance (rtol = atol)", ylabel="Growth of the process, MB")
     ax.invert_xaxis()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(color="0.92")
     ax.legend(framealpha=0.9, edgecolor="none")
     sns.despine(ax=ax)
