@@ -169,7 +169,7 @@ def test_other_final_times_are_solved_up_to(model: TrainedModel) -> None:
     [
         (Grid(methods=("eulr",)), r"solver.method must be one of .* \(did you mean euler\?\)"),
         (Grid(steps=(0,)), "solver.steps must be at least 1, not 0"),
-        (Grid(tolerances=(-1e-3,)), "solver.rtol must be above 0, not -0.001"),
+        (Grid(tolerances=(-1e-3,)), "solver.rtol must be at least 1e-15, not -0.001"),
         (Grid(final_times=(0.0,)), "model.final_time must be above 0, not 0.0"),
     ],
 )
