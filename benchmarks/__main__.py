@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.candidates import CANDIDATES, PEERS, RESNET_CANDIDATES, candidates, ceiling_ms, exact_gradient
+from benchmarks.candidates import (
+    BASELINE,
+    CANDIDATES,
+    PEERS,
+    RESNET_CANDIDATES,
+    candidates,
+    ceiling_ms,
+    exact_gradient,
+)
 from benchmarks.measured import Measured
 from benchmarks.networks import WORKLOADS
 from benchmarks.report import Conditions, evaluations, markdown, spread
 from benchmarks.worker import Worker, apart, parser, take_turns, use_threads
 
-BASELINE = "torchdiffeq adjoint"
 DEFAULT = ("simple", "simple-resnet", "simple-resnet-3")
 HEADINGS = (
     *("candidate", "training step, ms", "times the baseline", "of the ceiling", "inference, ms", "evaluations"),

@@ -124,8 +124,10 @@ def _diffrax(workload: Workload) -> Trainable:
     return DiffraxTraining(workload)
 
 
+BASELINE = "torchdiffeq adjoint"
+"""The papers' way, which the others' times are compared with."""
 CANDIDATES = {
-    "torchdiffeq adjoint": _theirs(peers.TorchdiffeqBlock, gradient="adjoint"),
+    BASELINE: _theirs(peers.TorchdiffeqBlock, gradient="adjoint"),
     "torchdiffeq adjoint, seminorm": _theirs(peers.TorchdiffeqBlock, gradient="seminorm"),
     "torchdiffeq direct": _theirs(peers.TorchdiffeqBlock, gradient="direct"),
     "torchode autodiff": _theirs(peers.TorchodeBlock),

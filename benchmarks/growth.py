@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
-from benchmarks.candidates import CANDIDATES, RESNET_CANDIDATES
+from benchmarks.candidates import BASELINE, CANDIDATES, RESNET_CANDIDATES
 from benchmarks.measured import Measured
 from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
@@ -32,7 +32,6 @@ VALUES: dict[str, Sequence[float]] = {
     "channels": (16, 32, 64, 128),
     "tolerance": (1e-1, 1e-2, 1e-3, 1e-4),
 }
-BASELINE = "torchdiffeq adjoint"
 ODENETS = {name: CANDIDATES[name] for name in (BASELINE, "odenet direct, fp32", "odenet direct, bf16")}
 RESNET = "ResNet, fp32"
 NAMES = (*ODENETS, RESNET)

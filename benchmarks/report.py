@@ -13,9 +13,9 @@ PACKAGES = ("torch", "torchdiffeq", "torchode", "torchdyn", "diffrax", "jax")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
-def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
-    """A table; all but its first columns, so many as `words`, are numbers."""
-    sides = ["---"] * words + ["--:"] * (len(headings) - words)
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; all but its first column are numbers."""
+    sides = ["---"] + ["--:"] * (len(headings) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, sides, *rows)) + "\n"
 
 

@@ -39,7 +39,7 @@ from pipeline.models import Network, build_model
 from pipeline.models.describe import describe
 from pipeline.ode import SolverFailure
 from pipeline.paths import home
-from pipeline.reevaluation import Setting
+from pipeline.reevaluation import trained_setting
 from pipeline.runs import StoredRun
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
@@ -170,8 +170,7 @@ def classification(_config: Mapping[str, Any], _run: Run) -> float:
         with numerics(config.training, device):
             predictions = evaluate(network=network, images=splits.test, preprocessing=preprocessing)
     scores = score_predictions(predictions, splits.classes)
-    setting = Setting(config.solver, config.model.final_time)
-    record_evaluation(run_log, scores, predictions, splits.test, setting, title)
+    record_evaluation(run_log, scores, predictions, splits.test, trained_setting(config), title)
     return scores.accuracy
 
 

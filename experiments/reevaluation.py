@@ -54,6 +54,12 @@ class Subject:
     device: torch.device
 
     @property
+    def config(self) -> Config:
+        """The training's, with the data that are asked about."""
+        trained = self.model.config
+        return replace(trained, data=replace(trained.data, name=self.data_name))
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the numbers should know of the data."""
         recorded = self.parent.info["data"]["sha256"]
@@ -129,7 +135,7 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
 
 def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
     parent, model, device = load_trained(run_id)
-    trained = trained_setting(model)
+    trained = trained_setting(model.config)
     settings = grid.settings(trained)
     if not model.network.ode_blocks():
         if data is None:
@@ -143,9 +149,8 @@ def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
 
 
 def _config(subject: Subject) -> dict[str, Any]:
-    """The training's configuration with the data that are asked about, and what is asked."""
-    config = subject.model.config
-    return replace(config, data=replace(config.data, name=subject.data_name)).to_dict() | {
+    """The subject's configuration, and what is asked."""
+    return subject.config.to_dict() | {
         NAME: {
             "parent": subject.parent.run_id,
             "settings": [setting.to_dict() for setting in subject.settings],
@@ -172,11 +177,11 @@ def _evaluate(subject: Subject, run_log: RunLog) -> float | None:
     table = _table(subject, rows, [*subject.notes, *([dependence] if dependence else [])])
     run_log.update_info({NAME: table, "test": _test(rows[0], len(images))})
     run_log.add_json("reevaluation.json", table)
-    config = replace(subject.model.config, data=replace(subject.model.config.data, name=subject.data_name))
+    title = run_title(subject.config)
     if any(row.nfe_forward is not None for row in rows):
-        run_log.add_figure("solvers.png", plot_solvers(rows, len(images), run_title(config)))
+        run_log.add_figure("solvers.png", plot_solvers(rows, len(images), title))
     if apart:
-        record_hard_images(run_log, apart, images, subject.model.classes, run_title(config))
+        record_hard_images(run_log, apart, images, subject.model.classes, title)
     return rows[0].accuracy
 
 

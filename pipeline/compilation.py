@@ -37,6 +37,10 @@ class CompiledInTraining(nn.Module):
         """Whether what follows from `z`, shape (batch, …), is to be computed by compiled functions."""
         return self.training and len(z) == self.compiled_batch
 
+    def suited_to(self, z: Tensor, function: Function) -> Function:
+        """`function`, compiled where `is_compiled_for(z)`."""
+        return compiled(function) if self.is_compiled_for(z) else function
+
 
 def compiled(function: Function) -> Function:
     """The same function, compiled as a whole for every shape that it is called with."""

@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin,
 
 from pipeline.errors import InvalidInput
 
+SMALLEST_TOLERANCE = 1e-15
+"""Of a solver: an error below it is lost in the rounding of float64."""
+
 
 class ConfigError(InvalidInput):
     """A configuration that names an unknown key, has a value of the wrong type, or an impossible value."""
@@ -93,8 +96,8 @@ class SolverConfig(Section):
     method: Literal["euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "tsit5", "dopri8"] = "dopri5"
     steps: int = _option(1, at_least=1)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
-    rtol: float = _option(1e-3, at_least=1e-15)
-    atol: float = _option(1e-3, at_least=1e-15)
+    rtol: float = _option(1e-3, at_least=SMALLEST_TOLERANCE)
+    atol: float = _option(1e-3, at_least=SMALLEST_TOLERANCE)
     controller: Literal["i", "pi"] = "i"
     """What the next step's size is chosen by: the last error estimate, or the last two."""
     control: Literal["batch", "sample"] = "batch"
@@ -109,39 +112,37 @@ class SolverConfig(Section):
     gradient: Literal["auto", "direct", "checkpointed", "adjoint"] = "auto"
     """`direct` differentiates the solver's own steps; `checkpointed` does so with the memory of one of them, and
     evaluates them twice; `auto` is `direct` as long as memory lasts. `adjoint` solves the adjoint ODE backwards."""
-    adjoint_rtol: float | None = _option(None, at_least=1e-15)
+    adjoint_rtol: float | None = _option(None, at_least=SMALLEST_TOLERANCE)
     """Of the adjoint ODE; `rtol` without it."""
-    adjoint_atol: float | None = _option(None, at_least=1e-15)
+    adjoint_atol: float | None = _option(None, at_least=SMALLEST_TOLERANCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.control == "sample":
-            self._check_control_of_samples()
-        if self.engine != "torchdiffeq":
-            return
-        for key, value, others in (
-            ("method", "tsit5", "dopri5"),
-            ("gradient", "checkpointed", "direct or adjoint"),
-            ("controller", "pi", "i"),
-            ("reuse_first_step", True, "False"),
-        ):
-            if getattr(self, key) == value:
-                raise ConfigError(
-                    f"solver.{key} is {value}, which torchdiffeq does not have: use {others}, or solver.engine=odenet"
-                )
+            self._refuse(
+                ("engine", ("torchdiffeq",), "odenet"),
+                ("method", ("euler", "midpoint", "rk4"), "an adaptive method such as dopri5"),
+                ("gradient", ("direct", "adjoint"), "auto or checkpointed"),
+                ("reuse_first_step", (True,), "False"),
+                reason="solver.control=sample does not go with",
+                instead="solver.control=batch",
+            )
+        if self.engine == "torchdiffeq":
+            self._refuse(
+                ("method", ("tsit5",), "dopri5"),
+                ("gradient", ("checkpointed",), "direct or adjoint"),
+                ("controller", ("pi",), "i"),
+                ("reuse_first_step", (True,), "False"),
+                reason="torchdiffeq does not have",
+                instead="solver.engine=odenet",
+            )
 
-    def _check_control_of_samples(self) -> None:
-        for key, refused, others in (
-            ("engine", ("torchdiffeq",), "odenet"),
-            ("method", ("euler", "midpoint", "rk4"), "an adaptive method such as dopri5"),
-            ("gradient", ("direct", "adjoint"), "auto or checkpointed"),
-            ("reuse_first_step", (True,), "False"),
-        ):
-            if getattr(self, key) in refused:
-                raise ConfigError(
-                    f"solver.{key} is {getattr(self, key)}, which solver.control=sample does not go with: use "
-                    f"{others}, or solver.control=batch"
-                )
+    def _refuse(self, *choices: tuple[str, tuple[object, ...], str], reason: str, instead: str) -> None:
+        """Of each key the values that cannot be here, and what to use for them."""
+        for key, refused, others in choices:
+            value = getattr(self, key)
+            if value in refused:
+                raise ConfigError(f"solver.{key} is {value}, which {reason}: use {others}, or {instead}")
 
     @property
     def can_be_compiled(self) -> bool:
@@ -201,7 +202,6 @@ class Config:
                 "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
                 "use model.normalisation=group or none, or solver.control=batch"
             )
-
         if self.training.compile and self.model.body == "odenet" and not self.solver.can_be_compiled:
             raise ConfigError(
                 "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config import ModelConfig, SolverConfig
+from pipeline.config import Config, ModelConfig, SolverConfig
 from pipeline.data import Images, build_preprocessing, prepare
 from pipeline.data.catalogue import read
 from pipeline.errors import InvalidInput
@@ -164,9 +164,9 @@ def load_evaluation_data(name: str, model: TrainedModel, device: torch.device) -
     return EvaluationData(images, arrays.classes, arrays.fingerprint())
 
 
-def trained_setting(model: TrainedModel) -> Setting:
-    """How the network was solved when it was trained; without effect on a ResNet."""
-    return Setting(model.config.solver, model.config.model.final_time)
+def trained_setting(config: Config) -> Setting:
+    """How a network of `config` was solved when it was trained; without effect on a ResNet."""
+    return Setting(config.solver, config.model.final_time)
 
 
 def reevaluate(

@@ -39,6 +39,17 @@ class Growth(nn.Module):
         return self.rate * z
 
 
+class Layer(nn.Module):
+    """A smooth field with parameters, in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3, dtype=torch.float64)
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        return torch.tanh(self.linear(z)) * torch.cos(t)
+
+
 class Convolved(nn.Module):
     """A small convolutional field, smooth, with time in it."""
 

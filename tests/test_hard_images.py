@@ -81,7 +81,7 @@ def test_every_image_is_counted_as_it_would_be_alone(apart: Reevaluation, model:
 
 
 def test_counts_and_answers_do_not_depend_on_the_batches(model: TrainedModel, images: Images) -> None:
-    trained = trained_setting(model)
+    trained = trained_setting(model.config)
     setting = replace(trained, solver=SolverConfig(control="sample", rtol=TOLERANCE, atol=TOLERANCE))
     few = Images(images.pixels[:60], images.labels[:60])
     whole, parts = (asked(model, few, setting, batch_size) for batch_size in (60, 7))

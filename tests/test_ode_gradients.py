@@ -16,6 +16,7 @@ from ode_fields import (
     Convolved,
     Field,
     Growth,
+    Layer,
     Reference,
     gradients,
     reference,
@@ -134,17 +135,6 @@ def test_checkpointed_gradients_are_those_of_direct_to_the_bit_random_numbers_in
     assert drawn["direct"] == drawn["checkpointed"]
     assert (statistics.nfe_backward, statistics.rejected) == (None, found["checkpointed"][2].rejected)
     assert found["checkpointed"][2].nfe_backward == stages * statistics.accepted
-
-
-class Layer(nn.Module):
-    """A smooth field with parameters, in double precision."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(3, 3, dtype=torch.float64)
-
-    def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        return torch.tanh(self.linear(z)) * torch.cos(t)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from ode_fields import ADAPTIVE, OSCILLATION, Convolved, Field, gradients, reference, relative_error, start
+from ode_fields import ADAPTIVE, OSCILLATION, Convolved, Field, Layer, gradients, reference, relative_error, start
 from torch import Tensor, nn
 
 from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig
@@ -171,14 +171,6 @@ def test_a_batch_of_one_is_solved_and_differentiated_as_with_one_step_size_to_th
 
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_gradients_are_those_of_the_steps(method: str) -> None:
-    class Layer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(3, 3, dtype=torch.float64)
-
-        def forward(self, t: Tensor, z: Tensor) -> Tensor:
-            return torch.tanh(self.linear(z)) * torch.cos(t)
-
     torch.manual_seed(0)
     layer = Layer()
     # Two steps of 0.6 whatever the state: no step size depends on what is differentiated.

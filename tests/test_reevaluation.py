@@ -133,7 +133,7 @@ def test_fixed_steps_cost_their_evaluations_and_more_of_them_come_nearer(evaluat
 
 def test_the_share_of_changed_predictions_counts_images(model: TrainedModel) -> None:
     images = load_evaluation_data("digits", model, CPU).images
-    trained = trained_setting(model)
+    trained = trained_setting(model.config)
     euler = Setting(replace(trained.solver, method="euler"), trained.final_time)
     _, row = reevaluate(model, images, [trained, euler])
     before = class_probabilities(model, images.pixels).argmax(axis=1)
@@ -145,7 +145,7 @@ def test_the_share_of_changed_predictions_counts_images(model: TrainedModel) -> 
 
 def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: TrainedModel) -> None:
     images = load_evaluation_data("digits", model, CPU).images
-    trained = trained_setting(model)
+    trained = trained_setting(model.config)
     impatient = Setting(replace(trained.solver, rtol=1e-6, atol=1e-6, max_steps=2), trained.final_time)
     rk4 = Setting(replace(trained.solver, method="rk4", steps=4), trained.final_time)
     rows = list(reevaluate(model, images, [trained, impatient, rk4]))
@@ -158,7 +158,7 @@ def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: Tr
 
 def test_other_final_times_are_solved_up_to(model: TrainedModel) -> None:
     images = load_evaluation_data("digits", model, CPU).images
-    settings = Grid(methods=("rk4",), steps=(2,), final_times=(0.5, 1.0)).settings(trained_setting(model))
+    settings = Grid(methods=("rk4",), steps=(2,), final_times=(0.5, 1.0)).settings(trained_setting(model.config))
     rows = list(reevaluate(model, images, settings))
     assert [row.final_time for row in rows] == [1.0, 0.5, 1.0]
     assert (rows[1].changed or 0) > (rows[2].changed or 0)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.compilation import CompiledInTraining, compiled
+from pipeline.compilation import CompiledInTraining
 from pipeline.config import ConfigError, ModelConfig, SolverConfig
 from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_normalisation
 from pipeline.models.network import Network
@@ -75,8 +75,7 @@ class WithoutTime(CompiledInTraining):
         self.function = function
 
     def forward(self, z: Tensor) -> Tensor:
-        evaluate = compiled(_evaluate_at_zero) if self.is_compiled_for(z) else _evaluate_at_zero
-        return evaluate(self.function, z)
+        return self.suited_to(z, _evaluate_at_zero)(self.function, z)
 
 
 def _evaluate_at_zero(function: nn.Module, z: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.compilation import CompiledInTraining, compiled
+from pipeline.compilation import CompiledInTraining
 from pipeline.config import ConfigError, ModelConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -87,8 +87,7 @@ class ResidualBlock(CompiledInTraining):
         self.function = function
 
     def forward(self, z: Tensor) -> Tensor:
-        step = compiled(_euler_step) if self.is_compiled_for(z) else _euler_step
-        return step(self.function, z)
+        return self.suited_to(z, _euler_step)(self.function, z)
 
 
 def _euler_step(function: nn.Module, z: Tensor) -> Tensor:

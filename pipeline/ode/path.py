@@ -69,8 +69,7 @@ class GradientPath(Path):
         return z.detach().requires_grad_()
 
     def random_state(self) -> RandomState:
-        on_gpu = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
-        return torch.get_rng_state(), on_gpu
+        return get_random_state(self._device)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -92,6 +91,11 @@ class GradientPath(Path):
             segment.end = None
         self._saved = {}
         self.segments.append(segment)
+
+
+def get_random_state(device: torch.device) -> RandomState:
+    """What a field on `device` will draw from."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
 def set_random_state(state: RandomState | None, device: torch.device) -> None:

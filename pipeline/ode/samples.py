@@ -19,6 +19,7 @@ from pipeline.ode.control import StepSizeControl, end_of_step, estimated_dt, obs
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import refuse_second_derivatives, sum_of
 from pipeline.ode.guard import warn_of_rounding
+from pipeline.ode.path import RandomState, get_random_state
 from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status, state_norm
 from pipeline.ode.step import advance, error_ratio, tolerance
 from pipeline.ode.tableau import TABLEAUS
@@ -239,9 +240,9 @@ class _Checkpointed(torch.autograd.Function):
                 "the field normalises over its batch, which solver.control=sample takes apart: use "
                 f"model.normalisation=group or none, or {INSTEAD.removeprefix('use ')}"
             )
-        before = _random_state(z0.device)
+        before = get_random_state(z0.device)
         state = solve.run(z0, first_dt, keeps_steps=True)
-        if not torch.equal(before, _random_state(z0.device)):
+        if not _is_same(before, get_random_state(z0.device)):
             raise InvalidInput(
                 "the field draws random numbers (dropout?), which solver.control=sample cannot repeat in the backward "
                 f"pass: {INSTEAD}"
@@ -300,7 +301,5 @@ def _replaced(tensor: Tensor, positions: Sequence[int], source: Tensor) -> Tenso
     return torch.where(taken.to(tensor.device).view(-1, *[1] * (tensor.dim() - 1)), source, tensor)
 
 
-def _random_state(device: torch.device) -> Tensor:
-    """Of all generators that the field may draw from."""
-    on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return torch.cat([torch.get_rng_state(), *on_gpu])
+def _is_same(before: RandomState, after: RandomState) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None)

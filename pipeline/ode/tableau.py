@@ -38,6 +38,8 @@ class Tableau:
         """Whether it estimates its error, and so chooses its steps."""
         return bool(self.error)
 
+    # Not cached: a cache has a lock, which torch cannot compile, and these are asked for once a step.
+
     @property
     def first_same_as_last(self) -> bool:
         """Whether the last stage is evaluated at the solution: it is then the first stage of the next step."""

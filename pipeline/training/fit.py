@@ -108,8 +108,7 @@ def fit(
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
     with numerics(config, training.pixels.device):
-        if config.compile and not trainer.is_over():
-            trainer.compile()
+        trainer.fitted.compile_seconds = trainer.compile()
         while not trainer.is_over():
             metrics = trainer.run_epoch()
             save_checkpoint(trainer.state_dict(), checkpoint)
@@ -167,12 +166,12 @@ class _Trainer:
     def is_over(self) -> bool:
         return self.epoch >= self.config.max_epochs or self.early_stopping.is_over
 
-    def compile(self) -> None:
-        """Compile for whole batches, if there is one."""
+    def compile(self) -> float | None:
+        """Compile for whole batches, where that is asked for and one is to come; the seconds that it took."""
         size = self.config.batch_size
-        if len(self.training) >= size:
-            images = self.preprocessing.for_evaluation(self.training.pixels[:size])
-            self.fitted.compile_seconds = compile_for_training(self.model, images)
+        if not self.config.compile or self.is_over() or len(self.training) < size:
+            return None
+        return compile_for_training(self.model, self.preprocessing.for_evaluation(self.training.pixels[:size]))
 
     def run_epoch(self) -> Metrics:
         """Train and validate once; the epoch's metrics."""
