@@ -37,6 +37,7 @@ from pipeline.evaluation import score as score_predictions
 from pipeline.interruption import terminable
 from pipeline.models import Network, build_model
 from pipeline.models.describe import describe
+from pipeline.notices import noting_warnings, warnings_in_a_line
 from pipeline.ode import SolverFailure
 from pipeline.paths import home
 from pipeline.reevaluation import trained_setting
@@ -161,9 +162,9 @@ def classification(_config: Mapping[str, Any], _run: Run) -> float:
     device = choose_device(config.training)
     title = run_title(config)
     splits, preprocessing = load(seed=config.seed, device=device)
-    network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
     run_log.update_info(facts(config, splits, preprocessing, device))
-    with recording_failure(run_log):
+    with recording_failure(run_log), recording_warnings(run_log):
+        network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
         train(
             network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log
         )
@@ -184,6 +185,19 @@ def recording_failure(run_log: RunLog) -> Iterator[None]:
     except Exception as error:
         run_log.update_info({"failure": {"reason": failure_reason(error), "message": describe_failure(error)}})
         raise
+
+
+@contextmanager
+def recording_warnings(run_log: RunLog) -> Iterator[None]:
+    """The sentences of what is warned of within, in the run's info."""
+    sentences: list[str] = []
+
+    def note(sentence: str) -> None:
+        sentences.append(sentence)
+        run_log.update_info({"warnings": sentences})
+
+    with noting_warnings(note):
+        yield
 
 
 def image_shape(splits: Splits) -> tuple[int, int, int]:
@@ -309,7 +323,7 @@ def main() -> int:
     """Sacred's own command line for the experiment, tracked likewise; its exit status."""
     ex.observers = [StoreObserver(home())]
     try:
-        with terminable():
+        with terminable(), warnings_in_a_line():
             ex.run_commandline([sys.argv[0], "--debug", *sys.argv[1:]])  # hand failures on, rather than trace them
     except SacredError as refused:
         return fail(str(refused), InvalidInput.exit_status)

@@ -23,6 +23,7 @@ from pipeline.commands import (
 )
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
+from pipeline.notices import warnings_in_a_line
 
 TAKE_WITH = ("run", "describe", "rerun", "resume", "sweep")
 GROUPS = (
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
     parsed = build_parser().parse_args(_flags_first(sys.argv[1:] if arguments is None else arguments))
     try:
-        status = int(parsed.handler(parsed))
+        with warnings_in_a_line():
+            status = int(parsed.handler(parsed))
         sys.stdout.flush()  # so that a reader who has left is noticed here, not at the interpreter's end
         return status
     except OdenetError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import SLOW, database_of, last_epoch, start_command, wait_until
+from commands import QUICK, SLOW, database_of, last_epoch, start_command, wait_until
 from conftest import TwoRuns
 from matplotlib.image import imread
 
@@ -213,6 +213,20 @@ def test_what_was_printed_is_on_record(odenet: StoredRun) -> None:
     lines = odenet.document["captured_out"].splitlines()
     assert [line.split(" | ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert re.search(r"\| training .* \| validation .* \| evaluations 1\.0 \|", lines[-1])
+
+
+def test_a_warning_is_told_in_a_line_and_on_record(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    run = start_command(home, "run", *QUICK, "training.max_epochs=1", "model.normalisation=batch", "--json")
+    assert run.wait() == 0
+    sentence = (
+        "batch normalisation inside an ODE block ended in a step size underflow in Bijsterbosch 2020, section 7.1.3; "
+        "model.normalisation=group did not"
+    )
+    assert run.stderr.splitlines()[0] == f"odenet: warning: {sentence}"
+    assert run.stderr.count(sentence) == 1
+    (document,) = database_of(home).runs.find()
+    assert document["info"]["warnings"] == [sentence]
 
 
 def test_a_completed_run_leaves_its_checkpoint_and_nothing_that_waits(two_runs: TwoRuns) -> None:

@@ -7,13 +7,14 @@ from pipeline.models.complex import build_complex
 from pipeline.models.gladzik import build_gladzik
 from pipeline.models.network import Network
 from pipeline.models.simple import build_simple
+from pipeline.notices import OdenetWarning
 
 __all__ = ["BatchNormalisationWarning", "Network", "build_model"]
 
 _BUILDERS = {"simple": build_simple, "complex": build_complex, "gladzik": build_gladzik}
 
 
-class BatchNormalisationWarning(UserWarning):
+class BatchNormalisationWarning(OdenetWarning):
     """A solve through batch normalisation: every evaluation also moves its running statistics."""
 
 

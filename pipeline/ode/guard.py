@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from math import hypot
 
 from pipeline.config import SolverConfig
+from pipeline.notices import OdenetWarning
 from pipeline.ode.field import VectorField
 from pipeline.ode.solution import Attempt
 from pipeline.ode.tableau import TABLEAUS
@@ -14,7 +15,7 @@ NOTICEABLE = 0.3
 dopri5 at 1e-4 reaches 0.2 and costs 1.2 times the evaluations of float32, at 1e-5 0.7 and 1.7 times."""
 
 
-class RoundingWarning(UserWarning):
+class RoundingWarning(OdenetWarning):
     """The error estimate shows the rounding of the field rather than the error of the steps."""
 
 
