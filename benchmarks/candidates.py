@@ -142,6 +142,9 @@ CANDIDATES = {
     "odenet direct, bf16, compiled": _ours("bf16", compiled=True, gradient="direct"),
     "odenet direct, first step reused, fp32": _ours(gradient="direct", reuse_first_step=True),
     "odenet direct, first step reused, bf16": _ours("bf16", gradient="direct", reuse_first_step=True),
+    "odenet direct, first step reused, bf16, compiled": _ours(
+        "bf16", compiled=True, gradient="direct", reuse_first_step=True
+    ),
     "odenet checkpointed, bf16": _ours("bf16", gradient="checkpointed"),
     "odenet adjoint, bf16": _ours("bf16", gradient="adjoint"),
     "odenet tsit5 direct, fp32": _ours(method="tsit5", gradient="direct"),
