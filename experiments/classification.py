@@ -47,6 +47,7 @@ from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.watcher import Watcher
 from pipeline.training import Fitted, LossDiverged, choose_device, fit, numerics
+from pipeline.unused_settings import warn_of_unused_settings
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
 SETTINGS.DISCOVER_SOURCES = "none"  # the observer stores sources and packages, all of them
@@ -164,6 +165,7 @@ def classification(_config: Mapping[str, Any], _run: Run) -> float:
     splits, preprocessing = load(seed=config.seed, device=device)
     run_log.update_info(facts(config, splits, preprocessing, device))
     with recording_failure(run_log), recording_warnings(run_log):
+        warn_of_unused_settings(config)
         network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
         train(
             network=network, splits=splits, preprocessing=preprocessing, seed=config.seed, title=title, run_log=run_log

@@ -40,12 +40,14 @@ td.r { white-space: nowrap; min-width: 0; }
 figure { margin: 0; }
 img { display: block; width: 100%; height: auto; }
 a { color: var(--accent); }
+code { white-space: nowrap; }
 pre { margin: .4rem 0; padding: .7rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere;
       background: #f4f6f8; font-size: .875rem; }
 .wide img { min-width: 44rem; }
 .matrices { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem; }
 .matrices figure { max-width: 36rem; }
-@media (max-width: 40rem) { body { padding: 1.2rem 1rem 3rem; } h1 { font-size: 1.35rem; } }
+@media (max-width: 40rem) { body { padding: 1.2rem 1rem 3rem; } h1 { font-size: 1.35rem; }
+                            code { white-space: normal; } }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } h2 { break-after: avoid; }
                table, figure { break-inside: avoid; } }
 """
