@@ -218,15 +218,17 @@ def test_what_was_printed_is_on_record(odenet: StoredRun) -> None:
 def test_a_warning_is_told_in_a_line_and_on_record(tmp_path: Path) -> None:
     home = tmp_path / "home"
     run = start_command(home, "run", *QUICK, "training.max_epochs=1", "model.normalisation=batch", "--json")
-    assert run.wait() == 0
     sentence = (
         "batch normalisation inside an ODE block ended in a step size underflow in Bijsterbosch 2020, section 7.1.3; "
         "model.normalisation=group did not"
     )
-    assert run.stderr.splitlines()[0] == f"odenet: warning: {sentence}"
-    assert run.stderr.count(sentence) == 1
-    (document,) = database_of(home).runs.find()
-    assert document["info"]["warnings"] == [sentence]
+    try:
+        assert run.wait() == 0
+        assert run.stderr.splitlines()[0] == f"odenet: warning: {sentence}"
+        assert run.stderr.count(sentence) == 1
+        assert Runs(database_of(home)).get(1).info["warnings"] == [sentence]
+    finally:
+        EmbeddedStore(home).stop()
 
 
 def test_a_completed_run_leaves_its_checkpoint_and_nothing_that_waits(two_runs: TwoRuns) -> None:
