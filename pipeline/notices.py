@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
 
 
@@ -12,39 +12,9 @@ class OdenetWarning(UserWarning):
 
 
 @contextmanager
-def noting_warnings(note: Callable[[str], None]) -> Iterator[None]:
-    """Call `note` with the sentence of each of our warnings within, once, before it is shown."""
-    noted = set()
-
-    def look_at(sentence: str) -> bool:
-        if sentence not in noted:
-            noted.add(sentence)
-            note(sentence)
-        return True
-
-    with _looking_at_warnings(look_at):
-        yield
-
-
-@contextmanager
-def warnings_in_a_line() -> Iterator[None]:
-    """Show each of our warnings within once, in a line of stderr, and the others as Python does."""
-    told = set()
-
-    def tell(sentence: str) -> bool:
-        if sentence not in told:
-            told.add(sentence)
-            print(f"odenet: warning: {sentence}", file=sys.stderr)
-        return False
-
-    with _looking_at_warnings(tell):
-        yield
-
-
-@contextmanager
-def _looking_at_warnings(look_at: Callable[[str], bool]) -> Iterator[None]:
-    """`look_at` says whether a warning of ours is still to be shown."""
-    show = warnings.showwarning
+def noting_warnings(note: Callable[[str], None], are_shown: bool = True) -> Iterator[None]:
+    """Call `note` with the sentence of each of our warnings within, once; then show it as outside, or not at all."""
+    show, noted = warnings.showwarning, set()
 
     def look(
         message: Warning | str,
@@ -54,7 +24,11 @@ def _looking_at_warnings(look_at: Callable[[str], bool]) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if not issubclass(category, OdenetWarning) or look_at(str(message)):
+        is_ours, sentence = issubclass(category, OdenetWarning), str(message)
+        if is_ours and sentence not in noted:
+            noted.add(sentence)
+            note(sentence)
+        if are_shown or not is_ours:
             show(message, category, filename, lineno, file, line)
 
     warnings.showwarning = look
@@ -62,3 +36,8 @@ def _looking_at_warnings(look_at: Callable[[str], bool]) -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = show
+
+
+def warnings_in_a_line() -> AbstractContextManager[None]:
+    """Show each of our warnings within once, in a line of stderr, and the others as Python does."""
+    return noting_warnings(lambda sentence: print(f"odenet: warning: {sentence}", file=sys.stderr), are_shown=False)

@@ -18,9 +18,8 @@ class UnusedSettingWarning(OdenetWarning):
 def warn_of_unused_settings(config: Config) -> None:
     """Name each setting that is not at its default and has no effect on a run."""
     for section, name, why in _without_effect(config):
-        (default,) = (f.default for f in fields(section) if f.name == name)
         value = getattr(section, name)
-        if value != default:
+        if value != getattr(type(section), name):
             message = f"{section.section}.{name}={value} changes nothing: {why}"
             warnings.warn(message, UnusedSettingWarning, stacklevel=2)
 

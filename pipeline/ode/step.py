@@ -46,15 +46,13 @@ def advance(
 def weighted_sum(z: Tensor, dt: Tensor, weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
     """z + dt Σ weights_i stages_i; `z` itself where every weight is 0."""
     total = z
-    # With gradients, a compiler would lose the layout of what flows back.
-    in_place = not torch.is_grad_enabled()
     for weight, stage in zip(weights, stages, strict=False):
         if weight == 0:
             continue
-        if in_place and total is not z:
-            total.addcmul_(stage, dt, value=weight)
-        else:
+        if total is z or torch.is_grad_enabled():  # in place, a compiler would lose the layout of what flows back
             total = torch.addcmul(total, stage, dt, value=weight)
+        else:
+            total.addcmul_(stage, dt, value=weight)
     return total
 
 
