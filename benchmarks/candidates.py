@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchmarks import peers
 from benchmarks.networks import Workload, replace_blocks
+from benchmarks.padded import pad_whole
 from pipeline.compilation import compile_for_training
 from pipeline.config import ModelConfig, SolverConfig, TrainingConfig
 from pipeline.models import Network
@@ -48,7 +49,10 @@ class Trainable(Protocol):
 
 
 class Training:
-    """Our network; its blocks are solved as `solver` says, or by what `peer` makes of each."""
+    """Our network; its blocks are solved as `solver` says, or by what `peer` makes of each.
+
+    A peer's complex ODE-Net has the whole padded state, as in the thesis.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,8 @@ class Training:
         self._is_to_be_compiled = training.compile
         self._evaluations = 0
         if peer is not None:
+            pad_whole(self.network, workload.image_shape[0])
+            self.fields = [block.field for block in self.network.ode_blocks()]
             for field in self.fields:
                 field.register_forward_hook(self._count)
             replace_blocks(self.network, peer)
@@ -134,6 +140,8 @@ CANDIDATES = {
     "torchdyn autograd": _theirs(peers.TorchdynBlock, sensitivity="autograd"),
     "torchdyn adjoint": _theirs(peers.TorchdynBlock, sensitivity="adjoint"),
     "diffrax": _diffrax,
+    "torchdiffeq adjoint, zeros left out": _ours(engine="torchdiffeq", gradient="adjoint"),
+    "torchdiffeq direct, zeros left out": _ours(engine="torchdiffeq", gradient="direct"),
     "odenet direct, fp32": _ours(gradient="direct"),
     "odenet checkpointed, fp32": _ours(gradient="checkpointed"),
     "odenet adjoint, fp32": _ours(gradient="adjoint"),
@@ -169,6 +177,8 @@ def candidates(model: ModelConfig) -> dict[str, Candidate]:
     unfit = set()
     if model.time_channel:
         unfit.add("torchode autodiff")  # its samples have times of their own, our fields see one for all
+    if model.architecture != "complex":
+        unfit |= {name for name in CANDIDATES if name.endswith("zeros left out")}  # the others' states have none
     if model.architecture != "simple":
         unfit.add("diffrax")  # whose network is written anew, the simple one alone
     return {name: candidate for name, candidate in CANDIDATES.items() if name not in unfit}

@@ -46,6 +46,8 @@ WORKLOADS = {
     "simple-colour-resnet": Workload(ModelConfig(body="resnet"), COLOUR),
     "complex": Workload(ModelConfig(architecture="complex", augment=1), GREY),
     "complex-resnet": Workload(ModelConfig(architecture="complex", body="resnet", augment=0), GREY),
+    "complex-colour": Workload(ModelConfig(architecture="complex", augment=1), COLOUR),
+    "complex-colour-resnet": Workload(ModelConfig(architecture="complex", body="resnet", augment=0), COLOUR),
     "gladzik-1": Workload(replace(_GLADZIK, time_channel=True), GREY),
     "gladzik-2": Workload(replace(_GLADZIK, time_channel=True, blocks=2), GREY),
     "gladzik-resnet-1": Workload(replace(_GLADZIK, body="resnet"), GREY),

@@ -9,6 +9,7 @@ import torch
 from silent import Silent
 from torch import nn
 
+from benchmarks.padded import pad_whole
 from experiments.named_configs import DATA_SETS, MODELS, resolve
 from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig
 from pipeline.data import Images, Splits, build_preprocessing, load_splits
@@ -275,7 +276,7 @@ def test_a_field_sees_time_where_it_is_a_channel_and_only_there(architecture: st
     for time_channel in (False, True):
         network = build(architecture=architecture, channels=8, augment=0, time_channel=time_channel)
         (block,) = network.ode_blocks()
-        z = network.stem(torch.randn(2, 1, 16, 16))
+        z = network.stem(torch.randn(2, *DIGIT))
         early, late = (block.field(torch.tensor(t), z) for t in (0.0, 1.0))
         assert torch.equal(early, late) != time_channel
 
@@ -304,16 +305,46 @@ def test_augmented_dimensions_begin_at_zero_and_the_field_sees_them() -> None:
     assert states[1][:, 6:].any()
 
 
-def test_the_complex_state_moves_only_where_the_stages_reach() -> None:
-    network = build(shape=GREY, architecture="complex", channels=12, augment=1)
+def solved(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tuple[int | None, ...]]:
+    """Scores, the gradient of the field's parameters, and evaluations forward and backward."""
+    scores = network(images)
+    scores.square().sum().backward()
     (block,) = network.ode_blocks()
-    z = network.stem(torch.randn(2, *GREY))
-    with torch.no_grad():
-        moved = (block(z) != z).any(0).any(0)
-    assert z.shape == (2, 256, 28, 28)
-    assert moved[:4, :4].all()
-    assert not moved[4:].any()
-    assert not moved[:, 4:].any()
+    gradient = torch.cat([p.grad.flatten() for p in block.field.parameters() if p.grad is not None])
+    return scores.detach(), gradient, (network.nfe_forward(), network.nfe_backward())
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "solver"),
+    [
+        (GREY, {"augment": 1}, {"gradient": "direct"}),
+        (GREY, {"augment": 0}, {"gradient": "checkpointed", "method": "bosh3"}),
+        (GREY, {"augment": 1}, {"gradient": "direct", "method": "rk4", "steps": 2}),
+        ((3, 9, 17), {"augment": 3, "time_channel": True}, {"gradient": "adjoint"}),
+        ((3, 9, 17), {"augment": 2}, {"control": "sample"}),
+        (GREY, {"augment": 1}, {"gradient": "adjoint", "engine": "torchdiffeq"}),
+        (COLOUR, {"augment": 253}, {"gradient": "direct"}),
+    ],
+)
+def test_the_complex_odenet_is_that_of_the_whole_padded_image(
+    shape: tuple[int, int, int], model: dict[str, Any], solver: dict[str, Any]
+) -> None:
+    images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)).double()
+
+    def network() -> Network:
+        return build(shape, SolverConfig(**solver), architecture="complex", channels=12, **model).double()
+
+    compact, padded = network(), network()
+    pad_whole(padded, shape[0])
+    states = [net.stem(images).numel() for net in (compact, padded)]
+    assert states[1] == 3 * 256 * shape[1] * shape[2]
+    assert states[0] < states[1] or model["augment"] == 253
+    (ours, gradient, evaluations), (whole, whole_gradient, whole_evaluations) = (
+        solved(net, images) for net in (compact, padded)
+    )
+    assert evaluations == whole_evaluations
+    torch.testing.assert_close(ours, whole, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gradient, whole_gradient, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("architecture", ["simple", "complex", "gladzik"])

@@ -152,6 +152,25 @@ def test_a_state_may_be_a_single_element_or_a_batch_of_one(method: str, shape: t
     torch.testing.assert_close(solution.state, z0 * math.exp(math.sin(1)), rtol=0.02, atol=0)
 
 
+@pytest.mark.parametrize("options", [{}, {"control": "sample"}, {"engine": "torchdiffeq"}])
+def test_zeros_that_are_left_out_of_the_state_leave_the_steps_as_they_are(options: dict[str, str]) -> None:
+    def moves(t: Tensor, z: Tensor) -> Tensor:
+        return torch.cat([z[:, 1:2] * torch.cos(9 * t), -40 * z[:, :1]], dim=1)
+
+    solver = SolverConfig(rtol=1e-6, atol=1e-6, **options)
+    z0 = torch.tensor([[1.0, 0.5], [0.1, -2.0]], dtype=torch.float64)
+    zeros = torch.zeros(2, 98, dtype=torch.float64)
+    whole = Field(lambda t, z: torch.cat([moves(t, z[:, :2]), 0 * z[:, 2:]], dim=1))
+
+    def taken(field: Field, z: Tensor, left_out: int) -> tuple[int, int, int]:
+        found = integrate(field, z, 1.0, solver, left_out=left_out).statistics
+        return found.nfe_forward, found.accepted, found.rejected
+
+    steps = taken(whole, torch.cat([z0, zeros], dim=1), 0)
+    assert taken(Field(moves), z0, 98) == steps
+    assert taken(Field(moves), z0, 0) > steps  # which averages over fewer elements
+
+
 def test_the_order_of_a_batch_does_not_matter() -> None:
     torch.manual_seed(0)
     field, z0, order = Convolved().double(), torch.randn(8, 6, 5, 5, dtype=torch.float64), torch.randperm(8)

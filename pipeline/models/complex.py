@@ -4,8 +4,11 @@ Source: Bijsterbosch 2020, section 7.3.2 and table 7.5. For grey images the widt
 5 × 5 are inferred: the plain choice that rounds to the table.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -53,18 +56,82 @@ class Stages(nn.Module):
         return z
 
 
-class PaddedStages(nn.Module):
-    """The stages as a field: sees the image's channels and `augment` of the zero ones, pads its output back."""
+@dataclass(frozen=True)
+class CompactState:
+    """The state of the complex ODE-Net, an image padded with zero channels, without what of it is zero for good.
 
-    def __init__(self, stages: Stages, inputs: int) -> None:
+    The field reads the first `read` of the `channels`, and moves no element outside the upper left corner, whatever the
+    channel. So the channels that it reads are kept whole, of the others the corner alone: as one row an image, in
+    channels_last. That is 36 times less than all for MNIST's images, and of the same ODE.
+
+    Attributes:
+        size, corner: height and width.
+    """
+
+    channels: int
+    read: int
+    size: tuple[int, int]
+    corner: tuple[int, int]
+
+    @property
+    def left_out(self) -> int:
+        """Elements of an image's state that are not kept."""
+        return (self.channels - self.read) * (prod(self.size) - prod(self.corner))
+
+    def pack(self, image: Tensor, corner: Tensor) -> Tensor:
+        """The channels that are read, (batch, read, height, width), and the others' corner to (batch, elements)."""
+        return torch.cat([part.permute(0, 2, 3, 1).flatten(1) for part in (image, corner)], dim=1)
+
+    def unpack(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The two that `pack` was given."""
+        image, corner = z.tensor_split([self.read * prod(self.size)], dim=1)
+        return (
+            image.unflatten(1, (*self.size, self.read)).permute(0, 3, 1, 2),
+            corner.unflatten(1, (*self.corner, self.channels - self.read)).permute(0, 3, 1, 2),
+        )
+
+
+class Pack(nn.Module):
+    """Images (batch, channels, height, width) to the state that the ODE begins with."""
+
+    def __init__(self, state: CompactState) -> None:
+        super().__init__()
+        self.state = state
+
+    def forward(self, images: Tensor) -> Tensor:
+        state = self.state
+        image = functional.pad(images, (0, 0, 0, 0, 0, state.read - images.shape[1]))
+        return state.pack(image, images.new_zeros(len(images), state.channels - state.read, *state.corner))
+
+
+class CornerField(nn.Module):
+    """The stages as a field: what they make of the channels that it reads is how the corner moves."""
+
+    def __init__(self, stages: Stages, state: CompactState) -> None:
         super().__init__()
         self.stages = stages
-        self.inputs = inputs
+        self.state = state
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        derivative = self.stages(t, z[:, : self.inputs])  # (batch, 256, height / 8, width / 8)
-        height, width = z.shape[2:]
-        return functional.pad(derivative, (0, width - derivative.shape[3], 0, height - derivative.shape[2]))
+        image, _ = self.state.unpack(z)
+        moves: Tensor = self.stages(t, image)
+        height, width = (whole - part for whole, part in zip(self.state.size, self.state.corner, strict=True))
+        return self.state.pack(
+            functional.pad(moves[:, : self.state.read], (0, width, 0, height)), moves[:, self.state.read :]
+        )
+
+
+class Corner(nn.Module):
+    """The corner of all channels, (batch, channels, height, width): what is left when the padding is cropped away."""
+
+    def __init__(self, state: CompactState) -> None:
+        super().__init__()
+        self.state = state
+
+    def forward(self, z: Tensor) -> Tensor:
+        image, corner = self.state.unpack(z)
+        height, width = self.state.corner
+        return torch.cat([image[:, :, :height, :width], corner], dim=1)
 
 
 class WithoutTime(CompiledInTraining):
@@ -83,22 +150,10 @@ def _evaluate_at_zero(function: nn.Module, z: Tensor) -> Tensor:
     return output
 
 
-class Crop(nn.Module):
-    """The upper left corner: what is left when the field's padding is cropped away."""
-
-    def __init__(self, height: int, width: int) -> None:
-        super().__init__()
-        self.height = height
-        self.width = width
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z[:, :, : self.height, : self.width]
-
-
 def build_complex(
     config: ModelConfig, solver: SolverConfig, image_shape: tuple[int, int, int], classes: int
 ) -> Network:
-    """The complex ODE-Net, whose state is the padded image itself, or its ResNet.
+    """The complex ODE-Net, whose state is the padded image, or its ResNet.
 
     Raises:
         ConfigError: a choice that this architecture does not have.
@@ -119,11 +174,12 @@ def build_complex(
     if config.body == "resnet":
         stages = Stages(config, (image_channels, *widths), kernel, residual=True)
         return Network(nn.Identity(), WithoutTime(stages), head)
-    inputs = image_channels + config.augment
-    if inputs > widths[-1]:
+    read = image_channels + config.augment
+    if read > widths[-1]:
         raise ConfigError(
             f"model.augment is {config.augment}, but the state has only {widths[-1] - image_channels} zero channels"
         )
-    field = PaddedStages(Stages(config, (inputs, *widths), kernel, residual=False), inputs)
-    body = nn.Sequential(ODEBlock(field, config.final_time, solver), Crop(*size))
-    return Network(PadChannels(widths[-1] - image_channels), body, head)
+    state = CompactState(widths[-1], read, (height, width), size)
+    field = CornerField(Stages(config, (read, *widths), kernel, residual=False), state)
+    block = ODEBlock(field, config.final_time, solver, state.left_out)
+    return Network(Pack(state), nn.Sequential(block, Corner(state)), head)

@@ -20,14 +20,16 @@ class ODEBlock(CompiledInTraining):
     solver's error estimate and its times.
 
     Attributes:
+        left_out: elements of each image's state that are zero for good and left out, as `integrate` says.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
     """
 
-    def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig) -> None:
+    def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, left_out: int = 0) -> None:
         super().__init__()
         self.field = field
         self.final_time = final_time
         self.solver = solver
+        self.left_out = left_out
         self.statistics = Statistics()
         self.first_dt: float | None = None
 
@@ -35,9 +37,8 @@ class ODEBlock(CompiledInTraining):
         state = z.to(torch.promote_types(z.dtype, torch.float32))
         reuses = self.solver.reuse_first_step and self.training
         first_dt = self.first_dt if reuses else None
-        solution = integrate(
-            self.field, state, self.final_time, self.solver, first_dt, is_compiled=self.is_compiled_for(z)
-        )
+        is_compiled = self.is_compiled_for(z)
+        solution = integrate(self.field, state, self.final_time, self.solver, first_dt, is_compiled, self.left_out)
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
             self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)

@@ -1,5 +1,6 @@
 """Solving so that gradients come back."""
 
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -28,9 +29,15 @@ def solve_with_gradients(
     solver: SolverConfig,
     first_dt: float | None,
     functions: StepFunctions,
+    elements: int,
 ) -> Solution:
-    """z(t1), from which gradients flow to `z0` and to the field's parameters as `solver.gradient` says."""
-    problem = Problem(field, t1, solver, solver.rtol, solver.atol, root_mean_square, "forward", first_dt, functions)
+    """z(t1), from which gradients flow to `z0` and to the field's parameters as `solver.gradient` says.
+
+    Args:
+        elements: those of `z0` and the zeros that were left out of it, which errors are averaged over.
+    """
+    norm = partial(root_mean_square, elements=elements)
+    problem = Problem(field, t1, solver, solver.rtol, solver.atol, norm, "forward", first_dt, functions)
     statistics = Statistics(attempts=problem.attempts)
     wanted = torch.is_grad_enabled() and (z0.requires_grad or bool(field.parameters))
     if solver.gradient in ("checkpointed", "adjoint"):
@@ -159,7 +166,7 @@ class _Adjoint(torch.autograd.Function):
             solver,
             solver.adjoint_rtol or solver.rtol,
             solver.adjoint_atol or solver.atol,
-            _seminorm(state.numel()),
+            _seminorm(state.numel(), forward.norm),
             "backward",
         )
         nothing = state.new_zeros(sum(p.numel() for p in field.parameters))
@@ -196,8 +203,8 @@ class _AdjointField:
         return torch.cat([-derivative.detach().flatten(), *(share.to(flat.dtype).flatten() for share in shares)])
 
 
-def _seminorm(size: int) -> Norm:
-    """The larger of the root mean squares of the first `size` elements and of the next.
+def _seminorm(size: int, norm: Norm) -> Norm:
+    """The larger of the norms of the first `size` elements and of the next.
 
     The state and its adjoint decide about the steps; the parameters' gradients, which nothing depends on, do not, as
     long as they are finite.
@@ -205,8 +212,8 @@ def _seminorm(size: int) -> Norm:
     Source: Kidger, Chen & Lyons 2021, "Hey, that's not an ODE": Faster ODE Adjoints via Seminorms.
     """
 
-    def norm(flat: Tensor) -> Tensor:
-        found = torch.maximum(root_mean_square(flat[:size]), root_mean_square(flat[size : 2 * size]))
+    def seminorm(flat: Tensor) -> Tensor:
+        found = torch.maximum(norm(flat[:size]), norm(flat[size : 2 * size]))
         return found + 0 * flat[2 * size :].sum()
 
-    return norm
+    return seminorm

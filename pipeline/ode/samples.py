@@ -6,6 +6,7 @@ A sample that has reached the end time is evaluated no more, so that a solve cos
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -21,16 +22,19 @@ from pipeline.ode.gradients import refuse_second_derivatives, sum_of
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.path import RandomState, get_random_state
 from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status, state_norm
-from pipeline.ode.step import advance, error_ratio, tolerance
+from pipeline.ode.step import Norm, advance, error_ratio, tolerance
 from pipeline.ode.tableau import TABLEAUS
 
 INSTEAD = "use solver.control=batch"
 
 
 def solve_samples(
-    vector_field: VectorField, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None
+    vector_field: VectorField, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None, left_out: int
 ) -> Solution:
     """z(t1), from which gradients flow through each sample's own accepted steps, evaluated again in the backward pass.
+
+    Args:
+        left_out: zeros that were left out of each sample's state; its error is averaged over them too.
 
     Raises:
         InvalidInput: a state without a batch, or a field to be differentiated whose steps cannot be repeated for some
@@ -39,7 +43,7 @@ def solve_samples(
     """
     if z0.dim() == 0:
         raise InvalidInput(f"solver.control=sample needs a state whose first dimension is the batch: {INSTEAD}")
-    solve = _Solve(vector_field, t1, solver)
+    solve = _Solve(vector_field, t1, solver, partial(_norms, left_out=left_out))
     if torch.is_grad_enabled() and (z0.requires_grad or vector_field.parameters):
         state = _Checkpointed.apply(z0, solve, first_dt, *vector_field.parameters)
     else:
@@ -113,15 +117,17 @@ class _Solve:
     """One solve of a batch.
 
     Attributes:
+        norms: size of each sample's error, shape (n,).
         samples: all of them, in the order of the batch.
         steps: in the order of the trials; none where no gradient is wanted.
     """
 
-    def __init__(self, vector_field: VectorField, t1: float, solver: SolverConfig) -> None:
+    def __init__(self, vector_field: VectorField, t1: float, solver: SolverConfig, norms: Norm) -> None:
         self.field = vector_field
         self.t1 = t1
         self.solver = solver
         self.tableau = TABLEAUS[solver.method]
+        self.norms = norms
         self.statistics = Statistics(nfe_backward=0)
         self.samples: list[_Sample] = []
         self.steps: list[_AcceptedSteps] = []
@@ -170,7 +176,7 @@ class _Solve:
     def _begin(self, z: Tensor, first: Tensor, first_dt: float | None) -> None:
         """Choose every sample's first step, as `control.first_step` does for a whole batch."""
         scale = tolerance(z.abs(), self.solver.rtol, self.solver.atol)
-        sizes, slopes = torch.stack([_norms(z / scale), _norms(first / scale)]).tolist()
+        sizes, slopes = torch.stack([self.norms(z / scale), self.norms(first / scale)]).tolist()
         for sample, size, slope in zip(self.samples, sizes, slopes, strict=True):
             if not (isfinite(size) and isfinite(slope)):
                 raise self._failure(sample, Status.DIVERGED, 0.0, z[sample.index])
@@ -181,7 +187,7 @@ class _Solve:
             return
         trials = [probe(size, slope, self.t1) for size, slope in zip(sizes, slopes, strict=True)]
         second = self._evaluate(self.samples, torch.addcmul(z, first, _column(trials, z)), trials)
-        changes = _norms((second - first) / scale).tolist()
+        changes = self.norms((second - first) / scale).tolist()
         for sample, trial, change in zip(self.samples, trials, changes, strict=True):
             sample.control.dt = estimated_dt(trial, sample.slope, change, self.tableau.error_order)
 
@@ -196,7 +202,7 @@ class _Solve:
             last = self.field(_column(ends, z), state)
         self._count(samples, len(self.tableau.b) - 1)
         rtol, atol = self.solver.rtol, self.solver.atol
-        ratios = error_ratio(self.tableau, dt, z, state, error, last, rtol, atol, _norms)
+        ratios = error_ratio(self.tableau, dt, z, state, error, last, rtol, atol, self.norms)
         return _Trial(t, dt, ends, state, last, ratios.tolist())
 
     def _evaluate_again(self, samples: Sequence[_Sample], z: Tensor, first: Tensor) -> Tensor:
@@ -270,10 +276,10 @@ class _Checkpointed(torch.autograd.Function):
         return gradient, None, None, *sums
 
 
-def _norms(z: Tensor) -> Tensor:
-    """Root mean square of each sample, shape (n,)."""
+def _norms(z: Tensor, left_out: int) -> Tensor:
+    """Root mean square of each sample, shape (n,), with the zeros that were left out of it."""
     lengths: Tensor = torch.linalg.vector_norm(z.unsqueeze(-1), dim=tuple(range(1, z.dim() + 1)))
-    return lengths.div((z.numel() / len(z)) ** 0.5)
+    return lengths.div((z.numel() / len(z) + left_out) ** 0.5)
 
 
 def _column(values: Sequence[float], z: Tensor) -> Tensor:
