@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
@@ -18,14 +19,23 @@ class Worker:
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._pool = _process()
         try:
-            self._pool.submit(_hold, make, arguments).result()
+            self._answer(_hold, make, arguments)
         except BaseException:
             self._pool.shutdown()
             raise
 
     def ask(self, method: str) -> Any:
         """What the held thing's method of that name returns."""
-        return self._pool.submit(_ask, method).result()
+        return self._answer(_ask, method)
+
+    def _answer(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise SystemExit(
+                "a process that was being measured was killed, as happens where memory runs out: all candidates have a "
+                "process at once, so compare fewer, with --candidate"
+            ) from None
 
     def __enter__(self) -> "Worker":
         return self
