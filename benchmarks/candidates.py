@@ -64,13 +64,13 @@ class Training:
         tolerances: dict[str, Any] = {"rtol": workload.tolerance, "atol": workload.tolerance}
         self.network: Network = workload.network(SolverConfig(**tolerances, **(solver or {})))
         self.training, self.precision = training, training.precision
+        if peer is not None:
+            pad_whole(self.network, workload.image_shape[0])
         self.fields = [block.field for block in self.network.ode_blocks()]
         self.images, self.labels = workload.batch()
         self._is_to_be_compiled = training.compile
         self._evaluations = 0
         if peer is not None:
-            pad_whole(self.network, workload.image_shape[0])
-            self.fields = [block.field for block in self.network.ode_blocks()]
             for field in self.fields:
                 field.register_forward_hook(self._count)
             replace_blocks(self.network, peer)

@@ -40,7 +40,7 @@ class Crop(nn.Module):
 
     def __init__(self, state: CompactState) -> None:
         super().__init__()
-        self.height, self.width = state.corner
+        self.height, self.width = state.corner_size
 
     def forward(self, z: Tensor) -> Tensor:
         return z[:, :, : self.height, : self.width]

@@ -23,27 +23,27 @@ SOLVER = SolverConfig(method="heun", rtol=0.1, atol=0.1)
 SHAPE = (1, 8, 8)
 
 
-def build(body: str = "odenet", gradient: str = "direct", channels: int = 4) -> Network:
+def build(body: str = "odenet", gradient: str = "direct", channels: int = 4, architecture: str = "simple") -> Network:
     torch.manual_seed(0)
-    solver = replace(SOLVER, gradient=gradient)
-    return build_model(ModelConfig(**SMALL | {"channels": channels}, body=body), solver, SHAPE, 10)
+    model = ModelConfig(**SMALL | {"channels": channels}, body=body, architecture=architecture)
+    return build_model(model, replace(SOLVER, gradient=gradient), SHAPE, 10)
 
 
 def images(number: int = 16) -> Tensor:
     return torch.randn(number, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def trained(body: str, compile_it: bool, folder: Path) -> tuple[Network, Fitted]:
+def trained(body: str, architecture: str, compile_it: bool, folder: Path) -> tuple[Network, Fitted]:
     """Two epochs on real digits, the last of their batches a smaller one."""
     config = Config.from_dict(
         {
             "data": {"name": "digits", "subset": 100},
-            "model": {**SMALL, "body": body},
+            "model": {**SMALL, "body": body, "architecture": architecture},
             "training": {"max_epochs": 2, "batch_size": 32, "compile": compile_it},
         }
     )
     splits = load_splits(config.data, 0, torch.device("cpu"))
-    preprocessing, network = build_preprocessing(config.data, SHAPE), build(body)
+    preprocessing, network = build_preprocessing(config.data, SHAPE), build(body, architecture=architecture)
     checkpoint = folder / "checkpoint.pt"
     fitted = fit(network, splits.train, splits.validation, preprocessing, config.training, 0, Silent(), checkpoint)
     return network, fitted
@@ -55,9 +55,9 @@ def gradient(network: Network, batch: Tensor) -> Tensor:
     return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("body", ["odenet", "resnet"])
-def test_compiled_training_comes_to_what_eager_training_does(body: str, tmp_path: Path) -> None:
-    eager, compiled = (trained(body, compile_it, tmp_path) for compile_it in (False, True))
+@pytest.mark.parametrize(("body", "architecture"), [("odenet", "simple"), ("odenet", "complex"), ("resnet", "simple")])
+def test_compiled_training_comes_to_what_eager_training_does(body: str, architecture: str, tmp_path: Path) -> None:
+    eager, compiled = (trained(body, architecture, compile_it, tmp_path) for compile_it in (False, True))
     assert eager[1].compile_seconds is None
     assert compiled[1].compile_seconds is not None
     assert compiled[1].compile_seconds > 0

@@ -8,6 +8,7 @@ import torch
 from ode_fields import ADAPTIVE, ENGINES, EVALUATIONS_PER_STEP, OSCILLATION, Convolved, Field, Growth, start
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
+from torchdiffeq import odeint
 
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.errors import InvalidInput
@@ -199,6 +200,13 @@ def test_both_engines_agree(method: str) -> None:
     ]
     within = 1e-14 if method in EVALUATIONS_PER_STEP else 20 * tolerance
     torch.testing.assert_close(solved[0], solved[1], rtol=within, atol=within)
+
+
+def test_the_reference_is_torchdiffeq_to_the_bit() -> None:
+    torch.manual_seed(0)
+    field, z0, times = Convolved(), torch.randn(4, 6, 5, 5), torch.tensor([0.0, 1.0])
+    theirs = odeint(field, z0, times, rtol=1e-3, atol=1e-3, method="dopri5", options={"step_t": times})[-1]
+    assert torch.equal(integrate(field, z0, 1.0, SolverConfig(engine="torchdiffeq")).state, theirs)
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)

@@ -58,25 +58,25 @@ class Stages(nn.Module):
 
 @dataclass(frozen=True)
 class CompactState:
-    """The state of the complex ODE-Net, an image padded with zero channels, without what of it is zero for good.
+    """The state of the complex ODE-Net: an image padded with zero channels, without what stays zero and is not read.
 
     The field reads the first `read` of the `channels`, and moves no element outside the upper left corner, whatever the
     channel. So the channels that it reads are kept whole, of the others the corner alone: as one row an image, in
     channels_last. That is 36 times less than all for MNIST's images, and of the same ODE.
 
     Attributes:
-        size, corner: height and width.
+        size, corner_size: height and width.
     """
 
     channels: int
     read: int
     size: tuple[int, int]
-    corner: tuple[int, int]
+    corner_size: tuple[int, int]
 
     @property
     def left_out(self) -> int:
         """Elements of an image's state that are not kept."""
-        return (self.channels - self.read) * (prod(self.size) - prod(self.corner))
+        return (self.channels - self.read) * (prod(self.size) - prod(self.corner_size))
 
     def pack(self, image: Tensor, corner: Tensor) -> Tensor:
         """The channels that are read, (batch, read, height, width), and the others' corner to (batch, elements)."""
@@ -87,7 +87,7 @@ class CompactState:
         image, corner = z.tensor_split([self.read * prod(self.size)], dim=1)
         return (
             image.unflatten(1, (*self.size, self.read)).permute(0, 3, 1, 2),
-            corner.unflatten(1, (*self.corner, self.channels - self.read)).permute(0, 3, 1, 2),
+            corner.unflatten(1, (*self.corner_size, self.channels - self.read)).permute(0, 3, 1, 2),
         )
 
 
@@ -101,7 +101,7 @@ class Pack(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         state = self.state
         image = functional.pad(images, (0, 0, 0, 0, 0, state.read - images.shape[1]))
-        return state.pack(image, images.new_zeros(len(images), state.channels - state.read, *state.corner))
+        return state.pack(image, images.new_zeros(len(images), state.channels - state.read, *state.corner_size))
 
 
 class CornerField(nn.Module):
@@ -114,8 +114,8 @@ class CornerField(nn.Module):
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         image, _ = self.state.unpack(z)
-        moves: Tensor = self.stages(t, image)
-        height, width = (whole - part for whole, part in zip(self.state.size, self.state.corner, strict=True))
+        moves: Tensor = self.stages(t.view(-1, 1, 1, 1), image)
+        height, width = (whole - part for whole, part in zip(self.state.size, self.state.corner_size, strict=True))
         return self.state.pack(
             functional.pad(moves[:, : self.state.read], (0, width, 0, height)), moves[:, self.state.read :]
         )
@@ -130,7 +130,7 @@ class Corner(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         image, corner = self.state.unpack(z)
-        height, width = self.state.corner
+        height, width = self.state.corner_size
         return torch.cat([image[:, :, :height, :width], corner], dim=1)
 
 

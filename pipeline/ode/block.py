@@ -20,7 +20,7 @@ class ODEBlock(CompiledInTraining):
     solver's error estimate and its times.
 
     Attributes:
-        left_out: elements of each image's state that are zero for good and left out, as `integrate` says.
+        left_out: elements of each sample's state that it does without, as `integrate` says.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
     """
 

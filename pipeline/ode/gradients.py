@@ -29,14 +29,14 @@ def solve_with_gradients(
     solver: SolverConfig,
     first_dt: float | None,
     functions: StepFunctions,
-    elements: int,
+    zeros: int,
 ) -> Solution:
     """z(t1), from which gradients flow to `z0` and to the field's parameters as `solver.gradient` says.
 
     Args:
-        elements: those of `z0` and the zeros that were left out of it, which errors are averaged over.
+        zeros: so many were left out of `z0`; errors are averaged over them too.
     """
-    norm = partial(root_mean_square, elements=elements)
+    norm = partial(root_mean_square, zeros=zeros)
     problem = Problem(field, t1, solver, solver.rtol, solver.atol, norm, "forward", first_dt, functions)
     statistics = Statistics(attempts=problem.attempts)
     wanted = torch.is_grad_enabled() and (z0.requires_grad or bool(field.parameters))

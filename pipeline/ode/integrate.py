@@ -44,8 +44,9 @@ def integrate(
         t1: end time, above 0 and finite in the dtype of `z0`.
         first_dt: size of the first step, for an adaptive method of our own engine; estimated without it.
         is_compiled: compute every step by compiled functions, where `solver.can_be_compiled`.
-        left_out: elements of each sample's state that are zero, stay so and were left out of `z0`; errors are averaged
-            over them too, so that the steps are those of the whole state.
+        left_out: elements of each sample's state that were left out of `z0`, since they are zero, stay so, and are read
+            neither by the field nor behind the solve. Errors are averaged over them too, so that the steps are those of
+            the whole state.
 
     Returns:
         z(t1) with the shape and dtype of `z0`, and the solve's statistics; evaluations of the backward pass are
@@ -62,10 +63,10 @@ def integrate(
     end = torch.tensor(t1, dtype=z0.dtype)
     if not 0 < end < inf:
         raise InvalidInput(f"the end time must be above 0 and finite in {z0.dtype}, not {t1}: change model.final_time")
-    elements = z0.numel() + left_out * z0.shape[:1].numel()
+    zeros = left_out * z0.shape[:1].numel()
     if solver.engine == "torchdiffeq":
-        return solve_with_torchdiffeq(field, z0, t1, solver, elements)
+        return solve_with_torchdiffeq(field, z0, t1, solver, zeros)
     if solver.control == "sample":
         return solve_samples(VectorField(field, z0.device), z0, t1, solver, first_dt, left_out)
     functions = compiled_step_functions() if is_compiled and solver.can_be_compiled else EAGER
-    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt, functions, elements)
+    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt, functions, zeros)

@@ -18,14 +18,14 @@ NAMES = {"heun": "adaptive_heun"}
 """Methods that torchdiffeq calls otherwise."""
 
 
-def solve_with_torchdiffeq(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, elements: int) -> Solution:
+def solve_with_torchdiffeq(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, zeros: int) -> Solution:
     """z(t1) as `pipeline.ode.integrate` says, with `auto` as `direct`.
 
     Two methods differ from ours: its `rk4` is Kutta's 3/8 rule, and its Heun starts a step with the derivative at the
     predicted end of the last one.
 
     Args:
-        elements: those of `z0` and the zeros that were left out of it, which errors are averaged over.
+        zeros: so many were left out of `z0`; errors are averaged over them too.
 
     Source: Chen et al. 2018, section 2 and appendix C.
     """
@@ -40,7 +40,9 @@ def solve_with_torchdiffeq(field: nn.Module, z0: Tensor, t1: float, solver: Solv
         monitored = AdaptiveMonitoredField(field, t1, solver.max_steps, z0.device)
         # The last step ends at the end time. By itself torchdiffeq steps past it and interpolates back with a quartic,
         # whose error no tolerance bounds: 600 times it for dopri8, for as many evaluations.
-        options = {"step_t": times, "norm": partial(root_mean_square, elements=elements)}
+        options = {"step_t": times}
+        if zeros:
+            options["norm"] = partial(root_mean_square, zeros=zeros)
     adjoint = {}
     if solver.gradient == "adjoint":
         monitored.statistics.nfe_backward = 0

@@ -43,7 +43,7 @@ def solve_samples(
     """
     if z0.dim() == 0:
         raise InvalidInput(f"solver.control=sample needs a state whose first dimension is the batch: {INSTEAD}")
-    solve = _Solve(vector_field, t1, solver, partial(_norms, left_out=left_out))
+    solve = _Solve(vector_field, t1, solver, partial(_norms, zeros=left_out))
     if torch.is_grad_enabled() and (z0.requires_grad or vector_field.parameters):
         state = _Checkpointed.apply(z0, solve, first_dt, *vector_field.parameters)
     else:
@@ -276,10 +276,10 @@ class _Checkpointed(torch.autograd.Function):
         return gradient, None, None, *sums
 
 
-def _norms(z: Tensor, left_out: int) -> Tensor:
-    """Root mean square of each sample, shape (n,), with the zeros that were left out of it."""
+def _norms(z: Tensor, zeros: int) -> Tensor:
+    """Root mean square of each sample, shape (n,), of which so many zeros were left out."""
     lengths: Tensor = torch.linalg.vector_norm(z.unsqueeze(-1), dim=tuple(range(1, z.dim() + 1)))
-    return lengths.div((z.numel() / len(z) + left_out) ** 0.5)
+    return lengths.div((z.numel() / len(z) + zeros) ** 0.5)
 
 
 def _column(values: Sequence[float], z: Tensor) -> Tensor:

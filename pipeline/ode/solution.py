@@ -108,7 +108,7 @@ class SolverFailure(OdenetError):
         dt: size of the step that it was about to take.
         evaluations: evaluations of the field so far, in this pass.
         state_norm: root mean square of the state at `t`, in the backward pass of the state and its adjoint,
-            at its end of the gradients; may be non-finite.
+            at its end of the gradients; zeros that were left out do not count; may be non-finite.
         direction: the pass that failed.
         sample: index in its batch of the sample that failed, where samples have steps of their own; `evaluations` and
             `state_norm` are then its own.

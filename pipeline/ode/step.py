@@ -86,14 +86,14 @@ def tolerance(size: Tensor, rtol: float, atol: float) -> Tensor:
     return size.mul(rtol).add_(atol)
 
 
-def root_mean_square(z: Tensor, elements: int) -> Tensor:
-    """The usual norm of an error; what it says does not depend on the number of elements.
+def root_mean_square(z: Tensor, zeros: int) -> Tensor:
+    """The usual norm of an error: that of one that is the same everywhere does not depend on the number of elements.
 
     Args:
-        elements: those of `z`, and zeros that were left out of it.
+        zeros: so many were left out of `z`.
     """
     length: Tensor = torch.linalg.vector_norm(z)
-    return length.div(elements**0.5)
+    return length.div((z.numel() + zeros) ** 0.5)
 
 
 def scalar(value: float, z: Tensor) -> Tensor:
