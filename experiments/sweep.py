@@ -8,6 +8,7 @@ To be imported after `pipeline.sweeps.environment.prepare`, which settles what R
 
 import math
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -45,6 +46,7 @@ from pipeline.sweeps.report import page
 from pipeline.sweeps.search import LedgerSearch, initial_points, worst
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.verdicts import Verdicts
+from pipeline.sweeps.words import counted, duration
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
@@ -145,7 +147,9 @@ class _Driver:
         self._plan, self._ledger, self._run_log, self._folder = plan, ledger, run_log, folder
         self._record = observer.record
         self._verdicts = Verdicts.remote()  # type: ignore[attr-defined]  # Ray makes it
-        self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), sys.__stderr__ or sys.stderr)
+        self._deadline = math.inf if plan.minutes is None else time.monotonic() + plan.minutes * 60
+        stream = sys.__stderr__ or sys.stderr
+        self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), stream, self._deadline)
         self._searcher_seed, self._trial_seed, self._fresh_seeds = plan.seeds()
 
     @cached_property
@@ -182,9 +186,15 @@ class _Driver:
         if len(ledger.over()) == plan.trials:
             return
         random_points = initial_points(plan.trials)
-        seconds = math.inf if plan.minutes is None else plan.minutes * 60
         searcher = LedgerSearch(
-            plan.space, plan.trials, self._searcher_seed, random_points, ledger, self._spell_out, self._keep, seconds
+            plan.space,
+            plan.trials,
+            self._searcher_seed,
+            random_points,
+            ledger,
+            self._spell_out,
+            self._keep,
+            self._deadline,
         )
         scheduler = Pruning(plan.space.mode, self._max_epochs(), self._verdicts) if plan.prunes else None
         if scheduler is not None:
@@ -201,6 +211,10 @@ class _Driver:
         ]
         if not orders:
             return
+        rounds = math.ceil(len(orders) / (self._plan.parallel or 1))
+        seeds = counted(len(orders), "fresh seed")
+        lasts = "" if best.is_reused else f", about {duration(rounds * best.seconds)}"
+        self._progress.note(f"the search is over; trial {best.number}, its best, is trained anew on {seeds}{lasts}")
         spelt_out = tune.grid_search([order.to_json() for order in orders])
         ended = self._tune(interruption, param_space={"trial": spelt_out})
         for number in range(len(ended)):

@@ -141,3 +141,11 @@ def test_the_time_left_follows_from_what_trials_took() -> None:
     assert time_left(ledger_of(*ended, *running), 8, 2) == pytest.approx((11 + 3 * 15) / 2)
     # With workers enough the last one decides.
     assert time_left(ledger_of(*ended, *running), 5, 8) == pytest.approx(11)
+
+
+def test_the_time_left_ends_with_the_trials_that_may_still_begin() -> None:
+    ended, running = [trial(1, "completed", 20), trial(2, "pruned", 10)], [trial(3, "running", 4)]
+    assert time_left(ledger_of(*ended, *running), 40, 2, begins=30) == pytest.approx(30 + 15)
+    assert time_left(ledger_of(*ended, *running), 40, 2, begins=-1) == pytest.approx(11)
+    assert time_left(ledger_of(*ended), 40, 2, begins=-1) == 0
+    assert time_left(ledger_of(*ended), 3, 2, begins=1000) == pytest.approx(15 / 2)

@@ -1,6 +1,7 @@
 """The searcher: what it proposes, what it remembers, and that it steers."""
 
 import math
+import time
 from statistics import median
 
 import pytest
@@ -189,6 +190,6 @@ def test_the_first_of_equals_is_the_best(mode: str) -> None:
 
 def test_nothing_is_proposed_after_the_time_that_was_given() -> None:
     ledger = Ledger()
-    late = LedgerSearch(SPACE, 100, 0, 5, ledger, str, lambda: None, seconds=-1)
+    late = LedgerSearch(SPACE, 100, 0, 5, ledger, str, lambda: None, deadline=time.monotonic())
     assert late.suggest("a") == LedgerSearch.FINISHED
     assert not ledger.trials

@@ -138,6 +138,10 @@ def test_the_best_is_trained_anew_on_seeds_that_the_search_did_not_use(swept: Sw
     assert swept.sweep.accuracy == pytest.approx(sum(accuracies) / 2)
     assert swept.command.json["result"] == swept.sweep.accuracy
     assert sorted(check.run_id for check in swept.sweep.ledger.checks) == sorted(d["_id"] for d in checks)
+    assert swept.sweep.best is not None
+    number = swept.sweep.best.number
+    announced = f"the search is over; trial {number}, its best, is trained anew on 2 fresh seeds, about "
+    assert announced in swept.command.stderr
 
 
 def test_the_best_configuration_is_a_file_that_run_takes(swept: SweptHome) -> None:

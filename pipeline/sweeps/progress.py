@@ -24,11 +24,16 @@ OTHER_LINES = 9
 class SweepProgress:
     """Call `update` often, from one thread, and `close` at the end."""
 
-    def __init__(self, space: Space, total: int, parallel: int, stream: TextIO) -> None:
-        """`total` trials, so many of them in `parallel`, on `stream`."""
+    def __init__(self, space: Space, total: int, parallel: int, stream: TextIO, deadline: float = math.inf) -> None:
+        """`total` trials, so many of them in `parallel`, on `stream`.
+
+        Args:
+            deadline: on the monotonic clock; after it no trial begins.
+        """
         self._space = space
         self._total = total
         self._parallel = parallel
+        self._deadline = deadline
         self._console = Console(file=stream, highlight=False)
         self._live: Live | None = None
         self._told: set[int] | None = None
@@ -138,7 +143,7 @@ class SweepProgress:
         failed = sum(ledger.failures().values())
         parts = [f"{len(ledger.over())} of {self._total} trials over", f"{counts.get(RUNNING, 0)} running"]
         parts += [f"{failed} failed", f"{counts.get('pruned', 0)} pruned"]
-        left = time_left(ledger, self._total, self._parallel)
+        left = time_left(ledger, self._total, self._parallel, self._deadline - time.monotonic())
         return ", ".join([*parts, *([f"about {duration(left)} left"] if left else [])])
 
     def _best(self, ledger: Ledger) -> str:
@@ -149,12 +154,17 @@ class SweepProgress:
         return f"best {value} (trial {best.number}, run {best.run_id}: {suggestion_text(best.suggestion)})"
 
 
-def time_left(ledger: Ledger, total: int, parallel: int) -> float | None:
-    """Seconds until the search is over, should trials go on to take as long as they did; None before the first end."""
+def time_left(ledger: Ledger, total: int, parallel: int, begins: float = math.inf) -> float | None:
+    """Seconds until the search is over, should trials go on to take as long as they did; None before the first end.
+
+    Args:
+        begins: seconds in which trials may still begin.
+    """
     took = [trial.seconds for trial in ledger.over() if not trial.is_reused]
     if not took:
         return None
     mean = sum(took) / len(took)
     begun = [max(mean - trial.seconds, 0) for trial in ledger.unfinished()]
     to_come = max(total - len(ledger.trials), 0) * mean
-    return max([(sum(begun) + to_come) / parallel, *begun])
+    last = begins + mean if begins > 0 else 0.0  # the end of one that begins at the last moment
+    return max([min((sum(begun) + to_come) / parallel, last), *begun])

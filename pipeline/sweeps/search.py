@@ -56,7 +56,7 @@ class LedgerSearch(Searcher):
         ledger: Ledger,
         spell_out: Callable[[Trial], str],
         keep: Callable[[], None],
-        seconds: float = math.inf,
+        deadline: float = math.inf,
     ) -> None:
         """Live through the events of `ledger`.
 
@@ -64,7 +64,7 @@ class LedgerSearch(Searcher):
             trials: so many in all, those of the ledger among them.
             spell_out: a trial -> what its worker needs to know.
             keep: makes what the ledger holds outlive this process.
-            seconds: after which nothing more is proposed.
+            deadline: on the monotonic clock; after it nothing more is proposed.
 
         Raises:
             SearchDrifted: a proposal is another than it was; the libraries have changed since.
@@ -91,7 +91,7 @@ class LedgerSearch(Searcher):
                     "with the versions of hyperopt and ray that the sweep began with, or start a new sweep"
                 )
         self._unfinished = ledger.unfinished()
-        self._deadline = time.monotonic() + seconds
+        self._deadline = deadline
 
     # Called by Ray Tune
 
