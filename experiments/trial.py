@@ -142,7 +142,11 @@ class TrialRun:
                 take_up(run.run_id, database, self)
         except Exception as error:  # which the run tells of, unless it never was one
             failure = error
+        database.client.close()
+        database = connect_patiently()  # it may have gone meanwhile
         ended = self._find(database)
+        if ended is not None and ended.status == "RUNNING":  # its end waits on disk
+            ended = inherit(ended.run_id, database)
         if ended is None:
             raise failure or OdenetError("the store no longer has the run of this trial: was it deleted?")
         if flatten("", ended.config) != flatten("", config.to_dict()):
