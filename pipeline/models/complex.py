@@ -114,6 +114,7 @@ class CornerField(nn.Module):
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         image, _ = self.state.unpack(z)
+        # One time for all, or with control per sample one for each row.
         moves: Tensor = self.stages(t.view(-1, 1, 1, 1), image)
         height, width = (whole - part for whole, part in zip(self.state.size, self.state.corner_size, strict=True))
         return self.state.pack(
