@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline.config import SolverConfig
 from pipeline.errors import OdenetError
+from pipeline.freed_memory import kept_memory
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.path import GradientPath, Path, Segment, set_random_state
@@ -70,7 +71,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available) + kept_memory()
 
 
 class _Discrete(torch.autograd.Function):

@@ -19,6 +19,7 @@ from pipeline.compilation import compile_for_training
 from pipeline.config import TrainingConfig
 from pipeline.data import Images, Preprocessing, batches, number_of_batches
 from pipeline.errors import OdenetError
+from pipeline.freed_memory import keep_freed_memory
 from pipeline.models import Network
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
@@ -100,6 +101,7 @@ def fit(
         LossDiverged: the loss is no number any more.
         CheckpointError: the checkpoint cannot be written, or with `resume` not read.
     """
+    keep_freed_memory()
     trainer = _Trainer(model, training, validation, preprocessing, config, seed, reporter)
     if resume:
         state = load_checkpoint(checkpoint)
