@@ -9,11 +9,13 @@ from ode_fields import Field
 from silent import Silent
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch.nn import functional
 
-from pipeline.compilation import CompilationWarning, compile_for_training
+from pipeline.compilation import CompilationWarning, compile_for_training, compiled
 from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import Network, build_model
+from pipeline.models.layers import GroupNormalisation
 from pipeline.ode import ODEBlock
 from pipeline.training import Fitted, fit
 
@@ -65,6 +67,26 @@ def test_compiled_training_comes_to_what_eager_training_does(body: str, architec
     assert compiled[1].batch_nfe_forward == eager[1].batch_nfe_forward
     for ours, theirs in zip(compiled[0].parameters(), eager[0].parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(12, 3), (12, 12)])
+def test_group_normalisation_is_the_same_when_compiled_far_from_zero_too(channels: int, groups: int) -> None:
+    torch.manual_seed(0)
+    layer = GroupNormalisation(groups, channels)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    z = (100 + torch.randn(5, channels, 6, 7)).to(memory_format=torch.channels_last).requires_grad_()
+    expected, weights = functional.group_norm(z.double(), groups, layer.weight.double(), layer.bias.double()), z.cos()
+    found = compiled(layer.forward)(z)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    inputs = (z, layer.weight, layer.bias)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), inputs, retain_graph=True),
+        torch.autograd.grad((expected * weights).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("body", ["odenet", "resnet"])
