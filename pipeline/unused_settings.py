@@ -34,6 +34,8 @@ def _without_effect(config: Config) -> Iterator[tuple[Section, str, str]]:
     if model.body == "resnet":
         why = "a residual network (model.body=resnet) solves no ODE"
         yield model, "final_time", why
+        if model.architecture == "complex" and model.augment > 0:
+            yield model, "augment", "the complex residual network has no augmented dimensions"
         yield from ((solver, f.name, why) for f in fields(solver))
     else:
         yield from _without_effect_on_a_solve(solver)

@@ -416,7 +416,7 @@ def test_the_nearest_divisor_is_a_divisor_and_the_larger_of_two_equally_near() -
         (
             (1, 5, 28),
             {"architecture": "gladzik"},
-            "the gladzik architecture needs images of at least 6 × 6, not 5 × 28",
+            "the gladzik architecture needs images of at least 6 × 6, not 5 × 28: use model.architecture=simple",
         ),
         (GREY, {"body": "resnet", "time_channel": True}, "model.time_channel is True, but a residual network has no"),
     ],
@@ -490,8 +490,8 @@ def test_every_named_configuration_builds_and_takes_one_step(
 @pytest.mark.parametrize("architecture", ["simple", "complex", "gladzik"])
 @pytest.mark.parametrize("body", ["odenet", "resnet"])
 def test_images_and_gradients_of_a_batch_stay_in_channels_last(body: str, architecture: str) -> None:
-    augment = 1 if body == "odenet" else 0
-    network = build(GREY, body=body, architecture=architecture, augment=augment)
+    seen = {"augment": 1, "time_channel": True} if body == "odenet" else {"augment": 0}
+    network = build(GREY, body=body, architecture=architecture, **seen)
     layouts: list[bool] = []
 
     def note(_module: nn.Module, *tensors: tuple[torch.Tensor | None, ...]) -> None:

@@ -24,6 +24,10 @@ def said(**sections: dict[str, Any]) -> list[str]:
             "solver.rtol=1e-06 changes nothing: a residual network (model.body=resnet) solves no ODE",
         ),
         (
+            {"model": {"architecture": "complex", "body": "resnet", "augment": 5}},
+            "model.augment=5 changes nothing: the complex residual network has no augmented dimensions",
+        ),
+        (
             {"model": {"body": "resnet", "augment": 0, "final_time": 2.0}},
             "model.final_time=2.0 changes nothing: a residual network (model.body=resnet) solves no ODE",
         ),

@@ -51,7 +51,10 @@ def build_gladzik(
         raise ConfigError(f"model.stride is {config.stride}, but the gladzik architecture's stem is fixed")
     image_channels, height, width = image_shape
     if min(height, width) < 6:
-        raise ConfigError(f"the gladzik architecture needs images of at least 6 × 6, not {height} × {width}")
+        raise ConfigError(
+            f"the gladzik architecture needs images of at least 6 × 6, not {height} × {width}: use "
+            "model.architecture=simple"
+        )
     channels = config.channels or 64
     state_channels = channels + config.augment
 

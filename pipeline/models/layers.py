@@ -76,7 +76,9 @@ class Convolution(nn.Module):
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         if self.time_channel:
-            z = torch.cat([t.to(z.dtype).expand(z.shape[0], 1, *z.shape[2:]), z], dim=1)
+            # In the layout of the images: what is merely expanded has none, and the whole would get torch's usual one.
+            time = t.to(z.dtype).expand(z.shape[0], 1, *z.shape[2:]).contiguous(memory_format=torch.channels_last)
+            z = torch.cat([time, z], dim=1)
         output: Tensor = self.convolution(z)
         return output
 
