@@ -90,6 +90,9 @@ def main() -> None:
     for network in arguments.network or DEFAULT:
         names = [name for name in candidates(WORKLOADS[network].model) if name.split()[0] not in missing]
         names = [name for name in names if name in (arguments.candidate or names)]
+        if not names:
+            print(f"Left out: {network}, which none of the candidates can train.\n")
+            continue
         results.append(run(network, names, arguments.repeats, arguments.reference))
         print(table(results[-1]), flush=True)
     print(conditions)

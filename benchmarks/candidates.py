@@ -16,7 +16,7 @@ from benchmarks.networks import Workload, replace_blocks
 from benchmarks.padded import pad_whole
 from pipeline.compilation import compile_for_training
 from pipeline.config import ModelConfig, SolverConfig, TrainingConfig
-from pipeline.freed_memory import keep_freed_memory
+from pipeline.host_memory import keep_freed_memory
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
 from pipeline.training import numerics

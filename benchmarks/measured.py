@@ -1,6 +1,6 @@
 """What is measured of one candidate, in its own process."""
 
-import ctypes
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.candidates import Candidate, Step
 from benchmarks.networks import Workload
+from pipeline.host_memory import give_back_freed_memory
 
 
 class Measured:
@@ -33,20 +34,29 @@ class Measured:
         del self.facts["train_ms"]
         self.gradient = self._trainable.gradient()
         self._trainable.inference_ms()
+        give_back_freed_memory()
 
     def describe(self) -> tuple[dict[str, Any], np.ndarray]:
         """The facts and the gradient."""
         return self.facts, self.gradient
 
     def train_ms(self) -> float:
-        return self._trainable.step().train_ms
+        """Of a step that follows another."""
+        return self._after_another(lambda: self._trainable.step().train_ms)
 
     def inference_ms(self) -> float:
-        return self._trainable.inference_ms()
+        """Of a pass that follows another."""
+        return self._after_another(self._trainable.inference_ms)
+
+    def _after_another(self, measure: Callable[[], float]) -> float:
+        measure()  # the first one takes anew the memory that was left to the other candidates
+        milliseconds = measure()
+        give_back_freed_memory()
+        return milliseconds
 
     def _step_and_growth_mb(self) -> tuple[float, Step]:
         """How far the process grows in a step, at its highest: not the first, which leaves compiled code behind."""
-        ctypes.CDLL(None).malloc_trim(0)  # what the last step freed counts anew
+        give_back_freed_memory()  # what the last step freed counts anew
         before = memory_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the high water mark begins anew
         step = self._trainable.step()

@@ -67,7 +67,10 @@ def _ask(method: str) -> Any:
 def apart(function: Callable[..., T], *arguments: Any) -> T:
     """What `function(*arguments)` returns in a process of its own."""
     with _process() as pool:
-        return pool.submit(function, *arguments).result()
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise SystemExit("a process that was being measured was killed, as happens where memory runs out") from None
 
 
 def take_turns(workers: dict[str, Worker], methods: list[str], repeats: int) -> dict[str, dict[str, list[Any]]]:

@@ -17,6 +17,7 @@ from sacred.utils import SacredInterrupt
 from experiments.classification import Pruned, resume_tracked, run_tracked
 from pipeline.config import Config
 from pipeline.errors import OdenetError
+from pipeline.host_memory import give_back_freed_memory
 from pipeline.paths import home
 from pipeline.resumption import StillRunning, prepare, take_over
 from pipeline.runs import Runs, StoredRun, asking, flatten
@@ -60,6 +61,7 @@ class TrackedTrial(tune.Trainable):
         """The run is over, and its memory free, when this returns."""
         self._run.stop()
         gc.collect()
+        give_back_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

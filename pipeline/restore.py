@@ -37,7 +37,7 @@ def restore(run: StoredRun, device: torch.device, solver: SolverConfig | None = 
     channels, height, width = facts["image_shape"]
     preprocessing = build_preprocessing(config.data, (channels, height, width))
     classes = tuple(facts["classes"])
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=()):
         network = build_model(config.model, solver or config.solver, preprocessing.output_shape, len(classes))
     try:
         network.load_state_dict(run.weights())

@@ -12,12 +12,12 @@ from torch._dynamo.utils import counters
 from torch.nn import functional
 
 from pipeline.compilation import CompilationWarning, compile_for_training, compiled
-from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig
+from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig, TrainingConfig
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import Network, build_model
 from pipeline.models.layers import GroupNormalisation
 from pipeline.ode import ODEBlock
-from pipeline.training import Fitted, fit
+from pipeline.training import Fitted, fit, numerics
 
 # Heun's method has few stages, and so little to compile.
 SMALL = {"channels": 4, "augment": 1, "normalisation": "none"}
@@ -115,6 +115,16 @@ def test_compiled_gradients_are_the_same_to_the_bit_whether_steps_are_kept_or_ev
         assert compile_for_training(network, images()) is not None
     assert torch.equal(gradient(kept, images()), gradient(again, images()))
     assert again.nfe_backward() == 2 * sum(block.statistics.accepted for block in again.ode_blocks())
+
+
+def test_what_is_evaluated_again_in_the_backward_pass_is_not_compiled_for_it_again() -> None:
+    config, cpu, numbers = TrainingConfig(precision="bf16"), torch.device("cpu"), {}
+    for gradient in ("direct", "checkpointed"):
+        network, before = build(gradient=gradient), counters["stats"]["unique_graphs"]
+        with numerics(config, cpu):
+            assert compile_for_training(network, images()) is not None
+        numbers[gradient] = counters["stats"]["unique_graphs"] - before
+    assert numbers["checkpointed"] == numbers["direct"]
 
 
 def test_networks_without_end_can_be_compiled_in_one_process_as_a_sweep_does() -> None:

@@ -1,7 +1,6 @@
 """Gradients: their values, their memory, and what they cost."""
 
 import copy
-import ctypes
 import math
 from typing import Any
 
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.errors import OdenetError
+from pipeline.host_memory import give_back_freed_memory
 from pipeline.ode import gradients as gradients_module
 from pipeline.ode import integrate
 from pipeline.ode.path import GradientPath
@@ -249,7 +249,7 @@ STATE_BYTES = 4 * 2**20
 
 def resident_bytes() -> int:
     """Of this process, without what its allocator holds free."""
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back_freed_memory()
     return int(psutil.Process().memory_info().rss)
 
 

@@ -546,7 +546,7 @@ def test_a_loss_that_diverges_ends_the_training_in_a_sentence(digits: Splits, tm
     with pytest.raises(LossDiverged) as failed:
         train(digits, net, tmp_path, optimiser="sgd", lr=1e6, max_epochs=5)
     assert str(failed.value) == (
-        f"the training loss became {failed.value.loss} in epoch {failed.value.epoch}: use a smaller training.lr"
+        f"the training loss became {failed.value.loss} in epoch {failed.value.epoch}: use a training.lr below 1e+06"
     )
     assert not math.isfinite(failed.value.loss)
     assert pickle.loads(pickle.dumps(failed.value)).epoch == failed.value.epoch  # noqa: S301 - made in this line

@@ -25,13 +25,17 @@ class VectorField:
 
     def __call__(self, t: Tensor, z: Tensor) -> Tensor:
         """dz/dt at `t`, a scalar tensor, or with control per sample one of shape (batch, 1, …, 1)."""
-        # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
-        with torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False):
+        with self.precision():
             derivative: Tensor = self.module(t, z)
         derivative = derivative.to(z.dtype)
         if z.dim() == 4 and z.is_contiguous(memory_format=torch.channels_last):
             return derivative.contiguous(memory_format=torch.channels_last)
         return derivative
+
+    def precision(self) -> torch.autocast:
+        """The number formats, within which compiled code of the forward pass fits the backward pass too."""
+        # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
+        return torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False)
 
     @property
     def rounding(self) -> float:

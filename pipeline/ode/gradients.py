@@ -4,20 +4,20 @@ from functools import partial
 from math import inf
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
 from pipeline.config import SolverConfig
 from pipeline.errors import OdenetError
-from pipeline.freed_memory import kept_memory
+from pipeline.host_memory import available_memory
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
-from pipeline.ode.path import GradientPath, Path, Segment, set_random_state
+from pipeline.ode.path import GradientPath, Path, Segment
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.solve import Problem, solve
 from pipeline.ode.step import Norm, root_mean_square, scalar
 from pipeline.ode.step_functions import StepFunctions
+from pipeline.random_state import set_random_state
 
 SHARE_OF_FREE_MEMORY = 0.5
 """What `auto` lets the graphs of one solve take of the memory that is free when it begins."""
@@ -71,14 +71,14 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return int(psutil.virtual_memory().available) + kept_memory()
+    return available_memory()
 
 
 class _Discrete(torch.autograd.Function):
     """Gradients of the accepted steps, at the sizes that they had: discretise, then optimise.
 
     Each step is one segment of the backward pass; those whose graph was not kept are evaluated again there, which
-    changes no bit of the gradient.
+    on a CPU changes no bit of the gradient.
     """
 
     @staticmethod
@@ -130,7 +130,7 @@ def _built_again(segment: Segment, problem: Problem, field: VectorField) -> Tens
     """z(t + dt) with its graph, of the same random numbers."""
     device = segment.z.device
     gpus = [device] if device.type == "cuda" else []
-    with torch.enable_grad(), torch.random.fork_rng(gpus):
+    with torch.enable_grad(), torch.random.fork_rng(gpus), field.precision():
         set_random_state(segment.random_first, device)
         t, dt = scalar(segment.t, segment.z), scalar(segment.dt, segment.z)
         first = problem.functions.evaluate(field, t, segment.z)

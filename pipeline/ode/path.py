@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RandomState = tuple[Tensor, Tensor | None]
-"""Of the CPU's generator, and of the GPU's."""
+from pipeline.random_state import RandomState, get_random_state
 
 
 @dataclass
@@ -91,18 +90,3 @@ class GradientPath(Path):
             segment.end = None
         self._saved = {}
         self.segments.append(segment)
-
-
-def get_random_state(device: torch.device) -> RandomState:
-    """What a field on `device` will draw from."""
-    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-
-def set_random_state(state: RandomState | None, device: torch.device) -> None:
-    """Draw again what was drawn after `state`."""
-    if state is None:
-        return
-    on_cpu, on_gpu = state
-    torch.set_rng_state(on_cpu)
-    if on_gpu is not None:
-        torch.cuda.set_rng_state(on_gpu, device)

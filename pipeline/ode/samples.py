@@ -20,10 +20,10 @@ from pipeline.ode.control import StepSizeControl, end_of_step, estimated_dt, obs
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import refuse_second_derivatives, sum_of
 from pipeline.ode.guard import warn_of_rounding
-from pipeline.ode.path import RandomState, get_random_state
 from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status, state_norm
 from pipeline.ode.step import Norm, advance, error_ratio, tolerance
 from pipeline.ode.tableau import TABLEAUS
+from pipeline.random_state import RandomState, get_random_state
 
 INSTEAD = "use solver.control=batch"
 
@@ -133,7 +133,7 @@ class _Solve:
         self.steps: list[_AcceptedSteps] = []
 
     def run(self, z0: Tensor, first_dt: float | None, keeps_steps: bool = False) -> Tensor:
-        """z(t1); the device is waited for once a trial, for its error ratios, and twice more to begin."""
+        """z(t1); in every trial the device is waited for, to read error ratios and to say which samples go on."""
         self.samples = [self._sample(index) for index in range(len(z0))]
         samples, z, state = self.samples, z0, torch.empty_like(z0)
         first = self._evaluate(samples, z)

@@ -19,8 +19,9 @@ from pipeline.compilation import compile_for_training
 from pipeline.config import TrainingConfig
 from pipeline.data import Images, Preprocessing, batches, number_of_batches
 from pipeline.errors import OdenetError
-from pipeline.freed_memory import keep_freed_memory
+from pipeline.host_memory import keep_freed_memory
 from pipeline.models import Network
+from pipeline.random_state import get_random_state, set_random_state
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
@@ -32,13 +33,14 @@ Metrics = dict[str, float]
 class LossDiverged(OdenetError):
     """The training loss is not a finite number."""
 
-    def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(epoch, loss)
+    def __init__(self, epoch: int, loss: float, lr: float) -> None:
+        super().__init__(epoch, loss, lr)
         self.epoch = epoch
         self.loss = loss
+        self.lr = lr
 
     def __str__(self) -> str:
-        return f"the training loss became {self.loss} in epoch {self.epoch}: use a smaller training.lr"
+        return f"the training loss became {self.loss} in epoch {self.epoch}: use a training.lr below {self.lr:g}"
 
 
 class Reporter(Protocol):
@@ -107,6 +109,8 @@ def fit(
         state = load_checkpoint(checkpoint)
         try:
             trainer.load_state_dict(state)
+        except torch.OutOfMemoryError:
+            raise
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
     with numerics(config, training.pixels.device):
@@ -187,7 +191,7 @@ class _Trainer:
         trained_loss = trained.mean_loss()  # waits for the device, so that the clock is right
         training_seconds = time.perf_counter() - started
         if not math.isfinite(trained_loss):
-            raise LossDiverged(self.epoch, trained_loss)
+            raise LossDiverged(self.epoch, trained_loss, self.config.lr)
         validated = self._validate()
         metrics = {
             "epoch": self.epoch,
@@ -275,8 +279,7 @@ class _Trainer:
             "early_stopping": asdict(self.early_stopping),
             "first_steps": [block.first_dt for block in self.model.ode_blocks()],
             "generator": self.generator.get_state(),
-            "torch_random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random": get_random_state(self.training.pixels.device),
             "fitted": asdict(self.fitted),
         }
 
@@ -292,9 +295,7 @@ class _Trainer:
         for block, first_dt in zip(self.model.ode_blocks(), state["first_steps"], strict=True):
             block.first_dt = first_dt
         self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch_random"])
-        if state["cuda_random"]:
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+        set_random_state(state["random"], device)
         self.fitted = Fitted(**state["fitted"])
 
     def finish(self) -> Fitted:

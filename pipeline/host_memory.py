@@ -1,0 +1,79 @@
+"""The computer's memory, GPUs apart: what there is for tensors, and what becomes of it when they free it.
+
+By itself the C library gives much of what is freed back to the system, which clears and maps every page anew for the
+next step: a tenth of a training step's time, of small networks' more (docs/performance.md).
+"""
+
+import ctypes
+import platform
+from math import inf
+from pathlib import Path
+
+import psutil
+
+# Of glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_NAMES = ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
+
+
+class _MallInfo2(ctypes.Structure):
+    """As in glibc's malloc.h; `fordblks` is what is free of the memory that was taken from the system."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _NAMES)
+    fordblks: int
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what its tensors free, for those that follow; with another C library than glibc, nothing.
+
+    The process grows no larger at its highest, but stays as large. Tensors of a gibibyte and more are still given back;
+    in other threads than the main one, as glibc has it, those of more than 64 MiB.
+    """
+    library = _glibc()
+    if library is None:
+        return
+    if not library.mallopt(_MMAP_THRESHOLD, 2**30):
+        library.mallopt(_MMAP_THRESHOLD, 2**25)  # the most that releases before 2.35 take
+    library.mallopt(_TRIM_THRESHOLD, -1)  # never shrink
+
+
+def give_back_freed_memory() -> None:
+    """Give the system back what this process has freed and kept."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def available_memory() -> int:
+    """Bytes that tensors of this process can take: what the system has, or its container may, and what it keeps."""
+    return int(min(psutil.virtual_memory().available, left_in_container())) + kept_memory()
+
+
+def kept_memory() -> int:
+    """Bytes that are free in this process and that the system does not count as free."""
+    library = _glibc()
+    if library is None:
+        return 0
+    library.mallinfo2.restype = _MallInfo2
+    return int(library.mallinfo2().fordblks)
+
+
+def left_in_container(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """Bytes that the limit of this process's control group (version 2) leaves; infinite without one."""
+    try:
+        (path,) = (line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/"))
+        group = groups / path
+        limit, used = (group / "memory.max").read_text(), int((group / "memory.current").read_text())
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no such group, or no such system
+        return inf
+    # Files that were read and are not in use make room.
+    return inf if limit.strip() == "max" else max(0, int(limit) - used + int(statistics["inactive_file"]))
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """None where it is another library, or one too old to be asked (before 2.33)."""
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < (2, 33):
+        return None
+    return ctypes.CDLL(None)

@@ -1,0 +1,22 @@
+"""The state of torch's random numbers on a device."""
+
+import torch
+from torch import Tensor
+
+RandomState = tuple[Tensor, Tensor | None]
+"""Of the CPU's generator, and of the GPU's."""
+
+
+def get_random_state(device: torch.device) -> RandomState:
+    """What a network on `device` will draw from."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def set_random_state(state: RandomState | None, device: torch.device) -> None:
+    """Draw again what was drawn after `state`, if there is one, as far as it is of this kind of device."""
+    if state is None:
+        return
+    on_cpu, on_gpu = state
+    torch.set_rng_state(on_cpu)
+    if on_gpu is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(on_gpu, device)
