@@ -33,7 +33,7 @@ def keep_freed_memory() -> None:
     if library is None:
         return
     if not library.mallopt(_MMAP_THRESHOLD, 2**30):
-        library.mallopt(_MMAP_THRESHOLD, 2**25)  # the most that releases before 2.35 take
+        library.mallopt(_MMAP_THRESHOLD, 2**25)  # the most that older releases take
     library.mallopt(_TRIM_THRESHOLD, -1)  # never shrink
 
 
