@@ -92,6 +92,8 @@ def fit(
 ) -> Fitted:
     """Train `model` in place until patience or epochs run out, then restore its best weights.
 
+    The process keeps the memory that its tensors free from then on (`pipeline.host_memory`).
+
     Args:
         model, training, validation: all on one device.
         seed: of the order of the images and of the random crops.
