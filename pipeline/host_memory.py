@@ -26,8 +26,8 @@ class _MallInfo2(ctypes.Structure):
 def keep_freed_memory() -> None:
     """Have this process keep what its tensors free, for those that follow; with another C library than glibc, nothing.
 
-    The process grows no larger at its highest, but stays as large. Tensors of a gibibyte and more are still given back;
-    in other threads than the main one, as glibc has it, those of more than 64 MiB.
+    The process stays as large as it was at its highest, which with large states is more than without this. Tensors of a
+    gibibyte and more are still given back; in other threads than the main one, as glibc has it, those above 64 MiB.
     """
     library = _glibc()
     if library is None:
