@@ -29,13 +29,8 @@ class Worker:
         return self._answer(_ask, method)
 
     def _answer(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return self._pool.submit(function, *arguments).result()
-        except BrokenProcessPool:
-            raise SystemExit(
-                "a process that was being measured was killed, as happens where memory runs out: all candidates have a "
-                "process at once, so compare fewer, with --candidate"
-            ) from None
+        advice = ": all candidates have a process at once, so compare fewer, with --candidate"
+        return _result(self._pool, advice, function, *arguments)
 
     def __enter__(self) -> "Worker":
         return self
@@ -46,6 +41,15 @@ class Worker:
 
 def _process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
+def _result(pool: ProcessPoolExecutor, advice: str, function: Callable[..., T], *arguments: Any) -> T:
+    """What `function(*arguments)` returns in the pool's process; where that is killed, a sentence that ends so."""
+    try:
+        return pool.submit(function, *arguments).result()
+    except BrokenProcessPool:
+        killed = "a process that was being measured was killed, as happens where memory runs out"
+        raise SystemExit(killed + advice) from None
 
 
 def _end_with_parent() -> None:
@@ -67,10 +71,7 @@ def _ask(method: str) -> Any:
 def apart(function: Callable[..., T], *arguments: Any) -> T:
     """What `function(*arguments)` returns in a process of its own."""
     with _process() as pool:
-        try:
-            return pool.submit(function, *arguments).result()
-        except BrokenProcessPool:
-            raise SystemExit("a process that was being measured was killed, as happens where memory runs out") from None
+        return _result(pool, "", function, *arguments)
 
 
 def take_turns(workers: dict[str, Worker], methods: list[str], repeats: int) -> dict[str, dict[str, list[Any]]]:

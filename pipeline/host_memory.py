@@ -6,6 +6,7 @@ next step: up to an eighth of a training step's time (docs/performance.md).
 
 import ctypes
 import platform
+from functools import cache
 from math import inf
 from pathlib import Path
 
@@ -54,7 +55,6 @@ def kept_memory() -> int:
     library = _glibc()
     if library is None:
         return 0
-    library.mallinfo2.restype = _MallInfo2
     return int(library.mallinfo2().fordblks)
 
 
@@ -71,9 +71,12 @@ def left_in_container(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/
     return inf if limit.strip() == "max" else max(0, int(limit) - used + int(statistics["inactive_file"]))
 
 
+@cache
 def _glibc() -> ctypes.CDLL | None:
     """None where it is another library, or one too old to be asked (before 2.33)."""
     name, version = platform.libc_ver()
     if name != "glibc" or tuple(map(int, version.split(".")[:2])) < (2, 33):
         return None
-    return ctypes.CDLL(None)
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = _MallInfo2
+    return library
