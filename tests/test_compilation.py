@@ -10,12 +10,14 @@ from silent import Silent
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
 
 from pipeline.compilation import CompilationWarning, compile_for_training, compiled
 from pipeline.config import Config, ConfigError, ModelConfig, SolverConfig, TrainingConfig
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import Network, build_model
 from pipeline.models.layers import GroupNormalisation
+from pipeline.models.pooling import HalvingMaxPool
 from pipeline.ode import ODEBlock
 from pipeline.training import Fitted, fit, numerics
 
@@ -89,6 +91,39 @@ def test_group_normalisation_is_the_same_when_compiled_far_from_zero_too(channel
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_pooling_is_the_same_to_the_bit_when_compiled_as_where_two_are_equally_large(dtype: torch.dtype) -> None:
+    layer = HalvingMaxPool()
+    z = torch.randn(3, 16, 7, 6).to(dtype).contiguous(memory_format=torch.channels_last)
+    z[0, :, :2, :2], z[1, 3, 6, 5] = 1, torch.nan
+    z.requires_grad_()
+    expected, found = layer(z), compiled(layer.forward)(z)
+    assert found.shape == (3, 16, 4, 3)
+    assert found.isnan().sum() == 1
+    assert torch.equal(found.nan_to_num(), expected.nan_to_num())
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    weights = torch.randn_like(expected)
+    for pair in zip(*(torch.autograd.grad(pooled, z, weights) for pooled in (found, expected)), strict=True):
+        assert torch.equal(*pair)
+
+
+@pytest.mark.parametrize("body", ["odenet", "resnet"])
+def test_nothing_of_a_network_is_left_to_be_computed_piece_by_piece(body: str) -> None:
+    torch.manual_seed(0)
+    model = ModelConfig(architecture="gladzik", body=body, channels=4, augment=0)
+    network = build_model(model, SOLVER, (1, 12, 12), 10)
+    batch = torch.randn(4, 1, 12, 12)
+    assert "aten::native_group_norm" in eager_operations(network, batch)
+    assert compile_for_training(network, batch) is not None
+    assert "aten::native_group_norm" not in eager_operations(network, batch)
+
+
+def eager_operations(network: Network, batch: Tensor) -> set[str]:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        gradient(network, batch)
+    return {event.key for event in profiled.key_averages()}
+
+
 @pytest.mark.parametrize("body", ["odenet", "resnet"])
 def test_a_smaller_batch_and_an_evaluation_are_computed_eagerly(body: str) -> None:
     network, eager = build(body), build(body)
@@ -129,7 +164,7 @@ def test_what_is_evaluated_again_in_the_backward_pass_is_not_compiled_for_it_aga
 
 def test_networks_without_end_can_be_compiled_in_one_process_as_a_sweep_does() -> None:
     for channels in (3, 4, 5):
-        with torch._dynamo.config.patch(recompile_limit=1):
+        with torch._dynamo.config.patch(recompile_limit=2):  # a stem and a head
             assert compile_for_training(build("resnet", channels=channels), images()) is not None
 
 

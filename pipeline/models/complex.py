@@ -16,6 +16,7 @@ from pipeline.compilation import CompiledInTraining
 from pipeline.config import ConfigError, ModelConfig, SolverConfig
 from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_normalisation
 from pipeline.models.network import Network
+from pipeline.models.pooling import HalvingMaxPool
 from pipeline.ode import ODEBlock
 
 
@@ -27,7 +28,7 @@ class Stage(nn.Module):
         self.convolution = Convolution(inputs, outputs, config.time_channel, kernel=kernel)
         self.identity = PadChannels(outputs - inputs) if residual else None
         # 28 -> 14 -> 7 -> 4: an odd size is rounded up, or the counts of the table do not come out.
-        self.pooling = nn.MaxPool2d(2, ceil_mode=True)
+        self.pooling = HalvingMaxPool()
         self.normalisation = build_normalisation(config, outputs)
         self.activation = ACTIVATIONS[config.activation]()
 

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.compilation import CompiledInTraining
 from pipeline.ode import ODEBlock
 
 
-class Network(nn.Module):
+class Network(CompiledInTraining):
     """Images to class scores. The two families differ in the body alone.
 
     All that is between the images and the scores lies in memory as channels_last, which convolutions are quickest with.
@@ -21,11 +22,12 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width) in [-1, 1] to unnormalised scores (batch, classes)."""
-        features: Tensor = self.body(self.stem(_channels_last(images)))
+        apply = self.suited_to(images, _apply)
+        features: Tensor = self.body(apply(self.stem, _channels_last(images)))
         if features.requires_grad:
             # The head flattens them, so that what flows back from there is laid out otherwise.
             features.register_hook(_channels_last)
-        scores: Tensor = self.head(features)
+        scores: Tensor = apply(self.head, features)
         return scores
 
     def ode_blocks(self) -> list[ODEBlock]:
@@ -59,3 +61,8 @@ class Network(nn.Module):
 
 def _channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _apply(layer: nn.Module, inputs: Tensor) -> Tensor:
+    output: Tensor = layer(inputs)
+    return output
