@@ -45,6 +45,12 @@ class Clock:
         self.first_batch: float | None = None
         self.last_epoch = 0.0
 
+    def compiling(self) -> None:
+        pass
+
+    def compiled(self, seconds: float) -> None:
+        pass
+
     def batch_done(self, *_: object) -> None:
         self.first_batch = self.first_batch or time.perf_counter()
 

@@ -28,6 +28,12 @@ class RunReporter:
         self._run_log = run_log
         self._console = EpochConsole(batches_per_epoch, max_epochs)
 
+    def compiling(self) -> None:
+        self._console.compiling()
+
+    def compiled(self, seconds: float) -> None:
+        self._console.compiled(seconds)
+
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         self._console.batch_done(epoch, batch, loss)
         self._run_log.batch_done()

@@ -21,6 +21,11 @@ from pipeline.paths import home
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+STEPS_WORTH_COMPILING = 2000
+"""Training steps that a run is to have at least for `auto` to compile: from about there on every ODE-Net of the papers
+has earned back, on a CPU, what compiling takes (docs/performance.md)."""
+
+
 class CompilationWarning(OdenetWarning):
     """A network that was to be compiled stays eager."""
 
@@ -80,7 +85,7 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
         for part in parts:
             part.compiled_batch = None
         reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
-        message = f"training.compile is True, but torch cannot compile this network, which is trained eagerly: {reason}"
+        message = f"torch cannot compile this network, which is trained eagerly, as by training.compile=never: {reason}"
         warnings.warn(message, CompilationWarning, stacklevel=2)
         return None
     return time.perf_counter() - started

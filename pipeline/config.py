@@ -170,8 +170,9 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
     """Ask torch for deterministic kernels, so that a GPU repeats itself to the bit; slower there."""
-    compile: bool = False
-    """Compile the solver's steps, or the residual blocks, for whole training batches."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Whether whole training batches are computed by compiled functions: the solver's steps, the residual blocks, what
+    is before and after them. `auto`: where a run is long enough to earn it back."""
 
 
 @dataclass(frozen=True)
@@ -202,10 +203,11 @@ class Config:
                 "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
                 "use model.normalisation=group or none, or solver.control=batch"
             )
-        if self.training.compile and self.model.body == "odenet" and not self.solver.can_be_compiled:
+        is_asked_for = self.training.compile == "always"
+        if is_asked_for and self.model.body == "odenet" and not self.solver.can_be_compiled:
             raise ConfigError(
-                "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
-                "another solver.gradient than adjoint can be compiled: change those, or use training.compile=False"
+                "training.compile is always, but only the steps of solver.engine=odenet with solver.control=batch and "
+                "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.status import Status
 
 LOSS_SECONDS = 1.0
 """The bar asks for the loss this often: each question waits for the device."""
@@ -25,8 +26,17 @@ class EpochConsole:
         self._max_epochs = max_epochs
         self._console = _terminal()
         self._progress: Progress | None = None
+        self._waiting: Status | None = None
         self._task = TaskID(0)
         self._asked = 0.0
+
+    def compiling(self) -> None:
+        self._waiting = self._console.status("compiling the network: the first time up to a minute, seconds after that")
+        self._waiting.start()
+
+    def compiled(self, seconds: float) -> None:
+        self.close()
+        print(f"compiled in {seconds:.1f} s", file=sys.stderr, flush=True)
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         if not self._console.is_terminal:
@@ -46,6 +56,9 @@ class EpochConsole:
 
     def close(self) -> None:
         """Take the bar away."""
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

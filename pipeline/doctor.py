@@ -1,7 +1,9 @@
 """What works on this machine and what to do about the rest: `odenet doctor`."""
 
+import os
 import platform
 import shutil
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -35,7 +37,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Look at everything that a run needs, one finding after the other."""
-    for look in (_versions, _store, _waiting, _device, _precision, _data, _disk, _shared_memory, _board):
+    for look in (_versions, _store, _waiting, _device, _precision, _compiler, _data, _disk, _shared_memory, _board):
         yield from look()
 
 
@@ -94,6 +96,18 @@ def _precision() -> Iterator[Finding]:
         bf16, tf32, where = torch.backends.cpu.get_cpu_capability().startswith("AVX512"), False, "this CPU"
     quick = ["fp32", *(["tf32"] if tf32 else []), *(["bf16"] if bf16 else [])]
     yield Finding("precision", "ok", f"{', '.join(quick)} are quick on {where}; all of training.precision work")
+
+
+def _compiler() -> Iterator[Finding]:
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        yield Finding("compiler", "warning", f"{name} missing: long runs are not compiled; install g++ to have them so")
+    elif not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        yield Finding(
+            "compiler", "warning", "Python's headers missing: long runs are not compiled; install python3-dev"
+        )
+    else:
+        yield Finding("compiler", "ok", f"{name} and Python's headers are there; long runs are compiled")
 
 
 def _data() -> Iterator[Finding]:

@@ -6,6 +6,12 @@ from typing import Any
 class Silent:
     """A reporter that keeps nothing."""
 
+    def compiling(self) -> None:
+        pass
+
+    def compiled(self, seconds: float) -> None:
+        pass
+
     def batch_done(self, epoch: int, batch: int, loss: Any) -> None:
         pass
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def trained(body: str, architecture: str, compile_it: bool, folder: Path) -> tup
         {
             "data": {"name": "digits", "subset": 100},
             "model": {**SMALL, "body": body, "architecture": architecture},
-            "training": {"max_epochs": 2, "batch_size": 32, "compile": compile_it},
+            "training": {"max_epochs": 2, "batch_size": 32, "compile": "always" if compile_it else "never"},
         }
     )
     splits = load_splits(config.data, 0, torch.device("cpu"))
@@ -105,6 +106,55 @@ def test_pooling_is_the_same_to_the_bit_when_compiled_as_where_two_are_equally_l
     weights = torch.randn_like(expected)
     for pair in zip(*(torch.autograd.grad(pooled, z, weights) for pooled in (found, expected)), strict=True):
         assert torch.equal(*pair)
+
+
+LONG = {"batch_size": 8, "max_epochs": 200}
+"""2000 whole batches of the 80 images that 100 digits leave for training."""
+
+
+@pytest.mark.parametrize(
+    ("choice", "max_epochs", "expected"),
+    [("auto", 200, "compiled"), ("auto", 199, "eager"), ("always", 1, "compiled"), ("never", 1000, "eager")],
+)
+@pytest.mark.parametrize("body", ["odenet", "resnet"])
+def test_a_run_that_is_too_short_to_earn_it_back_is_eager(
+    body: str, choice: str, max_epochs: int, expected: str, tmp_path: Path
+) -> None:
+    training = {**LONG, "max_epochs": max_epochs, "compile": choice}
+    assert choice_for_digits({"model": {**SMALL, "body": body}, "training": training}, tmp_path) == expected
+
+
+class Chosen(Exception):
+    pass
+
+
+class UntilChosen(Silent):
+    """Ends the training as soon as it shows how it goes on."""
+
+    def compiling(self) -> None:
+        raise Chosen("compiled")
+
+    def batch_done(self, *_: object) -> None:
+        raise Chosen("eager")
+
+
+def choice_for_digits(values: dict[str, Any], folder: Path) -> str:
+    config = Config.from_dict({"data": {"name": "digits", "subset": 100}, **values})
+    splits = load_splits(config.data, 0, torch.device("cpu"))
+    preprocessing = build_preprocessing(config.data, SHAPE)
+    network = build_model(config.model, config.solver, SHAPE, 10)
+    with pytest.raises(Chosen) as chosen:
+        fit(
+            network,
+            splits.train,
+            splits.validation,
+            preprocessing,
+            config.training,
+            0,
+            UntilChosen(),
+            folder / "checkpoint.pt",
+        )
+    return str(chosen.value)
 
 
 @pytest.mark.parametrize("body", ["odenet", "resnet"])
@@ -174,9 +224,20 @@ def test_a_network_is_trained_eagerly_where_compiled_code_cannot_be_kept(
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file" / "compiled"))
     network = build("resnet", channels=6)  # which nothing else here has compiled already
-    with pytest.warns(CompilationWarning, match=r"trained eagerly: .*Not a directory"):
+    with pytest.warns(CompilationWarning, match=r"trained eagerly, .*: .*Not a directory"):
         assert compile_for_training(network, images()) is None
     gradient(network, images())
+
+
+def test_a_network_is_trained_eagerly_where_there_is_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}),
+        pytest.warns(CompilationWarning, match=r"trained eagerly, .*: .*No working C\+\+ compiler"),
+    ):
+        assert compile_for_training(build("resnet", channels=9), images()) is None
 
 
 def test_compiled_code_is_kept_with_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +252,9 @@ def test_a_field_that_cannot_be_compiled_is_trained_eagerly_and_the_warning_says
         return z * float(z.sum() > 0)  # reads a value: no function of tensors alone
 
     network = nn.Sequential(ODEBlock(Field(field), 1.0, SOLVER), nn.Flatten(), nn.Linear(64, 2))
-    with pytest.warns(CompilationWarning, match=r"^training.compile is True, but .* trained eagerly: .*\w"):
+    with pytest.warns(
+        CompilationWarning, match=r"^torch cannot compile this network, which is trained eagerly, .*: .*\w"
+    ):
         assert compile_for_training(network, images()) is None
     network.train()(images()).sum().backward()
 
@@ -199,7 +262,11 @@ def test_a_field_that_cannot_be_compiled_is_trained_eagerly_and_the_warning_says
 @pytest.mark.parametrize(
     "solver", [{"engine": "torchdiffeq"}, {"gradient": "adjoint"}, {"control": "sample"}], ids=lambda s: next(iter(s))
 )
-def test_what_cannot_be_compiled_is_refused(solver: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=r"^training.compile is True, but only .* or use training.compile=False$"):
-        Config.from_dict({"solver": solver, "training": {"compile": True}})
-    Config.from_dict({"model": {"body": "resnet", "augment": 0}, "solver": solver, "training": {"compile": True}})
+def test_what_cannot_be_compiled_is_refused_where_it_is_asked_for_and_else_eager(
+    solver: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"^training.compile is always, but only .* or use training.compile=auto$"):
+        Config.from_dict({"solver": solver, "training": {"compile": "always"}})
+    resnet = {"body": "resnet", "augment": 0}
+    Config.from_dict({"model": resnet, "solver": solver, "training": {"compile": "always"}})
+    assert choice_for_digits({"solver": solver, "training": {**LONG, "compile": "auto"}}, tmp_path) == "eager"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from silent import Silent
 from torch import nn
 from torch.nn import functional
 
@@ -48,7 +49,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-class Watch:
+class Watch(Silent):
     """A reporter that remembers, and may interrupt after an epoch."""
 
     def __init__(self, interrupt_after: int | None = None) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, optim
 from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler
 
-from pipeline.compilation import compile_for_training
+from pipeline.compilation import STEPS_WORTH_COMPILING, compile_for_training
 from pipeline.config import TrainingConfig
 from pipeline.data import Images, Preprocessing, batches, number_of_batches
 from pipeline.errors import OdenetError
@@ -45,6 +45,12 @@ class LossDiverged(OdenetError):
 
 class Reporter(Protocol):
     """Told of training while it goes on."""
+
+    def compiling(self) -> None:
+        """Before the first epoch, where the network is to be compiled, which may take a minute."""
+
+    def compiled(self, seconds: float) -> None:
+        """After that, unless the network stays eager."""
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         """After every optimiser step; `loss()` gives the batch's loss and waits for the device."""
@@ -175,11 +181,26 @@ class _Trainer:
         return self.epoch >= self.config.max_epochs or self.early_stopping.is_over
 
     def compile(self) -> float | None:
-        """Compile for whole batches, where that is asked for and one is to come; the seconds that it took."""
+        """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
         size = self.config.batch_size
-        if not self.config.compile or self.is_over() or len(self.training) < size:
+        if self.is_over() or len(self.training) < size or not self._is_to_be_compiled():
             return None
-        return compile_for_training(self.model, self.preprocessing.for_evaluation(self.training.pixels[:size]))
+        self.reporter.compiling()
+        seconds = compile_for_training(self.model, self.preprocessing.for_evaluation(self.training.pixels[:size]))
+        if seconds is not None:
+            self.reporter.compiled(seconds)
+        return seconds
+
+    def _is_to_be_compiled(self) -> bool:
+        """By what the configuration plans and no clock, so that a run that is repeated is compiled again, or not."""
+        if self.config.compile != "auto":
+            return self.config.compile == "always"
+        steps = len(self.training) // self.config.batch_size * self.config.max_epochs
+        return (
+            self.training.pixels.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
+            and steps >= STEPS_WORTH_COMPILING
+            and all(block.solver.can_be_compiled for block in self.model.ode_blocks())
+        )
 
     def run_epoch(self) -> Metrics:
         """Train and validate once; the epoch's metrics."""
