@@ -71,7 +71,7 @@ class Training:
             pad_whole(self.network, workload.image_shape[0])
         self.fields = [block.field for block in self.network.ode_blocks()]
         self.images, self.labels = workload.batch()
-        self._is_to_be_compiled = training.compile == "always"
+        self._is_to_be_compiled = training.compile is True
         self._evaluations = 0
         if peer is not None:
             for field in self.fields:
@@ -120,8 +120,7 @@ Candidate = Callable[[Workload], Trainable]
 
 
 def _ours(precision: Precision = "fp32", compiled: bool = False, **solver: Any) -> Candidate:
-    training = TrainingConfig(precision=precision, compile="always" if compiled else "never")
-    return partial(Training, solver=solver, training=training)
+    return partial(Training, solver=solver, training=TrainingConfig(precision=precision, compile=compiled))
 
 
 def _theirs(block: Callable[..., nn.Module], **options: Any) -> Candidate:

@@ -48,7 +48,7 @@ class Clock:
     def compiling(self) -> None:
         pass
 
-    def compiled(self, seconds: float) -> None:
+    def compiled(self, seconds: float | None) -> None:
         pass
 
     def batch_done(self, *_: object) -> None:

@@ -31,7 +31,7 @@ class RunReporter:
     def compiling(self) -> None:
         self._console.compiling()
 
-    def compiled(self, seconds: float) -> None:
+    def compiled(self, seconds: float | None) -> None:
         self._console.compiled(seconds)
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:

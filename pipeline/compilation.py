@@ -5,11 +5,14 @@ does not depend on how the network was trained.
 """
 
 import copy
+import hashlib
 import os
+import platform
 import time
 import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -22,8 +25,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 STEPS_WORTH_COMPILING = 2000
-"""Training steps that a run is to have at least for `auto` to compile: from about there on every ODE-Net of the papers
-has earned back, on a CPU, what compiling takes (docs/performance.md)."""
+"""Training steps that a run is to have at least for `auto` to compile: by then the simple and Gładzik's ODE-Nets have
+earned back several times, on a CPU, what compiling takes (docs/performance.md)."""
 
 
 class CompilationWarning(OdenetWarning):
@@ -72,6 +75,8 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
     """
     torch.compiler.reset()  # torch compiles a function for a few networks, and not for all that a sweep tries
     _keep_code_at_home()
+    if images.device.type == "cpu":
+        os.environ.setdefault("TORCH_WARM_POOL", "0")  # a process a core, of use to what is compiled for GPUs alone
     started = time.perf_counter()
     parts = [module for module in network.modules() if isinstance(module, CompiledInTraining)]
     for part in parts:
@@ -85,18 +90,38 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
         for part in parts:
             part.compiled_batch = None
         reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
-        message = f"torch cannot compile this network, which is trained eagerly, as by training.compile=never: {reason}"
+        message = (
+            f"torch cannot compile this network, which is trained eagerly: {reason}; `odenet doctor` looks for a "
+            "compiler, and training.compile=False does without one"
+        )
         warnings.warn(message, CompilationWarning, stacklevel=2)
         return None
     return time.perf_counter() - started
 
 
 def _keep_code_at_home() -> None:
-    """Not below /tmp, unless somebody chose a folder; torch notes its own choice as if it was the user's."""
+    """Not below /tmp, unless somebody chose a folder; torch notes its own choice as if it was the user's.
+
+    Each kind of processor has a folder of its own, as machines may share their home, and code is for the processor that
+    it was compiled on, which torch does not look at.
+    """
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # here, as it takes a second
 
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home() / "compiled")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home() / "compiled" / _processor())
+
+
+def cxx_compiler() -> str:
+    """The command of the C++ compiler that torch compiles with."""
+    return os.environ.get("CXX", "g++")
+
+
+def _processor() -> str:
+    """The same for processors of the same abilities, as far as Linux tells of them."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    abilities = {line for line in lines if line.startswith(("model name", "flags", "Features"))}  # one, as a rule
+    return f"{platform.machine()}-{hashlib.sha256(str(sorted(abilities)).encode()).hexdigest()[:12]}"
 
 
 def _rehearse(network: nn.Module, images: Tensor) -> None:

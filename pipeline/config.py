@@ -170,7 +170,7 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
     """Ask torch for deterministic kernels, so that a GPU repeats itself to the bit; slower there."""
-    compile: Literal["auto", "always", "never"] = "auto"
+    compile: Literal["auto", True, False] = "auto"
     """Whether whole training batches are computed by compiled functions: the solver's steps, the residual blocks, what
     is before and after them. `auto`: where a run is long enough to earn it back."""
 
@@ -203,10 +203,9 @@ class Config:
                 "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
                 "use model.normalisation=group or none, or solver.control=batch"
             )
-        is_asked_for = self.training.compile == "always"
-        if is_asked_for and self.model.body == "odenet" and not self.solver.can_be_compiled:
+        if self.training.compile is True and self.model.body == "odenet" and not self.solver.can_be_compiled:
             raise ConfigError(
-                "training.compile is always, but only the steps of solver.engine=odenet with solver.control=batch and "
+                "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
                 "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
             )
 
@@ -285,8 +284,9 @@ def _check_type(key: str, value: Any, expected: Any) -> None:
     wanted = next(t for t in alternatives if t is not type(None))
     if get_origin(wanted) is Literal:
         choices = get_args(wanted)
-        if value not in choices:
-            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # 1 is not True
+            words = [str(choice) for choice in choices]
+            raise ConfigError(f"{key} must be one of {', '.join(words)}, not {value!r}{nearest(str(value), words)}")
         return
     if wanted is float:
         fits = isinstance(value, int | float) and abs(value) <= sys.float_info.max  # neither inf nor nan

@@ -6,8 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.status import Status
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LOSS_SECONDS = 1.0
 """The bar asks for the loss this often: each question waits for the device."""
@@ -26,17 +35,19 @@ class EpochConsole:
         self._max_epochs = max_epochs
         self._console = _terminal()
         self._progress: Progress | None = None
-        self._waiting: Status | None = None
         self._task = TaskID(0)
         self._asked = 0.0
 
     def compiling(self) -> None:
-        self._waiting = self._console.status("compiling the network: the first time up to a minute, seconds after that")
-        self._waiting.start()
+        columns = (TextColumn("{task.description}"), SpinnerColumn(), TimeElapsedColumn())
+        self._progress = _progress(self._console, *columns)
+        self._progress.start()
+        self._progress.add_task("compiling, the first time for up to a minute")
 
-    def compiled(self, seconds: float) -> None:
+    def compiled(self, seconds: float | None) -> None:
         self.close()
-        print(f"compiled in {seconds:.1f} s", file=sys.stderr, flush=True)
+        if seconds is not None:
+            print(f"compiled in {seconds:.1f} s", file=sys.stderr, flush=True)
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         if not self._console.is_terminal:
@@ -56,9 +67,6 @@ class EpochConsole:
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._waiting is not None:
-            self._waiting.stop()
-            self._waiting = None
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -91,12 +99,19 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]
 
 
 def _bar(console: Console) -> Progress:
-    return Progress(
+    return _progress(
+        console,
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+    )
+
+
+def _progress(console: Console, *columns: ProgressColumn) -> Progress:
+    return Progress(
+        *columns,
         console=console,
         transient=True,
         redirect_stdout=False,  # Sacred has redirected them already

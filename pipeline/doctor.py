@@ -1,6 +1,5 @@
 """What works on this machine and what to do about the rest: `odenet doctor`."""
 
-import os
 import platform
 import shutil
 import sysconfig
@@ -13,6 +12,7 @@ from typing import Literal
 import psutil
 import torch
 
+from pipeline.compilation import cxx_compiler
 from pipeline.data import list_data_sets
 from pipeline.errors import OdenetError
 from pipeline.paths import data_folder, home
@@ -99,15 +99,19 @@ def _precision() -> Iterator[Finding]:
 
 
 def _compiler() -> Iterator[Finding]:
-    name = os.environ.get("CXX", "g++")
+    name = cxx_compiler()
     if shutil.which(name) is None:
-        yield Finding("compiler", "warning", f"{name} missing: long runs are not compiled; install g++ to have them so")
+        yield Finding(
+            "compiler", "warning", f"{name} missing: long runs on the CPU are not compiled; install g++ to have them so"
+        )
     elif not (Path(sysconfig.get_path("include")) / "Python.h").exists():
         yield Finding(
-            "compiler", "warning", "Python's headers missing: long runs are not compiled; install python3-dev"
+            "compiler",
+            "warning",
+            "Python's headers missing: long runs on the CPU are not compiled; install python3-dev",
         )
     else:
-        yield Finding("compiler", "ok", f"{name} and Python's headers are there; long runs are compiled")
+        yield Finding("compiler", "ok", f"{name} and Python's headers are there; long runs on the CPU are compiled")
 
 
 def _data() -> Iterator[Finding]:

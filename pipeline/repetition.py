@@ -195,5 +195,5 @@ def _machine_differences(run: StoredRun) -> Iterator[Difference]:
 def _facts(host: Mapping[str, Any]) -> dict[str, Any]:
     """What of a host decides a run's numbers, as far as is known."""
     machine = host.get("machine", {})
-    names = ("architecture", "torch_threads", "cuda", "cudnn", "gpu_names", "driver")
+    names = ("architecture", "torch_threads", "cuda", "cudnn", "gpu_names", "driver", "compiler")
     return {"cpu": host.get("cpu"), "python": host.get("python_version")} | {name: machine.get(name) for name in names}

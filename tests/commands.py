@@ -30,7 +30,7 @@ FORKSERVER.set_forkserver_preload(["experiments.classification", "pipeline.cli",
 WAIT_SECONDS = 200
 QUICK = (
     *("with", "odenet_simple", "digits", "data.subset=200", "model.channels=16", "solver.method=euler"),
-    *("training.device=cpu", "training.patience=None", "training.compile=never"),
+    *("training.device=cpu", "training.patience=None", "training.compile=False"),
 )
 """A run of a moment: add training.max_epochs."""
 SLOW = (*QUICK, "solver.method=rk4", "solver.steps=4", "training.batch_size=8")

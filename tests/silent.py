@@ -9,7 +9,7 @@ class Silent:
     def compiling(self) -> None:
         pass
 
-    def compiled(self, seconds: float) -> None:
+    def compiled(self, seconds: float | None) -> None:
         pass
 
     def batch_done(self, epoch: int, batch: int, loss: Any) -> None:

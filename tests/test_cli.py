@@ -136,7 +136,10 @@ def test_doctor_looks_at_everything_that_a_run_needs(two_runs: TwoRuns) -> None:
 def test_doctor_says_what_a_missing_compiler_costs(home: Path) -> None:
     doctor = start_command(home, "doctor", CXX="no-such-compiler")
     doctor.wait()
-    assert "warning compiler: no-such-compiler missing: long runs are not compiled; install g++" in doctor.stdout
+    assert (
+        "warning compiler: no-such-compiler missing: long runs on the CPU are not compiled; install g++"
+        in doctor.stdout
+    )
 
 
 def test_doctor_names_the_remedy_for_a_store_that_is_not_there(home: Path) -> None:

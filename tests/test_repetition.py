@@ -23,6 +23,7 @@ MODELS = {
     "odenet_adjoint": ("solver.gradient=adjoint",),
     "resnet": ("model.body=resnet",),
 }
+COMPILED = {"odenet_compiled": ("training.compile=True",)}
 
 
 @pytest.fixture
@@ -94,9 +95,9 @@ def test_a_rerun_with_another_seed_says_where_it_parts(home: Path) -> None:
     assert "from epoch 1 on" in again.stdout
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", MODELS | COMPILED)
 def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(home: Path, model: str) -> None:
-    words = (*SLOW, *MODELS[model][:1], EPOCHS)
+    words = (*SLOW, *(MODELS | COMPILED)[model][:1], EPOCHS)
     whole = stored(home, completed(start_command(home, "run", "--json", *words)))
 
     run_id = killed_and_resumed(home, words, kills=2, pauses=random.Random(model))  # noqa: S311

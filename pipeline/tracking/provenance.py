@@ -10,6 +10,8 @@ import psutil
 import torch
 from sacred.host_info import get_host_info
 
+from pipeline.compilation import cxx_compiler
+
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages `pipeline` and `experiments`."""
 
@@ -43,7 +45,7 @@ def host() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, memory, GPUs, CUDA and driver, beside what Sacred gathers of the host itself."""
+    """Processor, memory, GPUs, CUDA, driver and compiler, beside what Sacred gathers of the host itself."""
     return {
         "architecture": platform.machine(),
         "cores": psutil.cpu_count(logical=True),
@@ -54,6 +56,7 @@ def machine() -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
         "gpu_names": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "driver": _driver_version(),
+        "compiler": _compiler_version(),
     }
 
 
@@ -65,6 +68,11 @@ def _remote_without_login() -> str:
 
 def _driver_version() -> str | None:
     return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+
+def _compiler_version() -> str | None:
+    said = _output(cxx_compiler(), "--version")
+    return said.splitlines()[0] if said else None
 
 
 def _git(*arguments: str) -> str | None:

@@ -49,8 +49,8 @@ class Reporter(Protocol):
     def compiling(self) -> None:
         """Before the first epoch, where the network is to be compiled, which may take a minute."""
 
-    def compiled(self, seconds: float) -> None:
-        """After that, unless the network stays eager."""
+    def compiled(self, seconds: float | None) -> None:
+        """After that; None where the network could not be compiled and stays eager."""
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         """After every optimiser step; `loss()` gives the batch's loss and waits for the device."""
@@ -104,7 +104,8 @@ def fit(
         model, training, validation: all on one device.
         seed: of the order of the images and of the random crops.
         checkpoint: file that is replaced after every epoch.
-        resume: go on from `checkpoint`; the outcome is that of an uninterrupted training.
+        resume: go on from `checkpoint`; the outcome is that of an uninterrupted training, unless `max_epochs` has
+            grown so that `config.compile`, being auto, now compiles.
 
     Raises:
         SolverFailure: an ODE could not be solved.
@@ -187,14 +188,13 @@ class _Trainer:
             return None
         self.reporter.compiling()
         seconds = compile_for_training(self.model, self.preprocessing.for_evaluation(self.training.pixels[:size]))
-        if seconds is not None:
-            self.reporter.compiled(seconds)
+        self.reporter.compiled(seconds)
         return seconds
 
     def _is_to_be_compiled(self) -> bool:
         """By what the configuration plans and no clock, so that a run that is repeated is compiled again, or not."""
         if self.config.compile != "auto":
-            return self.config.compile == "always"
+            return self.config.compile
         steps = len(self.training) // self.config.batch_size * self.config.max_epochs
         return (
             self.training.pixels.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
