@@ -38,8 +38,15 @@ def images(number: int = 16) -> Tensor:
     return torch.randn(number, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def trained(body: str, architecture: str, compile_it: bool, folder: Path) -> tuple[Network, Fitted]:
-    """Two epochs on real digits, the last of their batches a smaller one."""
+class InterruptedAfterAnEpoch(Silent):
+    def epoch_done(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
+def trained(
+    body: str, architecture: str, compile_it: bool, folder: Path, is_interrupted: bool = False
+) -> tuple[Network, Fitted]:
+    """Two epochs on real digits, the last of their batches a smaller one; perhaps broken off between them and resumed."""
     config = Config.from_dict(
         {
             "data": {"name": "digits", "subset": 100},
@@ -49,9 +56,13 @@ def trained(body: str, architecture: str, compile_it: bool, folder: Path) -> tup
     )
     splits = load_splits(config.data, 0, torch.device("cpu"))
     preprocessing, network = build_preprocessing(config.data, SHAPE), build(body, architecture=architecture)
+    fixed = (splits.train, splits.validation, preprocessing, config.training, 0)
     checkpoint = folder / "checkpoint.pt"
-    fitted = fit(network, splits.train, splits.validation, preprocessing, config.training, 0, Silent(), checkpoint)
-    return network, fitted
+    if is_interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            fit(network, *fixed, InterruptedAfterAnEpoch(), checkpoint)
+        network = build(body, architecture=architecture)
+    return network, fit(network, *fixed, Silent(), checkpoint, resume=is_interrupted)
 
 
 def gradient(network: Network, batch: Tensor) -> Tensor:
@@ -70,6 +81,13 @@ def test_compiled_training_comes_to_what_eager_training_does(body: str, architec
     assert compiled[1].batch_nfe_forward == eager[1].batch_nfe_forward
     for ours, theirs in zip(compiled[0].parameters(), eager[0].parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_compiled_training_that_was_interrupted_comes_to_the_same_to_the_bit(tmp_path: Path) -> None:
+    whole, resumed = (trained("odenet", "simple", True, tmp_path, interrupted) for interrupted in (False, True))
+    assert resumed[1].compile_seconds is not None
+    assert resumed[1].batch_losses == whole[1].batch_losses
+    assert all(torch.equal(*pair) for pair in zip(resumed[0].parameters(), whole[0].parameters(), strict=True))
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(12, 3), (12, 12)])
