@@ -46,7 +46,7 @@ class InterruptedAfterAnEpoch(Silent):
 def trained(
     body: str, architecture: str, compile_it: bool, folder: Path, is_interrupted: bool = False
 ) -> tuple[Network, Fitted]:
-    """Two epochs on real digits, the last of their batches a smaller one; perhaps broken off between them and resumed."""
+    """Two epochs on real digits, the last of their batches a smaller one; perhaps resumed after the first."""
     config = Config.from_dict(
         {
             "data": {"name": "digits", "subset": 100},
