@@ -54,15 +54,18 @@ def trained(
             "training": {"max_epochs": 2, "batch_size": 32, "compile": compile_it},
         }
     )
-    splits = load_splits(config.data, 0, torch.device("cpu"))
-    preprocessing, network = build_preprocessing(config.data, SHAPE), build(body, architecture=architecture)
-    fixed = (splits.train, splits.validation, preprocessing, config.training, 0)
-    checkpoint = folder / "checkpoint.pt"
+    network = build(body, architecture=architecture)
     if is_interrupted:
         with pytest.raises(KeyboardInterrupt):
-            fit(network, *fixed, InterruptedAfterAnEpoch(), checkpoint)
+            fit_digits(config, network, InterruptedAfterAnEpoch(), folder)
         network = build(body, architecture=architecture)
-    return network, fit(network, *fixed, Silent(), checkpoint, resume=is_interrupted)
+    return network, fit_digits(config, network, Silent(), folder, resume=is_interrupted)
+
+
+def fit_digits(config: Config, network: Network, reporter: Silent, folder: Path, resume: bool = False) -> Fitted:
+    splits, preprocessing = load_splits(config.data, 0, torch.device("cpu")), build_preprocessing(config.data, SHAPE)
+    fixed = (splits.train, splits.validation, preprocessing, config.training, 0)
+    return fit(network, *fixed, reporter, folder / "checkpoint.pt", resume=resume)
 
 
 def gradient(network: Network, batch: Tensor) -> Tensor:
@@ -158,20 +161,9 @@ class UntilChosen(Silent):
 
 def choice_for_digits(values: dict[str, Any], folder: Path) -> str:
     config = Config.from_dict({"data": {"name": "digits", "subset": 100}, **values})
-    splits = load_splits(config.data, 0, torch.device("cpu"))
-    preprocessing = build_preprocessing(config.data, SHAPE)
     network = build_model(config.model, config.solver, SHAPE, 10)
     with pytest.raises(Chosen) as chosen:
-        fit(
-            network,
-            splits.train,
-            splits.validation,
-            preprocessing,
-            config.training,
-            0,
-            UntilChosen(),
-            folder / "checkpoint.pt",
-        )
+        fit_digits(config, network, UntilChosen(), folder)
     return str(chosen.value)
 
 
