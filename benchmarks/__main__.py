@@ -6,6 +6,7 @@ Every candidate has a process of its own; their repeats take turns, so that what
 import importlib.util
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,9 +21,10 @@ from benchmarks.candidates import (
     candidates,
     ceiling_ms,
     exact_gradient,
+    precisions,
 )
 from benchmarks.measured import Measured
-from benchmarks.networks import WORKLOADS
+from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
 from benchmarks.worker import Worker, apart, parser, take_turns, use_threads
 
@@ -33,12 +35,12 @@ HEADINGS = (
 )
 
 
-def run(network: str, names: list[str], repeats: int, reference: float) -> dict[str, Any]:
+def run(workload: Workload, names: list[str], repeats: int, reference: float) -> dict[str, Any]:
     """Everything that is measured of one network; gradients are held against float64 at tolerance `reference`."""
-    workload, known = WORKLOADS[network], CANDIDATES | RESNET_CANDIDATES
+    known = candidates(workload)
     is_odenet = workload.model.body == "odenet"
     exact = apart(exact_gradient, workload, reference) if is_odenet else None
-    ceilings = {name: apart(ceiling_ms, workload, name) for name in ("fp32", "bf16")} if is_odenet else {}
+    ceilings = {name: apart(ceiling_ms, workload, name) for name in precisions(workload.device)} if is_odenet else {}
     results: dict[str, Any] = {}
     with ExitStack() as stack:
         workers = {name: stack.enter_context(Worker(Measured, workload, known[name])) for name in names}
@@ -48,10 +50,10 @@ def run(network: str, names: list[str], repeats: int, reference: float) -> dict[
                 results[name]["gradient_error"] = np.linalg.norm(gradient - exact) / np.linalg.norm(exact)
         for name, samples in take_turns(workers, ["train_ms", "inference_ms"], repeats).items():
             results[name] |= samples
-    return {"network": network, "ceiling_ms_per_evaluation": ceilings, "candidates": results}
+    return {"ceiling_ms_per_evaluation": ceilings, "candidates": results}
 
 
-def table(result: dict[str, Any]) -> str:
+def table(network: str, result: dict[str, Any]) -> str:
     """The measurements of one network in Markdown."""
     results, ceilings = result["candidates"], result["ceiling_ms_per_evaluation"]
     baseline = median(results[BASELINE]["train_ms"]) if BASELINE in results else None
@@ -71,7 +73,7 @@ def table(result: dict[str, Any]) -> str:
             f"{facts['loss']:.4f}",
         )
         rows.append(row)
-    return f"### {result['network']}\n\n" + markdown(HEADINGS, rows)
+    return f"### {network}\n\n" + markdown(HEADINGS, rows)
 
 
 def main() -> None:
@@ -84,17 +86,19 @@ def main() -> None:
     missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
     if missing:
         print(f"Left out, as not installed: {', '.join(missing)} (pip install -e '.[bench]').\n")
-    conditions = Conditions(arguments.threads, arguments.repeats)
+    conditions = Conditions(arguments.device, arguments.threads, arguments.repeats)
     use_threads(arguments.threads)
     results = []
     for network in arguments.network or DEFAULT:
-        names = [name for name in candidates(WORKLOADS[network].model) if name.split()[0] not in missing]
+        workload = replace(WORKLOADS[network], device=arguments.device)
+        names = [name for name in candidates(workload) if name.split()[0] not in missing]
         names = [name for name in names if name in (arguments.candidate or names)]
         if not names:
             print(f"Left out: {network}, which none of the candidates can train.\n")
             continue
-        results.append(run(network, names, arguments.repeats, arguments.reference))
-        print(table(results[-1]), flush=True)
+        result = run(workload, names, arguments.repeats, arguments.reference)
+        results.append({"network": network} | result)
+        print(table(network, result), flush=True)
     print(conditions)
     if arguments.out:
         arguments.out.write_text(json.dumps({"conditions": conditions.to_dict(), "results": results}, indent=1) + "\n")

@@ -1,6 +1,5 @@
 """Who is compared: each makes of a workload something that takes training steps."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,16 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import peers
+from benchmarks.device import Device, Stopwatch
 from benchmarks.networks import Workload, replace_blocks
 from benchmarks.padded import pad_whole
 from pipeline.compilation import compile_for_training
-from pipeline.config import ModelConfig, SolverConfig, TrainingConfig
+from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.host_memory import keep_freed_memory
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
-from pipeline.training import numerics
+from pipeline.training import backward, numerics
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Training:
         tolerances: dict[str, Any] = {"rtol": workload.tolerance, "atol": workload.tolerance}
         self.network: Network = workload.network(SolverConfig(**tolerances, **(solver or {})))
         self.training, self.precision = training, training.precision
+        self.device = workload.device
         if peer is None:
             keep_freed_memory()  # as our training does, and others leave to their users
         else:
@@ -84,36 +85,36 @@ class Training:
     def step(self) -> Step:
         self.network.zero_grad()
         self._evaluations = 0
-        started = time.perf_counter()
-        if self._is_to_be_compiled:
-            self._compile()
-        loss = self.loss()
-        counted = self._evaluations
-        loss.backward()
-        milliseconds = 1000 * (time.perf_counter() - started)
-        forward = self.network.nfe_forward() or counted  # a peer's blocks count nothing
-        backward = self.network.nfe_backward() or self._evaluations - counted
-        return Step(milliseconds, forward, backward, float(loss.detach()))
+        stopwatch = Stopwatch(self.device)
+        with numerics(self.training, self.images.device):
+            if self._is_to_be_compiled:
+                self._compile()
+            loss = self._loss()
+            counted = self._evaluations
+            backward(loss)
+        milliseconds = stopwatch.milliseconds()
+        nfe_forward = self.network.nfe_forward() or counted  # a peer's blocks count nothing
+        nfe_backward = self.network.nfe_backward() or self._evaluations - counted
+        return Step(milliseconds, nfe_forward, nfe_backward, float(loss.detach()))
 
     def _compile(self) -> None:
-        with numerics(self.training, self.images.device):
-            if compile_for_training(self.network, self.images) is None:
-                raise SystemExit("the network could not be compiled: see the warning above")
+        if compile_for_training(self.network, self.images) is None:
+            raise SystemExit("the network could not be compiled: see the warning above")
         self._is_to_be_compiled = False
 
-    def loss(self) -> Tensor:
-        with numerics(self.training, self.images.device):
-            return functional.cross_entropy(self.network(self.images).float(), self.labels)
+    def _loss(self) -> Tensor:
+        return functional.cross_entropy(self.network(self.images).float(), self.labels)
 
     @torch.no_grad()
     def inference_ms(self) -> float:
-        started = time.perf_counter()
-        self.loss()
-        return 1000 * (time.perf_counter() - started)
+        stopwatch = Stopwatch(self.device)
+        with numerics(self.training, self.images.device):
+            self._loss()
+        return stopwatch.milliseconds()
 
     def gradient(self) -> np.ndarray:
         found = [p.grad.flatten().double() for field in self.fields for p in field.parameters() if p.grad is not None]
-        return torch.cat(found).numpy() if found else np.zeros(0)
+        return torch.cat(found).cpu().numpy() if found else np.zeros(0)
 
 
 Candidate = Callable[[Workload], Trainable]
@@ -148,8 +149,10 @@ CANDIDATES = {
     "odenet direct, fp32": _ours(gradient="direct"),
     "odenet checkpointed, fp32": _ours(gradient="checkpointed"),
     "odenet adjoint, fp32": _ours(gradient="adjoint"),
+    "odenet direct, tf32": _ours("tf32", gradient="direct"),
     "odenet direct, bf16": _ours("bf16", gradient="direct"),
     "odenet direct, fp32, compiled": _ours(compiled=True, gradient="direct"),
+    "odenet direct, tf32, compiled": _ours("tf32", compiled=True, gradient="direct"),
     "odenet direct, bf16, compiled": _ours("bf16", compiled=True, gradient="direct"),
     "odenet direct, first step reused, fp32": _ours(gradient="direct", reuse_first_step=True),
     "odenet direct, first step reused, bf16": _ours("bf16", gradient="direct", reuse_first_step=True),
@@ -165,24 +168,31 @@ CANDIDATES = {
 """For ODE-Nets; another library's name is its first word. *In the pipeline* torchdiffeq is given what our engine is."""
 RESNET_CANDIDATES = {
     "fp32": _ours(),
+    "tf32": _ours("tf32"),
     "bf16": _ours("bf16"),
     "fp32, compiled": _ours(compiled=True),
+    "tf32, compiled": _ours("tf32", compiled=True),
     "bf16, compiled": _ours("bf16", compiled=True),
 }
 PEERS = ("torchode", "torchdyn", "diffrax")
 """Libraries that need not be installed."""
 
 
-def candidates(model: ModelConfig) -> dict[str, Candidate]:
-    """All that can train a network like this."""
-    if model.body == "resnet":
-        return RESNET_CANDIDATES
-    unfit = set()
+def candidates(workload: Workload) -> dict[str, Candidate]:
+    """All that can train a network like this there."""
+    model = workload.model
+    known = RESNET_CANDIDATES if model.body == "resnet" else CANDIDATES
+    unfit = {name for name in known if "tf32" in name and "tf32" not in precisions(workload.device)}
     if model.time_channel:
         unfit.add("torchode autodiff")  # its samples have times of their own, our fields see one for all
-    if model.architecture != "simple":
-        unfit.add("diffrax")  # whose network is written anew, the simple one alone
-    return {name: candidate for name, candidate in CANDIDATES.items() if name not in unfit}
+    if model.architecture != "simple" or workload.device != "cpu":
+        unfit.add("diffrax")  # whose network is written anew, the simple one alone, and for the CPU
+    return {name: candidate for name, candidate in known.items() if name not in unfit}
+
+
+def precisions(device: Device) -> tuple[Precision, ...]:
+    """What `training.precision` can mean there; on a CPU tf32 is fp32."""
+    return ("fp32", "tf32", "bf16") if device == "cuda" else ("fp32", "bf16")
 
 
 def exact_gradient(workload: Workload, tolerance: float) -> np.ndarray:
@@ -197,7 +207,7 @@ def exact_gradient(workload: Workload, tolerance: float) -> np.ndarray:
 def ceiling_ms(workload: Workload, precision: Precision) -> float:
     """Milliseconds of a field's convolutions alone, forward and backward, for one evaluation: the best of twenty.
 
-    Of several blocks' fields the mean.
+    Of several blocks' fields the mean. A GPU is given ten in a row, whose starts it need not be waited for.
     """
     training = Training(workload, training=TrainingConfig(precision=precision))
     inputs: list[tuple[nn.Module, Tensor]] = []
@@ -205,18 +215,18 @@ def ceiling_ms(workload: Workload, precision: Precision) -> float:
         for module in field.modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(lambda module, given, _out: inputs.append((module, given[0].detach())))
-    with torch.no_grad():
-        training.loss()
+    training.inference_ms()
     once = {id(module): (module, given) for module, given in inputs}.values()
-    seconds = []
+    in_a_row = 10 if workload.device == "cuda" else 1
+    milliseconds = []
     for _ in range(20):
         training.network.zero_grad()
-        started = time.perf_counter()
-        for module, given in once:
-            given.grad = None
-            given.requires_grad_()
-            with numerics(training.training, given.device):
+        stopwatch = Stopwatch(workload.device)
+        with numerics(training.training, training.images.device):
+            for module, given in list(once) * in_a_row:
+                given.grad = None
+                given.requires_grad_()
                 output = module(given)
-            output.backward(torch.ones_like(output))
-        seconds.append(time.perf_counter() - started)
-    return 1000 * min(seconds) / len(training.fields)
+                backward(output, torch.ones_like(output))
+        milliseconds.append(stopwatch.milliseconds() / in_a_row)
+    return min(milliseconds) / len(training.fields)

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.candidates import BASELINE, CANDIDATES, RESNET_CANDIDATES
+from benchmarks.device import Device
 from benchmarks.measured import Measured
 from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
@@ -38,10 +39,10 @@ NAMES = (*ODENETS, RESNET)
 HEADINGS = (*VALUES, *(f"{name}, ms" for name in NAMES), *(f"{BASELINE} / {name}" for name in NAMES[1:]), "evaluations")
 
 
-def measure(point: Point, repeats: int) -> tuple[str, ...]:
+def measure(point: Point, device: Device, repeats: int) -> tuple[str, ...]:
     """The row of one point; the evaluations are those of each ODE-Net, in their order."""
     model = ModelConfig(channels=point.channels)
-    odenet = Workload(model, GREY, point.batch, point.tolerance)
+    odenet = Workload(model, GREY, point.batch, point.tolerance, device)
     resnet = replace(odenet, model=replace(model, body="resnet"))
     trained = {name: (odenet, candidate) for name, candidate in ODENETS.items()}
     trained[RESNET] = (resnet, RESNET_CANDIDATES["fp32"])
@@ -70,13 +71,13 @@ def main() -> None:
             f"--{name}", type=type(values[0]), nargs="*", default=values, help="none of them: left out"
         )
     arguments = options.parse_args()
-    conditions = Conditions(arguments.threads, arguments.repeats)
+    conditions = Conditions(arguments.device, arguments.threads, arguments.repeats)
     use_threads(arguments.threads)
     rows: dict[Point, tuple[str, ...]] = {}
     for name in VALUES:
         points = [replace(Point(), **{name: value}) for value in getattr(arguments, name)]
-        for point in points:
-            rows[point] = rows.get(point) or measure(point, arguments.repeats)  # the centre is on every axis
+        for point in points:  # the centre is on every axis
+            rows[point] = rows.get(point) or measure(point, arguments.device, arguments.repeats)
         if not points:
             continue
         print(f"Growth with {name}:\n\n{markdown(HEADINGS, [rows[point] for point in points])}", flush=True)

@@ -5,6 +5,7 @@ the gradients through the solver's own steps, kept whole or checkpointed, and th
 is of a process of its own. About three minutes on two cores.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def draw(memory: dict[str, list[float]], caption: str, path: Path) -> None:
     figure, (ax,) = new_figure(8, 5, "Memory of a training step")
     for (name, values), colour in zip(memory.items(), PALETTE, strict=False):
         ax.plot(TOLERANCES, values, marker="o", color=colour, label=name)
-    ax.set(xscale="log", yscale="log", xlabel="Tolerance (rtol = atol)", ylabel="Growth of the process, MB")
+    ax.set(xscale="log", yscale="log", xlabel="Tolerance (rtol = atol)", ylabel="Memory that a step takes, MB")
     ax.invert_xaxis()
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
@@ -71,15 +72,15 @@ def main() -> None:
     options.add_argument("--channels", type=int, default=64)
     options.add_argument("--figure", type=Path, help="file for a picture of it, as PNG")
     arguments = options.parse_args()
-    conditions = Conditions(arguments.threads)
+    conditions = Conditions(arguments.device, arguments.threads)
     use_threads(arguments.threads)
-    model = ModelConfig(channels=arguments.channels)
-    resnet = Workload(ModelConfig(channels=arguments.channels, body="resnet"), GREY, arguments.batch)
+    odenet = Workload(ModelConfig(channels=arguments.channels), GREY, arguments.batch, device=arguments.device)
+    resnet = replace(odenet, model=replace(odenet.model, body="resnet"))
     resnet_mb = measure(resnet, RESNET_CANDIDATES["fp32"])[0]["memory_mb"]
     memory: dict[str, list[float]] = {name: [] for name in GRADIENTS}
     rows = []
     for tolerance in TOLERANCES:
-        workload = Workload(model, GREY, arguments.batch, tolerance)
+        workload = replace(odenet, tolerance=tolerance)
         found = {name: measure(workload, candidate) for name, candidate in GRADIENTS.items()}
         direct, checkpointed = found["direct"][1], found["checkpointed"][1]
         apart = float(np.abs(checkpointed - direct).max() / np.abs(direct).max())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from benchmarks.device import Device
 from pipeline.config import ModelConfig, SolverConfig
 from pipeline.models import Network, build_model
 from pipeline.ode import ODEBlock
@@ -15,23 +16,25 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, the batch that it is given and, as rtol and atol, how closely its ODE is solved."""
+    """A network, the batch that it is given, how closely its ODE is solved (as rtol and atol), and where."""
 
     model: ModelConfig
     image_shape: tuple[int, int, int]
     batch_size: int = 128
     tolerance: float = 1e-3
+    device: Device = "cpu"
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Images and labels, the same ones every time."""
         generator = torch.Generator().manual_seed(1)
         images = 2 * torch.rand(self.batch_size, *self.image_shape, generator=generator) - 1
-        return images, torch.randint(CLASSES, (self.batch_size,), generator=generator)
+        labels = torch.randint(CLASSES, (self.batch_size,), generator=generator)
+        return images.to(self.device), labels.to(self.device)
 
     def network(self, solver: SolverConfig) -> Network:
         """With the same first weights every time."""
         torch.manual_seed(0)
-        return build_model(self.model, solver, self.image_shape, CLASSES)
+        return build_model(self.model, solver, self.image_shape, CLASSES).to(self.device)
 
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)

@@ -9,6 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
+from benchmarks.device import Device
+
 PACKAGES = ("torch", "torchdiffeq", "torchode", "torchdyn", "diffrax", "jax")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
@@ -33,14 +37,15 @@ def evaluations(facts: Mapping[str, int]) -> str:
 class Conditions:
     """What numbers depend on; made before anything is measured, as it notes the load."""
 
-    def __init__(self, threads: int, repeats: int = 1) -> None:
-        self.threads, self.repeats = threads, repeats
+    def __init__(self, device: Device, threads: int, repeats: int = 1) -> None:
+        self.device, self.threads, self.repeats = device, threads, repeats
         self.load_at_start = os.getloadavg()[0]
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "date": datetime.now(UTC).date().isoformat(),
             "processor": processor(),
+            "gpu": gpu() if self.device == "cuda" else None,
             "threads": self.threads,
             "repeats": self.repeats,
             "python": platform.python_version(),
@@ -52,8 +57,9 @@ class Conditions:
     def __str__(self) -> str:
         known = self.to_dict()
         packages = "".join(f", {name} {found}" for name, found in known["versions"].items())
+        measured_on = f"{known['gpu']}; " if known["gpu"] else ""
         return (
-            f"n = {self.repeats}; threads: {self.threads}; {known['processor']}; "
+            f"n = {self.repeats}; {measured_on}threads: {self.threads}; {known['processor']}; "
             f"Python {known['python']}{packages}; {known['date']}; "
             f"load average {self.load_at_start:.1f} before, {known['load_at_end']:.1f} after it."
         )
@@ -65,6 +71,14 @@ def processor() -> str:
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     flags = next((line for line in lines if line.startswith("flags")), "").split()
     return f"{name} ({', '.join(flag for flag in FLAGS if flag in flags)})"
+
+
+def gpu() -> str:
+    """Its name, and the versions that decide about its speed."""
+    from pipeline.tracking.provenance import machine  # with Sacred, which no process that is measured needs
+
+    known = machine()
+    return f"{torch.cuda.get_device_name()} (driver {known['driver']}, CUDA {known['cuda']}, cuDNN {known['cudnn']})"
 
 
 def _version(name: str) -> str | None:

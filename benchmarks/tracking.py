@@ -135,11 +135,11 @@ def main() -> None:
     options.add_argument("--subset", type=int, default=2000, help="images, a fifth of them for validation")
     options.add_argument("--epochs", type=int, default=1)
     arguments = options.parse_args()
-    conditions = Conditions(arguments.threads, arguments.repeats)
+    conditions = Conditions(arguments.device, arguments.threads, arguments.repeats)
     use_threads(arguments.threads)
     updates = {
         "data": {"subset": arguments.subset},
-        "training": {"max_epochs": arguments.epochs, "patience": None, "device": "cpu"},
+        "training": {"max_epochs": arguments.epochs, "patience": None, "device": arguments.device},
     }
     os.environ.pop("ODENET_MONGO_URL", None)
     with terminable(), tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

@@ -9,6 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
+from pipeline.config import ConfigError, TrainingConfig
+from pipeline.training import choose_device
+
 T = TypeVar("T")
 _subject: Any = None
 
@@ -86,12 +89,21 @@ def take_turns(workers: dict[str, Worker], methods: list[str], repeats: int) -> 
 
 
 def parser(description: str | None, repeats: int | None) -> argparse.ArgumentParser:
-    """The options that all have: --threads, and --repeats where things are repeated."""
+    """The options that all have: --threads and --device, and --repeats where things are repeated."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    made.add_argument("--device", type=_device, default="auto", help="cpu, cuda or auto: a GPU where there is one")
     if repeats is not None:
         made.add_argument("--repeats", type=int, default=repeats)
     return made
+
+
+def _device(name: Any) -> str:
+    """The kind of the device that a run with this `training.device` would take."""
+    try:
+        return choose_device(TrainingConfig(device=name)).type
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def use_threads(threads: int) -> None:

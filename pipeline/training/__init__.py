@@ -2,13 +2,14 @@
 
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.fit import Fitted, LossDiverged, Reporter, fit
-from pipeline.training.precision import choose_device, numerics
+from pipeline.training.precision import backward, choose_device, numerics
 
 __all__ = [
     "CheckpointError",
     "Fitted",
     "LossDiverged",
     "Reporter",
+    "backward",
     "choose_device",
     "fit",
     "load_checkpoint",

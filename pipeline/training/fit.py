@@ -25,7 +25,7 @@ from pipeline.random_state import get_random_state, set_random_state
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
-from pipeline.training.precision import numerics
+from pipeline.training.precision import backward, numerics
 
 Metrics = dict[str, float]
 
@@ -244,7 +244,7 @@ class _Trainer:
             scores = self.model(self.preprocessing.for_training(pixels, self.generator))
             loss = functional.cross_entropy(scores.float(), labels)
             self.optimiser.zero_grad(set_to_none=True)
-            _backward(loss)
+            backward(loss)
             self.optimiser.step()
             totals.add(loss, scores, labels)
             losses.append(loss.detach())
@@ -328,12 +328,6 @@ class _Trainer:
         self.fitted.best_epoch = self.early_stopping.best_epoch
         self.fitted.stopped_early = self.early_stopping.is_over
         return self.fitted
-
-
-def _backward(loss: Tensor) -> None:
-    # Outside autocast, as torch asks for: backward runs in the types that forward chose.
-    with torch.autocast(loss.device.type, enabled=False):
-        loss.backward()
 
 
 def _peak_memory_mb(device: torch.device) -> float:

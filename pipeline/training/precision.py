@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from pipeline.config import ConfigError, TrainingConfig
 
@@ -45,3 +46,10 @@ def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
         torch.use_deterministic_algorithms(deterministic_before)
+
+
+def backward(output: Tensor, gradient: Tensor | None = None) -> None:
+    """Gradients of `output`, of a loss or by the `gradient` that it has itself, in the `numerics` around it."""
+    # Outside autocast, as torch asks for: backward runs in the types that forward chose.
+    with torch.autocast(output.device.type, enabled=False):
+        output.backward(gradient)
