@@ -185,8 +185,8 @@ def candidates(workload: Workload) -> dict[str, Candidate]:
     unfit = {name for name in known if "tf32" in name and "tf32" not in precisions(workload.device)}
     if model.time_channel:
         unfit.add("torchode autodiff")  # its samples have times of their own, our fields see one for all
-    if model.architecture != "simple" or workload.device != "cpu":
-        unfit.add("diffrax")  # whose network is written anew, the simple one alone, and for the CPU
+    if workload.device != "cpu":
+        unfit.add("diffrax")  # whose network is written for a CPU, as is the JAX that comes with the extra
     return {name: candidate for name, candidate in known.items() if name not in unfit}
 
 
