@@ -39,6 +39,7 @@ from pipeline.models import Network, build_model
 from pipeline.models.describe import describe
 from pipeline.notices import noting_warnings, warnings_in_a_line
 from pipeline.ode import SolverFailure
+from pipeline.out_of_memory import OutOfMemory, naming_lack_of_memory
 from pipeline.paths import home
 from pipeline.reevaluation import trained_setting
 from pipeline.runs import StoredRun
@@ -85,8 +86,9 @@ def check(config: Mapping[str, Any], command_name: str, logger: logging.Logger) 
     try:
         parsed = Config.from_dict(config)
         choose_device(parsed.training)
-        splits = load_splits(parsed.data, parsed.seed, torch.device("cpu"))
-        describe(parsed, build_preprocessing(parsed.data, image_shape(splits)).output_shape, len(splits.classes))
+        with naming_lack_of_memory():
+            splits = load_splits(parsed.data, parsed.seed, torch.device("cpu"))
+            describe(parsed, build_preprocessing(parsed.data, image_shape(splits)).output_shape, len(splits.classes))
     except OdenetError as error:
         raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
     return {}
@@ -162,9 +164,9 @@ def classification(_config: Mapping[str, Any], _run: Run) -> float:
     run_log = RunLog(_run)
     device = choose_device(config.training)
     title = run_title(config)
-    splits, preprocessing = load(seed=config.seed, device=device)
-    run_log.update_info(facts(config, splits, preprocessing, device))
-    with recording_failure(run_log), recording_warnings(run_log):
+    with recording_failure(run_log), recording_warnings(run_log), naming_lack_of_memory():
+        splits, preprocessing = load(seed=config.seed, device=device)
+        run_log.update_info(facts(config, splits, preprocessing, device))
         warn_of_unused_settings(config)
         network = build(config=config, preprocessing=preprocessing, classes=len(splits.classes)).to(device)
         train(
@@ -289,7 +291,7 @@ def _observe(observer: StoreObserver, config: Mapping[str, Any], meta_info: Mapp
     return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
 
 
-FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt, torch.OutOfMemoryError)
+FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt)
 """What may end a run and is told without a traceback."""
 
 
@@ -300,7 +302,7 @@ def failure_reason(error: Exception) -> str:
             return str(error.status)
         case LossDiverged():
             return "loss_diverged"
-        case torch.OutOfMemoryError() | MemoryError():
+        case OutOfMemory():
             return "out_of_memory"
         case _:
             return "failed"
@@ -313,8 +315,6 @@ def describe_failure(error: BaseException) -> str:
             return "its sweep ended it early: others did better after as many epochs"
         case KeyboardInterrupt() | SacredInterrupt():
             return "interrupted; everything up to its last whole epoch is kept"
-        case torch.OutOfMemoryError():
-            return "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=checkpointed"
         case OSError(errno=errno.ENOSPC):
             return f"the disk is full ({error.filename or home()}): make room or set ODENET_HOME to another disk"
         case _:

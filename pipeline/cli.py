@@ -6,8 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-import torch
-
 from pipeline.commands import (
     archiving,
     browsing,
@@ -24,6 +22,7 @@ from pipeline.commands import (
 from pipeline.commands.output import INTERRUPTED, fail
 from pipeline.errors import OdenetError
 from pipeline.notices import warnings_in_a_line
+from pipeline.out_of_memory import naming_lack_of_memory
 
 TAKE_WITH = ("run", "describe", "rerun", "resume", "sweep")
 GROUPS = (
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
     parsed = build_parser().parse_args(_flags_first(sys.argv[1:] if arguments is None else arguments))
     try:
-        with warnings_in_a_line():
+        with warnings_in_a_line(), naming_lack_of_memory():
             status = int(parsed.handler(parsed))
         sys.stdout.flush()  # so that a reader who has left is noticed here, not at the interpreter's end
         return status
@@ -53,8 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
-    except torch.OutOfMemoryError:
-        return fail("the GPU is out of memory: use a smaller training.batch_size or solver.gradient=checkpointed", 1)
     except BrokenPipeError:  # the reader of our output, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

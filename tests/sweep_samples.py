@@ -30,7 +30,10 @@ ERRORS = {
     "underflow": "the solve ended by step size underflow at t = 0.312, dt = 1e-08 after 412 evaluations: lower "
     "training.lr or raise solver.rtol",
     "loss_diverged": "the loss is nan in epoch 3, batch 12: lower training.lr",
-    "out_of_memory": "the GPU is out of memory: use a smaller training.batch_size or solver.gradient=checkpointed",
+    "out_of_memory": (
+        "the GPU is out of memory: use a smaller training.batch_size, fewer model.channels or "
+        "solver.gradient=checkpointed"
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from pipeline.data import Images, Preprocessing, batches, number_of_batches
 from pipeline.errors import OdenetError
 from pipeline.host_memory import keep_freed_memory
 from pipeline.models import Network
+from pipeline.out_of_memory import is_out_of_memory
 from pipeline.random_state import get_random_state, set_random_state
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
@@ -118,9 +119,9 @@ def fit(
         state = load_checkpoint(checkpoint)
         try:
             trainer.load_state_dict(state)
-        except torch.OutOfMemoryError:
-            raise
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
     with numerics(config, training.pixels.device):
         trainer.fitted.compile_seconds = trainer.compile()
