@@ -33,7 +33,7 @@ VALUED: Mapping[str, Mapping[str, Any]] = {
     "--minutes": {"type": fraction, "metavar": "M", "help": "begin no trial after so many"},
     "--parallel": {"type": at_least_one, "metavar": "N", "help": "trials at once; all that fit without it"},
     "--cpus-per-trial": {"type": fraction, "metavar": "N", "help": "an even share without it"},
-    "--gpus-per-trial": {"type": fraction, "metavar": "F", "help": "as 0.25; without it 1 where there are any"},
+    "--gpus-per-trial": {"type": fraction, "metavar": "F", "help": "as 0.25; an even share without it"},
     "--address": {"help": "of a Ray cluster; RAY_ADDRESS without it, else this machine"},
     "--seed": {"type": count, "default": 0, "help": "of the searcher and all trials (default 0)"},
     "--fresh-seeds": {"type": count, "default": 3, "metavar": "N", "help": "to check the best on (default 3)"},

@@ -14,6 +14,7 @@ import ray
 import torch
 
 from pipeline.errors import InvalidInput, OdenetError
+from pipeline.sweeps.words import fraction
 
 
 class ClusterError(OdenetError):
@@ -31,15 +32,29 @@ class Share:
 
 
 def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None) -> Share:
-    """This machine's, where nothing else is asked: a trial on each GPU, or on each of up to four CPU cores."""
-    gpus = torch.cuda.device_count()
-    per_trial = min(1.0, float(gpus)) if gpus_per_trial is None else gpus_per_trial
+    """This machine's, where nothing else is asked: a trial on each GPU, or on each of up to four CPU cores.
+
+    More trials than GPUs share them evenly; of more than fit with `gpus_per_trial`, those that fit run at once.
+    """
+    gpus, cores = torch.cuda.device_count(), len(psutil.Process().cpu_affinity())
+    per_trial = _gpus_for(parallel or gpus, gpus) if gpus_per_trial is None else gpus_per_trial
     if per_trial > gpus:
         raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
-    cores = len(psutil.Process().cpu_affinity())
-    most = int(gpus / per_trial) if per_trial else min(4, cores)
-    chosen = parallel or most
+    most = trials_on(gpus, per_trial) if per_trial else parallel or min(4, cores)
+    chosen = min(parallel or most, most)
     return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
+
+
+def _gpus_for(trials: int, gpus: int) -> float:
+    """Of the GPUs, what each of so many trials gets that run at once: one, or an even share of one."""
+    return fraction(math.ceil(trials / gpus)) if gpus else 0.0
+
+
+def trials_on(gpus: float, per_trial: float) -> int:
+    """How many trials run at once on so many GPUs: a share of one is never of two."""
+    if per_trial >= 1:
+        return int(gpus // per_trial)
+    return int(gpus) * int(1 / per_trial + 1e-9)
 
 
 @contextmanager
@@ -62,6 +77,7 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
                 ray.init(
                     address="local",
                     num_cpus=math.ceil(share.parallel * share.cpus_per_trial),
+                    num_gpus=torch.cuda.device_count(),
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
@@ -100,7 +116,7 @@ def cluster_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_t
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     per_trial = min(1.0, gpus) if gpus_per_trial is None else gpus_per_trial
     threads = cpus_per_trial or 1
-    most = int(min(cpus / threads, gpus / per_trial if per_trial else cpus))
+    most = int(min(cpus / threads, trials_on(gpus, per_trial) if per_trial else cpus))
     if most < 1:
         raise ClusterError(
             f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs, and a trial asks for {threads:g} and {per_trial:g}: "

@@ -25,6 +25,7 @@ def prepare(address: str) -> None:
         RAY_AIR_NEW_OUTPUT="0",
         RAY_USAGE_STATS_ENABLED="0",
         RAY_TRAIN_V2_ENABLED="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="1",  # a trial that gets no GPU sees none
     )
     if address == LOCAL:
         os.environ.update(
