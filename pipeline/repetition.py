@@ -185,15 +185,17 @@ def _data_difference(run: StoredRun) -> Iterator[Difference]:
 
 
 def _machine_differences(run: StoredRun) -> Iterator[Difference]:
-    then = _facts(run.document["host"])
-    now = _facts(provenance.host())
+    then = machine_facts(run.document["host"])
+    now = machine_facts(provenance.host())
     for name in sorted(then.keys() | now.keys()):
         if then.get(name) != now.get(name):
             yield Difference("machine", name, str(then.get(name)), str(now.get(name)))
 
 
-def _facts(host: Mapping[str, Any]) -> dict[str, Any]:
+def machine_facts(host: Mapping[str, Any]) -> dict[str, Any]:
     """What of a host decides a run's numbers, as far as is known."""
     machine = host.get("machine", {})
-    names = ("architecture", "torch_threads", "cuda", "cudnn", "gpu_names", "driver", "compiler")
-    return {"cpu": host.get("cpu"), "python": host.get("python_version")} | {name: machine.get(name) for name in names}
+    names = ("architecture", "torch_threads", "cuda", "cudnn", "driver", "compiler")
+    gpu = next(iter(machine.get("gpu_names", [])), None)  # a trial of a sweep sees one of several
+    first = {"cpu": host.get("cpu"), "gpu": gpu, "python": host.get("python_version")}
+    return first | {name: machine.get(name) for name in names}

@@ -17,7 +17,7 @@ from pipeline.tracking.record import claimed, run_folder
 from pipeline.tracking.sync import sync_folder
 from pipeline.training import load_checkpoint
 
-CHANGEABLE = ("max_epochs", "patience")
+CHANGEABLE = ("max_epochs", "patience", "device")
 
 
 class StillRunning(InvalidInput):
@@ -77,7 +77,7 @@ def _config(run: StoredRun, updates: Mapping[str, Any]) -> Config:
     config = Config.from_dict(run.config)
     changes = dict(updates.get("training", {})) if set(updates) <= {"training"} else None
     if changes is None or not set(changes) <= set(CHANGEABLE):
-        allowed = " and ".join(f"training.{name}" for name in CHANGEABLE)
+        allowed = ", ".join(f"training.{name}" for name in CHANGEABLE)
         raise ConfigError(
             f"a run goes on with its own configuration; only {allowed} can be changed: "
             f"`odenet rerun {run.run_id} with …` starts a new run with another one"

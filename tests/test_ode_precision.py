@@ -7,9 +7,11 @@ import torch
 from ode_fields import Convolved, Field, gradients, reference, relative_error
 from torch import Tensor, nn
 
-from pipeline.config import SolverConfig
+from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.ode import ODEBlock, integrate
+from pipeline.ode.field import VectorField
 from pipeline.ode.guard import RoundingWarning
+from pipeline.training import numerics
 
 
 @pytest.mark.parametrize("gradient", ["direct", "adjoint"])
@@ -86,6 +88,19 @@ def solve_in(precision: str, tolerance: float) -> None:
 def test_rounding_that_decides_about_the_steps_is_said_once_with_its_remedy() -> None:
     with pytest.warns(RoundingWarning, match=r"rounded to bfloat16.*solver\.rtol=1e-06.*training\.precision=fp32"):
         solve_in("bf16", 1e-6)
+
+
+def test_on_a_gpu_tf32_rounds_to_ten_bits_and_fp32_does_not() -> None:
+    field, gpu = Convolved(), torch.device("cuda")
+    with numerics(TrainingConfig(precision="tf32"), torch.device("cpu")):
+        in_tf32 = VectorField(field, gpu)
+        assert VectorField(field, torch.device("cpu")).rounding == 0
+    with numerics(TrainingConfig(precision="fp32"), torch.device("cpu")):
+        in_fp32 = VectorField(field, gpu)
+    assert (in_tf32.number_format, in_fp32.rounding) == ("tf32", 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_bf16 = VectorField(field, torch.device("cpu"))
+    assert in_tf32.rounding == in_bf16.rounding / 8
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 1e-2), ("bf16", 1e-3), ("fp32", 1e-6)])

@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import QUICK, SLOW, Command, database_of, last_epoch, records, run_command, start_command, wait_until
 
-from pipeline.repetition import deviations, stored_sources, write_sources
+from pipeline.repetition import deviations, machine_facts, stored_sources, write_sources
 from pipeline.runs import ArtifactError, Runs, StoredRun
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.provenance import ROOT
@@ -173,13 +174,26 @@ def test_a_checkpoint_that_cannot_be_used_is_named(home: Path, damage: str, word
     assert stored(home, run_id).status == "COMPLETED"
 
 
-def test_only_its_length_can_be_changed_when_a_run_goes_on(home: Path) -> None:
+def test_only_its_length_and_device_can_be_changed_when_a_run_goes_on(home: Path) -> None:
     run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
 
     refused = start_command(home, "resume", str(run_id), "with", "training.lr=1")
 
     assert refused.wait() == 2
     assert f"odenet rerun {run_id}" in refused.stderr
+    assert completed(
+        start_command(home, "resume", "--json", str(run_id), "with", "training.max_epochs=2", "training.device=auto")
+    )
+    assert stored(home, run_id).config["training"]["device"] == "auto"
+
+
+def test_another_gpu_than_the_one_that_a_run_saw_first_is_a_difference_of_the_machine() -> None:
+    def facts(*names: str) -> dict[str, Any]:
+        return machine_facts({"cpu": "one", "python_version": "3", "machine": {"gpu_names": list(names)}})
+
+    assert facts("H100") == facts("H100", "H100")
+    assert facts("H100") != facts("A100", "H100")
+    assert facts("H100") != facts()
 
 
 def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import platform
 import re
 import shutil
@@ -83,6 +84,14 @@ def test_host_processor_memory_and_gpu_are_on_record(odenet: StoredRun) -> None:
     machine = host["machine"]
     assert {"cores", "memory_gb", "torch", "cuda", "cudnn", "gpu_names", "driver"} <= set(machine)
     assert len(machine["gpu_names"]) == torch.cuda.device_count()
+
+
+def test_one_driver_is_on_record_however_many_gpus_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 580.95.05\necho 580.95.05\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert provenance.machine()["driver"] == "580.95.05"
 
 
 def test_the_data_and_the_size_of_the_model_are_on_record(odenet: StoredRun) -> None:

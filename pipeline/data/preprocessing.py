@@ -53,7 +53,7 @@ class RandomCrop:
     def for_training(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         images = _resized(_scaled(pixels), _UPSCALED)
         offsets = torch.randint(_UPSCALED - _CROPPED + 1, (2, len(images)), generator=generator)
-        top, left = offsets.to(images.device)
+        top, left = offsets.to(images.device, non_blocking=True)
         windows = images.unfold(2, _CROPPED, 1).unfold(3, _CROPPED, 1)  # (batch, channels, 5, 5, 28, 28)
         return windows[torch.arange(len(images), device=images.device), :, top, left]
 

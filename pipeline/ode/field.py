@@ -7,6 +7,8 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+TF32_EPS = 2.0**-10
+
 
 class VectorField:
     """dz/dt = module(t, z) in the number formats of the pass that made this object, wherever it is called from.
@@ -22,6 +24,7 @@ class VectorField:
         self._device_type = device.type
         self._autocast = torch.is_autocast_enabled(device.type)
         self._autocast_dtype = torch.get_autocast_dtype(device.type)
+        self._tf32 = device.type == "cuda" and not self._autocast and torch.backends.cudnn.allow_tf32
 
     def __call__(self, t: Tensor, z: Tensor) -> Tensor:
         """dz/dt at `t`, a scalar tensor, or with control per sample one of shape (batch, 1, …, 1)."""
@@ -39,12 +42,16 @@ class VectorField:
 
     @property
     def rounding(self) -> float:
-        """Root mean square of the relative error of one rounding, where autocast has the module round; 0 elsewhere."""
-        return torch.finfo(self._autocast_dtype).eps / sqrt(12) if self._autocast else 0.0
+        """Root mean square of the relative error of one rounding, where the module rounds to less than its dtype."""
+        if self._autocast:
+            return torch.finfo(self._autocast_dtype).eps / sqrt(12)
+        return TF32_EPS / sqrt(12) if self._tf32 else 0.0
 
     @property
     def number_format(self) -> str:
         """As in 'bfloat16'."""
+        if self._tf32:
+            return "tf32"
         return str(self._autocast_dtype).removeprefix("torch.")
 
     @contextmanager

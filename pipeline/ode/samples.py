@@ -144,7 +144,7 @@ class _Solve:
                 sample.take(end, ratio)
             accepted = _positions([sample.attempts[-1].accepted for sample in samples])
             if keeps_steps and accepted:
-                indices = torch.tensor([samples[k].index for k in accepted], device=z.device)
+                indices = _indices([samples[k].index for k in accepted], z.device)
                 t, dt, before = (_rows(tensor, accepted) for tensor in (trial.t, trial.dt, z))
                 self.steps.append(_AcceptedSteps(indices, t, dt, before))
             z = _replaced(z, accepted, trial.end)
@@ -152,7 +152,8 @@ class _Solve:
                 first = _replaced(first, accepted, trial.last)
 
             arrived = _positions([sample.t == self.t1 for sample in samples])
-            state[[samples[k].index for k in arrived]] = _rows(z, arrived)
+            if arrived:
+                state[_indices([samples[k].index for k in arrived], z.device)] = _rows(z, arrived)
             staying = _positions([sample.t < self.t1 for sample in samples])
             samples, z, first = [samples[k] for k in staying], _rows(z, staying), _rows(first, staying)
             if trial.last is None:
@@ -211,7 +212,7 @@ class _Solve:
         if not moved:
             return first
         evaluated = self._evaluate([samples[k] for k in moved], _rows(z, moved))
-        return first.index_put((torch.tensor(moved, device=z.device),), evaluated)
+        return first.index_put((_indices(moved, z.device),), evaluated)
 
     def _refuse_obstacles(self, samples: Sequence[_Sample], z: Tensor) -> None:
         """Raise where a sample cannot go on."""
@@ -284,7 +285,16 @@ def _norms(z: Tensor, zeros: int) -> Tensor:
 
 def _column(values: Sequence[float], z: Tensor) -> Tensor:
     """A number for each sample of `z`, shape (n, 1, …, 1)."""
-    return torch.tensor(values, dtype=z.dtype, device=z.device).view(-1, *[1] * (z.dim() - 1))
+    return _moved(torch.tensor(values, dtype=z.dtype), z.device).view(-1, *[1] * (z.dim() - 1))
+
+
+def _indices(positions: Sequence[int], device: torch.device) -> Tensor:
+    return _moved(torch.tensor(positions, dtype=torch.int64), device)
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device, which is not waited for."""
+    return tensor.to(device, non_blocking=True)
 
 
 def _positions(flags: Sequence[bool]) -> list[int]:
@@ -295,7 +305,7 @@ def _rows(tensor: Tensor, positions: Sequence[int]) -> Tensor:
     """Those rows of `tensor`, ascending; itself where that is all of them."""
     if len(positions) == len(tensor):
         return tensor
-    return tensor[torch.tensor(positions, dtype=torch.int64, device=tensor.device)]
+    return tensor[_indices(positions, tensor.device)]
 
 
 def _replaced(tensor: Tensor, positions: Sequence[int], source: Tensor) -> Tensor:
@@ -304,7 +314,7 @@ def _replaced(tensor: Tensor, positions: Sequence[int], source: Tensor) -> Tenso
         return source
     taken = torch.zeros(len(tensor), dtype=torch.bool)
     taken[list(positions)] = True
-    return torch.where(taken.to(tensor.device).view(-1, *[1] * (tensor.dim() - 1)), source, tensor)
+    return torch.where(_moved(taken, tensor.device).view(-1, *[1] * (tensor.dim() - 1)), source, tensor)
 
 
 def _is_same(before: RandomState, after: RandomState) -> bool:

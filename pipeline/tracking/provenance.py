@@ -67,16 +67,20 @@ def _remote_without_login() -> str:
 
 
 def _driver_version() -> str | None:
-    return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")  # a line for each GPU
 
 
 def _compiler_version() -> str | None:
-    said = _output(cxx_compiler(), "--version")
-    return said.splitlines()[0] if said else None
+    return _first_line(cxx_compiler(), "--version")
 
 
 def _git(*arguments: str) -> str | None:
     return _output("git", "-C", str(ROOT), *arguments)
+
+
+def _first_line(*command: str) -> str | None:
+    said = _output(*command)
+    return said.splitlines()[0] if said else None
 
 
 def _output(*command: str) -> str | None:

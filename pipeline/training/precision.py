@@ -1,6 +1,5 @@
 """The device, its number formats and its reproducibility."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,7 +35,6 @@ def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with it
         torch.use_deterministic_algorithms(True)
     try:
         # Uncached: a cast kept from before an optimiser step, or made without gradients, would be stale.
