@@ -19,7 +19,7 @@ from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.host_memory import keep_freed_memory
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
-from pipeline.training import backward, numerics
+from pipeline.precision import backward, numerics
 
 Precision = Literal["fp32", "tf32", "bf16"]
 

@@ -5,16 +5,15 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
 from benchmarks.device import Device
+from pipeline import processor
 
 PACKAGES = ("torch", "torchdiffeq", "torchode", "torchdyn", "diffrax", "jax")
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -44,7 +43,7 @@ class Conditions:
     def to_dict(self) -> dict[str, Any]:
         return {
             "date": datetime.now(UTC).date().isoformat(),
-            "processor": processor(),
+            "processor": f"{processor.name()} ({', '.join(processor.instructions())})",
             "gpu": gpu() if self.device == "cuda" else None,
             "threads": self.threads,
             "repeats": self.repeats,
@@ -63,14 +62,6 @@ class Conditions:
             f"Python {known['python']}{packages}; {known['date']}; "
             f"load average {self.load_at_start:.1f} before, {known['load_at_end']:.1f} after it."
         )
-
-
-def processor() -> str:
-    """Its name, and which of the instructions that decide about speed it has."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return f"{name} ({', '.join(flag for flag in FLAGS if flag in flags)})"
 
 
 def gpu() -> str:

@@ -25,8 +25,9 @@ from pipeline.evaluation import predict, score
 from pipeline.interruption import terminable
 from pipeline.models import build_model
 from pipeline.paths import home
+from pipeline.precision import choose_device, numerics
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.training import choose_device, fit, numerics
+from pipeline.training import fit
 
 MODEL = "odenet_simple"
 MEASURES = {

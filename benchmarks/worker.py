@@ -10,7 +10,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from pipeline.config import ConfigError, TrainingConfig
-from pipeline.training import choose_device
+from pipeline.precision import choose_device
 
 T = TypeVar("T")
 _subject: Any = None

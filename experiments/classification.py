@@ -41,13 +41,14 @@ from pipeline.notices import noting_warnings, warnings_in_a_line
 from pipeline.ode import SolverFailure
 from pipeline.out_of_memory import OutOfMemory, naming_lack_of_memory
 from pipeline.paths import home
+from pipeline.precision import choose_device, numerics
 from pipeline.reevaluation import trained_setting
 from pipeline.runs import StoredRun
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.watcher import Watcher
-from pipeline.training import Fitted, LossDiverged, choose_device, fit, numerics
+from pipeline.training import Fitted, LossDiverged, fit
 from pipeline.unused_settings import warn_of_unused_settings
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other

@@ -21,6 +21,7 @@ from pipeline.evaluation import Predictions
 from pipeline.figures import plot_solvers
 from pipeline.interruption import terminable
 from pipeline.paths import home
+from pipeline.precision import choose_device
 from pipeline.reevaluation import (
     EvaluationData,
     Grid,
@@ -37,7 +38,6 @@ from pipeline.sweeps.identity import refuse_sweep
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
-from pipeline.training import choose_device
 
 NAME = "reevaluation"
 

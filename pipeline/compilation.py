@@ -12,14 +12,15 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from pipeline import processor
 from pipeline.notices import OdenetWarning
 from pipeline.paths import home
+from pipeline.precision import backward
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -118,10 +119,8 @@ def cxx_compiler() -> str:
 
 def _processor() -> str:
     """The same for processors of the same abilities, as far as Linux tells of them."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
-    abilities = {line for line in lines if line.startswith(("model name", "flags", "Features"))}  # one, as a rule
-    return f"{platform.machine()}-{hashlib.sha256(str(sorted(abilities)).encode()).hexdigest()[:12]}"
+    told = [processor.name(), *sorted(processor.abilities())]
+    return f"{platform.machine()}-{hashlib.sha256(' '.join(told).encode()).hexdigest()[:12]}"
 
 
 def _rehearse(network: nn.Module, images: Tensor) -> None:
@@ -129,5 +128,4 @@ def _rehearse(network: nn.Module, images: Tensor) -> None:
     gpus = [images.device] if images.device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         scores = copy.deepcopy(network).train()(images)
-        with torch.autocast(images.device.type, enabled=False):
-            scores.float().square().mean().backward()
+        backward(scores.float().square().mean())

@@ -12,6 +12,7 @@ from typing import Literal
 import psutil
 import torch
 
+from pipeline import processor
 from pipeline.compilation import cxx_compiler
 from pipeline.data import list_data_sets
 from pipeline.errors import OdenetError
@@ -93,7 +94,7 @@ def _precision() -> Iterator[Finding]:
         bf16, tf32 = torch.cuda.is_bf16_supported(False), torch.cuda.get_device_capability()[0] >= 8
         where = "this GPU"
     else:
-        bf16, tf32, where = torch.backends.cpu.get_cpu_capability().startswith("AVX512"), False, "this CPU"
+        bf16, tf32, where = processor.is_quick_in_bfloat16(), False, "this CPU"
     quick = ["fp32", *(["tf32"] if tf32 else []), *(["bf16"] if bf16 else [])]
     yield Finding("precision", "ok", f"{', '.join(quick)} are quick on {where}; all of training.precision work")
 

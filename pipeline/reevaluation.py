@@ -20,8 +20,8 @@ from pipeline.evaluation import FloatArray, Predictions, predict
 from pipeline.models import Network
 from pipeline.ode import SolverFailure, Status
 from pipeline.ode.tableau import FIXED_STEP_METHODS, ORDERS
+from pipeline.precision import numerics
 from pipeline.restore import TrainedModel
-from pipeline.training import numerics
 
 
 @dataclass(frozen=True)

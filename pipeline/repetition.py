@@ -195,7 +195,7 @@ def _machine_differences(run: StoredRun) -> Iterator[Difference]:
 def machine_facts(host: Mapping[str, Any]) -> dict[str, Any]:
     """What of a host decides a run's numbers, as far as is known."""
     machine = host.get("machine", {})
-    names = ("architecture", "torch_threads", "cuda", "cudnn", "driver", "compiler")
+    names = ("architecture", "instructions", "torch_threads", "cuda", "cudnn", "driver", "compiler")
     gpu = next(iter(machine.get("gpu_names", [])), None)  # a trial of a sweep sees one of several
     first = {"cpu": host.get("cpu"), "gpu": gpu, "python": host.get("python_version")}
     return first | {name: machine.get(name) for name in names}

@@ -20,7 +20,8 @@ from pipeline.models import Network, build_model
 from pipeline.models.layers import GroupNormalisation
 from pipeline.models.pooling import HalvingMaxPool
 from pipeline.ode import ODEBlock
-from pipeline.training import Fitted, fit, numerics
+from pipeline.precision import numerics
+from pipeline.training import Fitted, fit
 
 # Heun's method has few stages, and so little to compile.
 SMALL = {"channels": 4, "augment": 1, "normalisation": "none"}

@@ -11,7 +11,7 @@ from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.ode import ODEBlock, integrate
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import RoundingWarning
-from pipeline.training import numerics
+from pipeline.precision import numerics
 
 
 @pytest.mark.parametrize("gradient", ["direct", "adjoint"])

@@ -196,6 +196,14 @@ def test_another_gpu_than_the_one_that_a_run_saw_first_is_a_difference_of_the_ma
     assert facts("H100") != facts()
 
 
+def test_another_processor_of_the_same_name_is_a_difference_of_the_machine() -> None:
+    def facts(instructions: str) -> dict[str, Any]:
+        return machine_facts({"cpu": "Intel(R) Xeon(R) Processor", "machine": {"instructions": instructions}})
+
+    assert facts("avx2, avx512f, avx512_bf16") == facts("avx2, avx512f, avx512_bf16")
+    assert facts("avx2, avx512f, avx512_bf16") != facts("avx2, avx512f, avx512_bf16, amx_bf16")
+
+
 def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     for package in ("pipeline", "experiments"):

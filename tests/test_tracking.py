@@ -19,6 +19,7 @@ from commands import QUICK, SLOW, database_of, last_epoch, start_command, wait_u
 from conftest import TwoRuns
 from matplotlib.image import imread
 
+from pipeline import processor
 from pipeline.config import Config
 from pipeline.data import load_splits
 from pipeline.data.images import Images
@@ -82,6 +83,7 @@ def test_host_processor_memory_and_gpu_are_on_record(odenet: StoredRun) -> None:
     assert host["hostname"] == platform.node()
     assert host["python_version"] == platform.python_version()
     machine = host["machine"]
+    assert machine["instructions"] == ", ".join(processor.instructions())
     assert {"cores", "memory_gb", "torch", "cuda", "cudnn", "gpu_names", "driver"} <= set(machine)
     assert len(machine["gpu_names"]) == torch.cuda.device_count()
 
@@ -92,6 +94,19 @@ def test_one_driver_is_on_record_however_many_gpus_say_so(tmp_path: Path, monkey
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert provenance.machine()["driver"] == "580.95.05"
+
+
+def test_a_gpu_whose_memory_nvidia_smi_cannot_tell_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    gpu = (
+        "<product_name>NVIDIA GB10</product_name><persistence_mode>Enabled</persistence_mode>"
+        "<fb_memory_usage><total>N/A</total></fb_memory_usage>"
+    )
+    log = f"<nvidia_smi_log><driver_version>580.95.05</driver_version><gpu>{gpu}</gpu></nvidia_smi_log>"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{log}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert provenance.host()["hostname"] == platform.node()
 
 
 def test_the_data_and_the_size_of_the_model_are_on_record(odenet: StoredRun) -> None:

@@ -23,14 +23,13 @@ from pipeline.config import ConfigError, DataConfig, ModelConfig, SolverConfig, 
 from pipeline.data import Images, Preprocessing, Splits, batches, build_preprocessing, load_splits
 from pipeline.models import BatchNormalisationWarning, Network, build_model
 from pipeline.ode import SolverFailure
+from pipeline.precision import choose_device, numerics
 from pipeline.training import (
     CheckpointError,
     Fitted,
     LossDiverged,
-    choose_device,
     fit,
     load_checkpoint,
-    numerics,
     save_checkpoint,
 )
 from pipeline.training.early_stopping import EarlyStopping

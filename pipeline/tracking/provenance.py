@@ -8,9 +8,15 @@ from typing import Any
 
 import psutil
 import torch
+from sacred import SETTINGS
 from sacred.host_info import get_host_info
 
+from pipeline import processor
 from pipeline.compilation import cxx_compiler
+
+# `machine` knows the GPUs. Sacred asks nvidia-smi for their memory, and ends a run with a traceback where that has no
+# number for it, as of a GPU that shares the processor's.
+SETTINGS.HOST_INFO.INCLUDE_GPU_INFO = False
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages `pipeline` and `experiments`."""
@@ -46,15 +52,18 @@ def host() -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Processor, memory, GPUs, CUDA, driver and compiler, beside what Sacred gathers of the host itself."""
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
         "architecture": platform.machine(),
+        "instructions": ", ".join(processor.instructions()),
         "cores": psutil.cpu_count(logical=True),
         "torch_threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
-        "gpu_names": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "gpu_names": [gpu.name for gpu in gpus],
+        "gpu_memory_gb": [round(gpu.total_memory / 2**30, 1) for gpu in gpus],
         "driver": _driver_version(),
         "compiler": _compiler_version(),
     }

@@ -22,11 +22,11 @@ from pipeline.errors import OdenetError
 from pipeline.host_memory import keep_freed_memory
 from pipeline.models import Network
 from pipeline.out_of_memory import is_out_of_memory
+from pipeline.precision import backward, numerics
 from pipeline.random_state import get_random_state, set_random_state
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
-from pipeline.training.precision import backward, numerics
 
 Metrics = dict[str, float]
 
