@@ -120,7 +120,7 @@ def test_twenty_kills_change_nothing(home: Path, model: str) -> None:
 
     resumed = stored(home, run_id)
     assert resumed.status == "COMPLETED"
-    assert len(resumed.document["resumed"]) >= 15
+    assert len(resumed.document["resumed"]) >= 10  # some are killed before they have said that they go on
     assert deviations(whole, resumed) == []
 
 
