@@ -46,23 +46,24 @@ def stored(home: Path, run_id: int) -> StoredRun:
 
 
 def killed_and_resumed(home: Path, words: tuple[str, ...], kills: int, pauses: random.Random) -> int:
-    """A run that is killed so many times at random instants and gone on with each time; its id.
+    """A run that is killed at random instants and gone on with each time, until it did so as often as that; its id.
 
-    A kill may come before the first checkpoint: then there is nothing to go on with, and the run begins anew.
+    Kills that come before the run has said that it goes on are not counted: how many do depends on the machine.
     """
-    command, run_id = start_command(home, "run", "--json", *words), 0
-    for _ in range(kills):
-        if run_id == 0:
-            wait_until(lambda: last_epoch(home) >= 1, command)
-            (folder,) = records(home)
-            run_id = int(folder.name.split("-")[0])
+    command = start_command(home, "run", "--json", *words)
+    wait_until(lambda: last_epoch(home) >= 1, command)
+    (folder,) = records(home)
+    run_id, resumed = int(folder.name.split("-")[0]), 0
+    while resumed < kills - 1:
         time.sleep(pauses.uniform(0, 1.5))
         if not command.process.is_alive():
             break
         command.send(signal.SIGKILL)
         command.wait()
-        if stored(home, run_id).document["status"] == "COMPLETED":
+        document = stored(home, run_id).document
+        if document["status"] == "COMPLETED":
             return run_id
+        resumed = len(document.get("resumed", []))
         command = start_command(home, "resume", "--json", str(run_id))
     if command.wait() == 2:  # killed after its last words: nothing was left to do
         assert "has had all of its" in command.stderr
@@ -120,7 +121,7 @@ def test_twenty_kills_change_nothing(home: Path, model: str) -> None:
 
     resumed = stored(home, run_id)
     assert resumed.status == "COMPLETED"
-    assert len(resumed.document["resumed"]) >= 10  # some are killed before they have said that they go on
+    assert len(resumed.document["resumed"]) >= 15
     assert deviations(whole, resumed) == []
 
 

@@ -84,7 +84,7 @@ def test_host_processor_memory_and_gpu_are_on_record(odenet: StoredRun) -> None:
     assert host["python_version"] == platform.python_version()
     machine = host["machine"]
     assert machine["instructions"] == ", ".join(processor.instructions())
-    assert {"cores", "memory_gb", "torch", "cuda", "cudnn", "gpu_names", "driver"} <= set(machine)
+    assert {"cores", "memory_gb", "torch", "cuda", "cudnn", "gpu_names", "gpu_memory_gb", "driver"} <= set(machine)
     assert len(machine["gpu_names"]) == torch.cuda.device_count()
 
 
