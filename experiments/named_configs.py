@@ -112,6 +112,21 @@ def parse_with(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return parse_arguments(words[1:])
 
 
+def parse_changes(words: Sequence[str]) -> dict[str, Any]:
+    """The words of a command line from `with` on, where a run's own configuration is changed.
+
+    Raises:
+        ConfigError: `with` is not the first of them, or one is no `key=value`.
+    """
+    names, updates = parse_with(words)
+    if names:
+        raise ConfigError(
+            f"{names[0]!r} is no key=value, and this run has a configuration of its own; change single values, as in "
+            "training.max_epochs=20"
+        )
+    return updates
+
+
 def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Sacred's `with` syntax: names of configurations and `dotted.key=value`, values as Python literals or text.
 

@@ -43,7 +43,7 @@ from pipeline.sweeps.order import Order, SweepOfTrial
 from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.pruning import Pruning
 from pipeline.sweeps.report import page
-from pipeline.sweeps.search import LedgerSearch, initial_points, worst
+from pipeline.sweeps.search import LedgerSearch, worst
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.verdicts import Verdicts
 from pipeline.sweeps.words import counted, duration
@@ -185,12 +185,11 @@ class _Driver:
         plan, ledger = self._plan, self._ledger
         if len(ledger.over()) == plan.trials:
             return
-        random_points = initial_points(plan.trials)
         searcher = LedgerSearch(
             plan.space,
             plan.trials,
             self._searcher_seed,
-            random_points,
+            plan.initial_points,
             ledger,
             self._spell_out,
             self._keep,

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from experiments.named_configs import merge, parse_arguments, resolve
 from pipeline.config import Config, ConfigError, DataConfig
-from pipeline.data import load_splits
 from pipeline.sweeps.ledger import nest
-from pipeline.sweeps.search import initial_points
 from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
 
 SPACES = Path(__file__).with_name("sweeps")
@@ -36,6 +33,11 @@ class Plan:
     parallel: int | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
+
+    @property
+    def initial_points(self) -> int:
+        """Random suggestions before TPE begins to steer: Hyperopt's 20, fewer in short sweeps."""
+        return min(20, max(5, self.trials // 4))
 
     def config(self, suggestion: Mapping[str, Any], seed: int) -> Config:
         """What a trial trains with.
@@ -62,6 +64,10 @@ class Plan:
         Raises:
             OdenetError: an extreme or a choice of the space, or the data, cannot be.
         """
+        import torch  # here, as it takes seconds, and a space that is not there is told without it
+
+        from pipeline.data import load_splits
+
         self.config({}, 0)
         loaded: set[DataConfig] = set()
         for corner in self.space.corners():
@@ -84,7 +90,7 @@ class Plan:
             "prunes": self.prunes,
             "skips_existing": self.skips_existing,
             "minutes": self.minutes,
-            "initial_points": initial_points(self.trials),
+            "initial_points": self.initial_points,
             "parallel": self.parallel,
             "cpus_per_trial": self.cpus_per_trial,
             "gpus_per_trial": self.gpus_per_trial,

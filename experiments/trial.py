@@ -229,10 +229,7 @@ def find_completed(database: Database[dict[str, Any]], config: Config) -> Stored
 
 def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
     """What the trial of an ended run reports."""
-    metrics = {
-        name: {"steps": series.index.tolist(), "values": series.tolist()} for name, series in run.metrics().items()
-    }
-    report = {**summarise(metrics, sweep), "run_id": run.run_id, "outcome": COMPLETED, "error": None}
+    report = {**summarise(run.points(), sweep), "run_id": run.run_id, "outcome": COMPLETED, "error": None}
     failure = run.info.get("failure")
     if run.status == "COMPLETED" and report["value"] is None:
         return report | {"outcome": "loss_diverged", "error": f"{sweep.metric} never was a finite number"}

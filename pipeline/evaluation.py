@@ -11,12 +11,10 @@ import torch
 from sklearn import metrics
 from torch.nn import functional
 
+from pipeline.array_types import FloatArray, IntArray
 from pipeline.data import Images, Preprocessing, batches
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.models import Network
-
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
 
 MEAN_ROC_GRID = np.linspace(0, 1, 1001)
 """False positive rates at which the classes' ROC curves are averaged."""

@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from pipeline.array_types import FloatArray, IntArray
 from pipeline.errors import InvalidInput
-from pipeline.evaluation import Evaluation, FloatArray, IntArray, Predictions
 from pipeline.whole_file import whole_file
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these import torch, which takes seconds and a page of stored runs does not need
+    from pipeline.evaluation import Evaluation, Predictions
     from pipeline.reevaluation import Row
 
 PALETTE = sns.color_palette("colorblind")
@@ -68,7 +69,7 @@ class RunCurve:
     completed: bool
 
 
-def plot_confusion_matrix(evaluation: Evaluation, title: str) -> Figure:
+def plot_confusion_matrix(evaluation: "Evaluation", title: str) -> Figure:
     """Counts of true against predicted class, coloured by their share of the true class."""
     figure, (ax,) = new_figure(9, 8, title)
     _draw_confusion(ax, evaluation.confusion, evaluation.classes)
@@ -84,7 +85,7 @@ def plot_confusion_counts(counts: IntArray, classes: Sequence[str], title: str) 
     return figure
 
 
-def plot_classification_report(evaluation: Evaluation, title: str) -> Figure:
+def plot_classification_report(evaluation: "Evaluation", title: str) -> Figure:
     """Precision, recall and F1 of each class as a heat map, with its number of test images."""
     scores = evaluation.per_class
     names = _short_names(evaluation.classes)
@@ -118,7 +119,7 @@ def plot_classification_report(evaluation: Evaluation, title: str) -> Figure:
     return figure
 
 
-def plot_precision_recall(evaluation: Evaluation, title: str) -> Figure:
+def plot_precision_recall(evaluation: "Evaluation", title: str) -> Figure:
     """Precision over recall for each class and for all decisions pooled."""
     curves = evaluation.precision_recall
     micro = curves.micro
@@ -136,7 +137,7 @@ def plot_precision_recall(evaluation: Evaluation, title: str) -> Figure:
     return figure
 
 
-def plot_roc(evaluation: Evaluation, title: str) -> Figure:
+def plot_roc(evaluation: "Evaluation", title: str) -> Figure:
     """True over false positive rate for each class and their mean."""
     curves = evaluation.roc
     macro = curves.macro
@@ -325,7 +326,7 @@ def plot_run_curves(curves: Sequence[RunCurve], title: str) -> Figure:
     return figure
 
 
-def plot_hard_images(pixels: ByteArray, predictions: Predictions, classes: Sequence[str], title: str) -> Figure:
+def plot_hard_images(pixels: ByteArray, predictions: "Predictions", classes: Sequence[str], title: str) -> Figure:
     """The images that took the fewest and the most evaluations, and how many took how many.
 
     Args:
@@ -394,7 +395,7 @@ def new_figure(width: float, height: float, title: str, columns: int = 1, rows: 
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-def _summary(evaluation: Evaluation) -> str:
+def _summary(evaluation: "Evaluation") -> str:
     images = int(evaluation.per_class.support.sum())
     return f"Accuracy {evaluation.accuracy:.2%}, loss {evaluation.loss:.4g} nats, test images: {images:,}."
 
@@ -559,7 +560,7 @@ def _gaps(table: pd.DataFrame) -> list[str]:
     return [f"Not finite in {len(epochs)} epochs, first in epoch {epochs.iloc[0]}."]
 
 
-def _absent_classes(evaluation: Evaluation, shown: str) -> list[str]:
+def _absent_classes(evaluation: "Evaluation", shown: str) -> list[str]:
     names = _short_names(evaluation.classes)
     absent = [name for name, n in zip(names, evaluation.per_class.support, strict=True) if n == 0]
     if not absent:

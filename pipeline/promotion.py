@@ -1,8 +1,6 @@
 """Models by name: a name stands for a run and the very weights that it had when it was promoted.
 
-from pipeline.promotion import load_model
-model = load_model("best-digits")
-logits = model.network(model.preprocessing.for_evaluation(pixels))
+`pipeline.restore.load_model` builds the network of a name.
 """
 
 import re
@@ -11,13 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
 from pymongo.database import Database
 
 from pipeline.config import nearest
 from pipeline.errors import InvalidInput, OdenetError
-from pipeline.restore import TrainedModel, restore
-from pipeline.runs import Runs, StoredRun, asking
+from pipeline.runs import StoredRun, asking
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -115,32 +111,6 @@ def get_model(name: str, database: Database[dict[str, Any]]) -> Model:
 def names_of(run_id: int, database: Database[dict[str, Any]]) -> list[str]:
     """The names that stand for a run now."""
     return [model.name for model in list_models(database) if model.current.run_id == run_id]
-
-
-def load_model(
-    name: str, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
-) -> TrainedModel:
-    """The network of that name with its preprocessing, its weights verified; nothing is unpickled.
-
-    Args:
-        database: the store; without it the one of `ODENET_MONGO_URL`, or the embedded one.
-
-    Raises:
-        ModelNotFound: no model has this name.
-        RunNotFound: its run has been deleted.
-        PromotionError: its run has other weights than those that were promoted.
-        ArtifactError: the stored weights have been changed.
-        ConfigError: the stored configuration is not one of this version's.
-    """
-    runs = Runs(database)
-    promotion = get_model(name, runs.database).current
-    run = runs.get(promotion.run_id)
-    if run.info.get("weights", {}).get("sha256") != promotion.sha256:
-        raise PromotionError(
-            f"the weights of run {run.run_id} are not those that were promoted as {name}: if the run went on since, "
-            f"`odenet promote {run.run_id} {name}` takes the new ones"
-        )
-    return restore(run, torch.device(device))
 
 
 def _model(document: Mapping[str, Any]) -> Model:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.array_types import FloatArray
 from pipeline.config import Config, ModelConfig, SolverConfig
 from pipeline.data import Images, build_preprocessing, prepare
 from pipeline.data.catalogue import read
 from pipeline.errors import InvalidInput
-from pipeline.evaluation import FloatArray, Predictions, predict
+from pipeline.evaluation import Predictions, predict
 from pipeline.models import Network
 from pipeline.ode import SolverFailure, Status
 from pipeline.ode.tableau import FIXED_STEP_METHODS, ORDERS

@@ -1,13 +1,21 @@
-"""A trained network, rebuilt from the record of its run."""
+"""A trained network, rebuilt from the record of its run, or of the run that a name stands for.
+
+from pipeline.restore import load_model
+model = load_model("best-digits")
+logits = model.network(model.preprocessing.for_evaluation(pixels))
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from pymongo.database import Database
 
 from pipeline.config import Config, SolverConfig
 from pipeline.data import Preprocessing, build_preprocessing
 from pipeline.models import Network, build_model
-from pipeline.runs import ArtifactError, StoredRun
+from pipeline.promotion import PromotionError, get_model
+from pipeline.runs import ArtifactError, Runs, StoredRun
 
 
 @dataclass(frozen=True)
@@ -47,3 +55,29 @@ def restore(run: StoredRun, device: torch.device, solver: SolverConfig | None = 
             "software; check out the commit that `odenet show` names"
         ) from error
     return TrainedModel(network.to(device).eval(), preprocessing, classes, config)
+
+
+def load_model(
+    name: str, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
+) -> TrainedModel:
+    """The network of that name with its preprocessing, its weights verified; nothing is unpickled.
+
+    Args:
+        database: the store; without it the one of `ODENET_MONGO_URL`, or the embedded one.
+
+    Raises:
+        ModelNotFound: no model has this name.
+        RunNotFound: its run has been deleted.
+        PromotionError: its run has other weights than those that were promoted.
+        ArtifactError: the stored weights have been changed.
+        ConfigError: the stored configuration is not one of this version's.
+    """
+    runs = Runs(database)
+    promotion = get_model(name, runs.database).current
+    run = runs.get(promotion.run_id)
+    if run.info.get("weights", {}).get("sha256") != promotion.sha256:
+        raise PromotionError(
+            f"the weights of run {run.run_id} are not those that were promoted as {name}: if the run went on since, "
+            f"`odenet promote {run.run_id} {name}` takes the new ones"
+        )
+    return restore(run, torch.device(device))

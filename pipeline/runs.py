@@ -15,22 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from bson.errors import BSONError
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from torch import Tensor
 
 from pipeline.errors import InvalidInput, OdenetError
 from pipeline.tracking.record import FORMAT
 from pipeline.tracking.store import StoreError, connect
+
+if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only list or mark runs shall not
+    import pandas as pd
+    from torch import Tensor
 
 HEARTBEAT_PATIENCE = timedelta(seconds=60)
 """A run that is RUNNING and has not been heard of for six heartbeats has died."""
@@ -92,14 +92,18 @@ class StoredRun:
 
     def metrics(self) -> dict[str, "pd.Series[float]"]:
         """Every metric as a series, indexed by epoch."""
+        import pandas as pd
+
+        return {
+            name: pd.Series(points["values"], index=pd.Index(points["steps"], name="epoch"), name=name, dtype=float)
+            for name, points in self.points().items()
+        }
+
+    def points(self) -> dict[str, dict[str, list[Any]]]:
+        """Every metric as `{"steps": […], "values": […]}`; the steps are epochs."""
         with asking():
             found = list(self.database.metrics.find({"run_id": self.run_id}).sort("name"))
-        return {
-            series["name"]: pd.Series(
-                series["values"], index=pd.Index(series["steps"], name="epoch"), name=series["name"], dtype=float
-            )
-            for series in found
-        }
+        return {series["name"]: {"steps": series["steps"], "values": series["values"]} for series in found}
 
     def artifact(self, name: str) -> bytes:
         """The content of a file, verified against the sha256 that was stored with it.
@@ -113,12 +117,15 @@ class StoredRun:
         known = ", ".join(self.artifacts) or "none"
         raise ArtifactError(f"run {self.run_id} has no artifact {name}; it has {known}")
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, "Tensor"]:
         """The best weights, as `Network.load_state_dict` takes them; safetensors, so nothing is unpickled.
 
         Raises:
             ArtifactError: the run has none, or they are not those that it recorded.
         """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
         recorded = self.info.get("weights")
         if recorded is None:
             raise ArtifactError(
@@ -128,7 +135,7 @@ class StoredRun:
         if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
             raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")
         try:
-            return load_safetensors(content)
+            return load(content)
         except SafetensorError as error:
             raise ArtifactError(f"the weights of run {self.run_id} are no safetensors: do not use them") from error
 
@@ -155,10 +162,7 @@ class StoredRun:
             "result": self.result,
             "config": self.config,
             "info": {key: value for key, value in self.info.items() if key != "metrics"},
-            "metrics": {
-                name: {"steps": series.index.tolist(), "values": series.tolist()}
-                for name, series in self.metrics().items()
-            },
+            "metrics": self.points(),
             "artifacts": list(self.artifacts),
             "start_time": self.document["start_time"],
             "stop_time": self.document.get("stop_time"),
@@ -248,8 +252,10 @@ class Runs:
             last[series["run_id"]][series["name"]] = series["values"][-1]
         return last
 
-    def to_frame(self, filters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def to_frame(self, filters: Mapping[str, Any] | None = None) -> "pd.DataFrame":
         """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`."""
+        import pandas as pd
+
         rows = [run.to_row() for run in self.find(filters)]
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
 

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.data import DataSetStatus
-from pipeline.models.describe import Description
 from pipeline.runs import Runs, StoredRun, effective_status, flatten
 from pipeline.sweeps.identity import is_sweep, space_name
+
+if TYPE_CHECKING:  # these import torch, which takes seconds and a list of runs does not need
+    from pipeline.data import DataSetStatus
+    from pipeline.models.describe import Description
 
 LAST = ("solver.nfe_forward", "solver.nfe_backward", "time.epoch_seconds", "validation.accuracy")
 
@@ -60,8 +62,8 @@ def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[dict[str, Any]]:
 
 
 def last_values(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, float]:
-    """Metric -> its last value, of series given as `Record.metrics` gives them."""
-    return {name: series["values"][-1] for name, series in metrics.items()}
+    """Metric -> its last value, of series given as `Record.metrics` and `StoredRun.points` give them."""
+    return {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
 
 
 def model_name(model: Mapping[str, Any]) -> str:
@@ -98,7 +100,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> T
 
 def print_run(run: StoredRun, console: Console) -> None:
     """A run: its summary, its whole configuration, its last metrics, its artifacts."""
-    last = {name: float(series.iloc[-1]) for name, series in run.metrics().items() if len(series)}
+    last = last_values(run.points())
     console.print(runs_table([summary(run.document, last)]))
     console.print(_pairs("configuration", flatten("", run.config)))
     console.print(_pairs("last values", last))
@@ -112,7 +114,7 @@ def print_run(run: StoredRun, console: Console) -> None:
         console.print(f"[bold red]ended by[/]: {escape(trace[-1].strip())}", highlight=False)
 
 
-def print_description(description: Description, console: Console) -> None:
+def print_description(description: "Description", console: Console) -> None:
     """A network's layers and totals."""
     table = Table(header_style="bold")
     for heading in ("layer", "kind", "output"):
@@ -136,7 +138,7 @@ def print_description(description: Description, console: Console) -> None:
         )
 
 
-def data_sets_table(statuses: Sequence[DataSetStatus]) -> Table:
+def data_sets_table(statuses: "Sequence[DataSetStatus]") -> Table:
     """One line a data set."""
     table = Table(header_style="bold")
     for heading in ("data set", "present", "training + test, size", "where or what to do"):

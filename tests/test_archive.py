@@ -27,7 +27,8 @@ from pipeline.keeping.archive import ArchiveError
 from pipeline.keeping.backup import back_up
 from pipeline.keeping.garbage import find_garbage
 from pipeline.keeping.restoring import restore
-from pipeline.promotion import load_model, promote
+from pipeline.promotion import promote
+from pipeline.restore import load_model
 from pipeline.runs import Runs
 from pipeline.tracking.store import next_run_id
 

@@ -263,6 +263,10 @@ def test_an_npz_that_cannot_be_used_is_told_in_one_sentence(
         (("describe", "with", "data.name=digitz"), 2),
         (("data", "prepare", "digitz"), 2),
         (("store", "dance"), 2),
+        (("rerun", "1", "with", "odenet_complex"), 2),
+        (("resume", "1", "with", "odenet_complex"), 2),
+        (("evaluate", "99"), 2),
+        (("sweep", "nosuch"), 2),
     ],
 )
 def test_wrong_use_ends_with_status_2_and_no_traceback(two_runs: TwoRuns, words: tuple[str, ...], status: int) -> None:
@@ -271,6 +275,39 @@ def test_wrong_use_ends_with_status_2_and_no_traceback(two_runs: TwoRuns, words:
     assert command.stdout == ""
     assert "odenet" in command.stderr.splitlines()[-1]
     assert "Traceback" not in command.stderr
+
+
+# How long one waits
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("runs",), 0),
+        (("show", "1"), 0),
+        (("models",), 0),
+        (("sweeps",), 0),
+        (("gc", "--dry-run"), 0),
+        (("sync",), 0),
+        (("tag", "99", "good"), 2),
+        (("rm", "99"), 2),
+        (("run", "with", "odenet_simpel"), 2),
+        (("run", "with", "training.max_epoch=1"), 2),
+        (("rerun", "99"), 2),
+        (("rerun", "1", "with", "training.max_epoch=1"), 2),
+        (("resume", "99"), 2),
+        (("evaluate", "99"), 2),
+        (("sweep", "nosuch"), 2),
+    ],
+)
+def test_what_needs_no_network_is_not_kept_waiting_by_the_imports_of_one(
+    two_runs: TwoRuns, words: tuple[str, ...], status: int
+) -> None:
+    done = run_command(two_runs.home, *words, options=("-X", "importtime"))
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == status
+    assert "argparse" in imported
+    assert not imported & {"torch", "torchvision", "sklearn", "seaborn", "ray", "sacred"}
 
 
 def test_a_folder_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from pipeline.cli import main
 from pipeline.config import ConfigError
 from pipeline.data import load_splits
 from pipeline.errors import OdenetError
-from pipeline.promotion import ModelNotFound, PromotionError, demote, get_model, list_models, load_model, promote
+from pipeline.promotion import ModelNotFound, PromotionError, demote, get_model, list_models, promote
+from pipeline.restore import load_model
 from pipeline.runs import ArtifactError, RunNotFound, Runs
 
 

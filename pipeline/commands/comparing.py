@@ -23,13 +23,14 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def compare_runs(arguments: argparse.Namespace) -> int:
     from pipeline.comparison.compare import compare
     from pipeline.comparison.fairness import find_unfairness
-    from pipeline.comparison.page import write_page
     from pipeline.comparison.tables import markdown, print_comparison
     from pipeline.runs import Runs
 
     runs = Runs()
     comparison = compare([runs.get(run_id) for run_id in arguments.run_ids])
     if arguments.html is not None:
+        from pipeline.comparison.page import write_page  # here, as its figures take a second and more to import
+
         write_page(comparison, arguments.html)
         print(f"written to {arguments.html}", file=sys.stderr)
     if arguments.json:

@@ -42,6 +42,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
+    from pipeline.runs import Runs
+
+    Runs().get(arguments.run_id)  # that it is not there is told before torch and its like take seconds to import
     if arguments.predict:
         return _predict(arguments)
     from rich.console import Console

@@ -28,16 +28,21 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def rerun(arguments: argparse.Namespace) -> int:
     """Run a stored configuration and seed again, say what differs here, and whether it came out the same."""
-    from experiments.named_configs import parse_with
-    from experiments.rerun import rerun as run_again
-    from experiments.rerun import rerun_stored_source
-    from pipeline.repetition import deviations, differences
+    from experiments.named_configs import merge, parse_changes
+    from pipeline.config import Config
     from pipeline.runs import Runs
     from pipeline.sweeps.identity import refuse_sweep
 
+    updates = parse_changes(arguments.with_)
     original = Runs().get(arguments.run_id)
     refuse_sweep(original.document)
-    _, updates = parse_with(arguments.with_)
+    if not arguments.use_stored_source:  # those may know other keys
+        Config.from_dict(merge(original.config, updates))
+    # Here, when all that was asked for can be: torch and its like take seconds to import.
+    from experiments.rerun import rerun as run_again
+    from experiments.rerun import rerun_stored_source
+    from pipeline.repetition import deviations, differences
+
     found = list(differences(original))
     _print_differences(original, found, arguments.use_stored_source)
     if arguments.strict and found:
@@ -70,16 +75,18 @@ def rerun(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
-    from experiments.classification import resume_tracked
-    from experiments.named_configs import parse_with
+    from experiments.named_configs import parse_changes
     from pipeline.paths import home
-    from pipeline.resumption import prepare
-    from pipeline.tracking.store import connect
+    from pipeline.runs import Runs
 
-    names, updates = parse_with(arguments.with_)
-    if names:
-        raise InvalidInput(f"{names[0]} is a named configuration, but a run goes on with its own")
-    run, config = prepare(arguments.run_id, updates, home(), connect())
+    updates = parse_changes(arguments.with_)
+    runs = Runs()
+    runs.get(arguments.run_id)
+    # Here, when there is such a run: torch and its like take seconds to import.
+    from experiments.classification import resume_tracked
+    from pipeline.resumption import prepare
+
+    run, config = prepare(arguments.run_id, updates, home(), runs.database)
     return finish_run(resume_tracked(run, config), arguments.json)
 
 

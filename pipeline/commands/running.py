@@ -17,10 +17,14 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from experiments.classification import run_tracked
-    from experiments.named_configs import parse_with
+    from experiments.named_configs import parse_with, resolve
+    from pipeline.config import Config
 
-    return finish_run(run_tracked(*parse_with(arguments.with_)), arguments.json)
+    names, updates = parse_with(arguments.with_)
+    Config.from_dict(resolve(names, updates))  # what is wrong is told before torch and its like take seconds to import
+    from experiments.classification import run_tracked
+
+    return finish_run(run_tracked(names, updates), arguments.json)
 
 
 def describe_model(arguments: argparse.Namespace) -> int:

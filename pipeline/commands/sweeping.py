@@ -1,12 +1,16 @@
 """`odenet sweep`."""
 
 import argparse
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.arguments import add_command, add_with, count
 from pipeline.commands.output import INTERRUPTED, fail, print_json
 from pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from experiments.sweep_plan import Plan
 
 
 def at_least_one(text: str) -> int:
@@ -54,40 +58,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def sweep(arguments: argparse.Namespace) -> int:
     """Search, check the best on fresh seeds, report."""
-    import os
-
     from pipeline.sweeps.environment import LOCAL, prepare
 
+    plan = None if _goes_on(arguments) else _plan(arguments)  # what is wrong is told before Ray's and torch's imports
     address = arguments.address or os.environ.get("RAY_ADDRESS") or LOCAL
     prepare(address)  # before anything imports Ray
     from experiments.sweep import resume_sweep, sweep_tracked
-    from experiments.sweep_plan import Plan, find_space
     from pipeline.sweeps.words import headline
 
-    if arguments.resume is not None:
-        if arguments.space is not None:
-            raise InvalidInput(f"--resume {arguments.resume} goes on with its own space, not with {arguments.space}")
-        outcome = resume_sweep(arguments.resume, address)
-    elif arguments.space is None:
-        raise InvalidInput("odenet sweep needs a space, as in: odenet sweep digits --trials 20")
-    else:
-        if arguments.with_ and arguments.with_[0] != "with":
-            raise InvalidInput(f"expected `with` before {arguments.with_[0]!r}")
-        plan = Plan(
-            space=find_space(arguments.space),
-            space_file=arguments.space,
-            words=tuple(arguments.with_[1:]),
-            trials=arguments.trials,
-            seed=arguments.seed,
-            fresh_seeds=arguments.fresh_seeds,
-            prunes=not arguments.no_pruning,
-            skips_existing=arguments.skip_existing,
-            minutes=arguments.minutes,
-            parallel=arguments.parallel,
-            cpus_per_trial=arguments.cpus_per_trial,
-            gpus_per_trial=arguments.gpus_per_trial,
-        )
-        outcome = sweep_tracked(plan, address)
+    outcome = resume_sweep(arguments.resume, address) if plan is None else sweep_tracked(plan, address)
     if arguments.json:
         print_json(outcome.to_dict())
     else:
@@ -96,3 +75,32 @@ def sweep(arguments: argparse.Namespace) -> int:
         status = INTERRUPTED if outcome.status == "INTERRUPTED" else 1
         return fail(f"sweep {outcome.run_id} {outcome.status}: {outcome.error}", status)
     return 0
+
+
+def _goes_on(arguments: argparse.Namespace) -> bool:
+    if arguments.resume is not None and arguments.space is not None:
+        raise InvalidInput(f"--resume {arguments.resume} goes on with its own space, not with {arguments.space}")
+    return arguments.resume is not None
+
+
+def _plan(arguments: argparse.Namespace) -> "Plan":
+    from experiments.sweep_plan import Plan, find_space
+
+    if arguments.space is None:
+        raise InvalidInput("odenet sweep needs a space, as in: odenet sweep digits --trials 20")
+    if arguments.with_ and arguments.with_[0] != "with":
+        raise InvalidInput(f"expected `with` before {arguments.with_[0]!r}")
+    return Plan(
+        space=find_space(arguments.space),
+        space_file=arguments.space,
+        words=tuple(arguments.with_[1:]),
+        trials=arguments.trials,
+        seed=arguments.seed,
+        fresh_seeds=arguments.fresh_seeds,
+        prunes=not arguments.no_pruning,
+        skips_existing=arguments.skip_existing,
+        minutes=arguments.minutes,
+        parallel=arguments.parallel,
+        cpus_per_trial=arguments.cpus_per_trial,
+        gpus_per_trial=arguments.gpus_per_trial,
+    )

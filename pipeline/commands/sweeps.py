@@ -40,7 +40,6 @@ def list_sweeps(arguments: argparse.Namespace) -> int:
 
 def show_sweep(arguments: argparse.Namespace) -> int:
     from pipeline.runs import Runs
-    from pipeline.sweeps.report import write_page
     from pipeline.sweeps.stored import load_sweep
     from pipeline.sweeps.terminal import print_sweep, to_dict
 
@@ -48,6 +47,8 @@ def show_sweep(arguments: argparse.Namespace) -> int:
         raise InvalidInput(f"--board wants the address that `odenet board` shows, http://…, not {arguments.board}")
     sweep = load_sweep(Runs(), arguments.sweep_id)
     if arguments.report is not None:
+        from pipeline.sweeps.report import write_page  # here, as its figures take a second and more to import
+
         write_page(sweep, arguments.report, board=arguments.board)
         print(f"written to {arguments.report}", file=sys.stderr)
     if arguments.json:

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from pipeline.array_types import FloatArray, IntArray
 from pipeline.comparison.paired import PairedTest, adjust_holm, compare_paired
 from pipeline.conditions import machine, software
 from pipeline.errors import InvalidInput
-from pipeline.evaluation import FloatArray, IntArray
 from pipeline.runs import ArtifactError, StoredRun, flatten
 from pipeline.sweeps.identity import is_sweep
 from pipeline.tables import model_name

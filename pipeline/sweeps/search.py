@@ -34,11 +34,6 @@ def worst(mode: str) -> float:
     return PENALTY if mode == "min" else -PENALTY
 
 
-def initial_points(trials: int) -> int:
-    """Random suggestions before TPE begins to steer: Hyperopt's 20, fewer in short sweeps."""
-    return min(20, max(5, trials // 4))
-
-
 class LedgerSearch(Searcher):
     """Proposes what TPE does; what it proposes and hears is in the ledger, and kept, before anything else happens.
 
