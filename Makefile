@@ -21,7 +21,7 @@ demo: setup ## train an ODE-Net and its ResNet twin on real images, tracked, and
 
 test: setup ## install what the tests need and run the quick ones
 	tests/install_browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile # two at once; what a file's tests share is made once
 
 test-slow: setup ## run the tests that take minutes
 	tests/install_browser
