@@ -6,6 +6,7 @@ next step: up to an eighth of a training step's time (docs/performance.md).
 
 import ctypes
 import platform
+from dataclasses import dataclass
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -59,16 +60,46 @@ def kept_memory() -> int:
 
 
 def left_in_container(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """Bytes that the limit of this process's control group (version 2) leaves; infinite without one."""
+    """Bytes that the limits of this process's control groups and of those around them leave; infinite without any."""
     try:
-        (path,) = (line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/"))
-        group = groups / path
-        limit, used = (group / "memory.max").read_text(), int((group / "memory.current").read_text())
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no such group, or no such system
+        memberships = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:  # no such system
         return inf
-    # Files that were read and are not in use make room.
-    return inf if limit.strip() == "max" else max(0, int(limit) - used + int(statistics["inactive_file"]))
+    left = inf
+    for _, controllers, path in memberships:
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        files = _FIRST_VERSION if controllers else _SECOND_VERSION
+        top = groups / files.folder
+        # A container sees its own group at the top, whatever the path says that it has outside.
+        around = Path(path.lstrip("/"))
+        left = min(left, *(files.left(top / group) for group in (around, *around.parents)))
+    return left
+
+
+@dataclass(frozen=True)
+class _ControlGroupFiles:
+    """Where a version of Linux's control groups says what a group may take and what it takes."""
+
+    folder: str
+    limit: str
+    used: str
+    reclaimable: str
+    """Entry of `memory.stat`: files that were read and are not in use, which make room."""
+
+    def left(self, group: Path) -> float:
+        """Bytes that the limit of `group` leaves; infinite without one."""
+        try:
+            limit = (group / self.limit).read_text().strip()
+            used = int((group / self.used).read_text())
+            statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            return inf if limit == "max" else max(0, int(limit) - used + int(statistics[self.reclaimable]))
+        except (OSError, ValueError, KeyError):  # no such group, or none that has a limit
+            return inf
+
+
+_FIRST_VERSION = _ControlGroupFiles("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_SECOND_VERSION = _ControlGroupFiles("", "memory.max", "memory.current", "inactive_file")
 
 
 @cache

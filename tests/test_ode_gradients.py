@@ -29,7 +29,7 @@ from pipeline.errors import OdenetError
 from pipeline.host_memory import give_back_freed_memory
 from pipeline.ode import gradients as gradients_module
 from pipeline.ode import integrate
-from pipeline.ode.path import GradientPath
+from pipeline.ode.path import GradientPath, Segment
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
@@ -234,6 +234,18 @@ def test_auto_keeps_the_graphs_that_fit_and_no_bit_of_the_gradient_depends_on_it
     assert all(map(torch.equal, auto[1], direct[1]))
     rebuilt = (auto[2].nfe_backward or 0) / 2
     assert rebuilt == pytest.approx((1 - share) * steps, abs=1)
+
+
+def test_the_graphs_that_are_kept_are_those_that_the_backward_pass_frees_before_it_builds_others() -> None:
+    size = 4 * 2**10
+    path = GradientPath(torch.device("cpu"), (), graph_bytes=3.5 * size)
+    for step in range(5):
+        z = path.leaf(torch.ones(2**10))
+        with path.watched():
+            end = z * z
+        path.extend(Segment(t=step, dt=1.0, z=z, end=end, random_first=None, random_stages=None))
+    assert [segment.end is not None for segment in path.segments] == [False, False, True, True, True]
+    assert path.kept_bytes == 3 * size
 
 
 def test_the_memory_that_is_counted_is_the_memory_that_is_taken() -> None:

@@ -19,8 +19,11 @@ from pipeline.ode.step import Norm, root_mean_square, scalar
 from pipeline.ode.step_functions import StepFunctions
 from pipeline.random_state import set_random_state
 
-SHARE_OF_FREE_MEMORY = 0.5
-"""What `auto` lets the graphs of one solve take of the memory that is free when it begins."""
+SHARE_OF_FREE_MEMORY = 1 / 3
+"""What `auto` lets the graphs of one solve take of the memory that is free when it begins.
+
+The rest is for what is not counted: on a CPU a process grew by two bytes for each byte of graphs (docs/performance.md).
+"""
 
 
 def solve_with_gradients(

@@ -29,7 +29,7 @@ def integrate(
     With `solver.gradient` `direct`, gradients are those of the accepted steps at the sizes that they had: that a step
     size depends on the state is not differentiated (discretise, then optimise). `checkpointed` gives the same, on a
     CPU to the bit, from one state per step, each step being evaluated again in the backward pass; `auto` does so for
-    the steps whose graphs would not fit into half of the free memory. With `adjoint` they come from the adjoint ODE,
+    the steps whose graphs would not fit into a third of the free memory. With `adjoint` they come from the adjoint ODE,
     solved backwards from z(t1) (optimise, then discretise). Gradients reach `z0` and the parameters of `field`, once:
     they cannot be differentiated again.
 

@@ -1,5 +1,6 @@
 """What a solve leaves for its backward pass: a segment for every accepted step."""
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ class Path:
 
 
 class GradientPath(Path):
-    """Cuts the graph of a solve at every accepted step, and keeps what fits into `graph_bytes` of it.
+    """Cuts the graph of a solve at every accepted step, and keeps those of the last ones that fit into `graph_bytes`.
+
+    Of the last ones, as the backward pass walks and frees them before it builds the others again, one at a time.
 
     Attributes:
         segments: in the order of the steps.
@@ -62,6 +65,7 @@ class GradientPath(Path):
         self._device = device
         self._parameters = {parameter.untyped_storage().data_ptr() for parameter in parameters}
         self._graph_bytes = graph_bytes
+        self._kept: deque[tuple[Segment, int]] = deque()
         self._saved: dict[int, int] = {}
 
     def leaf(self, z: Tensor) -> Tensor:
@@ -84,9 +88,11 @@ class GradientPath(Path):
 
     def extend(self, segment: Segment) -> None:
         size = sum(size for storage, size in self._saved.items() if storage not in self._parameters)
-        if self.kept_bytes + size < self._graph_bytes:
-            self.kept_bytes += size
-        else:
-            segment.end = None
         self._saved = {}
         self.segments.append(segment)
+        self._kept.append((segment, size))
+        self.kept_bytes += size
+        while self._kept and self.kept_bytes >= self._graph_bytes:
+            oldest, size = self._kept.popleft()
+            oldest.end = None
+            self.kept_bytes -= size
