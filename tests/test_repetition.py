@@ -1,6 +1,7 @@
 """Doing a run again and going on with one: to the bit."""
 
 import json
+import platform
 import random
 import shutil
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from commands import QUICK, SLOW, Command, database_of, last_epoch, records, run_command, start_command, wait_until
 
+from pipeline.conditions import machine
 from pipeline.repetition import deviations, machine_facts, stored_sources, write_sources
 from pipeline.runs import ArtifactError, Runs, StoredRun
 from pipeline.tracking.embedded import EmbeddedStore
@@ -142,6 +144,16 @@ def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(ho
     assert "epoch 4/4" in run.document["captured_out"]
     assert sorted(run.artifacts) == sorted(longer.artifacts)
     assert all(run.artifact(name) for name in run.artifacts)
+
+
+def test_a_run_resumed_elsewhere_tells_of_both_machines(home: Path) -> None:
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    database_of(home).runs.update_one({"_id": run_id}, {"$set": {"host.hostname": "node7"}})
+    for epochs in (2, 3):
+        completed(start_command(home, "resume", "--json", str(run_id), "with", f"training.max_epochs={epochs}"))
+
+    here, before = machine(stored(home, run_id).document).split("; before that ")
+    assert before == here.replace(platform.node(), "node7")
 
 
 def test_a_live_run_is_not_resumed(home: Path) -> None:

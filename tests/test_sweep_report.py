@@ -187,7 +187,9 @@ def test_the_conditions_set_the_clock_against_the_trials_own_time() -> None:
         trial.seconds = 36.0
     [times] = [line for line in conditions(sweep_of(ledger)) if line.startswith("Time")]
     assert times == "Time: 21 min on the clock, with everything; the trials' epochs took 30 min in sum, 15 min a worker"
-    document = sweep_document(ledger, 50) | {"resumed": [{"time": None, "status_before": "INTERRUPTED"}]}
+    document = sweep_document(ledger, 50) | {
+        "resumed": [{"time": None, "status_before": "INTERRUPTED", "machine_before": "elsewhere"}]
+    }
     [times] = [line for line in conditions(Sweep.from_document(document)) if line.startswith("Time")]
     assert times.endswith("wall time unknown, as the sweep was resumed")
     assert "hyperopt 0.3.0, ray 2.60.0" in " ".join(conditions(sweep_of(ledger)))

@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 from sacred.observers import RunObserver
 from sacred.serializer import flatten
 
+from pipeline.conditions import machine_now
 from pipeline.errors import InvalidInput
 from pipeline.tracking import provenance
 from pipeline.tracking.courier import Courier
@@ -275,7 +276,8 @@ def _reopen(
 ) -> Record:
     """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
     goes_on = {"stop_time": None, "fail_trace": None, "result": None}
-    resumed = {"resumed": [*document.get("resumed", []), {"time": now, "status_before": document["status"]}]}
+    sitting = {"time": now, "status_before": document["status"], "machine_before": machine_now(document)}
+    resumed = {"resumed": [*document.get("resumed", []), sitting]}
     record = Record.reopen(run_folder(home, document), {**document, **values, **goes_on, **resumed}, database)
     record.deliver(database)
     return record
