@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
@@ -93,12 +92,12 @@ def write_sources(sources: Mapping[str, bytes], folder: Path) -> None:
 
 def deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
     """The metrics that are not the same to the bit, clocks and memory aside; none for an identical run."""
-    then, now = original.metrics(), repeated.metrics()
+    then, now = original.points(), repeated.points()
     found = []
     for name in sorted(then.keys() | now.keys()):
         if name.startswith(NOT_REPEATABLE):
             continue
-        first, second = _points(then.get(name)), _points(now.get(name))
+        first, second = _by_epoch(then.get(name)), _by_epoch(now.get(name))
         parted = [epoch for epoch in sorted(first.keys() | second.keys()) if not _same(first, second, epoch)]
         if parted:
             gaps = [abs(first.get(epoch, np.nan) - second.get(epoch, np.nan)) for epoch in parted]
@@ -106,10 +105,8 @@ def deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
     return found + _result_deviations(original, repeated)
 
 
-def _points(series: "pd.Series[float] | None") -> dict[int, float]:
-    if series is None:
-        return {}
-    return dict(zip(series.index.astype(int).tolist(), series.astype(float).tolist(), strict=True))
+def _by_epoch(points: Mapping[str, list[Any]] | None) -> dict[int, float]:
+    return dict(zip(points["steps"], points["values"], strict=True)) if points else {}
 
 
 def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -> bool:

@@ -72,7 +72,7 @@ class Container:
         return left_in_container(self.folder, self.folder / "own")
 
 
-SECOND_VERSION = "0::/system.slice/run\n"
+SECOND_VERSION = "1:name=systemd:/init\n0::/system.slice/run\n"
 FIRST_VERSION = "9:cpu,cpuacct:/job\n4:memory:/job/step\n0::/\n"
 
 

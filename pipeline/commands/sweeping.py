@@ -60,7 +60,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     """Search, check the best on fresh seeds, report."""
     from pipeline.sweeps.environment import LOCAL, prepare
 
-    plan = None if _goes_on(arguments) else _plan(arguments)  # what is wrong is told before Ray's and torch's imports
+    plan = _plan(arguments)  # what is wrong is told before Ray's and torch's imports
     address = arguments.address or os.environ.get("RAY_ADDRESS") or LOCAL
     prepare(address)  # before anything imports Ray
     from experiments.sweep import resume_sweep, sweep_tracked
@@ -77,13 +77,12 @@ def sweep(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _goes_on(arguments: argparse.Namespace) -> bool:
-    if arguments.resume is not None and arguments.space is not None:
-        raise InvalidInput(f"--resume {arguments.resume} goes on with its own space, not with {arguments.space}")
-    return arguments.resume is not None
-
-
-def _plan(arguments: argparse.Namespace) -> "Plan":
+def _plan(arguments: argparse.Namespace) -> "Plan | None":
+    """What a new sweep is to do; None where an old one goes on."""
+    if arguments.resume is not None:
+        if arguments.space is not None:
+            raise InvalidInput(f"--resume {arguments.resume} goes on with its own space, not with {arguments.space}")
+        return None
     from experiments.sweep_plan import Plan, find_space
 
     if arguments.space is None:
