@@ -14,12 +14,12 @@ from benchmarks import peers
 from benchmarks.device import Device, Stopwatch
 from benchmarks.networks import Workload, replace_blocks
 from benchmarks.padded import pad_whole
-from pipeline.compilation import compile_for_training
-from pipeline.config import SolverConfig, TrainingConfig
-from pipeline.host_memory import keep_freed_memory
+from pipeline.config.sections import SolverConfig, TrainingConfig
+from pipeline.device.compilation import compile_for_training
+from pipeline.device.host_memory import keep_freed_memory
+from pipeline.device.precision import backward, numerics
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
-from pipeline.precision import backward, numerics
 
 Precision = Literal["fp32", "tf32", "bf16"]
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import torch
 
-from pipeline.host_memory import give_back_freed_memory
+from pipeline.device.host_memory import give_back_freed_memory
 
 T = TypeVar("T")
 Device = Literal["cpu", "cuda"]

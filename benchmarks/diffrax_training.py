@@ -15,7 +15,7 @@ from benchmarks.candidates import Precision, Step
 from benchmarks.jax_network import Function, Parameters, translated
 from benchmarks.networks import Workload
 from benchmarks.padded import pad_whole
-from pipeline.config import SolverConfig
+from pipeline.config.sections import SolverConfig
 from pipeline.ode import ODEBlock
 
 MAX_STEPS = 64

@@ -16,7 +16,7 @@ from benchmarks.measured import Measured
 from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
-from pipeline.config import ModelConfig
+from pipeline.config.sections import ModelConfig
 
 
 @dataclass(frozen=True)

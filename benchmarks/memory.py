@@ -18,8 +18,8 @@ from benchmarks.measured import Measured
 from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown
 from benchmarks.worker import Worker, parser, use_threads
-from pipeline.config import ModelConfig
-from pipeline.figures import PALETTE, new_figure, save_figure, write_caption
+from pipeline.config.sections import ModelConfig
+from pipeline.reporting.figures import PALETTE, new_figure, save_figure, write_caption
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 GRADIENTS = {name: CANDIDATES[f"odenet {name}, fp32"] for name in ("direct", "checkpointed", "adjoint")}

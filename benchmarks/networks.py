@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.device import Device
-from pipeline.config import ModelConfig, SolverConfig
+from pipeline.config.sections import ModelConfig, SolverConfig
 from pipeline.models import Network, build_model
 from pipeline.ode import ODEBlock
 

@@ -17,7 +17,7 @@ def pad_whole(network: Network, image_channels: int) -> None:
         if isinstance(block.field, CornerField):
             state = block.field.state
             network.stem = PadChannels(state.channels - image_channels)
-            block.field, block.left_out = PaddedField(block.field), 0
+            block.field, block.implicit_zeros = PaddedField(block.field), 0
             network.body[1] = Crop(state)
 
 

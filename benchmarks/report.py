@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.device import Device
-from pipeline import processor
+from pipeline.device import processor
 
 PACKAGES = ("torch", "torchdiffeq", "torchode", "torchdyn", "diffrax", "jax")
 

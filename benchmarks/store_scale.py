@@ -28,11 +28,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as expected
 from selenium.webdriver.support.ui import WebDriverWait
 
-from pipeline.board import Board, ensure_columns
-from pipeline.keeping.backup import back_up
-from pipeline.keeping.garbage import find_garbage
-from pipeline.runs import Runs
-from pipeline.tables import summaries
+from pipeline.dashboard.board import Board, ensure_columns
+from pipeline.runs.backup.create_backup import back_up
+from pipeline.runs.garbage import find_garbage
+from pipeline.runs.query import Runs
+from pipeline.runs.tables import summaries
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect, next_run_id
 from tests.browser import logged_in_page, missing
@@ -59,7 +59,7 @@ def main() -> None:
         home = Path(folder)
         os.environ["ODENET_HOME"] = folder
         os.environ.pop("ODENET_MONGO_URL", None)
-        subprocess.run([sys.executable, "-m", "pipeline.cli", *PATTERN], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "odenet.main", *PATTERN], check=True, stdout=subprocess.DEVNULL)
         store = EmbeddedStore(home)
         database = connect(store.start())
         columns = []

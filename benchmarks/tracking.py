@@ -18,16 +18,16 @@ import torch
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
 from experiments.classification import image_shape, run_tracked
-from experiments.named_configs import DATA_SETS, resolve
-from pipeline.config import Config
+from pipeline.config.presets import DATA_SETS, resolve
+from pipeline.config.sections import Config
 from pipeline.data import build_preprocessing, load_splits
-from pipeline.evaluation import predict, score
-from pipeline.interruption import terminable
+from pipeline.device.precision import choose_device, numerics
 from pipeline.models import build_model
-from pipeline.paths import home
-from pipeline.precision import choose_device, numerics
+from pipeline.tasks.classification.metrics import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.training import fit
+from pipeline.util.interruption import terminable
+from pipeline.util.paths import home
 
 MODEL = "odenet_simple"
 MEASURES = {

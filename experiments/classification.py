@@ -17,7 +17,19 @@ from sacred import SETTINGS, Experiment, Ingredient
 from sacred.run import Run
 from sacred.utils import SacredError, SacredInterrupt
 
-from experiments.artifacts import (
+from experiments.ended_run import EndedRun
+from odenet.output import INTERRUPTED, fail
+from pipeline.config.presets import NAMED_CONFIGS, resolve
+from pipeline.config.sections import SECTIONS, Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
+from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits, number_of_batches
+from pipeline.device.out_of_memory import OutOfMemory, naming_lack_of_memory
+from pipeline.device.precision import choose_device, numerics
+from pipeline.models import Network, build_model
+from pipeline.models.describe import describe
+from pipeline.ode import SolverFailure
+from pipeline.reporting.console import progress_bar
+from pipeline.runs.query import StoredRun
+from pipeline.tasks.classification.artifacts import (
     RunReporter,
     record_earlier_epochs,
     record_evaluation,
@@ -25,31 +37,19 @@ from experiments.artifacts import (
     record_unfinished_training,
     run_title,
 )
-from experiments.ended_run import EndedRun
-from experiments.named_configs import NAMED_CONFIGS, resolve
-from pipeline.commands.output import INTERRUPTED, fail
-from pipeline.config import SECTIONS, Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
-from pipeline.console import progress_bar
-from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits, number_of_batches
-from pipeline.errors import InvalidInput, OdenetError
-from pipeline.evaluation import Predictions, predict
-from pipeline.evaluation import score as score_predictions
-from pipeline.interruption import terminable
-from pipeline.models import Network, build_model
-from pipeline.models.describe import describe
-from pipeline.notices import noting_warnings, warnings_in_a_line
-from pipeline.ode import SolverFailure
-from pipeline.out_of_memory import OutOfMemory, naming_lack_of_memory
-from pipeline.paths import home
-from pipeline.precision import choose_device, numerics
-from pipeline.reevaluation import trained_setting
-from pipeline.runs import StoredRun
+from pipeline.tasks.classification.metrics import Predictions, predict
+from pipeline.tasks.classification.metrics import score as score_predictions
+from pipeline.tasks.classification.solver_grid import trained_setting
+from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.watcher import Watcher
 from pipeline.training import Fitted, LossDiverged, fit
-from pipeline.unused_settings import warn_of_unused_settings
+from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.interruption import terminable
+from pipeline.util.paths import home
+from pipeline.util.user_warnings import noting_warnings, warnings_in_a_line
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
 SETTINGS.DISCOVER_SOURCES = "none"  # the observer stores sources and packages, all of them
@@ -297,7 +297,7 @@ FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt)
 
 
 def failure_reason(error: Exception) -> str:
-    """The kind of failure: one of `pipeline.sweeps.ledger.FAILURES`."""
+    """The kind of failure: one of `pipeline.sweeps.state.FAILURES`."""
     match error:
         case SolverFailure():
             return str(error.status)

@@ -6,8 +6,8 @@ import time
 from rich.console import Console
 
 from experiments.classification import Outcome, run_tracked
-from pipeline.errors import OdenetError
-from pipeline.tables import last_values, runs_table, summary
+from pipeline.runs.tables import last_values, runs_table, summary
+from pipeline.util.errors import OdenetError
 
 TWINS = ("odenet_simple", "resnet_small")
 UPDATES = {"training": {"max_epochs": 15, "lr": 1e-3}}

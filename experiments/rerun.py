@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.classification import Outcome, run_tracked
-from experiments.named_configs import merge
-from pipeline.errors import OdenetError
-from pipeline.paths import data_folder, home
-from pipeline.repetition import stored_sources, write_sources
-from pipeline.runs import StoredRun, flatten
+from pipeline.config.presets import merge
+from pipeline.runs.query import StoredRun, flatten
+from pipeline.runs.reproduce import stored_sources, write_sources
+from pipeline.util.errors import OdenetError
+from pipeline.util.paths import data_folder, home
 
 
 def rerun(run: StoredRun, updates: Mapping[str, Any]) -> Outcome:
@@ -43,7 +43,7 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
         }
         done = subprocess.run(
             # -P: the stored packages, not those of the working folder
-            [sys.executable, "-P", "-m", "pipeline.cli", "run", "--json", "with"]
+            [sys.executable, "-P", "-m", "odenet.main", "run", "--json", "with"]
             + [f"{key}={value!r}" for key, value in config.items()],
             env=environment,
             stdout=subprocess.PIPE,

@@ -3,7 +3,7 @@
 odenet sweep digits --trials 20 --parallel 2
 odenet sweep --resume 12
 
-To be imported after `pipeline.sweeps.environment.prepare`, which settles what Ray reads when it is imported.
+To be imported after `pipeline.sweeps.ray_environment.prepare`, which settles what Ray reads when it is imported.
 """
 
 import math
@@ -27,31 +27,31 @@ from experiments.ended_run import EndedRun
 from experiments.one_off import run_once
 from experiments.sweep_plan import Plan
 from experiments.trial import TrackedTrial
-from pipeline.config import Config
-from pipeline.errors import InvalidInput
-from pipeline.html_page import write_whole
-from pipeline.paths import home
-from pipeline.resumption import take_over
-from pipeline.runs import Runs
+from pipeline.config.sections import Config
+from pipeline.reporting.html import write_whole
+from pipeline.runs.query import Runs
+from pipeline.runs.resume import take_over
 from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
-from pipeline.sweeps.environment import LOCAL
-from pipeline.sweeps.identity import NAME, is_sweep
 from pipeline.sweeps.interruption import Interruption, interruptible
-from pipeline.sweeps.ledger import INTERRUPTED, RUNNING, Check, Ledger, Trial
-from pipeline.sweeps.listener import Listener
-from pipeline.sweeps.order import Order, SweepOfTrial
 from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.pruning import Pruning
+from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.sweeps.report import page
-from pipeline.sweeps.search import LedgerSearch, worst
+from pipeline.sweeps.search import TpeSearch, worst
+from pipeline.sweeps.state import INTERRUPTED, RUNNING, Check, SweepState, Trial
+from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.stored import Sweep
-from pipeline.sweeps.verdicts import Verdicts
-from pipeline.sweeps.words import counted, duration
+from pipeline.sweeps.text import counted, duration
+from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
+from pipeline.sweeps.tune_callback import TuneCallback
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.run_document import NAME, is_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
-from pipeline.whole_file import whole_file
+from pipeline.util.errors import InvalidInput
+from pipeline.util.paths import home
+from pipeline.util.whole_file import whole_file
 
 LOST_WORKERS = 3
 """So often a trial goes on with another worker."""
@@ -78,8 +78,8 @@ class SweepOutcome(EndedRun):
             "status": self.status,
             "result": self.document["result"],
             "best": asdict(sweep.best) if sweep.best else None,
-            "trials": sweep.ledger.counts(),
-            "checks": [asdict(check) for check in sweep.ledger.checks],
+            "trials": sweep.state.counts(),
+            "checks": [asdict(check) for check in sweep.state.checks],
             "folder": str(self.folder),
             "error": self.error,
         }
@@ -96,7 +96,7 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
         OdenetError: the sweep could not begin: its space, its data, the store or the cluster.
     """
     plan.check()
-    return _observe(plan, Ledger(), address, StoreObserver(home()))
+    return _observe(plan, SweepState(), address, StoreObserver(home()))
 
 
 def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
@@ -115,17 +115,17 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
     plan = Plan.from_dict(document["config"])
     plan.check()
-    return _observe(plan, sweep.ledger, address, StoreObserver(home(), resumed=document))
+    return _observe(plan, sweep.state, address, StoreObserver(home(), resumed=document))
 
 
-def _observe(plan: Plan, ledger: Ledger, address: str, observer: StoreObserver) -> SweepOutcome:
+def _observe(plan: Plan, state: SweepState, address: str, observer: StoreObserver) -> SweepOutcome:
     experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
     with _joined(plan, address) as (share, folder):
         shared_plan = replace(plan, **asdict(share))
 
         @experiment.main
         def sweep(_run: Run) -> float | None:
-            return _Driver(shared_plan, ledger, RunLog(_run), observer, folder).carry_out()
+            return _Driver(shared_plan, state, RunLog(_run), observer, folder).carry_out()
 
         remedy = "`odenet sweep --resume {run_id}` goes on with it"
         error = run_once(experiment, shared_plan.to_dict(), observer, remedy)
@@ -141,12 +141,12 @@ def _joined(plan: Plan, address: str) -> Iterator[tuple[Share, Path]]:
 
 
 class _Driver:
-    """One sitting of a sweep, from its beginning or from where its ledger ends."""
+    """One sitting of a sweep, from its beginning or from where its state ends."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, run_log: RunLog, observer: StoreObserver, folder: Path) -> None:
-        self._plan, self._ledger, self._run_log, self._folder = plan, ledger, run_log, folder
+    def __init__(self, plan: Plan, state: SweepState, run_log: RunLog, observer: StoreObserver, folder: Path) -> None:
+        self._plan, self._state, self._run_log, self._folder = plan, state, run_log, folder
         self._record = observer.record
-        self._verdicts = Verdicts.remote()  # type: ignore[attr-defined]  # Ray makes it
+        self._stop_signals = StopSignals.remote()  # type: ignore[attr-defined]  # Ray makes it
         self._deadline = math.inf if plan.minutes is None else time.monotonic() + plan.minutes * 60
         stream = sys.__stderr__ or sys.stderr
         self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), stream, self._deadline)
@@ -164,17 +164,17 @@ class _Driver:
             sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
             self._run_log.update_info({"gpu_memory_mb": min(sizes) / 2**20})
         try:
-            with interruptible(self._verdicts) as interruption:
+            with interruptible(self._stop_signals) as interruption:
                 self._search(interruption)
-                best = self._ledger.best(self._plan.space.mode)
+                best = self._state.best(self._plan.space.mode)
                 if best is not None and not interruption.is_asked:
                     self._check(best, interruption)
         finally:
-            for trial in self._ledger.unfinished():
+            for trial in self._state.unfinished():
                 trial.outcome = INTERRUPTED
             self._keep()
-            self._progress.close(self._ledger)
-        accuracies = [c.accuracy for c in self._ledger.checks if c.accuracy is not None]
+            self._progress.close(self._state)
+        accuracies = [c.accuracy for c in self._state.checks if c.accuracy is not None]
         result = fmean(accuracies) if accuracies else None
         self._report(best, {"result": result, "status": "INTERRUPTED" if interruption.is_asked else "COMPLETED"})
         if interruption.is_asked:
@@ -182,39 +182,39 @@ class _Driver:
         return result
 
     def _search(self, interruption: Interruption) -> None:
-        plan, ledger = self._plan, self._ledger
-        if len(ledger.over()) == plan.trials:
+        plan, state = self._plan, self._state
+        if len(state.over()) == plan.trials:
             return
-        searcher = LedgerSearch(
+        searcher = TpeSearch(
             plan.space,
             plan.trials,
             self._searcher_seed,
             plan.initial_points,
-            ledger,
+            state,
             self._spell_out,
             self._keep,
             self._deadline,
         )
-        scheduler = Pruning(plan.space.mode, self._max_epochs(), self._verdicts) if plan.prunes else None
+        scheduler = Pruning(plan.space.mode, self._max_epochs(), self._stop_signals) if plan.prunes else None
         if scheduler is not None:
             self._replay(scheduler)
         self._tune(interruption, search_alg=searcher, scheduler=scheduler, num_samples=-1)
 
     def _check(self, best: Trial, interruption: Interruption) -> None:
         """Train the best configuration on seeds that the search has not seen."""
-        done = {check.seed for check in self._ledger.checks}
-        orders = [
-            Order(number, "check", self._plan.config(best.suggestion, seed).to_dict())
+        done = {check.seed for check in self._state.checks}
+        specs = [
+            TrialSpec(number, "check", self._plan.config(best.suggestion, seed).to_dict())
             for number, seed in enumerate(self._fresh_seeds, start=1)
             if seed not in done
         ]
-        if not orders:
+        if not specs:
             return
-        rounds = math.ceil(len(orders) / (self._plan.parallel or 1))
-        seeds = counted(len(orders), "fresh seed")
+        rounds = math.ceil(len(specs) / (self._plan.parallel or 1))
+        seeds = counted(len(specs), "fresh seed")
         lasts = "" if best.is_reused else f", about {duration(rounds * best.seconds)}"
         self._progress.note(f"the search is over; trial {best.number}, its best, is trained anew on {seeds}{lasts}")
-        spelt_out = tune.grid_search([order.to_json() for order in orders])
+        spelt_out = tune.grid_search([spec.to_json() for spec in specs])
         ended = self._tune(interruption, param_space={"trial": spelt_out})
         for number in range(len(ended)):
             report = ended[number].metrics or {}
@@ -222,9 +222,9 @@ class _Driver:
             if outcome in (RUNNING, INTERRUPTED) or report.get("run_id") is None:
                 continue
             run = self._runs.get(report["run_id"])
-            self._ledger.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result))
+            self._state.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result))
             self._keep()
-        self._ledger.checks.sort(key=lambda check: check.run_id)
+        self._state.checks.sort(key=lambda check: check.run_id)
 
     def _tune(
         self, interruption: Interruption, param_space: dict[str, Any] | None = None, **search: Any
@@ -238,7 +238,7 @@ class _Driver:
             plan.skips_existing and "search_alg" in search,
         )
         trainable = tune.with_resources(
-            tune.with_parameters(TrackedTrial, sweep=sweep, verdicts=self._verdicts),
+            tune.with_parameters(TrackedTrial, sweep=sweep, stop_signals=self._stop_signals),
             {"cpu": plan.cpus_per_trial or 1.0, "gpu": plan.gpus_per_trial or 0.0},
         )
         tuner = tune.Tuner(
@@ -253,13 +253,13 @@ class _Driver:
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=LOST_WORKERS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs keep their own
-                callbacks=[Listener(self._ledger, self._progress, self._verdicts)],
+                callbacks=[TuneCallback(self._state, self._progress, self._stop_signals)],
             ),
         )
         return tuner.fit()
 
     def _spell_out(self, trial: Trial) -> str:
-        return Order(trial.number, "search", self._config(trial).to_dict()).to_json()
+        return TrialSpec(trial.number, "search", self._config(trial).to_dict()).to_json()
 
     def _config(self, trial: Trial) -> Config:
         return self._plan.config(trial.suggestion, self._trial_seed)
@@ -268,9 +268,9 @@ class _Driver:
         return max(self._plan.config(corner, 0).training.max_epochs for corner in self._plan.space.corners())
 
     def _replay(self, scheduler: Pruning) -> None:
-        """Tell a new scheduler how far the trials came that the ledger has already."""
+        """Tell a new scheduler how far the trials came that the state has already."""
         space = self._plan.space
-        for trial in self._ledger.over():
+        for trial in self._state.over():
             if trial.run_id is None or not trial.epochs:
                 continue
             values = self._runs.get(trial.run_id).metrics()[space.metric]
@@ -278,7 +278,7 @@ class _Driver:
             scheduler.replay(trial.number, best.fillna(worst(space.mode)).tolist())
 
     def _keep(self) -> None:
-        self._run_log.update_info({"sweep": self._ledger.to_dict()})
+        self._run_log.update_info({"sweep": self._state.to_dict()})
 
     def _report(self, best: Trial | None, ending: dict[str, Any]) -> None:
         """The best configuration as a file that `odenet run with` takes, and the page; as artifacts as well."""

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.named_configs import merge, parse_arguments, resolve
-from pipeline.config import Config, ConfigError, DataConfig
-from pipeline.sweeps.ledger import nest
+from pipeline.config.presets import merge, parse_arguments, resolve
+from pipeline.config.sections import Config, ConfigError, DataConfig
 from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
+from pipeline.sweeps.state import nest
 
-SPACES = Path(__file__).with_name("sweeps")
+SPACES = Path(__file__).with_name("spaces")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep is to do; with the ledger all that is needed to go on with it."""
+    """What a sweep is to do; with the state all that is needed to go on with it."""
 
     space: Space
     space_file: str

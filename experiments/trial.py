@@ -1,4 +1,4 @@
-"""A trial of a sweep: one tracked run on a Ray worker, which tells Ray Tune of every epoch and heeds its verdict."""
+"""A trial of a sweep: one tracked run on a Ray worker, which reports each epoch to Ray Tune and heeds stop signals."""
 
 import gc
 import queue
@@ -15,22 +15,22 @@ from ray import tune
 from sacred.utils import SacredInterrupt
 
 from experiments.classification import Pruned, resume_tracked, run_tracked
-from pipeline.config import Config
-from pipeline.errors import OdenetError
-from pipeline.host_memory import give_back_freed_memory
-from pipeline.paths import home
-from pipeline.resumption import StillRunning, prepare, take_over
-from pipeline.runs import Runs, StoredRun, asking, flatten
-from pipeline.sweeps.ledger import COMPLETED, FAILURES, PRUNED, RUNNING
-from pipeline.sweeps.order import Order, SweepOfTrial
+from pipeline.config.sections import Config
+from pipeline.device.host_memory import give_back_freed_memory
+from pipeline.runs.query import Runs, StoredRun, flatten, translate_store_errors
+from pipeline.runs.resume import StillRunning, prepare, take_over
 from pipeline.sweeps.pruning import EPOCH
 from pipeline.sweeps.search import OBJECTIVE, worst
-from pipeline.sweeps.verdicts import get_verdict
+from pipeline.sweeps.state import COMPLETED, FAILURES, PRUNED, RUNNING
+from pipeline.sweeps.stop_signals import get_stop_signal
+from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
 from pipeline.tracking.record import Record, run_folder
 from pipeline.tracking.store import StoreError, connect
+from pipeline.util.errors import OdenetError
+from pipeline.util.paths import home
 
-VERDICT_SECONDS = 1.0
-"""How often a trial asks for its verdict while it trains."""
+STOP_SIGNAL_SECONDS = 1.0
+"""How often a trial asks for its stop_signal while it trains."""
 WORKER_SECONDS = 120.0
 """How long a trial waits for its earlier worker to be seen as dead; a heartbeat's patience is half of it."""
 STORE_SECONDS = 900.0
@@ -45,8 +45,8 @@ class Interrupted(SacredInterrupt):
 class TrackedTrial(tune.Trainable):
     """The trial as Tune sees it: `step` is an epoch. A worker does one trial after the other."""
 
-    def setup(self, config: dict[str, Any], sweep: SweepOfTrial, verdicts: Any) -> None:  # type: ignore[override]
-        self._sweep, self._verdicts = sweep, verdicts
+    def setup(self, config: dict[str, Any], sweep: SweepOfTrial, stop_signals: Any) -> None:  # type: ignore[override]
+        self._sweep, self._stop_signals = sweep, stop_signals
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
@@ -66,14 +66,14 @@ class TrackedTrial(tune.Trainable):
             torch.cuda.empty_cache()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        self._run = TrialRun(Order.from_json(config["trial"]), self._sweep, self._verdicts)
+        self._run = TrialRun(TrialSpec.from_json(config["trial"]), self._sweep, self._stop_signals)
 
 
 class TrialRun:
     """The run, in a thread that waits after each epoch until the next one is wanted."""
 
-    def __init__(self, order: Order, sweep: SweepOfTrial, verdicts: Any) -> None:
-        self._order, self._sweep, self._verdicts = order, sweep, verdicts
+    def __init__(self, spec: TrialSpec, sweep: SweepOfTrial, stop_signals: Any) -> None:
+        self._spec, self._sweep, self._stop_signals = spec, sweep, stop_signals
         self._reports: queue.Queue[dict[str, Any]] = queue.Queue()
         self._wanted = threading.Semaphore(0)
         self._stopping = threading.Event()
@@ -86,7 +86,7 @@ class TrialRun:
     def next_report(self) -> dict[str, Any]:
         """What the next epoch came to, or the end."""
         self._wanted.release()
-        return {"key": self._order.key, **self._reports.get()}
+        return {"key": self._spec.key, **self._reports.get()}
 
     def stop(self) -> None:
         """End the run, if it is not over, and wait for its end."""
@@ -96,7 +96,7 @@ class TrialRun:
     # The run's side: what a `Watcher` hears
 
     def batch_done(self) -> None:
-        if time.monotonic() - self._asked > VERDICT_SECONDS or self._stopping.is_set():
+        if time.monotonic() - self._asked > STOP_SIGNAL_SECONDS or self._stopping.is_set():
             self._heed()
 
     def epoch_done(self, record: Record) -> None:
@@ -105,15 +105,15 @@ class TrialRun:
         self._reports.put(
             {**report, "run_id": record.run_id, "outcome": RUNNING, OBJECTIVE: objective, EPOCH: report["epochs"]}
         )
-        while not self._wanted.acquire(timeout=VERDICT_SECONDS / 4):
+        while not self._wanted.acquire(timeout=STOP_SIGNAL_SECONDS / 4):
             self._heed()
 
     def _heed(self) -> None:
         self._asked = time.monotonic()
-        verdict = get_verdict(self._verdicts, self._order.key)
-        if verdict == PRUNED:
+        stop_signal = get_stop_signal(self._stop_signals, self._spec.key)
+        if stop_signal == PRUNED:
             raise Pruned
-        if verdict is not None or self._stopping.is_set():
+        if stop_signal is not None or self._stopping.is_set():
             raise Interrupted
 
     def _work(self) -> None:
@@ -130,16 +130,16 @@ class TrialRun:
     def _carry_out(self) -> dict[str, Any]:
         database = connect_patiently()
         self._refuse_other_store(database)
-        config = Config.from_dict(self._order.config)
+        config = Config.from_dict(self._spec.config)
         run = self._find(database)
         if run is None and self._sweep.skips_existing and (existing := find_completed(database, config)) is not None:
             return report_of(existing, self._sweep) | {"is_reused": True}
-        if get_verdict(self._verdicts, self._order.key) == "out_of_memory":
+        if get_stop_signal(self._stop_signals, self._spec.key) == "out_of_memory":
             return self._killed_for_memory(run, database)
         failure: Exception | None = None
         try:
             if run is None:
-                run_tracked([], config.to_dict(), self._order.mark(self._sweep), self)
+                run_tracked([], config.to_dict(), self._spec.mark(self._sweep), self)
             elif run.status in ("INTERRUPTED", "RUNNING", "DIED"):
                 take_up(run.run_id, database, self)
         except Exception as error:  # which the run tells of, unless it never was one
@@ -157,13 +157,13 @@ class TrialRun:
 
     def _find(self, database: Database[dict[str, Any]]) -> StoredRun | None:
         """The run of this trial that an earlier worker, or this one, has begun."""
-        mark = self._order.mark(self._sweep)["sweep"]
-        with asking():
+        mark = self._spec.mark(self._sweep)["sweep"]
+        with translate_store_errors():
             document = database.runs.find_one({f"info.sweep.{key}": value for key, value in mark.items()})
         return StoredRun(document, database) if document else None
 
     def _refuse_other_store(self, database: Database[dict[str, Any]]) -> None:
-        with asking():
+        with translate_store_errors():
             known = database.runs.find_one({"_id": self._sweep.run_id, "uid": self._sweep.uid}, {"_id": True})
         if known is None:
             raise OdenetError(
@@ -244,7 +244,7 @@ def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
 
 
 def summarise(metrics: Metrics, sweep: SweepOfTrial) -> dict[str, Any]:
-    """The best epoch so far and what the epochs cost, under the ledger's names."""
+    """The best epoch so far and what the epochs cost, under the state's names."""
     values = np.array(metrics.get(sweep.metric, {}).get("values", []), dtype=float)
     scored = np.where(np.isfinite(values), values if sweep.mode == "max" else -values, -np.inf)
     is_known = bool(np.isfinite(scored).any())

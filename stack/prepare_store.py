@@ -10,7 +10,7 @@ from typing import Any
 
 import pymongo
 
-from pipeline.board import ensure_columns
+from pipeline.dashboard.board import ensure_columns
 from pipeline.tracking.store import StoreAddress, connect
 
 SERVER = "mongo:27017"

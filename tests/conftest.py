@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import QUICK, Command, start_command
 from pymongo.database import Database
-from trained import TrainedHome
 
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
+from tests.helpers.commands import QUICK, Command, start_command
+from tests.helpers.trained import TrainedHome
 
 # A shell that starts the tests in the background has them ignore Ctrl-C; what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,7 @@
 """Runs set beside each other: what differs between them, what they reached, what it cost, whether it is fair.
 
 from pipeline.comparison.compare import compare
-from pipeline.runs import Runs
+from pipeline.runs.query import Runs
 runs = Runs()
 comparison = compare([runs.get(run_id) for run_id in (3, 4, 5, 6)])
 comparison.groups[0].spread("accuracy")
@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from pipeline.array_types import FloatArray, IntArray
 from pipeline.comparison.paired import PairedTest, adjust_holm, compare_paired
-from pipeline.conditions import machine, software
-from pipeline.errors import InvalidInput
-from pipeline.runs import ArtifactError, StoredRun, flatten
-from pipeline.sweeps.identity import is_sweep
-from pipeline.tables import model_name
+from pipeline.runs.query import ArtifactError, StoredRun, flatten
+from pipeline.runs.tables import model_name
+from pipeline.tracking.conditions import machine, software
+from pipeline.tracking.run_document import is_sweep
+from pipeline.util.array_types import FloatArray, IntArray
+from pipeline.util.errors import InvalidInput
 
 SERIES = {"nfe_forward": "solver.nfe_forward", "nfe_backward": "solver.nfe_backward"}
 """Quantity -> the metric whose last value it is, as in `odenet runs`."""

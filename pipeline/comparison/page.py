@@ -13,9 +13,9 @@ from pipeline.comparison.tables import (
     runs_table,
     tests_table,
 )
-from pipeline.figures import RunCurve, plot_confusion_counts, plot_run_curves
-from pipeline.html_page import care, document, image, section, wide_figure, write_whole
-from pipeline.html_page import conditions as conditions_section
+from pipeline.reporting.figures import RunCurve, plot_confusion_counts, plot_run_curves
+from pipeline.reporting.html import care, document, image, section, wide_figure, write_whole
+from pipeline.reporting.html import conditions as conditions_section
 
 
 def page(comparison: Comparison) -> str:

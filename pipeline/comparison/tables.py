@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
-from pipeline.word_table import NOTHING, WordTable, terminal_table
+from pipeline.reporting.text_table import NOTHING, WordTable, terminal_table
 
 
 def _percent(value: float) -> str:

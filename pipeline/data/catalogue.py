@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torchvision.datasets import CIFAR10, CIFAR100, MNIST, QMNIST, FashionMNIST
 
-from pipeline.config import nearest
+from pipeline.config.sections import nearest
 from pipeline.data.arrays import Arrays
 from pipeline.data.cifar import CifarLayout
 from pipeline.data.digits import DIGITS_FOLDER, DIGITS_IMAGES, read_digits
@@ -13,8 +13,8 @@ from pipeline.data.errors import DataError
 from pipeline.data.idx import MnistLayout, QmnistLayout
 from pipeline.data.layout import TorchvisionLayout
 from pipeline.data.npz import describe_npz, read_npz
-from pipeline.errors import InvalidInput
-from pipeline.paths import data_folder
+from pipeline.util.errors import InvalidInput
+from pipeline.util.paths import data_folder
 
 _TEN_DIGITS = tuple("0123456789")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -19,7 +19,7 @@ from torchvision.datasets.utils import check_integrity, extract_archive
 from pipeline.data.catalogue import LAYOUTS, find
 from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
-from pipeline.paths import data_folder
+from pipeline.util.paths import data_folder
 
 _TIMEOUT_SECONDS = 15
 _CHUNK_BYTES = 1 << 18

@@ -1,6 +1,6 @@
 """What can be wrong with a data set."""
 
-from pipeline.errors import OdenetError
+from pipeline.util.errors import OdenetError
 
 
 class DataError(OdenetError):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config import DataConfig
+from pipeline.config.sections import DataConfig
 
 _UPSCALED = 32
 _CROPPED = 28

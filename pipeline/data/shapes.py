@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.config import DataConfig
+from pipeline.config.sections import DataConfig
 from pipeline.data.preprocessing import build_preprocessing
 from pipeline.data.splits import load_splits
 

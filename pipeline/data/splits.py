@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.utils import resample
 
-from pipeline.config import ConfigError, DataConfig
+from pipeline.config.sections import ConfigError, DataConfig
 from pipeline.data.catalogue import read
 from pipeline.data.download import prepare
 from pipeline.data.images import Images

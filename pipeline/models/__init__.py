@@ -2,12 +2,12 @@
 
 import warnings
 
-from pipeline.config import ConfigError, ModelConfig, SolverConfig
+from pipeline.config.sections import ConfigError, ModelConfig, SolverConfig
 from pipeline.models.complex import build_complex
 from pipeline.models.gladzik import build_gladzik
 from pipeline.models.network import Network
 from pipeline.models.simple import build_simple
-from pipeline.notices import OdenetWarning
+from pipeline.util.user_warnings import OdenetWarning
 
 __all__ = ["BatchNormalisationWarning", "Network", "build_model"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.compilation import CompiledInTraining
-from pipeline.config import ConfigError, ModelConfig, SolverConfig
+from pipeline.config.sections import ConfigError, ModelConfig, SolverConfig
+from pipeline.device.compilation import CompiledInTraining
 from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_normalisation
 from pipeline.models.network import Network
 from pipeline.models.pooling import HalvingMaxPool
@@ -75,7 +75,7 @@ class CompactState:
     corner_size: tuple[int, int]
 
     @property
-    def left_out(self) -> int:
+    def implicit_zeros(self) -> int:
         """Elements of an image's state that are not kept."""
         return (self.channels - self.read) * (prod(self.size) - prod(self.corner_size))
 
@@ -183,5 +183,5 @@ def build_complex(
         )
     state = CompactState(widths[-1], read, (height, width), size)
     field = CornerField(Stages(config, (read, *widths), kernel, residual=False), state)
-    block = ODEBlock(field, config.final_time, solver, state.left_out)
+    block = ODEBlock(field, config.final_time, solver, state.implicit_zeros)
     return Network(Pack(state), nn.Sequential(block, Corner(state)), head)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Config, SolverConfig
+from pipeline.config.sections import Config, SolverConfig
 from pipeline.models import build_model
 
 

@@ -5,7 +5,7 @@ Source: Gładzik 2019, section 4.1; Chen et al. 2018, whose published code has 3
 
 from torch import Tensor, nn
 
-from pipeline.config import ConfigError, ModelConfig, SolverConfig
+from pipeline.config.sections import ConfigError, ModelConfig, SolverConfig
 from pipeline.models.layers import (
     ACTIVATIONS,
     Convolution,

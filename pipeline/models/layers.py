@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.compilation import CompiledInTraining
-from pipeline.config import ConfigError, ModelConfig
+from pipeline.config.sections import ConfigError, ModelConfig
+from pipeline.device.compilation import CompiledInTraining
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,

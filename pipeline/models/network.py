@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.compilation import CompiledInTraining
+from pipeline.device.compilation import CompiledInTraining
 from pipeline.ode import ODEBlock
 
 
@@ -44,7 +44,7 @@ class Network(CompiledInTraining):
 
         None where the images of a batch share their steps, and without a block.
         """
-        counts = [[sample.evaluations for sample in block.statistics.samples] for block in self.ode_blocks()]
+        counts = [[sample.nfe for sample in block.statistics.samples] for block in self.ode_blocks()]
         return [sum(of_image) for of_image in zip(*counts, strict=True)] if all(counts) and counts else None
 
     def nfe_backward(self) -> int | None:

@@ -6,7 +6,7 @@ parameter counts of the table (the text says 1 × 1).
 
 from torch import Tensor, nn
 
-from pipeline.config import ModelConfig, SolverConfig
+from pipeline.config.sections import ModelConfig, SolverConfig
 from pipeline.models.layers import (
     ACTIVATIONS,
     Convolution,

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.compilation import CompiledInTraining
-from pipeline.config import SolverConfig
+from pipeline.config.sections import SolverConfig
+from pipeline.device.compilation import CompiledInTraining
 from pipeline.ode.integrate import integrate
 from pipeline.ode.solution import Statistics
 
@@ -20,16 +20,16 @@ class ODEBlock(CompiledInTraining):
     solver's error estimate and its times.
 
     Attributes:
-        left_out: elements of each sample's state that it does without, as `integrate` says.
+        implicit_zeros: elements of each sample's state that it does without, as `integrate` says.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
     """
 
-    def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, left_out: int = 0) -> None:
+    def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, implicit_zeros: int = 0) -> None:
         super().__init__()
         self.field = field
         self.final_time = final_time
         self.solver = solver
-        self.left_out = left_out
+        self.implicit_zeros = implicit_zeros
         self.statistics = Statistics()
         self.first_dt: float | None = None
 
@@ -38,7 +38,9 @@ class ODEBlock(CompiledInTraining):
         reuses = self.solver.reuse_first_step and self.training
         first_dt = self.first_dt if reuses else None
         is_compiled = self.is_compiled_for(z)
-        solution = integrate(self.field, state, self.final_time, self.solver, first_dt, is_compiled, self.left_out)
+        solution = integrate(
+            self.field, state, self.final_time, self.solver, first_dt, is_compiled, self.implicit_zeros
+        )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
             self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)

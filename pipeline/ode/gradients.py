@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.config import SolverConfig
-from pipeline.errors import OdenetError
-from pipeline.host_memory import available_memory
+from pipeline.config.sections import SolverConfig
+from pipeline.device.host_memory import available_memory
+from pipeline.device.random_state import set_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
-from pipeline.ode.path import GradientPath, Path, Segment
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.solve import Problem, solve
 from pipeline.ode.step import Norm, root_mean_square, scalar
 from pipeline.ode.step_functions import StepFunctions
-from pipeline.random_state import set_random_state
+from pipeline.ode.trajectory import GradientPath, Segment, Trajectory
+from pipeline.util.errors import OdenetError
 
 SHARE_OF_FREE_MEMORY = 1 / 3
 """What `auto` lets the graphs of one solve take of the memory that is free when it begins.
@@ -48,13 +48,13 @@ def solve_with_gradients(
         statistics.nfe_backward = 0
     if not wanted:
         with torch.no_grad():
-            state = solve(problem, z0, Path())
+            state = solve(problem, z0, Trajectory())
     elif solver.gradient == "adjoint":
         state = _Adjoint.apply(z0, problem, field, statistics, *field.parameters)
     else:
         state = _Discrete.apply(z0, problem, field, statistics, *field.parameters)
     warn_of_rounding(field, solver, [(problem.slope, problem.attempts)])
-    statistics.nfe_forward, statistics.proposed_dt = problem.evaluations, problem.proposed_dt
+    statistics.nfe_forward, statistics.proposed_dt = problem.nfe, problem.proposed_dt
     statistics.accepted = sum(attempt.accepted for attempt in problem.attempts)
     statistics.rejected = len(problem.attempts) - statistics.accepted
     return Solution(state, statistics)
@@ -105,8 +105,8 @@ class _Discrete(torch.autograd.Function):
                 segment.end = None  # frees the graph as soon as it was walked
                 if end is None:
                     end = _built_again(segment, ctx.problem, field)
-                    evaluations = ctx.problem.tableau.advancing_stages
-                    ctx.statistics.nfe_backward = (ctx.statistics.nfe_backward or 0) + evaluations
+                    nfe = ctx.problem.tableau.advancing_stages
+                    ctx.statistics.nfe_backward = (ctx.statistics.nfe_backward or 0) + nfe
                 gradient, *shares = torch.autograd.grad(end, (segment.z, *parameters), gradient, allow_unused=True)
                 sums = [sum_of(total, share) for total, share in zip(sums, shares, strict=True)]
         return gradient, None, None, None, *sums
@@ -153,7 +153,7 @@ class _Adjoint(torch.autograd.Function):
         statistics: Statistics,
         *parameters: Tensor,  # noqa: ARG004
     ) -> Tensor:
-        state = solve(problem, z0, Path())
+        state = solve(problem, z0, Trajectory())
         ctx.problem, ctx.field, ctx.statistics = problem, field, statistics
         ctx.save_for_backward(state)
         return state
@@ -176,9 +176,9 @@ class _Adjoint(torch.autograd.Function):
         nothing = state.new_zeros(sum(p.numel() for p in field.parameters))
         try:
             with field.buffers_kept():
-                solved = solve(problem, torch.cat([state.flatten(), gradient.flatten(), nothing]), Path())
+                solved = solve(problem, torch.cat([state.flatten(), gradient.flatten(), nothing]), Trajectory())
         finally:
-            statistics.nfe_backward += problem.evaluations
+            statistics.nfe_backward += problem.nfe
         _, by_state, by_parameters = solved.split([state.numel(), state.numel(), len(nothing)])
         shares = by_parameters.split([p.numel() for p in field.parameters])
         by_parameter = [share.view_as(p).to(p.dtype) for share, p in zip(shares, field.parameters, strict=True)]

@@ -4,11 +4,11 @@ import warnings
 from collections.abc import Iterable, Sequence
 from math import hypot
 
-from pipeline.config import SolverConfig
-from pipeline.notices import OdenetWarning
+from pipeline.config.sections import SolverConfig
 from pipeline.ode.field import VectorField
 from pipeline.ode.solution import Attempt
 from pipeline.ode.tableau import TABLEAUS
+from pipeline.util.user_warnings import OdenetWarning
 
 NOTICEABLE = 0.3
 """Error ratio of rounding alone from which it decides about the steps. Measured with the simple ODE-Net in bfloat16:

@@ -5,14 +5,14 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import SolverConfig
-from pipeline.errors import InvalidInput
+from pipeline.config.sections import SolverConfig
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import solve_with_gradients
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.samples import solve_samples
 from pipeline.ode.solution import Solution
 from pipeline.ode.step_functions import EAGER, compiled_step_functions
+from pipeline.util.errors import InvalidInput
 
 
 def integrate(
@@ -22,7 +22,7 @@ def integrate(
     solver: SolverConfig,
     first_dt: float | None = None,
     is_compiled: bool = False,
-    left_out: int = 0,
+    implicit_zeros: int = 0,
 ) -> Solution:
     """Integrate dz/dt = field(t, z) from t = 0 to `t1`.
 
@@ -44,9 +44,9 @@ def integrate(
         t1: end time, above 0 and finite in the dtype of `z0`.
         first_dt: size of the first step, for an adaptive method of our own engine; estimated without it.
         is_compiled: compute every step by compiled functions, where `solver.can_be_compiled`.
-        left_out: elements of each sample's state that were left out of `z0`, since they are zero, stay so, and are read
-            neither by the field nor behind the solve. Errors are averaged over them too, so that the steps are those of
-            the whole state.
+        implicit_zeros: elements of each sample's state that were left out of `z0`, since they are zero, stay so, and
+            are read neither by the field nor behind the solve. Errors are averaged over them too, so that the steps
+            are those of the whole state.
 
     Returns:
         z(t1) with the shape and dtype of `z0`, and the solve's statistics; evaluations of the backward pass are
@@ -63,10 +63,10 @@ def integrate(
     end = torch.tensor(t1, dtype=z0.dtype)
     if not 0 < end < inf:
         raise InvalidInput(f"the end time must be above 0 and finite in {z0.dtype}, not {t1}: change model.final_time")
-    zeros = left_out * z0.shape[:1].numel()
+    zeros = implicit_zeros * z0.shape[:1].numel()
     if solver.engine == "torchdiffeq":
         return solve_with_torchdiffeq(field, z0, t1, solver, zeros)
     if solver.control == "sample":
-        return solve_samples(VectorField(field, z0.device), z0, t1, solver, first_dt, left_out)
+        return solve_samples(VectorField(field, z0.device), z0, t1, solver, first_dt, implicit_zeros)
     functions = compiled_step_functions() if is_compiled and solver.can_be_compiled else EAGER
     return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt, functions, zeros)

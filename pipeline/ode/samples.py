@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.config import SolverConfig
-from pipeline.errors import InvalidInput
+from pipeline.config.sections import SolverConfig
+from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.control import StepSizeControl, end_of_step, estimated_dt, obstacle, probe
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import refuse_second_derivatives, sum_of
@@ -23,18 +23,18 @@ from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status, state_norm
 from pipeline.ode.step import Norm, advance, error_ratio, tolerance
 from pipeline.ode.tableau import TABLEAUS
-from pipeline.random_state import RandomState, get_random_state
+from pipeline.util.errors import InvalidInput
 
 INSTEAD = "use solver.control=batch"
 
 
 def solve_samples(
-    vector_field: VectorField, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None, left_out: int
+    vector_field: VectorField, z0: Tensor, t1: float, solver: SolverConfig, first_dt: float | None, implicit_zeros: int
 ) -> Solution:
     """z(t1), from which gradients flow through each sample's own accepted steps, evaluated again in the backward pass.
 
     Args:
-        left_out: zeros that were left out of each sample's state; its error is averaged over them too.
+        implicit_zeros: zeros that were left out of each sample's state; its error is averaged over them too.
 
     Raises:
         InvalidInput: a state without a batch, or a field to be differentiated whose steps cannot be repeated for some
@@ -43,7 +43,7 @@ def solve_samples(
     """
     if z0.dim() == 0:
         raise InvalidInput(f"solver.control=sample needs a state whose first dimension is the batch: {INSTEAD}")
-    solve = _Solve(vector_field, t1, solver, partial(_norms, zeros=left_out))
+    solve = _Solve(vector_field, t1, solver, partial(_norms, zeros=implicit_zeros))
     if torch.is_grad_enabled() and (z0.requires_grad or vector_field.parameters):
         state = _Checkpointed.apply(z0, solve, first_dt, *vector_field.parameters)
     else:
@@ -66,7 +66,7 @@ class _Sample:
     control: StepSizeControl
     t: float = 0.0
     slope: float = 0.0
-    evaluations: int = 0
+    nfe: int = 0
     attempts: list[Attempt] = field(default_factory=list)
 
     def take(self, end: float, ratio: float) -> None:
@@ -79,7 +79,7 @@ class _Sample:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _StepAttempt:
     """One step of every sample that is on its way, tried.
 
     Attributes:
@@ -169,10 +169,10 @@ class _Solve:
         self._count(samples, 1)
         return self.field(_column([sample.t for sample in samples] if times is None else times, z), z)
 
-    def _count(self, samples: Sequence[_Sample], evaluations: int) -> None:
-        self.statistics.nfe_forward += evaluations
+    def _count(self, samples: Sequence[_Sample], nfe: int) -> None:
+        self.statistics.nfe_forward += nfe
         for sample in samples:
-            sample.evaluations += evaluations
+            sample.nfe += nfe
 
     def _begin(self, z: Tensor, first: Tensor, first_dt: float | None) -> None:
         """Choose every sample's first step, as `control.first_step` does for a whole batch."""
@@ -192,7 +192,7 @@ class _Solve:
         for sample, trial, change in zip(self.samples, trials, changes, strict=True):
             sample.control.dt = estimated_dt(trial, sample.slope, change, self.tableau.error_order)
 
-    def _try_step(self, samples: Sequence[_Sample], z: Tensor, first: Tensor) -> _Trial:
+    def _try_step(self, samples: Sequence[_Sample], z: Tensor, first: Tensor) -> _StepAttempt:
         self._refuse_obstacles(samples, z)
         starts = [sample.t for sample in samples]
         ends = [end_of_step(sample.t, sample.control.dt, self.t1) for sample in samples]
@@ -204,7 +204,7 @@ class _Solve:
         self._count(samples, len(self.tableau.b) - 1)
         rtol, atol = self.solver.rtol, self.solver.atol
         ratios = error_ratio(self.tableau, dt, z, state, error, last, rtol, atol, self.norms)
-        return _Trial(t, dt, ends, state, last, ratios.tolist())
+        return _StepAttempt(t, dt, ends, state, last, ratios.tolist())
 
     def _evaluate_again(self, samples: Sequence[_Sample], z: Tensor, first: Tensor) -> Tensor:
         """dz/dt of all samples, evaluated for those that have moved."""
@@ -226,11 +226,11 @@ class _Solve:
             raise self._failure(sample, status, sample.control.dt if isfinite(sample.control.dt) else 0.0, state)
 
     def _failure(self, sample: _Sample, status: Status, dt: float, state: Tensor) -> SolverFailure:
-        return SolverFailure(status, sample.t, dt, sample.evaluations, state_norm(state), "forward", sample.index)
+        return SolverFailure(status, sample.t, dt, sample.nfe, state_norm(state), "forward", sample.index)
 
     def _count_steps(self) -> None:
         statistics = self.statistics
-        statistics.samples = [SampleStatistics(sample.evaluations, sample.attempts) for sample in self.samples]
+        statistics.samples = [SampleStatistics(sample.nfe, sample.attempts) for sample in self.samples]
         statistics.attempts = max((sample.attempts for sample in self.samples), key=len, default=[])
         attempts = [attempt for sample in self.samples for attempt in sample.attempts]
         statistics.accepted = sum(attempt.accepted for attempt in attempts)

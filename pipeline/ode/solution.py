@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from pipeline.errors import OdenetError
+from pipeline.util.errors import OdenetError
 
 
 class Status(StrEnum):
@@ -40,7 +40,7 @@ class Attempt:
 class SampleStatistics:
     """What one sample of a batch took where it had steps of its own."""
 
-    evaluations: int
+    nfe: int
     """Evaluations of the field that it took part in."""
     attempts: list[Attempt]
     """Its steps in their order, accepted or not."""
@@ -106,11 +106,11 @@ class SolverFailure(OdenetError):
         status: `underflow`, `step_limit` or `diverged`.
         t: time that the solve had reached.
         dt: size of the step that it was about to take.
-        evaluations: evaluations of the field so far, in this pass.
+        nfe: evaluations of the field so far, in this pass.
         state_norm: root mean square of the state at `t`, in the backward pass of the state and its adjoint,
             at its end of the gradients; zeros that were left out do not count; may be non-finite.
         direction: the pass that failed.
-        sample: index in its batch of the sample that failed, where samples have steps of their own; `evaluations` and
+        sample: index in its batch of the sample that failed, where samples have steps of their own; `nfe` and
             `state_norm` are then its own.
     """
 
@@ -119,16 +119,16 @@ class SolverFailure(OdenetError):
         status: Status,
         t: float,
         dt: float,
-        evaluations: int,
+        nfe: int,
         state_norm: float,
         direction: Literal["forward", "backward"],
         sample: int | None = None,
     ) -> None:
-        super().__init__(status, t, dt, evaluations, state_norm, direction, sample)
+        super().__init__(status, t, dt, nfe, state_norm, direction, sample)
         self.status = status
         self.t = t
         self.dt = dt
-        self.evaluations = evaluations
+        self.nfe = nfe
         self.state_norm = state_norm
         self.direction = direction
         self.sample = sample
@@ -137,7 +137,7 @@ class SolverFailure(OdenetError):
         whose = "" if self.sample is None else f" of sample {self.sample} of the batch"
         return (
             f"the {self.direction} solve{whose} failed at t = {self.t:.4g}: {_WHAT_HAPPENED[self.status]} "
-            f"(dt = {self.dt:.3g}, {self.evaluations} evaluations, state norm {self.state_norm:.4g}); "
+            f"(dt = {self.dt:.3g}, {self.nfe} evaluations, state norm {self.state_norm:.4g}); "
             f"what helps: {REMEDIES}"
         )
 
@@ -147,7 +147,7 @@ class SolverFailure(OdenetError):
             "status": str(self.status),
             "t": self.t,
             "dt": self.dt,
-            "evaluations": self.evaluations,
+            "evaluations": self.nfe,
             "state_norm": self.state_norm,
             "direction": self.direction,
             **({} if self.sample is None else {"sample": self.sample}),

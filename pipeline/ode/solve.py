@@ -7,14 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.config import SolverConfig
+from pipeline.config.sections import SolverConfig
+from pipeline.device.random_state import RandomState
 from pipeline.ode.control import EqualSteps, StepSizeControl, end_of_step, first_step, obstacle
-from pipeline.ode.path import Path, Segment
 from pipeline.ode.solution import Attempt, SolverFailure, Status, state_norm
 from pipeline.ode.step import Derivative, Norm, scalar
 from pipeline.ode.step_functions import EAGER, StepFunctions
 from pipeline.ode.tableau import TABLEAUS, Tableau
-from pipeline.random_state import RandomState
+from pipeline.ode.trajectory import Segment, Trajectory
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Problem:
     direction: Literal["forward", "backward"]
     first_dt: float | None = None
     functions: StepFunctions = EAGER
-    evaluations: int = 0
+    nfe: int = 0
     slope: float = 0.0
     proposed_dt: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -50,17 +50,17 @@ class Problem:
 
     def evaluate(self, t: float, z: Tensor) -> Tensor:
         """One evaluation, counted."""
-        self.evaluations += 1
+        self.nfe += 1
         return self.functions.evaluate(self.derivative, scalar(t, z), z)
 
     def failure(self, status: Status, t: float, dt: float, z: Tensor) -> SolverFailure:
         """What ends the solve at `t` before a step `dt`."""
         # The adjoint is solved in reversed time.
         reached = t if self.direction == "forward" else self.t1 - t
-        return SolverFailure(status, reached, dt, self.evaluations, state_norm(z), self.direction)
+        return SolverFailure(status, reached, dt, self.nfe, state_norm(z), self.direction)
 
 
-def solve(problem: Problem, z0: Tensor, path: Path) -> Tensor:
+def solve(problem: Problem, z0: Tensor, path: Trajectory) -> Tensor:
     """z(t1), reached in steps the last of which ends exactly there.
 
     A step that is not accepted leaves nothing behind. The device is waited for once a step, for its error ratio, and
@@ -98,7 +98,7 @@ def solve(problem: Problem, z0: Tensor, path: Path) -> Tensor:
 
 
 @dataclass
-class _Trial:
+class _StepAttempt:
     """A step that was tried.
 
     Attributes:
@@ -116,11 +116,11 @@ class _Trial:
     random_last: RandomState | None
 
 
-def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, first: Tensor) -> _Trial:
+def _try_step(problem: Problem, path: Trajectory, t: float, end: float, z: Tensor, first: Tensor) -> _StepAttempt:
     tableau, dt = problem.tableau, scalar(end - t, z)
     random_stages = path.random_state()
     state, error = problem.functions.advance(problem.derivative, tableau, scalar(t, z), dt, z, first)
-    problem.evaluations += tableau.advancing_stages - 1
+    problem.nfe += tableau.advancing_stages - 1
     leaf, last = path.leaf(state), None
     random_last = path.random_state()
     if tableau.first_same_as_last:
@@ -128,7 +128,7 @@ def _try_step(problem: Problem, path: Path, t: float, end: float, z: Tensor, fir
         with torch.set_grad_enabled(torch.is_grad_enabled() and end < problem.t1):
             last = problem.evaluate(end, leaf)
     ratio = problem.functions.error_ratio(tableau, dt, z, leaf, error, last, problem.rtol, problem.atol, problem.norm)
-    return _Trial(state, leaf, last, float(ratio), random_stages, random_last)
+    return _StepAttempt(state, leaf, last, float(ratio), random_stages, random_last)
 
 
 def _begin(problem: Problem, z: Tensor, first: Tensor) -> EqualSteps | StepSizeControl:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pipeline.compilation import compiled
+from pipeline.device.compilation import compiled
 from pipeline.ode.step import Derivative, advance, error_ratio
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.sweeps.ledger import Trial
 from pipeline.sweeps.space import Space
+from pipeline.sweeps.state import Trial
 
 GOLDEN = 0.618034
 """Multiples of it, less their whole part, spread evenly however many there are."""

@@ -13,8 +13,8 @@ import psutil
 import ray
 import torch
 
-from pipeline.errors import InvalidInput, OdenetError
-from pipeline.sweeps.words import fraction
+from pipeline.sweeps.text import fraction
+from pipeline.util.errors import InvalidInput, OdenetError
 
 
 class ClusterError(OdenetError):

@@ -1,4 +1,4 @@
-"""Pictures of a sweep, in the style of `pipeline.figures`."""
+"""Pictures of a sweep, in the style of `pipeline.reporting.figures`."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.figures import FAINT, INK, PALETTE, new_figure
+from pipeline.reporting.figures import FAINT, INK, PALETTE, new_figure
 from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis, spread
-from pipeline.sweeps.ledger import COMPLETED, PRUNED, Ledger, Trial
 from pipeline.sweeps.space import Space
+from pipeline.sweeps.state import COMPLETED, PRUNED, SweepState, Trial
 
 COMPLETED_COLOUR, PRUNED_COLOUR, FAILED_COLOUR = PALETTE[0], PALETTE[1], PALETTE[3]
 COLOUR_MAP = sns.color_palette("viridis", as_cmap=True)
@@ -27,13 +27,13 @@ CROWD = 100
 DASHES = {COMPLETED: "solid", PRUNED: (0, (5, 2)), "failed": (0, (1, 1.5))}
 
 
-def plot_best_so_far(space: Space, ledger: Ledger) -> Figure:
+def plot_best_so_far(space: Space, state: SweepState) -> Figure:
     """The best value of the completed trials, and every trial's own, in the order in which they ended."""
-    trials = ledger.over()
+    trials = state.over()
     metric = build_metric_axis(space, _with_value(trials))
     figure, (ax,) = new_figure(9, 4.2, "")
     _draw_trials(ax, metric, space, {trial.number: float(order) for order, trial in enumerate(trials, 1)}, trials)
-    best = list(ledger.best_so_far(space.mode))
+    best = list(state.best_so_far(space.mode))
     if best and metric is not None:
         orders, values = zip(*best, strict=True)
         heights = [metric.place(value) for value in values]
@@ -46,13 +46,13 @@ def plot_best_so_far(space: Space, ledger: Ledger) -> Figure:
     return figure
 
 
-def plot_hyperparameters(space: Space, ledger: Ledger) -> Figure:
+def plot_hyperparameters(space: Space, state: SweepState) -> Figure:
     """The metric over each hyperparameter, a panel each."""
-    trials = ledger.over()
+    trials = state.over()
     axes, metric = build_axes(space, trials), build_metric_axis(space, _with_value(trials))
     columns, rows = min(PANELS, len(axes)), ceil(len(axes) / PANELS)
     figure, panels = new_figure(max(6.0, 3.9 * columns), 3.3 * rows + 0.5, "", columns=columns, rows=rows)
-    best = ledger.best(space.mode)
+    best = state.best(space.mode)
     for axis, ax in zip(axes, panels, strict=False):
         places = {t.number: axis.place(t.suggestion[axis.key], t.number) for t in trials if axis.key in t.suggestion}
         _draw_trials(ax, metric, space, places, trials)
@@ -72,11 +72,11 @@ def plot_hyperparameters(space: Space, ledger: Ledger) -> Figure:
     return figure
 
 
-def plot_evaluations(space: Space, ledger: Ledger) -> Figure | None:
+def plot_evaluations(space: Space, state: SweepState) -> Figure | None:
     """Accuracy over the solver's evaluations; None where no trial has both, as with ResNets."""
     points = {
         trial.number: (trial.outcome, trial.nfe_forward, trial.accuracy)
-        for trial in _with_value(ledger.over())
+        for trial in _with_value(state.over())
         if trial.nfe_forward is not None and trial.accuracy is not None
     }
     if not points:
@@ -84,7 +84,7 @@ def plot_evaluations(space: Space, ledger: Ledger) -> Figure | None:
     figure, (ax,) = new_figure(9, 4.8, "")
     for outcome in (COMPLETED, PRUNED):
         _scatter(ax, outcome, [(x, y) for kind, x, y in points.values() if kind == outcome])
-    best = ledger.best(space.mode)
+    best = state.best(space.mode)
     if best is not None and best.number in points:
         _ring(ax, *points[best.number][1:])
     counts = [x for _, x, _ in points.values()]
@@ -99,9 +99,9 @@ def plot_evaluations(space: Space, ledger: Ledger) -> Figure | None:
     return figure
 
 
-def plot_parallel_coordinates(space: Space, ledger: Ledger) -> Figure:
+def plot_parallel_coordinates(space: Space, state: SweepState) -> Figure:
     """A line a trial through an axis for each hyperparameter and one for the metric, which also gives its colour."""
-    trials = ledger.over()
+    trials = state.over()
     axes, metric = build_axes(space, trials), build_metric_axis(space, _with_value(trials))
     figure, (ax,) = new_figure(max(9.0, 1.7 * (len(axes) + 1)), 5, "")
     width, opacity = (1.4, 0.85) if len(trials) < CROWD else (0.8, 0.5)
@@ -114,7 +114,7 @@ def plot_parallel_coordinates(space: Space, ledger: Ledger) -> Figure:
             colour = COLOUR_MAP(0.93 * badness[trial.number])  # the yellow end is too faint
             end = metric.place(trial.value)
             _draw_line(ax, axes, trial, end, color=colour, lw=width, ls=DASHES[trial.outcome], alpha=opacity)
-        best = ledger.best(space.mode)
+        best = state.best(space.mode)
         if best is not None:
             _draw_line(ax, axes, best, metric.place(best.value), color=INK, lw=3.2)
     absent = [any(axis.key not in trial.suggestion for trial in trials) for axis in axes]

@@ -12,23 +12,23 @@ from ray.tune import Stopper
 class Interruption(Stopper):
     """Ends Ray Tune's loop once it is asked to; all trials are told first."""
 
-    def __init__(self, verdicts: Any) -> None:
+    def __init__(self, stop_signals: Any) -> None:
         self.is_asked = False
-        self._verdicts = verdicts
+        self._stop_signals = stop_signals
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
 
     def stop_all(self) -> bool:
         if self.is_asked:
-            self._verdicts.interrupt.remote()
+            self._stop_signals.interrupt.remote()
         return self.is_asked
 
 
 @contextmanager
-def interruptible(verdicts: Any) -> Iterator[Interruption]:
+def interruptible(stop_signals: Any) -> Iterator[Interruption]:
     """Within it the first Ctrl-C, or SIGTERM, asks for the end; the second one is a KeyboardInterrupt."""
-    interruption = Interruption(verdicts)
+    interruption = Interruption(stop_signals)
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
         if interruption.is_asked:

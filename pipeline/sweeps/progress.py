@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.sweeps.ledger import FAILURES, RUNNING, Ledger, Trial
+from pipeline.reporting.text_table import NOTHING
 from pipeline.sweeps.space import Space
-from pipeline.sweeps.words import duration, last_names, metric_words, number, suggestion_text, value_text
-from pipeline.word_table import NOTHING
+from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
+from pipeline.sweeps.text import duration, last_names, metric_words, number, suggestion_text, value_text
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -40,14 +40,14 @@ class SweepProgress:
         self._last = -math.inf
         self._standing = ""
 
-    def update(self, ledger: Ledger) -> None:
+    def update(self, state: SweepState) -> None:
         """Show how it stands."""
         if self._console.is_terminal:
-            self._redraw(ledger)
+            self._redraw(state)
         else:
-            self._tell_ended(ledger)
-            if ledger.events and time.monotonic() - self._last >= LINE_SECONDS:
-                self._tell_all(ledger)
+            self._tell_ended(state)
+            if state.events and time.monotonic() - self._last >= LINE_SECONDS:
+                self._tell_all(state)
 
     def note(self, line: str) -> None:
         """Say something that happened, once."""
@@ -56,20 +56,20 @@ class SweepProgress:
         else:
             self._say(line)
 
-    def close(self, ledger: Ledger) -> None:
+    def close(self, state: SweepState) -> None:
         """Leave the last state there."""
         if not self._console.is_terminal:
-            self._tell_ended(ledger)
-            self._tell_all(ledger)
+            self._tell_ended(state)
+            self._tell_all(state)
             return
-        self._redraw(ledger, at_once=True)
+        self._redraw(state, at_once=True)
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     # On a terminal
 
-    def _redraw(self, ledger: Ledger, at_once: bool = False) -> None:
+    def _redraw(self, state: SweepState, at_once: bool = False) -> None:
         if not at_once and time.monotonic() - self._last < REDRAW_SECONDS:
             return
         self._last = time.monotonic()
@@ -77,14 +77,14 @@ class SweepProgress:
             # Whatever else prints goes by above the table; what the process's streams are is not ours to change.
             self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
             self._live.start()
-        self._live.update(self._table(ledger), refresh=True)
+        self._live.update(self._table(state), refresh=True)
 
-    def _table(self, ledger: Ledger) -> Group:
+    def _table(self, state: SweepState) -> Group:
         table = Table(box=SIMPLE_HEAD, header_style="bold", padding=0, pad_edge=False, expand=False)
         for heading in ("trial", "run", "epoch", self._metric):
             table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading) + 1)
         table.add_column(" suggestion", no_wrap=True, overflow="ellipsis")
-        running = [trial for trial in ledger.trials.values() if trial.outcome == RUNNING]
+        running = [trial for trial in state.trials.values() if trial.outcome == RUNNING]
         room = max(self._console.height - OTHER_LINES, 1)
         for trial in running[:room]:
             table.add_row(
@@ -96,25 +96,25 @@ class SweepProgress:
             )
         if len(running) > room:
             table.add_row("…", "", "", "", f"and {len(running) - room} more")
-        lines = [escape(self._counts(ledger)), escape(self._best(ledger))]
+        lines = [escape(self._counts(state)), escape(self._best(state))]
         return Group(*lines, *([table] if running else []))
 
     # Elsewhere
 
-    def _tell_ended(self, ledger: Ledger) -> None:
-        over = {trial.number for trial in ledger.over()}
+    def _tell_ended(self, state: SweepState) -> None:
+        over = {trial.number for trial in state.over()}
         if self._told is None:  # what was over before this process began is not news
             self._told = over
             if over:
                 self._say(f"{len(over)} of {self._total} trials are over already")
-        for trial in ledger.over():
+        for trial in state.over():
             if trial.number not in self._told:
                 self._told.add(trial.number)
                 self._say(self._ending(trial))
 
-    def _tell_all(self, ledger: Ledger) -> None:
+    def _tell_all(self, state: SweepState) -> None:
         self._last = time.monotonic()
-        standing = f"{self._counts(ledger)}; {self._best(ledger)}"
+        standing = f"{self._counts(state)}; {self._best(state)}"
         if standing != self._standing:
             self._standing = standing
             self._say(standing)
@@ -138,33 +138,33 @@ class SweepProgress:
     def _metric(self) -> str:
         return metric_words(self._space).lower()
 
-    def _counts(self, ledger: Ledger) -> str:
-        counts = ledger.counts()
-        failed = sum(ledger.failures().values())
-        parts = [f"{len(ledger.over())} of {self._total} trials over", f"{counts.get(RUNNING, 0)} running"]
+    def _counts(self, state: SweepState) -> str:
+        counts = state.counts()
+        failed = sum(state.failures().values())
+        parts = [f"{len(state.over())} of {self._total} trials over", f"{counts.get(RUNNING, 0)} running"]
         parts += [f"{failed} failed", f"{counts.get('pruned', 0)} pruned"]
-        left = time_left(ledger, self._total, self._parallel, self._deadline - time.monotonic())
+        left = time_left(state, self._total, self._parallel, self._deadline - time.monotonic())
         return ", ".join([*parts, *([f"about {duration(left)} left"] if left else [])])
 
-    def _best(self, ledger: Ledger) -> str:
-        best = ledger.best(self._space.mode)
+    def _best(self, state: SweepState) -> str:
+        best = state.best(self._space.mode)
         if best is None:
             return "none has completed yet"
         value = f"{self._metric} {value_text(self._space, best.value)}"
         return f"best {value} (trial {best.number}, run {best.run_id}: {suggestion_text(best.suggestion)})"
 
 
-def time_left(ledger: Ledger, total: int, parallel: int, begins: float = math.inf) -> float | None:
+def time_left(state: SweepState, total: int, parallel: int, begins: float = math.inf) -> float | None:
     """Seconds until the search is over, should trials go on to take as long as they did; None before the first end.
 
     Args:
         begins: seconds in which trials may still begin.
     """
-    took = [trial.seconds for trial in ledger.over() if not trial.is_reused]
+    took = [trial.seconds for trial in state.over() if not trial.is_reused]
     if not took:
         return None
     mean = sum(took) / len(took)
-    begun = [max(mean - trial.seconds, 0) for trial in ledger.unfinished()]
-    to_come = max(total - len(ledger.trials), 0) * mean
+    begun = [max(mean - trial.seconds, 0) for trial in state.unfinished()]
+    to_come = max(total - len(state.trials), 0) * mean
     last = begins + mean if begins > 0 else 0.0  # the end of one that begins at the last moment
     return max([min((sum(begun) + to_come) / parallel, last), *begun])

@@ -10,8 +10,8 @@ from typing import Any
 import ray
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from pipeline.sweeps.order import Order
 from pipeline.sweeps.search import OBJECTIVE
+from pipeline.sweeps.trial_spec import TrialSpec
 
 EPOCH = "epoch"
 REDUCTION_FACTOR = 3
@@ -25,7 +25,7 @@ def grace_epochs(max_epochs: int) -> int:
 class Pruning(ASHAScheduler):
     """ASHA, which tells a trial's worker why it is stopped."""
 
-    def __init__(self, mode: str, max_epochs: int, verdicts: Any) -> None:
+    def __init__(self, mode: str, max_epochs: int, stop_signals: Any) -> None:
         super().__init__(
             time_attr=EPOCH,
             metric=OBJECTIVE,
@@ -35,15 +35,15 @@ class Pruning(ASHAScheduler):
             reduction_factor=REDUCTION_FACTOR,
             stop_last_trials=False,
         )
-        self._verdicts = verdicts
+        self._stop_signals = stop_signals
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
-            training = Order.from_json(trial.config["trial"]).config["training"]
+            training = TrialSpec.from_json(trial.config["trial"]).config["training"]
             if result[EPOCH] >= training["max_epochs"]:  # it has its weights to keep still, and its test to take
                 return str(TrialScheduler.CONTINUE)
-            ray.get(self._verdicts.give.remote(result["key"], "pruned"))
+            ray.get(self._stop_signals.give.remote(result["key"], "pruned"))
         return decision
 
     def replay(self, number: int, objectives: Sequence[float]) -> None:

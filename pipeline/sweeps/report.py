@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urlencode
 
-from pipeline.html_page import care, document, section, wide_figure, write_whole
-from pipeline.html_page import conditions as conditions_section
+from pipeline.reporting.html import care, document, section, wide_figure, write_whole
+from pipeline.reporting.html import conditions as conditions_section
 from pipeline.sweeps.figures import (
     plot_best_so_far,
     plot_evaluations,
@@ -15,7 +15,7 @@ from pipeline.sweeps.figures import (
 )
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table, trials_table
-from pipeline.sweeps.words import cautions, conditions, headline, memory, shell_command, subtitle
+from pipeline.sweeps.text import cautions, conditions, headline, memory, shell_command, subtitle
 
 
 def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) -> str:
@@ -59,33 +59,33 @@ def _command(sweep: Sweep, best_file: Path | None) -> str:
 
 
 def _figures(sweep: Sweep) -> list[str]:
-    space, ledger = sweep.space, sweep.ledger
-    if not ledger.over():
+    space, state = sweep.space, sweep.state
+    if not state.over():
         return []
     worse = "top" if space.mode == "min" else "bottom"
     figures = [
         wide_figure(
             "Every trial, and the best so far",
-            plot_best_so_far(space, ledger),
+            plot_best_so_far(space, state),
             "The best value of the metric over the number of trials that are over",
             f"Points: trials, in the order in which they ended. Ticks at the {worse}: failed ones.",
         ),
         wide_figure(
             "Hyperparameters together",
-            plot_parallel_coordinates(space, ledger),
+            plot_parallel_coordinates(space, state),
             "Parallel coordinates: a line a trial through its hyperparameters to the metric",
             "A line a trial, the darker the better, the best in black; dashed: pruned; red dots: failed. "
             "Lines of the same choice are spread a little.",
         ),
         wide_figure(
             "Each hyperparameter",
-            plot_hyperparameters(space, ledger),
+            plot_hyperparameters(space, state),
             "The metric over each hyperparameter",
             f"Ticks at the {worse}: failed trials. A pruned trial shows the best value that it had reached. Points of "
             "the same choice are spread a little.",
         ),
     ]
-    evaluations = plot_evaluations(space, ledger)
+    evaluations = plot_evaluations(space, state)
     if evaluations is not None:
         text = "Validation accuracy over the mean number of evaluations of the field"
         caption = (

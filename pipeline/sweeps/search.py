@@ -1,4 +1,4 @@
-"""Hyperopt's search as Ray Tune drives it, with every step of it in the sweep's ledger."""
+"""Hyperopt's search as Ray Tune drives it, with every step of it in the sweep's state."""
 
 import logging
 import math
@@ -10,9 +10,9 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 
-from pipeline.errors import OdenetError
-from pipeline.sweeps.ledger import COMPLETED, PRUNED, RUNNING, Ledger, Trial
 from pipeline.sweeps.space import Space
+from pipeline.sweeps.state import COMPLETED, PRUNED, RUNNING, SweepState, Trial
+from pipeline.util.errors import OdenetError
 
 logging.getLogger("hyperopt").setLevel(logging.WARNING)
 
@@ -34,10 +34,10 @@ def worst(mode: str) -> float:
     return PENALTY if mode == "min" else -PENALTY
 
 
-class LedgerSearch(Searcher):
-    """Proposes what TPE does; what it proposes and hears is in the ledger, and kept, before anything else happens.
+class TpeSearch(Searcher):
+    """Proposes what TPE does; what it proposes and hears is in the state, and kept, before anything else happens.
 
-    TPE's proposals follow from its seed and from what it was told in which order. So a ledger is all that is needed
+    TPE's proposals follow from its seed and from what it was told in which order. So a state is all that is needed
     to go on after the driver died: the new searcher lives through the same events, and then hands out what was
     proposed and not finished before it proposes anything new.
     """
@@ -48,24 +48,24 @@ class LedgerSearch(Searcher):
         trials: int,
         seed: int,
         random_points: int,
-        ledger: Ledger,
+        state: SweepState,
         spell_out: Callable[[Trial], str],
         keep: Callable[[], None],
         deadline: float = math.inf,
     ) -> None:
-        """Live through the events of `ledger`.
+        """Live through the events of `state`.
 
         Args:
-            trials: so many in all, those of the ledger among them.
+            trials: so many in all, those of the state among them.
             spell_out: a trial -> what its worker needs to know.
-            keep: makes what the ledger holds outlive this process.
+            keep: makes what the state holds outlive this process.
             deadline: on the monotonic clock; after it nothing more is proposed.
 
         Raises:
             SearchDrifted: a proposal is another than it was; the libraries have changed since.
         """
         super().__init__(metric=OBJECTIVE, mode=space.mode)
-        self._space, self._ledger, self._spell_out, self._keep = space, ledger, spell_out, keep
+        self._space, self._state, self._spell_out, self._keep = space, state, spell_out, keep
         self._trials = trials
         self._tpe = HyperOptSearch(
             space.build(),
@@ -76,8 +76,8 @@ class LedgerSearch(Searcher):
         )
         self._numbers: dict[str, int] = {}
         self._losses: Counter[int] = Counter()
-        for event, number in ledger.events:
-            trial = ledger.trials[number]
+        for event, number in state.events:
+            trial = state.trials[number]
             if event == "over":
                 self._tell(trial)
             elif (proposed := self._propose(number)) != trial.suggestion:
@@ -85,7 +85,7 @@ class LedgerSearch(Searcher):
                     f"the searcher proposes {proposed} for trial {number}, where it proposed {trial.suggestion}: go on "
                     "with the versions of hyperopt and ray that the sweep began with, or start a new sweep"
                 )
-        self._unfinished = ledger.unfinished()
+        self._unfinished = state.unfinished()
         self._deadline = deadline
 
     # Called by Ray Tune
@@ -94,9 +94,9 @@ class LedgerSearch(Searcher):
         """The next trial's configuration; None while there is none, `FINISHED` when there will be none."""
         if time.monotonic() > self._deadline:
             return Searcher.FINISHED
-        if not self._unfinished and len(self._ledger.trials) == self._trials:
+        if not self._unfinished and len(self._state.trials) == self._trials:
             # A trial that runs may lose its worker, and be handed out again.
-            return None if self._ledger.unfinished() else Searcher.FINISHED
+            return None if self._state.unfinished() else Searcher.FINISHED
         trial = self._unfinished.pop(0) if self._unfinished else self._new_trial()
         trial.outcome = RUNNING
         self._numbers[trial_id] = trial.number
@@ -104,10 +104,10 @@ class LedgerSearch(Searcher):
         return {"trial": self._spell_out(trial)}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        update(self._ledger.trials[self._numbers[trial_id]], result)
+        update(self._state.trials[self._numbers[trial_id]], result)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        trial = self._ledger.trials[self._numbers[trial_id]]
+        trial = self._state.trials[self._numbers[trial_id]]
         if result:
             update(trial, result)
         if error:
@@ -121,12 +121,12 @@ class LedgerSearch(Searcher):
             trial.outcome = PRUNED
         if not trial.is_over:  # interrupted
             return
-        self._ledger.events.append(("over", trial.number))
+        self._state.events.append(("over", trial.number))
         self._tell(trial)
         self._keep()
 
     def save(self, checkpoint_path: str) -> None:
-        """Tune would keep the searcher in a file; the ledger has it all."""
+        """Tune would keep the searcher in a file; the state has it all."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # likewise
@@ -134,10 +134,10 @@ class LedgerSearch(Searcher):
     # Hyperopt
 
     def _new_trial(self) -> Trial:
-        number = len(self._ledger.trials) + 1
+        number = len(self._state.trials) + 1
         trial = Trial(number, self._propose(number))
-        self._ledger.trials[number] = trial
-        self._ledger.events.append(("suggested", number))
+        self._state.trials[number] = trial
+        self._state.events.append(("suggested", number))
         self._keep()
         return trial
 
@@ -164,7 +164,7 @@ REPORTED = (
     "error",
     "is_reused",
 )
-"""What a trial reports of itself after every epoch and at its end, under the ledger's names."""
+"""What a trial reports of itself after every epoch and at its end, under the state's names."""
 
 
 def update(trial: Trial, result: Mapping[str, Any]) -> None:

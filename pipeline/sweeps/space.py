@@ -19,8 +19,8 @@ from typing import Any, Literal, get_args, get_type_hints
 import yaml
 from hyperopt import hp
 
-from pipeline.config import SECTIONS, nearest
-from pipeline.errors import InvalidInput
+from pipeline.config.sections import SECTIONS, nearest
+from pipeline.util.errors import InvalidInput
 
 Mode = Literal["min", "max"]
 OBJECTIVES: dict[str, Mode] = {"minimise": "min", "maximise": "max"}

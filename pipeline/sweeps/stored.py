@@ -1,6 +1,6 @@
 """Sweeps that were written, read back from their runs.
 
-from pipeline.runs import Runs
+from pipeline.runs.query import Runs
 from pipeline.sweeps.stored import load_sweep
 load_sweep(Runs(), 12).best
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.conditions import machine, software
-from pipeline.errors import InvalidInput, OdenetError
-from pipeline.runs import Runs, StoredRun, effective_status
-from pipeline.sweeps.identity import NAME, is_sweep, space_name
-from pipeline.sweeps.ledger import COMPLETED, Check, Ledger, Trial
+from pipeline.runs.query import Runs, StoredRun, effective_status
 from pipeline.sweeps.space import Space, SpaceError, parse_space
+from pipeline.sweeps.state import COMPLETED, Check, SweepState, Trial
+from pipeline.tracking.conditions import machine, software
+from pipeline.tracking.run_document import NAME, is_sweep, space_name
+from pipeline.util.errors import InvalidInput, OdenetError
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sweep:
     space: Space
     name: str
     """The space's file name, without its ending."""
-    ledger: Ledger
+    state: SweepState
     words: tuple[str, ...]
     """What followed `with` on the command line."""
     trials: int
@@ -58,7 +58,7 @@ class Sweep:
                 status=effective_status(document),
                 space=parse_space(config["space"]["text"], "its space"),
                 name=space_name(config),
-                ledger=Ledger.from_dict(info["sweep"]) if "sweep" in info else Ledger(),
+                state=SweepState.from_dict(info["sweep"]) if "sweep" in info else SweepState(),
                 words=tuple(config["with"]),
                 trials=config["trials"],
                 config=config,
@@ -77,18 +77,18 @@ class Sweep:
     @property
     def best(self) -> Trial | None:
         """The best completed trial."""
-        return self.ledger.best(self.space.mode)
+        return self.state.best(self.space.mode)
 
     @property
     def checked(self) -> list[Check]:
         """The completed runs of the best configuration on fresh seeds."""
-        return [check for check in self.ledger.checks if check.outcome == COMPLETED and check.accuracy is not None]
+        return [check for check in self.state.checks if check.outcome == COMPLETED and check.accuracy is not None]
 
     @property
     def is_whole(self) -> bool:
         """Whether every trial is over and, if any completed, the best one was tried on all the fresh seeds."""
         checks = self.config["fresh_seeds"] if self.best else 0
-        return len(self.ledger.over()) >= self.trials and len(self.ledger.checks) >= checks
+        return len(self.state.over()) >= self.trials and len(self.state.checks) >= checks
 
     def command(self) -> list[str]:
         """The words of the command that trains the best configuration; empty where no trial has completed."""

@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from pipeline.reporting.text_table import NOTHING, WordTable
 from pipeline.sweeps.axes import tidy
-from pipeline.sweeps.ledger import FAILURES
+from pipeline.sweeps.state import FAILURES
 from pipeline.sweeps.stored import Sweep
-from pipeline.sweeps.words import (
+from pipeline.sweeps.text import (
     counted,
     listed,
     metric_words,
@@ -16,7 +17,6 @@ from pipeline.sweeps.words import (
     test_accuracy,
     value_text,
 )
-from pipeline.word_table import NOTHING, WordTable
 
 
 def best_table(sweep: Sweep) -> WordTable:
@@ -38,10 +38,10 @@ def best_table(sweep: Sweep) -> WordTable:
 def checks_table(sweep: Sweep) -> WordTable:
     """The best configuration on seeds that the search did not use."""
     title = "On fresh seeds"
-    if not sweep.ledger.checks:
+    if not sweep.state.checks:
         return WordTable(title, (), (), "", note=_no_checks(sweep))
     rows = [
-        (str(check.run_id), str(check.seed), check.outcome, percent(check.accuracy)) for check in sweep.ledger.checks
+        (str(check.run_id), str(check.seed), check.outcome, percent(check.accuracy)) for check in sweep.state.checks
     ]
     if sweep.checked:
         rows.append(("mean", "", f"{len(sweep.checked)} completed", test_accuracy(sweep)))
@@ -58,7 +58,7 @@ def checks_table(sweep: Sweep) -> WordTable:
 
 def failures_table(sweep: Sweep) -> WordTable:
     """What went wrong, by reason."""
-    failed = [trial for trial in sweep.ledger.trials.values() if trial.has_failed]
+    failed = [trial for trial in sweep.state.trials.values() if trial.has_failed]
     rows = []
     for reason, many in Counter(trial.outcome for trial in failed).most_common():
         of_reason = [trial for trial in failed if trial.outcome == reason]
@@ -77,7 +77,7 @@ def failures_table(sweep: Sweep) -> WordTable:
 
 def trials_table(sweep: Sweep) -> WordTable:
     """Every trial, in the order in which they were suggested."""
-    trials = list(sweep.ledger.trials.values())
+    trials = list(sweep.state.trials.values())
     keys = sweep.space.parameters()
     has_evaluations = any(trial.nfe_forward is not None for trial in trials)
     rows = []

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.errors import OdenetError
-from pipeline.runs import effective_status
-from pipeline.sweeps.identity import space_name
-from pipeline.sweeps.ledger import PRUNED, mean_and_deviation
+from pipeline.reporting.text_table import NOTHING, terminal_table
+from pipeline.runs.query import effective_status
+from pipeline.sweeps.state import PRUNED, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table
-from pipeline.sweeps.words import (
+from pipeline.sweeps.text import (
     cautions,
     conditions,
     headline,
@@ -29,7 +28,8 @@ from pipeline.sweeps.words import (
     suggestion_text,
     value_text,
 )
-from pipeline.word_table import NOTHING, terminal_table
+from pipeline.tracking.run_document import space_name
+from pipeline.util.errors import OdenetError
 
 
 def summary(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,12 +44,12 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
     }
     with suppress(OdenetError):
         sweep = Sweep.from_document(document)
-        best, ledger = sweep.best, sweep.ledger
+        best, state = sweep.best, sweep.state
         row |= {
-            "over": len(ledger.over()),
+            "over": len(state.over()),
             "trials": sweep.trials,
-            "failed": sum(ledger.failures().values()),
-            "pruned": ledger.counts().get(PRUNED, 0),
+            "failed": sum(state.failures().values()),
+            "pruned": state.counts().get(PRUNED, 0),
             "metric": sweep.space.metric,
             "best_value": best.value if best else None,
             "best_run_id": best.run_id if best else None,
@@ -113,7 +113,7 @@ def _trials_table(sweep: Sweep) -> Table:
     for heading in ("epochs", "s", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("suggestion", overflow="fold")
-    for trial in sweep.ledger.trials.values():
+    for trial in sweep.state.trials.values():
         table.add_row(
             str(trial.number),
             shown(trial.run_id),
@@ -140,14 +140,14 @@ def to_dict(sweep: Sweep) -> dict[str, Any]:
         "metric": sweep.space.metric,
         "mode": sweep.space.mode,
         "config": dict(sweep.config),
-        "counts": sweep.ledger.counts(),
+        "counts": sweep.state.counts(),
         "best": asdict(best) if best else None,
         "command": sweep.command() or None,
-        "checks": [asdict(check) for check in sweep.ledger.checks],
+        "checks": [asdict(check) for check in sweep.state.checks],
         "accuracy": mean,
         "accuracy_deviation": deviation,
         "cautions": cautions(sweep),
-        "trials": [asdict(trial) for trial in sweep.ledger.trials.values()],
+        "trials": [asdict(trial) for trial in sweep.state.trials.values()],
         "started": sweep.started,
         "seconds": sweep.seconds,
         "machine": sweep.machine,

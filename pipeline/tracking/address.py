@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.errors import OdenetError
+from pipeline.util.errors import OdenetError
 
 
 class StoreError(OdenetError):

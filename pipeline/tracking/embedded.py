@@ -18,8 +18,8 @@ import psutil
 import pymongo
 from pymongo.errors import PyMongoError
 
-from pipeline.private_file import create_private
 from pipeline.tracking.address import StoreAddress, StoreError
+from pipeline.util.private_file import create_private
 
 DATABASE = "odenet"
 SERVER = Path(__file__).with_name("server.py")

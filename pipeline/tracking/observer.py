@@ -15,14 +15,14 @@ from pymongo.errors import PyMongoError
 from sacred.observers import RunObserver
 from sacred.serializer import flatten
 
-from pipeline.conditions import machine_now
-from pipeline.errors import InvalidInput
 from pipeline.tracking import provenance
-from pipeline.tracking.courier import Courier
-from pipeline.tracking.files import put_content
+from pipeline.tracking.conditions import machine_now
+from pipeline.tracking.delivery import DeliveryThread
+from pipeline.tracking.gridfs import put_content
 from pipeline.tracking.record import FORMAT, Record, run_folder
 from pipeline.tracking.store import StoreError, connect, next_run_id, store_address
 from pipeline.tracking.watcher import Nobody, Watcher
+from pipeline.util.errors import InvalidInput
 
 log = logging.getLogger("odenet")
 
@@ -31,7 +31,7 @@ LAST_PATIENCE_SECONDS = 10.0
 
 
 class StoreObserver(RunObserver):
-    """Writes a run so that Omniboard and `pipeline.runs` can read it, and loses nothing on the way.
+    """Writes a run so that Omniboard and `pipeline.runs.query` can read it, and loses nothing on the way.
 
     In contrast to Sacred's own observer it never drops out of a run, stores an unchanged source file once, and leaves
     what it cannot deliver on disk for `odenet sync`.
@@ -96,7 +96,7 @@ class StoreObserver(RunObserver):
         """
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         self.record.add_artifact(name, content, content_type)
-        self._run.courier.notify()
+        self._run.delivery.notify()
 
     def update_info(self, values: Mapping[str, Any]) -> None:
         """Set entries of the run's info."""
@@ -153,7 +153,7 @@ class StoreObserver(RunObserver):
                 f"The run's record cannot be written in {self._home} ({error.strerror}); "
                 "set that right, or name another folder in ODENET_HOME."
             ) from error
-        self._tracked = _Tracked(record, Courier(record, database, where), database, where)
+        self._tracked = _Tracked(record, DeliveryThread(record, database, where), database, where)
         changes = provenance.uncommitted_changes()
         if changes:
             self.add_artifact("uncommitted.diff", changes.encode())
@@ -192,7 +192,7 @@ class StoreObserver(RunObserver):
             return
         run = self._tracked
         try:
-            delivered = run.courier.finish(LAST_PATIENCE_SECONDS)
+            delivered = run.delivery.finish(LAST_PATIENCE_SECONDS)
         except KeyboardInterrupt:  # nobody wants to wait; the run itself is over
             delivered = False
         if delivered:
@@ -217,7 +217,7 @@ class StoreObserver(RunObserver):
         except OSError as error:
             # The record is changed in memory all the same, and on its way to the store.
             log.warning("the record %s cannot be written: %s", self.record.folder, error)
-        self._run.courier.notify()
+        self._run.delivery.notify()
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class _Tracked:
     """The run that is going on."""
 
     record: Record
-    courier: Courier
+    delivery: DeliveryThread
     database: Database[dict[str, Any]]
     where: str
 

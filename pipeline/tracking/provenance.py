@@ -11,8 +11,8 @@ import torch
 from sacred import SETTINGS
 from sacred.host_info import get_host_info
 
-from pipeline import processor
-from pipeline.compilation import cxx_compiler
+from pipeline.device import processor
+from pipeline.device.compilation import cxx_compiler
 
 # `machine` knows the GPUs. Sacred asks nvidia-smi for their memory, and ends a run with a traceback where that has no
 # number for it, as of a GPU that shares the processor's.

@@ -26,8 +26,8 @@ from bson import ObjectId, json_util
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from pipeline.errors import OdenetError
-from pipeline.tracking.files import put_file
+from pipeline.tracking.gridfs import put_file
+from pipeline.util.errors import OdenetError
 
 FORMAT = "odenet-1"
 """What the documents of these runs say they are, beside other programs' in the same database."""
@@ -127,7 +127,7 @@ class Record:
             self._save()
 
     def _set_info(self, values: Mapping[str, Any]) -> None:
-        # A new dictionary: the courier may be sending the old one.
+        # A new dictionary: the delivery may be sending the old one.
         self.document["info"] = self.document["info"] | dict(values)
 
     def _list_series(self) -> None:

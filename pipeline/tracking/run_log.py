@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from sacred.run import Run
 from safetensors.torch import save
 
-from pipeline.figures import save_figure
-from pipeline.json_text import to_json
+from pipeline.reporting.figures import save_figure
 from pipeline.tracking.observer import StoreObserver
+from pipeline.util.json_text import to_json
 
 
 class RunLog:

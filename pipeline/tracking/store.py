@@ -10,9 +10,9 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from pipeline.paths import home
 from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import DATABASE, EmbeddedStore
+from pipeline.util.paths import home
 
 __all__ = ["INDEXES", "StoreAddress", "StoreError", "connect", "next_run_id", "retire_run_id", "store_address"]
 

@@ -13,7 +13,7 @@ from pipeline.tracking.store import StoreError
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DeliveryResult:
     """What became of one waiting record."""
 
     run_id: int
@@ -23,7 +23,7 @@ class Delivery:
     message: str
 
 
-def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[Delivery]:
+def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[DeliveryResult]:
     """Deliver every record that waits on this machine and whose process is gone, each under its own run.
 
     A run whose process was killed becomes DIED.
@@ -41,18 +41,18 @@ def sync(home: Path, database: Database[dict[str, Any]]) -> Iterator[Delivery]:
                 ) from error
             if (folder / "record.json").exists():  # otherwise its own process delivered it in the meantime
                 run_id = int(folder.name.partition("-")[0])
-                yield Delivery(run_id, "refused", f"run {run_id} still waits in {folder}: {error}")
+                yield DeliveryResult(run_id, "refused", f"run {run_id} still waits in {folder}: {error}")
 
 
-def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> Delivery:
+def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryResult:
     with claimed(folder) as is_free:
         record = Record.load(folder)
         run_id, uid = record.run_id, record.document["uid"]
         if not is_free:
-            return Delivery(run_id, "live", f"run {run_id} is still running and delivers by itself")
+            return DeliveryResult(run_id, "live", f"run {run_id} is still running and delivers by itself")
         if database.runs.find_one({"_id": run_id, "uid": uid}, {"_id": True}) is None:
             where = record.document["store"]
-            return Delivery(
+            return DeliveryResult(
                 run_id,
                 "elsewhere",
                 f"run {run_id} is not in this store but was started in {where}: connect to that one, "
@@ -62,4 +62,4 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> Delivery:
             record.update({"status": "DIED", "stop_time": record.document["heartbeat"]})
         record.deliver(database)
         record.discard()
-        return Delivery(run_id, "delivered", f"run {run_id} delivered ({record.document['status']})")
+        return DeliveryResult(run_id, "delivered", f"run {run_id} delivered ({record.document['status']})")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import OdenetError
+from pipeline.util.errors import OdenetError
 
 
 class CheckpointError(OdenetError):

@@ -15,18 +15,18 @@ from torch import Tensor, optim
 from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler
 
-from pipeline.compilation import STEPS_WORTH_COMPILING, compile_for_training
-from pipeline.config import TrainingConfig
+from pipeline.config.sections import TrainingConfig
 from pipeline.data import Images, Preprocessing, batches, number_of_batches
-from pipeline.errors import OdenetError
-from pipeline.host_memory import keep_freed_memory
+from pipeline.device.compilation import STEPS_WORTH_COMPILING, compile_for_training
+from pipeline.device.host_memory import keep_freed_memory
+from pipeline.device.out_of_memory import is_out_of_memory
+from pipeline.device.precision import backward, numerics
+from pipeline.device.random_state import get_random_state, set_random_state
 from pipeline.models import Network
-from pipeline.out_of_memory import is_out_of_memory
-from pipeline.precision import backward, numerics
-from pipeline.random_state import get_random_state, set_random_state
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
+from pipeline.util.errors import OdenetError
 
 Metrics = dict[str, float]
 
@@ -99,7 +99,7 @@ def fit(
 ) -> Fitted:
     """Train `model` in place until patience or epochs run out, then restore its best weights.
 
-    The process keeps the memory that its tensors free from then on (`pipeline.host_memory`).
+    The process keeps the memory that its tensors free from then on (`pipeline.device.host_memory`).
 
     Args:
         model, training, validation: all on one device.

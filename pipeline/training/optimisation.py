@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import nn, optim
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
-from pipeline.config import TrainingConfig
+from pipeline.config.sections import TrainingConfig
 
 
 def build_optimiser(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:

@@ -1,0 +1,71 @@
+"""`odenet backup` and `odenet restore`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from odenet.arguments import add_command
+from odenet.output import print_json
+
+if TYPE_CHECKING:
+    from pipeline.runs.backup.restore_backup import RestoredRun
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backing_up = add_command(commands, "backup", backup, "the whole store in one file")
+    backing_up.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    restoring = add_command(commands, "restore", restore, "add what a backup has and the store has not")
+    restoring.add_argument("file", type=Path, metavar="FILE", help="a file of `odenet backup`")
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    from pipeline.runs.backup.create_backup import back_up
+    from pipeline.tracking.store import connect
+
+    written = back_up(connect(), arguments.file)
+    for name in written.damaged_files:
+        print(f"{name} is not whole in the store: its content is not in the backup", file=sys.stderr)
+    if arguments.json:
+        print_json({**vars(written), "file": str(written.file)})
+    else:
+        print(f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)")
+    return 0
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    from pipeline.runs.backup.restore_backup import restore as restore_file
+    from pipeline.tracking.store import connect
+
+    restored = restore_file(connect(), arguments.file)
+    if arguments.json:
+        print_json({"runs": [vars(run) for run in restored.runs], "kept": list(restored.kept)})
+        return 0
+    new = [run for run in restored.runs if run.is_new]
+    print(f"{len(new)} runs restored; {len(restored.runs) - len(new)} were here already")
+    moved = [run for run in restored.runs if run.run_id != run.backup_id]
+    if moved:
+        Console().print(_id_table(moved))
+    for run in new:
+        if run.was_running:
+            print(
+                f"run {run.run_id} was still going on when the backup was made, and is here as DIED: "
+                f"to have all of it, `odenet rm {run.run_id}` and restore a later backup"
+            )
+    for name in restored.kept:
+        print(f"{name} differs from the backup's and stays as it is")
+    return 0
+
+
+def _id_table(runs: "list[RestoredRun]") -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for heading in ("run in the backup", "run here"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for run in runs:
+        table.add_row(str(run.backup_id), str(run.run_id), "" if run.is_new else "was here already")
+    return table

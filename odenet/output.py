@@ -1,0 +1,39 @@
+"""What commands print and how they end."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from pipeline.util.json_text import to_json
+
+if TYPE_CHECKING:
+    from experiments.classification import Outcome
+
+INTERRUPTED = 130
+
+
+def print_json(document: Any) -> None:
+    """The one document, on standard output."""
+    print(to_json(document))
+
+
+def fail(message: str, status: int) -> int:
+    """Say what went wrong, on stderr; the exit status."""
+    print(f"odenet: {message}", file=sys.stderr)
+    return status
+
+
+def finish_run(outcome: "Outcome", as_json: bool) -> int:
+    """Tell how a run ended; the exit status, 0 only when it completed."""
+    from pipeline.runs.tables import last_values, runs_table, summary
+
+    if as_json:
+        print_json(outcome.to_dict())
+    elif outcome.status == "COMPLETED":
+        Console().print(runs_table([summary(outcome.document, last_values(outcome.metrics))]))
+        print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
+    if outcome.error is not None:
+        status = INTERRUPTED if outcome.status == "INTERRUPTED" else 1
+        return fail(f"run {outcome.run_id} {outcome.status}: {outcome.error}", status)
+    return 0

@@ -1,0 +1,1 @@
+"""Configurations: their sections, named presets, and the overrides of a command line."""

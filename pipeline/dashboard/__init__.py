@@ -1,0 +1,1 @@
+"""Omniboard, the web page of the runs."""

@@ -1,0 +1,246 @@
+"""Omniboard, the dashboard of the runs: installed on first use, served on 127.0.0.1 behind a login."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import secrets
+import select
+import shutil
+import subprocess
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pymongo.database import Database
+
+from pipeline.tracking.store import StoreAddress, connect, store_address
+from pipeline.util.errors import OdenetError
+from pipeline.util.interruption import terminable
+from pipeline.util.paths import home
+from pipeline.util.private_file import create_private
+
+SOURCE = Path(__file__).resolve().parents[2] / "omniboard"
+DEFAULT_PORT = 9000
+START_SECONDS = 30
+STOP_SECONDS = 5
+USER = "odenet"
+
+CONFIG_COLUMNS = {
+    "dataset": "config.data.name",
+    "architecture": "config.model.architecture",
+    "body": "config.model.body",
+    "test_accuracy": "result",
+    "parameters": "info.parameters.total",
+    "seed": "config.seed",
+}
+"""Omniboard's column name to the value's path in a run."""
+
+METRIC_COLUMNS = {
+    "validation_accuracy": ("validation.accuracy", "max"),
+    "nfe_forward": ("solver.nfe_forward", "last"),
+    "epoch_seconds": ("time.epoch_seconds", "last"),
+}
+"""Omniboard's column name to the metric and what is shown of its values."""
+
+
+class BoardError(OdenetError):
+    """Omniboard cannot be installed or started."""
+
+
+class Board:
+    """A running Omniboard; ends with its context, and with this process however that ends.
+
+    Args:
+        address: the MongoDB whose runs it shows.
+        port: the first port to try; the next free one is taken.
+    """
+
+    def __init__(self, address: StoreAddress, port: int = DEFAULT_PORT) -> None:
+        self._folder = home() / "board"
+        self._address = address
+        self._first_port = port
+        self._process: subprocess.Popen[str] | None = None
+        self.user = USER
+        self.password = ""
+        self.url = ""
+
+    def start(self) -> None:
+        """Install Omniboard where it is not yet, start it and wait until it serves.
+
+        Raises:
+            BoardError: Node.js or the network is missing, or Omniboard does not come up.
+        """
+        install(self._folder)
+        self.password = _password(self._folder)
+        log = self._folder / "board.log"
+        with log.open("w") as written:
+            process = subprocess.Popen(
+                ["node", str(SOURCE / "start.js")],
+                cwd=self._folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=written,
+                text=True,
+                start_new_session=True,  # Ctrl-C is ours to pass on
+            )
+        self._process = process
+        try:
+            self.url = f"http://127.0.0.1:{self._announced_port(process)}/sacred"
+        except (OSError, ValueError) as error:
+            self.stop()
+            raise BoardError(f"Omniboard did not start; look into {log} for the reason.") from error
+
+    def _announced_port(self, process: "subprocess.Popen[str]") -> int:
+        if process.stdin is None or process.stdout is None:
+            raise OSError("the process has no pipes")
+        settings = {
+            "mongoUri": self._address.url,
+            "database": self._address.database,
+            "user": self.user,
+            "password": self.password,
+            "port": self._first_port,
+        }
+        process.stdin.write(json.dumps(settings) + "\n")
+        process.stdin.flush()
+        readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        if not readable:
+            raise OSError(f"no answer within {START_SECONDS} s")
+        return int(json.loads(process.stdout.readline())["port"])
+
+    def wait(self) -> None:
+        """Return when Omniboard ends."""
+        if self._process is not None:
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End Omniboard; nothing happens where it does not run."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
+
+    def __enter__(self) -> "Board":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve_board(port: int | None = None, open_browser: bool = False) -> None:
+    """Show the store's runs in Omniboard until Ctrl-C or SIGTERM.
+
+    Args:
+        port: the first port to try.
+        open_browser: open the address in the person's browser as well.
+
+    Raises:
+        OdenetError: the store cannot be reached, or Omniboard cannot be installed or started.
+    """
+    address = store_address()
+    database = connect(address)
+    ensure_columns(database)
+    database.client.close()
+    with contextlib.suppress(KeyboardInterrupt), terminable():
+        print("Starting Omniboard; the first time installs it, which takes about a minute.", flush=True)
+        with Board(address, port or DEFAULT_PORT) as board:
+            print(f"The runs in {address.redacted()} are at {board.url}")
+            print(f"user {board.user}, password {board.password} (kept in {_login_file(home() / 'board')})")
+            print("Ctrl-C ends the dashboard.", flush=True)
+            if open_browser:
+                webbrowser.open(board.url)
+            board.wait()
+            raise BoardError(f"Omniboard ended by itself; look into {home() / 'board' / 'board.log'}.")
+
+
+def ensure_columns(database: Database[dict[str, Any]]) -> None:
+    """Give Omniboard its useful columns, unless the person has chosen columns of their own."""
+    of_config, of_metrics = database["omniboard.custom.columns"], database["omniboard.metric.columns"]
+    if of_config.find_one() or of_metrics.find_one():
+        return
+    for name, config_path in CONFIG_COLUMNS.items():
+        of_config.update_one({"name": name}, {"$set": {"config_path": config_path}}, upsert=True)
+    for name, (metric, extrema) in METRIC_COLUMNS.items():
+        of_metrics.update_one({"name": name}, {"$set": {"metric_name": metric, "extrema": extrema}}, upsert=True)
+    settings = database["omniboard.settings"]
+    settings.update_one({"name": "row_height"}, {"$setOnInsert": {"value": 50}}, upsert=True)
+
+
+def install(folder: Path) -> None:
+    """Put the pinned Omniboard into `folder`, unless it is there already, whole.
+
+    Raises:
+        BoardError: npm or Node.js is missing, or the packages cannot be had.
+    """
+    pins = [SOURCE / "package.json", SOURCE / "package-lock.json"]
+    wanted = hashlib.sha256(b"".join(pin.read_bytes() for pin in pins)).hexdigest()
+    stamp, log = folder / "installed", folder / "npm.log"
+    with _locked(folder) as lock:
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        for program in ("node", "npm"):
+            if shutil.which(program) is None:
+                raise BoardError(f"The dashboard needs {program}, which is not here; install Node.js 18 or later.")
+        stamp.unlink(missing_ok=True)
+        for pin in pins:
+            shutil.copy(pin, folder)
+        with log.open("w") as written:
+            # npm keeps the lock by its descriptor, should it outlive us.
+            done = subprocess.run(
+                ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+                pass_fds=[lock],
+                check=False,
+            )
+        if done.returncode != 0:
+            raise BoardError(
+                f"npm could not install Omniboard, which needs the network once; look into {log} for the reason."
+            )
+        # The sources of Omniboard's page come with all that built it: nine tenths of the installation.
+        shutil.rmtree(folder / "node_modules/omniboard/web/node_modules", ignore_errors=True)
+        stamp.write_text(wanted)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock.fileno()
+    except OSError as error:
+        raise BoardError(
+            f"The dashboard's folder {folder} cannot be used ({error.strerror}); "
+            "set that right, or name another folder in ODENET_HOME."
+        ) from error
+
+
+def _login_file(folder: Path) -> Path:
+    return folder / "login.json"
+
+
+def _password(folder: Path) -> str:
+    """The password of the dashboard's login, made on first use."""
+    file = _login_file(folder)
+    with _locked(folder):
+        if not file.exists():
+            create_private(file, json.dumps({"user": USER, "password": secrets.token_urlsafe(18)}))
+        try:
+            return str(json.loads(file.read_text())["password"])
+        except (ValueError, KeyError, TypeError):
+            raise BoardError(
+                f"The dashboard's login {file} cannot be read; delete it, and the next start makes a new one."
+            ) from None

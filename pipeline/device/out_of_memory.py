@@ -1,0 +1,39 @@
+"""Noticing that there was no memory for a tensor, which torch says in several ways."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.util.errors import OdenetError
+
+SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""Of torch's own allocators, of CUDA itself, and of the libraries that allocate for themselves."""
+
+
+class OutOfMemory(OdenetError):
+    """The GPU's memory, or the computer's, does not suffice."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    )
+
+
+@contextmanager
+def naming_lack_of_memory() -> Iterator[None]:
+    """Within it such an error becomes one with a remedy.
+
+    Raises:
+        OutOfMemory: instead.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        where = "computer" if isinstance(error, MemoryError) or "CPUAllocator" in str(error) else "GPU"
+        raise OutOfMemory(
+            f"the {where} is out of memory: use a smaller training.batch_size, fewer model.channels or "
+            "solver.gradient=checkpointed"
+        ) from error

@@ -1,0 +1,53 @@
+"""The device, its number formats and its reproducibility."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from pipeline.config.sections import ConfigError, TrainingConfig
+
+
+def choose_device(config: TrainingConfig) -> torch.device:
+    """The device that `training.device` means here.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("training.device is cuda, but torch finds no GPU here: use training.device=cpu or auto")
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+@contextmanager
+def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
+    """Within it torch computes in `training.precision`, deterministically where that is asked for.
+
+    fp32 means full float32 products; tf32 lets a GPU round their inputs to 10 bits of mantissa; bf16 runs
+    convolutions and linear layers in bfloat16, the state of an ODE and the weights staying in float32.
+    """
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
+    tf32 = config.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    if config.deterministic:
+        torch.use_deterministic_algorithms(True)
+    try:
+        # Uncached: a cast kept from before an optimiser step, or made without gradients, would be stale.
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+        torch.use_deterministic_algorithms(deterministic_before)
+
+
+def backward(output: Tensor, gradient: Tensor | None = None) -> None:
+    """Gradients of `output`, of a loss or by the `gradient` that it has itself, in the `numerics` around it."""
+    # Outside autocast, as torch asks for: backward runs in the types that forward chose.
+    with torch.autocast(output.device.type, enabled=False):
+        output.backward(gradient)

@@ -1,0 +1,1 @@
+"""How numbers are shown: figures, tables, HTML, progress on a terminal."""

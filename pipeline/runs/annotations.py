@@ -1,0 +1,98 @@
+"""What a person adds to a stored run: tags and notes, where Omniboard shows and changes them, and files."""
+
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+
+from pipeline.runs.query import StoredRun, translate_store_errors
+from pipeline.tracking.gridfs import put_file
+from pipeline.tracking.record import run_folder
+from pipeline.util.errors import InvalidInput, OdenetError
+
+
+def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
+    """Add tags; all that the run now has.
+
+    Raises:
+        InvalidInput: a tag without a letter, or the run has been removed.
+    """
+    if not all(tag.strip() for tag in tags):
+        raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
+    return _change_tags(run, {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}})
+
+
+def remove_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
+    """Take tags away, those that the run does not have without a word; all that it still has.
+
+    Raises:
+        InvalidInput: the run has been removed.
+    """
+    return _change_tags(run, {"$pullAll": {"omniboard.tags": list(tags)}})
+
+
+def set_note(run: StoredRun, text: str) -> None:
+    """Write the run's note in place of the one that it had.
+
+    Raises:
+        InvalidInput: the run has been removed.
+    """
+    with translate_store_errors():
+        found = run.database.runs.update_one({"_id": run.run_id}, {"$set": {"omniboard.notes": text}}).matched_count
+    if not found:
+        raise _removed(run)
+
+
+def attach(run: StoredRun, file: Path, home: Path) -> None:
+    """Add a file to the artifacts of a run that has ended, under the file's own name.
+
+    Args:
+        home: where runs of this machine keep records that the store does not have in full.
+
+    Raises:
+        InvalidInput: the run has not ended, has an artifact of this name, or the file cannot be read.
+    """
+    _refuse_unfinished(run, home)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read ({error.strerror}): name a file to attach") from error
+    taken = InvalidInput(f"run {run.run_id} has an artifact {file.name} already: rename the file")
+    if file.name in run.artifacts:
+        raise taken
+    file_id = ObjectId()
+    content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    with translate_store_errors():
+        put_file(run.database, file_id, f"artifact://runs/{run.run_id}/{file.name}", content, content_type)
+        unchanged = {"_id": run.run_id, "status": run.document["status"], "artifacts.name": {"$ne": file.name}}
+        entry = {"name": file.name, "file_id": file_id}
+        added = run.database.runs.update_one(unchanged, {"$push": {"artifacts": entry}}).matched_count
+    if not added:  # the file that nobody refers to is left to `odenet gc`
+        raise OdenetError(f"run {run.run_id} has changed just now: look at it with `odenet show` and try again")
+
+
+def _refuse_unfinished(run: StoredRun, home: Path) -> None:
+    """A run's own process, or who delivers its record later, would write its list of artifacts over ours."""
+    if run.status == "RUNNING":
+        raise InvalidInput(f"run {run.run_id} is still running: attach files when it has ended")
+    if run.document["status"] == "RUNNING" or (run_folder(home, run.document) / "record.json").exists():
+        raise InvalidInput(
+            f"the record of run {run.run_id} ({run.status}) still waits on the disk of "
+            f"{run.document['host']['hostname']}: run `odenet sync` there, then attach"
+        )
+
+
+def _change_tags(run: StoredRun, change: dict[str, object]) -> list[str]:
+    with translate_store_errors():
+        changed = run.database.runs.find_one_and_update(
+            {"_id": run.run_id}, change, projection={"omniboard": True}, return_document=ReturnDocument.AFTER
+        )
+    if changed is None:
+        raise _removed(run)
+    return list(changed.get("omniboard", {}).get("tags", []))
+
+
+def _removed(run: StoredRun) -> InvalidInput:
+    return InvalidInput(f"run {run.run_id} has been removed meanwhile; `odenet runs` lists those there are")

@@ -1,0 +1,82 @@
+"""A whole store in one file: runs, metrics, files, tags and notes, models, the dashboard's columns, all there is.
+
+Safe while runs are going on; they are in it as they were when it was made.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
+from pymongo.database import Database
+
+from pipeline.runs.backup.archive import ArchiveWriter, new_archive
+from pipeline.runs.portions import in_portions, list_ids
+from pipeline.runs.query import translate_store_errors
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What was written."""
+
+    file: Path
+    runs: int
+    files: int
+    damaged_files: tuple[str, ...]
+    """Names of the files that the store does not have whole, of which there is no content in the backup."""
+    megabytes: float
+
+
+def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
+    """Write all of the database to a new file, which is there whole or not at all.
+
+    What the database has beside runs, files and their likes is in it as well; metrics of runs that are gone are not.
+
+    Raises:
+        InvalidInput: the file exists.
+        ArchiveError: it cannot be written.
+        StoreError: the store went away.
+    """
+    with translate_store_errors(), new_archive(file) as archive:
+        run_ids = list_ids(database.runs)  # first: all that these runs refer to is stored by now
+        archive.add_collection("runs", _bytes(in_portions(_raw(database, "runs"), "_id", run_ids)))
+        series = in_portions(_raw(database, "metrics"), "run_id", run_ids, order=("run_id", "name"))
+        archive.add_collection("metrics", _bytes(series))
+        file_ids = list_ids(database.fs.files)
+        archive.add_collection("fs.files", _bytes(in_portions(_raw(database, "fs.files"), "_id", file_ids)))
+        damaged = [name for file_id in file_ids if (name := _add_file(database, file_id, archive)) is not None]
+        for name in _other_collections(database):
+            archive.add_collection(name, _bytes(_raw(database, name).find().sort("_id")))
+    return Backup(file, len(run_ids), len(file_ids) - len(damaged), tuple(damaged), round(file.stat().st_size / 1e6, 1))
+
+
+def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:
+    return (bytes(document.raw) for document in documents)
+
+
+def _add_file(database: Database[dict[str, Any]], file_id: Any, archive: ArchiveWriter) -> str | None:
+    """Add the content of a file; its name where it is not whole."""
+    entry = database.fs.files.find_one({"_id": file_id})
+    if entry is None:  # it was removed a moment ago
+        return None
+    chunks = database.fs.chunks.find({"files_id": file_id}).sort("n")
+    content = b"".join(chunk["data"] for chunk in chunks)
+    checksum = (entry.get("metadata") or {}).get("sha256")
+    if len(content) != entry["length"] or checksum not in (None, hashlib.sha256(content).hexdigest()):
+        return str(entry.get("filename", file_id))
+    archive.add_file(file_id, content)
+    return None
+
+
+def _other_collections(database: Database[dict[str, Any]]) -> list[str]:
+    own = ("runs", "metrics", "fs.files", "fs.chunks")
+    return sorted(
+        name for name in database.list_collection_names() if name not in own and not name.startswith("system.")
+    )
+
+
+def _raw(database: Database[dict[str, Any]], collection: str) -> Any:
+    """The collection whose documents come as the bytes that they are."""
+    return database.get_collection(collection, codec_options=DEFAULT_RAW_BSON_OPTIONS)

@@ -1,0 +1,182 @@
+"""What runs have left behind and nobody needs: found, shown, removed; safe while runs are going on.
+
+Whatever could be garbage is listed before whatever could need it, nothing younger than `UNCLAIMED_AGE` is taken, and a
+file that somebody stores again in the meantime stays (`pipeline.tracking.gridfs`).
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from pipeline.runs.portions import in_portions, list_ids
+from pipeline.runs.query import effective_status, translate_store_errors
+from pipeline.runs.removal import claimed_files
+from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
+from pipeline.tracking.record import FORMAT, claimed, run_folder
+
+CHECKPOINT_AGE = timedelta(days=30)
+KEPT_CHECKPOINTS = 5
+
+_ARTIFACTS = "artifact://runs/"
+_FIRST_ID, _LAST_ID = ObjectId(b"\x00" * 12), ObjectId(b"\xff" * 12)
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What can go."""
+
+    metrics: tuple[ObjectId, ...]
+    """Series whose run is gone."""
+    files: Mapping[Any, str]
+    """Id -> name of the files that no run refers to."""
+    chunks: tuple[Any, ...]
+    """Ids of files whose beginning was stored, but not their end."""
+    checkpoints: tuple[Path, ...]
+    """Of runs that have ended, too old and not good enough to be gone on with."""
+    unknown_folders: tuple[Path, ...]
+    """Folders with a checkpoint whose run this store does not have; they stay, for it may be another store's."""
+    megabytes: float
+    """Of files and checkpoints."""
+    stored_before: datetime
+    """What was stored since is left alone."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.metrics or self.files or self.chunks or self.checkpoints)
+
+
+def find_garbage(
+    database: Database[dict[str, Any]],
+    home: Path,
+    checkpoint_age: timedelta = CHECKPOINT_AGE,
+    kept_checkpoints: int = KEPT_CHECKPOINTS,
+    now: datetime | None = None,
+) -> Garbage:
+    """Everything in the store and in `home` that can go; nothing is removed.
+
+    Args:
+        checkpoint_age: a checkpoint written since is kept.
+        kept_checkpoints: so many runs of each data set keep theirs, those with the best results.
+
+    Raises:
+        OdenetError: the store holds runs of a format that this version does not know.
+        StoreError: the store went away.
+    """
+    now = now or datetime.now(UTC)
+    before = now - UNCLAIMED_AGE
+    with translate_store_errors():
+        chunks = _chunks_without_file(database, before)
+        files = _files_without_run(database, before)
+        metrics = _metrics_without_run(database, before)
+        wanted = dict.fromkeys(["format", "uid", "status", "heartbeat", "result", "config.data.name"], True)
+        every = in_portions(database.runs, "_id", list_ids(database.runs), wanted)
+        documents = [document for document in every if document.get("format") == FORMAT]
+    runs = {run_folder(home, document): document for document in documents}
+    folders = sorted(path.parent for path in (home / "runs").glob("*/checkpoint.pt"))
+    ended = {folder: runs[folder] for folder in folders if folder in runs and _has_ended(folder, runs[folder])}
+    spared = _best(ended, kept_checkpoints)
+    oldest = (now - checkpoint_age).timestamp()
+    checkpoints = tuple(
+        folder / "checkpoint.pt"
+        for folder in ended
+        if folder not in spared and (folder / "checkpoint.pt").stat().st_mtime < oldest
+    )
+    size = sum(file["length"] for file in files) + sum(checkpoint.stat().st_size for checkpoint in checkpoints)
+    return Garbage(
+        metrics=metrics,
+        files={file["_id"]: file["filename"] for file in files},
+        chunks=chunks,
+        checkpoints=checkpoints,
+        unknown_folders=tuple(folder for folder in folders if folder not in runs),
+        megabytes=size / 1e6,
+        stored_before=before,
+    )
+
+
+def collect(garbage: Garbage, database: Database[dict[str, Any]]) -> None:
+    """Remove what was found, but for what has come into use since.
+
+    Raises:
+        StoreError: the store went away; what is left is found again.
+    """
+    with translate_store_errors():
+        database.metrics.delete_many({"_id": {"$in": list(garbage.metrics)}})
+        for file_id in garbage.files:
+            remove_file(database, file_id, garbage.stored_before)
+        for file_id in garbage.chunks:
+            remove_chunks(database, file_id, garbage.stored_before)
+    for checkpoint in garbage.checkpoints:
+        _remove_checkpoint(checkpoint)
+
+
+def _chunks_without_file(database: Database[dict[str, Any]], before: datetime) -> tuple[Any, ...]:
+    """What lies between the files that there are, in the order of their ids: an index finds it, and nothing is read."""
+    files = [file_id for file_id in list_ids(database.fs.files) if type(file_id) is ObjectId]
+    begun: dict[Any, None] = {}
+    for lower, upper in pairwise([_FIRST_ID, *files, _LAST_ID]):
+        between = {"files_id": {"$gt": lower, "$lt": upper}, "_id": {"$lt": ObjectId.from_datetime(before)}}
+        begun |= {chunk["files_id"]: None for chunk in database.fs.chunks.find(between, {"files_id": True})}
+    return tuple(begun)
+
+
+def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> list[dict[str, Any]]:
+    """Files that we have stored, which have a sha256: another program may refer to its own in ways of its own."""
+    ours = {"metadata.sha256": {"$exists": True}, "uploadDate": {"$lt": before}}
+    files = list(database.fs.files.find(ours, {"filename": True, "length": True}))
+    # What an unfinished run has sent may be in a document that still waits on a disk, for `odenet sync`.
+    unfinished = tuple(f"{_ARTIFACTS}{run['_id']}/" for run in database.runs.find({"status": "RUNNING"}, {"_id": True}))
+    claimed_by_runs = claimed_files(database)
+    return [
+        file for file in files if file["_id"] not in claimed_by_runs and not file["filename"].startswith(unfinished)
+    ]
+
+
+def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[ObjectId, ...]:
+    """The series of the ids that were given and that no run has: an index finds them."""
+    counter = database.counters.find_one({"_id": "runs"})
+    runs = set(list_ids(database.runs))
+    gone = [run_id for run_id in range(1, counter["last"] + 1 if counter else 1) if run_id not in runs]
+    old = {"run_id": {"$in": gone}, "_id": {"$lt": ObjectId.from_datetime(before)}}
+    series = list(database.metrics.find(old, {"run_id": True}))
+    # Once more: a run that is being restored may have come between, and its series are old.
+    come = {
+        run["_id"] for run in database.runs.find({"_id": {"$in": [one["run_id"] for one in series]}}, {"_id": True})
+    }
+    return tuple(one["_id"] for one in series if one["run_id"] not in come)
+
+
+def _has_ended(folder: Path, document: Mapping[str, Any]) -> bool:
+    return effective_status(document) != "RUNNING" and not (folder / "record.json").exists()
+
+
+def _best(ended: Mapping[Path, Mapping[str, Any]], number: int) -> set[Path]:
+    """Folders of the `number` runs with the best results on each data set; a run without a result is never best."""
+    by_data: dict[str, list[Path]] = {}
+    for folder, document in ended.items():
+        if document.get("result") is not None:
+            by_data.setdefault(document["config"]["data"]["name"], []).append(folder)
+    return set(_flat(sorted(folders, key=lambda f: ended[f]["result"])[::-1][:number] for folders in by_data.values()))
+
+
+def _flat(lists: Iterable[list[Path]]) -> list[Path]:
+    return [path for paths in lists for path in paths]
+
+
+def _remove_checkpoint(checkpoint: Path) -> None:
+    """Unless a process has gone on with the run since it was listed."""
+    folder = checkpoint.parent
+    if not folder.is_dir():
+        return
+    with claimed(folder) as is_free:
+        if not is_free or (folder / "record.json").exists():
+            return
+        checkpoint.unlink(missing_ok=True)
+        if {path.name for path in folder.iterdir()} == {"lock"}:
+            shutil.rmtree(folder)

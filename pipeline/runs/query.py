@@ -1,0 +1,314 @@
+"""Runs that were written, read back: find, show, weights.
+
+from pipeline.runs.query import Runs
+runs = Runs()
+runs.to_frame({"config.data.name": "digits"})
+run = runs.get(3)
+run.metrics()["validation.loss"].plot()
+weights = run.weights()
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from bson.errors import BSONError
+from gridfs import GridFS
+from gridfs.errors import CorruptGridFile, NoFile
+from pymongo import DESCENDING
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from pipeline.tracking.record import FORMAT
+from pipeline.tracking.store import StoreError, connect
+from pipeline.util.errors import InvalidInput, OdenetError
+
+if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only list or mark runs shall not
+    import pandas as pd
+    from torch import Tensor
+
+HEARTBEAT_PATIENCE = timedelta(seconds=60)
+"""A run that is RUNNING and has not been heard of for six heartbeats has died."""
+
+_BY_THE_CLOCK = ("RUNNING", "DIED")
+"""Which of them a run is that says RUNNING, its heartbeat tells."""
+
+_WINDOW = 100
+_WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
+
+
+class RunNotFound(InvalidInput):
+    """No run has this id."""
+
+
+class UnknownFormat(OdenetError):
+    """A run that another version of this software, or another program, has written."""
+
+
+class ArtifactError(OdenetError):
+    """A file of a run that is missing or not what was stored."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store has it."""
+
+    document: Mapping[str, Any]
+    database: Database[dict[str, Any]]
+
+    @property
+    def run_id(self) -> int:
+        return int(self.document["_id"])
+
+    @property
+    def status(self) -> str:
+        """COMPLETED, FAILED, INTERRUPTED, PRUNED, RUNNING, or DIED where the heartbeat stopped without a word."""
+        return effective_status(self.document)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The whole configuration, nested; `Config.from_dict(run.config)` parses it."""
+        return dict(self.document["config"])
+
+    @property
+    def result(self) -> float | None:
+        """Accuracy on the test split."""
+        return self.document.get("result")
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Parameters, data fingerprint, test scores, failure of a solve, …"""
+        return dict(self.document.get("info", {}))
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Names of the files."""
+        return tuple(artifact["name"] for artifact in self.document["artifacts"])
+
+    def metrics(self) -> dict[str, "pd.Series[float]"]:
+        """Every metric as a series, indexed by epoch."""
+        import pandas as pd
+
+        return {
+            name: pd.Series(points["values"], index=pd.Index(points["steps"], name="epoch"), name=name, dtype=float)
+            for name, points in self.points().items()
+        }
+
+    def points(self) -> dict[str, dict[str, list[Any]]]:
+        """Every metric as `{"steps": […], "values": […]}`; the steps are epochs."""
+        with translate_store_errors():
+            found = list(self.database.metrics.find({"run_id": self.run_id}).sort("name"))
+        return {series["name"]: {"steps": series["steps"], "values": series["values"]} for series in found}
+
+    def artifact(self, name: str) -> bytes:
+        """The content of a file, verified against the sha256 that was stored with it.
+
+        Raises:
+            ArtifactError: there is no such file, or its content has changed.
+        """
+        for artifact in self.document["artifacts"]:
+            if artifact["name"] == name:
+                return self._read(name, artifact["file_id"])
+        known = ", ".join(self.artifacts) or "none"
+        raise ArtifactError(f"run {self.run_id} has no artifact {name}; it has {known}")
+
+    def weights(self) -> dict[str, "Tensor"]:
+        """The best weights, as `Network.load_state_dict` takes them; safetensors, so nothing is unpickled.
+
+        Raises:
+            ArtifactError: the run has none, or they are not those that it recorded.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        recorded = self.info.get("weights")
+        if recorded is None:
+            raise ArtifactError(
+                f"run {self.run_id} has no weights: it ended ({self.status}) before its first epoch did"
+            )
+        content = self.artifact(recorded["name"])
+        if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
+            raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")
+        try:
+            return load(content)
+        except SafetensorError as error:
+            raise ArtifactError(f"the weights of run {self.run_id} are no safetensors: do not use them") from error
+
+    def to_row(self) -> dict[str, Any]:
+        """The run as one flat row: status, result, times, tags, note, `config.*`, `info.*`."""
+        annotations = self.document.get("omniboard", {})
+        row = {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.result,
+            "start_time": self.document["start_time"],
+            "stop_time": self.document.get("stop_time"),
+            "tags": annotations.get("tags", []),
+            "note": annotations.get("notes"),
+        }
+        info = {key: value for key, value in self.info.items() if key != "metrics"}  # where Omniboard finds them
+        return row | flatten("config", self.config) | flatten("info", info)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet show --json` prints: plain values."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.result,
+            "config": self.config,
+            "info": {key: value for key, value in self.info.items() if key != "metrics"},
+            "metrics": self.points(),
+            "artifacts": list(self.artifacts),
+            "start_time": self.document["start_time"],
+            "stop_time": self.document.get("stop_time"),
+            "host": self.document["host"],
+            "repositories": self.document["experiment"]["repositories"],
+            "failure": self.document.get("fail_trace"),
+        }
+
+    def _read(self, name: str, file_id: Any) -> bytes:
+        with translate_store_errors():
+            try:
+                file = GridFS(self.database).get(file_id)
+                content = file.read()
+            except (NoFile, CorruptGridFile) as error:
+                raise ArtifactError(f"the artifact {name} of run {self.run_id} is not whole in the store") from error
+        if hashlib.sha256(content).hexdigest() != (file.metadata or {}).get("sha256"):
+            raise ArtifactError(f"the artifact {name} of run {self.run_id} has been changed in the store")
+        return content
+
+
+class Runs:
+    """The runs of a store: that of `ODENET_MONGO_URL`, or the embedded one.
+
+    Raises:
+        StoreError: it cannot be reached.
+    """
+
+    def __init__(self, database: Database[dict[str, Any]] | None = None) -> None:
+        self.database = connect() if database is None else database
+
+    def get(self, run_id: int) -> StoredRun:
+        """One run, whole.
+
+        Raises:
+            RunNotFound: there is none with this id.
+            UnknownFormat: it is not one that this version can read.
+        """
+        with translate_store_errors():
+            document = self.database.runs.find_one({"_id": run_id})
+        if document is None:
+            raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
+        if document.get("format") != FORMAT:
+            raise UnknownFormat(
+                f"run {run_id} is stored in the format {document.get('format')}, and this version reads {FORMAT}: "
+                "use the software that wrote it, or look at it in Omniboard"
+            )
+        return StoredRun(document, self.database)
+
+    def find(self, filters: Mapping[str, Any] | None = None, limit: int = 0) -> list[StoredRun]:
+        """The runs whose entries equal `filters`, newest first, without console output and source lists.
+
+        Runs of another format than this version's are left out: `odenet board` shows those as well.
+
+        Args:
+            filters: dotted path -> value, as in `{"config.model.body": "odenet", "status": "COMPLETED"}`.
+            limit: at most so many; 0 for all.
+
+        Raises:
+            InvalidInput: a filter that nothing stored can equal.
+        """
+        with translate_store_errors():
+            counter = self.database.counters.find_one({"_id": "runs"}) if limit and not filters else None
+            found = self._down_from(counter["last"]) if counter else self._matching(filters or {}, limit)
+            return [StoredRun(document, self.database) for document in islice(found, limit or None)]
+
+    def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
+        equal = {path: {"$eq": value} for path, value in filters.items()}
+        found = self.database.runs.find({**equal, **_stored_status(filters), "format": FORMAT}, _WITHOUT_BULK)
+        found.sort("_id", DESCENDING)
+        if filters.get("status") in _BY_THE_CLOCK:
+            return (document for document in found if effective_status(document) == filters["status"])
+        return found.limit(limit)
+
+    def _down_from(self, last_id: int) -> Iterator[dict[str, Any]]:
+        """All runs, by their ids: to find the newest by sorting, the embedded store would read every one."""
+        for last in range(last_id, 0, -_WINDOW):
+            query = {"_id": {"$in": list(range(max(1, last - _WINDOW + 1), last + 1))}, "format": FORMAT}
+            yield from self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING)
+
+    def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[int, dict[str, float]]:
+        """run id -> metric -> its last value, for the named metrics, in one query."""
+        query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
+        last: dict[int, dict[str, float]] = {run.run_id: {} for run in runs}
+        with translate_store_errors():
+            found = list(self.database.metrics.find(query, {"values": {"$slice": -1}}))
+        for series in found:
+            last[series["run_id"]][series["name"]] = series["values"][-1]
+        return last
+
+    def to_frame(self, filters: Mapping[str, Any] | None = None) -> "pd.DataFrame":
+        """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`."""
+        import pandas as pd
+
+        rows = [run.to_row() for run in self.find(filters)]
+        return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
+
+
+def effective_status(document: Mapping[str, Any]) -> str:
+    """The status of a run's document, DIED where it says RUNNING and the heartbeat has stopped."""
+    status = str(document["status"])
+    return "DIED" if status == "RUNNING" and _age(document["heartbeat"]) > HEARTBEAT_PATIENCE else status
+
+
+def parse_filters(words: Sequence[str]) -> dict[str, Any]:
+    """`["seed=1", "config.data.name=digits"]` as a filter for `Runs.find`; values as Python literals or text.
+
+    Raises:
+        InvalidInput: a word without `=`.
+    """
+    filters = {}
+    for word in words:
+        key, is_filter, text = word.partition("=")
+        if not is_filter or not key or key.startswith("$"):
+            raise InvalidInput(f"{word!r} is not a filter; write it as in config.data.name=digits or status=COMPLETED")
+        try:
+            filters[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            filters[key] = text
+    return filters
+
+
+def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys that begin with `prefix`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}.{key}" if prefix else key
+        flat |= flatten(path, value) if isinstance(value, Mapping) else {path: value}
+    return flat
+
+
+@contextmanager
+def translate_store_errors() -> Iterator[None]:
+    """A question to the store, whose trouble is told in one sentence."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"nothing that is stored can equal this: {error}") from error
+
+
+def _stored_status(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """What an index can tell of the effective status that is asked for, where the stored one is another."""
+    return {"status": {"$in": list(_BY_THE_CLOCK)}} if filters.get("status") == "DIED" else {}
+
+
+def _age(heartbeat: datetime) -> timedelta:
+    aware = heartbeat if heartbeat.tzinfo else heartbeat.replace(tzinfo=UTC)
+    return datetime.now(UTC) - aware

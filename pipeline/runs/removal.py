@@ -1,0 +1,137 @@
+"""Removing runs from the store, so that nothing of another run goes with them."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pymongo
+from pymongo.database import Database
+
+from pipeline.runs.portions import LISTING_SECONDS, in_portions, list_ids
+from pipeline.runs.query import Runs, StoredRun, translate_store_errors
+from pipeline.runs.registry import names_of
+from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
+from pipeline.tracking.record import FORMAT, claimed, run_folder
+from pipeline.tracking.store import retire_run_id
+from pipeline.util.errors import InvalidInput, OdenetError
+
+SACRED_FORMAT = "MongoObserver"
+"""How the format of runs that Sacred's own observer wrote begins; it lists its files as ours does."""
+
+
+def removable_runs(run_ids: Sequence[int], home: Path, database: Database[dict[str, Any]]) -> list[StoredRun]:
+    """The runs with these ids, none of which anything speaks against removing.
+
+    Args:
+        home: where the runs of this machine keep their folders.
+
+    Raises:
+        RunNotFound: there is none with one of the ids.
+        InvalidInput: one is still running, or a promoted model is made of it.
+    """
+    runs = [Runs(database).get(run_id) for run_id in dict.fromkeys(run_ids)]
+    for run in runs:
+        _refuse_live(run, home)
+        names = names_of(run.run_id, database)
+        if names:
+            raise InvalidInput(
+                f"run {run.run_id} is the model {names[0]}: give the name up first, "
+                f"with `odenet promote --remove {names[0]}`"
+            )
+    return runs
+
+
+def remove_run(run: StoredRun, home: Path) -> None:
+    """Remove a run: its document, then its metrics, the files that no other run uses, and its folder here.
+
+    The document goes first, so that a removal that is broken off leaves no half a run, but what `odenet gc` finds.
+    Source files that a run about to start could refer to are left to `odenet gc` as well.
+
+    Raises:
+        InvalidInput: the run is going on.
+        OdenetError: it changed meanwhile, or the store holds runs of a format that this version does not know.
+        StoreError: the store went away.
+    """
+    database, folder = run.database, run_folder(home, run.document)
+    refuse_unknown_formats(database)
+    with claimed(folder) if folder.is_dir() else nullcontext(True) as is_free:
+        if not is_free:
+            raise _still_running(run)
+        with translate_store_errors():
+            retire_run_id(database, run.run_id)
+            unchanged = {key: run.document[key] for key in ("_id", "uid", "status", "heartbeat")}
+            if database.runs.delete_one(unchanged).deleted_count == 0:
+                raise OdenetError(
+                    f"run {run.run_id} has changed just now: look at it with `odenet show`, then try again"
+                )
+            database.metrics.delete_many({"run_id": run.run_id})
+            _remove_files(run)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
+    """Ids of the files that runs refer to, whoever wrote the run.
+
+    Raises:
+        OdenetError: there are runs of a format that this version does not know.
+    """
+    refuse_unknown_formats(database)
+    files: set[Any] = set()
+    wanted = {"artifacts": True, "experiment.sources": True}
+    for document in in_portions(database.runs, "_id", list_ids(database.runs), wanted):
+        files |= files_of(document)
+    return files
+
+
+def files_of(document: Mapping[str, Any]) -> set[Any]:
+    """Ids of the files that a run's document refers to, whether we or Sacred wrote it."""
+    artifacts = {artifact["file_id"] for artifact in document.get("artifacts", [])}
+    return artifacts | {file_id for _, file_id in document.get("experiment", {}).get("sources", [])}
+
+
+def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
+    """What a run of another format refers to is not known, so nothing can be said to be without use."""
+    with translate_store_errors(), pymongo.timeout(LISTING_SECONDS):
+        formats = database.runs.distinct("format")
+    for name in formats:
+        if name != FORMAT and not name.startswith(SACRED_FORMAT):
+            raise OdenetError(
+                f"the store holds runs of the format {name}, which this version (format {FORMAT}) cannot read: "
+                "remove runs and files with the version that wrote them"
+            )
+
+
+def _remove_files(run: StoredRun) -> None:
+    now = datetime.now(UTC)
+    claimed_by_others = claimed_files(run.database)
+    own = {"filename": {"$regex": f"^artifact://runs/{run.run_id}/"}}  # replaced artifacts as well
+    artifacts = {file["_id"] for file in run.database.fs.files.find(own, {"_id": True})}
+    for file_id in _without(artifacts, claimed_by_others):
+        remove_file(run.database, file_id, stored_before=now)
+    sources = {file_id for _, file_id in run.document["experiment"]["sources"]}
+    for file_id in _without(sources, claimed_by_others):
+        remove_file(run.database, file_id, stored_before=now - UNCLAIMED_AGE)
+
+
+def _without(files: Iterable[Any], others: set[Any]) -> list[Any]:
+    return sorted(set(files) - others)
+
+
+def _refuse_live(run: StoredRun, home: Path) -> None:
+    if run.status == "RUNNING":
+        raise _still_running(run)
+    folder = run_folder(home, run.document)
+    if folder.is_dir():
+        with claimed(folder) as is_free:
+            if not is_free:
+                raise _still_running(run)
+
+
+def _still_running(run: StoredRun) -> InvalidInput:
+    return InvalidInput(
+        f"run {run.run_id} is still running on {run.document['host']['hostname']}: stop it first "
+        "(one that was killed counts as running for a minute)"
+    )

@@ -1,0 +1,198 @@
+"""Doing a run again: what differs from its world, and whether it came out the same."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gridfs import GridFS
+from gridfs.errors import CorruptGridFile, NoFile
+
+from pipeline.config.sections import Config
+from pipeline.data import load_splits
+from pipeline.runs.query import ArtifactError, StoredRun
+from pipeline.tracking import provenance
+from pipeline.tracking.gridfs import content_id
+from pipeline.util.errors import OdenetError
+
+NOT_REPEATABLE = ("time.", "memory.")
+"""Beginnings of the names of metrics that differ between any two runs."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something of the original's world that is not so here."""
+
+    kind: Literal["source", "commit", "package", "data", "machine"]
+    name: str
+    then: str
+    now: str
+    diff: str = ""
+    """For a source file, its changes as a unified diff."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.then} → {self.now}"
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A metric that did not come out the same."""
+
+    metric: str
+    largest: float
+    """Largest absolute difference over the epochs that both have; NaN where one has a value and the other none."""
+    first_epoch: int
+    """Where the two part."""
+
+
+def differences(run: StoredRun) -> Iterator[Difference]:
+    """What differs here from the world in which `run` was made: sources, commit, packages, data, machine."""
+    yield from _source_differences(run)
+    yield from _commit_difference(run)
+    yield from _package_differences(run)
+    yield from _data_difference(run)
+    yield from _machine_differences(run)
+
+
+def stored_sources(run: StoredRun) -> dict[str, bytes]:
+    """Path -> content of every source file of the run, each verified by its id, which its content decides.
+
+    Raises:
+        ArtifactError: a file is missing from the store or has been changed there.
+    """
+    files = GridFS(run.database)
+    sources = {}
+    for name, file_id in run.document["experiment"]["sources"]:
+        try:
+            content = files.get(file_id).read()
+        except (NoFile, CorruptGridFile) as error:
+            raise ArtifactError(f"the source {name} of run {run.run_id} is not whole in the store") from error
+        if content_id(name, content) != file_id:
+            raise ArtifactError(f"the source {name} of run {run.run_id} has been changed in the store: do not run it")
+        sources[name] = content
+    return sources
+
+
+def write_sources(sources: Mapping[str, bytes], folder: Path) -> None:
+    """Lay stored sources out below `folder`.
+
+    Raises:
+        OdenetError: a path leads out of the folder.
+    """
+    for name, content in sources.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise OdenetError(f"the stored source {name} would be written outside its folder: do not run it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
+    """The metrics that are not the same to the bit, clocks and memory aside; none for an identical run."""
+    then, now = original.points(), repeated.points()
+    found = []
+    for name in sorted(then.keys() | now.keys()):
+        if name.startswith(NOT_REPEATABLE):
+            continue
+        first, second = _by_epoch(then.get(name)), _by_epoch(now.get(name))
+        parted = [epoch for epoch in sorted(first.keys() | second.keys()) if not _same(first, second, epoch)]
+        if parted:
+            gaps = [abs(first.get(epoch, np.nan) - second.get(epoch, np.nan)) for epoch in parted]
+            found.append(Deviation(name, float(np.nanmax(gaps)) if np.isfinite(gaps).any() else np.nan, parted[0]))
+    return found + _result_deviations(original, repeated)
+
+
+def _by_epoch(points: Mapping[str, list[Any]] | None) -> dict[int, float]:
+    return dict(zip(points["steps"], points["values"], strict=True)) if points else {}
+
+
+def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -> bool:
+    if epoch not in first or epoch not in second:
+        return False
+    return first[epoch] == second[epoch] or (np.isnan(first[epoch]) and np.isnan(second[epoch]))
+
+
+def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
+    """Test accuracy and weights, which have no epoch: that of the last one is named."""
+    epoch = int(repeated.info.get("training", {}).get("epochs", 0))
+    found = []
+    if original.result != repeated.result:
+        gap = abs((original.result or np.nan) - (repeated.result or np.nan))
+        found.append(Deviation("result", float(gap), epoch))
+    if original.info.get("weights", {}).get("sha256") != repeated.info.get("weights", {}).get("sha256"):
+        found.append(Deviation("weights", np.nan, epoch))
+    return found
+
+
+def _source_differences(run: StoredRun) -> Iterator[Difference]:
+    then = stored_sources(run)
+    now = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) == now.get(name):
+            continue
+        before, after = (_lines(side.get(name)) for side in (then, now))
+        diff = "".join(difflib.unified_diff(before, after, f"run {run.run_id}/{name}", f"here/{name}"))
+        words = ["absent" if side.get(name) is None else f"{len(side[name])} bytes" for side in (then, now)]
+        yield Difference("source", name, words[0], words[1], diff)
+
+
+def _lines(content: bytes | None) -> list[str]:
+    return [] if content is None else content.decode(errors="replace").splitlines(keepends=True)
+
+
+def _commit_difference(run: StoredRun) -> Iterator[Difference]:
+    then, now = (
+        _commit(repositories)
+        for repositories in (run.document["experiment"]["repositories"], provenance.repositories())
+    )
+    if then != now:
+        yield Difference("commit", "of the working tree", then, now)
+
+
+def _commit(repositories: Sequence[Mapping[str, Any]]) -> str:
+    if not repositories:
+        return "no repository"
+    first = repositories[0]
+    return f"{first['commit'][:12]}{' with uncommitted changes' if first['dirty'] else ''}"
+
+
+def _package_differences(run: StoredRun) -> Iterator[Difference]:
+    then, now = (
+        _versions(packages)
+        for packages in (run.document["experiment"]["dependencies"], provenance.installed_packages())
+    )
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) != now.get(name):
+            yield Difference("package", name, then.get(name, "absent"), now.get(name, "absent"))
+
+
+def _versions(packages: list[str]) -> dict[str, str]:
+    return {name: version for name, _, version in (package.partition("==") for package in packages)}
+
+
+def _data_difference(run: StoredRun) -> Iterator[Difference]:
+    config = Config.from_dict(run.config)
+    then = run.info.get("data", {}).get("sha256")
+    now = load_splits(config.data, config.seed, torch.device("cpu")).fingerprint
+    if then is not None and then != now:
+        yield Difference("data", config.data.name, f"sha256 {then[:12]}…", f"sha256 {now[:12]}…")
+
+
+def _machine_differences(run: StoredRun) -> Iterator[Difference]:
+    then = machine_facts(run.document["host"])
+    now = machine_facts(provenance.host())
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) != now.get(name):
+            yield Difference("machine", name, str(then.get(name)), str(now.get(name)))
+
+
+def machine_facts(host: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a host decides a run's numbers, as far as is known."""
+    machine = host.get("machine", {})
+    names = ("architecture", "instructions", "torch_threads", "cuda", "cudnn", "driver", "compiler")
+    gpu = next(iter(machine.get("gpu_names", [])), None)  # a trial of a sweep sees one of several
+    first = {"cpu": host.get("cpu"), "gpu": gpu, "python": host.get("python_version")}
+    return first | {name: machine.get(name) for name in names}

@@ -1,0 +1,106 @@
+"""Whether and how a run can go on from its checkpoint on this machine."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pymongo.database import Database
+
+from pipeline.config.sections import Config, ConfigError
+from pipeline.data import load_splits
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.record import claimed, run_folder
+from pipeline.tracking.run_document import refuse_sweep
+from pipeline.tracking.sync import sync_folder
+from pipeline.training import load_checkpoint
+from pipeline.util.errors import InvalidInput, OdenetError
+
+CHANGEABLE = ("max_epochs", "patience", "device")
+
+
+class StillRunning(InvalidInput):
+    """A run that another process is at work on."""
+
+
+def take_over(run_id: int, home: Path, database: Database[dict[str, Any]]) -> StoredRun:
+    """A run whose process is gone, complete in the store.
+
+    Raises:
+        StillRunning: it is not gone.
+    """
+    run = Runs(database).get(run_id)
+    folder = run_folder(home, run.document)
+    _refuse_live(run, folder)
+    if (folder / "record.json").exists():
+        sync_folder(folder, database)
+    return Runs(database).get(run_id)
+
+
+def prepare(
+    run_id: int, updates: Mapping[str, Any], home: Path, database: Database[dict[str, Any]]
+) -> tuple[StoredRun, Config]:
+    """The run, complete in the store, and the configuration with which it goes on.
+
+    Raises:
+        InvalidInput: it is alive, over, or `updates` would make it another run.
+        CheckpointError: its checkpoint is missing here or damaged.
+        OdenetError: its data are not what they were.
+    """
+    run = take_over(run_id, home, database)
+    refuse_sweep(run.document)
+    config = _config(run, updates)
+    state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
+    if run.status == "COMPLETED":
+        _refuse_finished(run, config, state)
+    fingerprint = load_splits(config.data, config.seed, torch.device("cpu")).fingerprint
+    if fingerprint != run.info["data"]["sha256"]:
+        raise OdenetError(
+            f"{config.data.name} is not what run {run_id} was trained on (sha256 {fingerprint[:12]}…, then "
+            f"{run.info['data']['sha256'][:12]}…): bring the old data back, or start a new run"
+        )
+    return run, config
+
+
+def _refuse_live(run: StoredRun, folder: Path) -> None:
+    if folder.exists():
+        with claimed(folder) as is_free:  # on this machine the lock knows better than the heartbeat
+            is_live = not is_free
+    else:
+        is_live = run.status == "RUNNING"
+    if is_live:
+        raise StillRunning(f"run {run.run_id} is still running on {run.document['host']['hostname']}: stop it first")
+
+
+def _config(run: StoredRun, updates: Mapping[str, Any]) -> Config:
+    config = Config.from_dict(run.config)
+    changes = dict(updates.get("training", {})) if set(updates) <= {"training"} else None
+    if changes is None or not set(changes) <= set(CHANGEABLE):
+        allowed = ", ".join(f"training.{name}" for name in CHANGEABLE)
+        raise ConfigError(
+            f"a run goes on with its own configuration; only {allowed} can be changed: "
+            f"`odenet rerun {run.run_id} with …` starts a new run with another one"
+        )
+    training = replace(config.training, **changes)
+    if training.schedule != "constant" and training.max_epochs != config.training.max_epochs:
+        raise ConfigError(
+            f"the {training.schedule} schedule of run {run.run_id} was laid out for "
+            f"{config.training.max_epochs} epochs: `odenet rerun {run.run_id} with "
+            f"training.max_epochs={training.max_epochs}` starts it anew"
+        )
+    return replace(config, training=training)
+
+
+def _refuse_finished(run: StoredRun, config: Config, state: Mapping[str, Any]) -> None:
+    epoch, since = state["epoch"], state["early_stopping"]["epochs_since"]
+    patience = config.training.patience
+    if patience is not None and since >= patience:
+        raise InvalidInput(
+            f"run {run.run_id} stopped early: {since} epochs without a lower validation loss; "
+            f"give it more with training.patience={since + 5}"
+        )
+    if epoch >= config.training.max_epochs:
+        raise InvalidInput(
+            f"run {run.run_id} has had all of its {epoch} epochs: give it more with training.max_epochs={epoch * 2}"
+        )

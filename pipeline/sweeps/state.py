@@ -1,0 +1,147 @@
+"""What a sweep knows of its trials: plain data, kept in the run of the sweep and enough to go on from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from pipeline.runs.query import flatten
+
+Phase = Literal["search", "check"]
+RUNNING, COMPLETED, PRUNED, INTERRUPTED = "running", "completed", "pruned", "interrupted"
+FAILURES = {
+    "underflow": "step size underflow of the solver",
+    "step_limit": "step limit of the solver",
+    "diverged": "the state or its derivative became non-finite",
+    "loss_diverged": "the loss became non-finite",
+    "out_of_memory": "out of memory",
+    "lost": "its worker was lost too often",
+    "failed": "another error",
+}
+"""Outcome of a trial that came to nothing -> what it means."""
+
+
+@dataclass
+class Trial:
+    """One suggestion and what became of it."""
+
+    number: int
+    """From 1, in the order in which they were suggested."""
+    suggestion: dict[str, Any]
+    """Configuration key -> value."""
+    run_id: int | None = None
+    """The tracked run; None until it has begun."""
+    outcome: str = RUNNING
+    """running, completed, pruned, interrupted, or one of `FAILURES`."""
+    value: float | None = None
+    """The best of the metric so far, over the epochs."""
+    accuracy: float | None = None
+    """On the validation split, at the epoch of `value`."""
+    nfe_forward: float | None = None
+    """Mean evaluations of the field per training batch in the last epoch; None for a ResNet."""
+    epochs: int = 0
+    seconds: float = 0.0
+    """Of training and validation, over all epochs."""
+    peak_memory_mb: float | None = None
+    error: str | None = None
+    """Why it came to nothing, in a sentence."""
+    is_reused: bool = False
+    """Whether a run that was there before gave the result."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.outcome not in (RUNNING, INTERRUPTED)
+
+    @property
+    def has_failed(self) -> bool:
+        return self.outcome in FAILURES
+
+
+@dataclass(frozen=True)
+class Check:
+    """The best configuration, trained anew on a seed that the search did not use."""
+
+    seed: int
+    run_id: int
+    outcome: str
+    accuracy: float | None
+    """On the test split."""
+
+
+@dataclass
+class SweepState:
+    """The trials of a sweep, and the order in which its searcher heard of them."""
+
+    trials: dict[int, Trial] = field(default_factory=dict)
+    events: list[tuple[Literal["suggested", "over"], int]] = field(default_factory=list)
+    """With the sweep's seed they decide everything that the searcher proposes."""
+    checks: list[Check] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Outcome -> number of trials, of the outcomes that there are."""
+        outcomes = [trial.outcome for trial in self.trials.values()]
+        return {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}
+
+    def failures(self) -> dict[str, int]:
+        """Of them those that are failures."""
+        return {outcome: number for outcome, number in self.counts().items() if outcome in FAILURES}
+
+    def over(self) -> list[Trial]:
+        """The trials that are over, in the order in which they ended."""
+        ended = dict.fromkeys(number for event, number in self.events if event == "over")
+        return [self.trials[number] for number in ended]
+
+    def unfinished(self) -> list[Trial]:
+        """Suggested, and not over."""
+        return [trial for trial in self.trials.values() if not trial.is_over]
+
+    def best(self, mode: str) -> Trial | None:
+        """The completed trial with the best value; the first of equals."""
+        values = {t.number: t.value for t in self.trials.values() if t.outcome == COMPLETED and t.value is not None}
+        better = max if mode == "max" else min  # the first of equals, both
+        return self.trials[better(values, key=lambda number: values[number])] if values else None
+
+    def best_so_far(self, mode: str) -> Iterator[tuple[int, float]]:
+        """(trials over, best value of the completed ones among them), from the first completed one on."""
+        better = max if mode == "max" else min
+        best: float | None = None
+        for number, trial in enumerate(self.over(), start=1):
+            if trial.outcome == COMPLETED and trial.value is not None:
+                best = trial.value if best is None else better(best, trial.value)
+            if best is not None:
+                yield number, best
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: keys without dots, which MongoDB takes for paths."""
+        return {
+            "trials": [asdict(t) | {"suggestion": nest(t.suggestion)} for t in self.trials.values()],
+            "events": [list(event) for event in self.events],
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SweepState":
+        """What `to_dict` gave."""
+        trials = [Trial(**{**t, "suggestion": flatten("", t["suggestion"])}) for t in values["trials"]]
+        return cls(
+            {trial.number: trial for trial in trials},
+            [(event, number) for event, number in values["events"]],
+            [Check(**check) for check in values["checks"]],
+        )
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested dictionaries: the inverse of `flatten`."""
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *sections, name = path.split(".")
+        level = nested
+        for section in sections:
+            level = level.setdefault(section, {})
+        level[name] = value
+    return nested
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and the sample standard deviation where there are two or more."""
+    return fmean(values), stdev(values) if len(values) > 1 else None

@@ -1,0 +1,241 @@
+"""What there is to say of a sweep, in words."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from pipeline.reporting.text_table import NOTHING
+from pipeline.sweeps.axes import build_axes, tidy
+from pipeline.sweeps.space import Space
+from pipeline.sweeps.state import COMPLETED, FAILURES, INTERRUPTED, PRUNED, RUNNING, Trial, mean_and_deviation
+from pipeline.sweeps.stored import Sweep
+
+FREE_SHARE = 0.1
+"""Of a GPU's memory, that no trial is to count on."""
+CONTEXT_MB = 600
+"""Of a GPU's memory, about what CUDA takes for each process beside what torch allocates; an estimate."""
+MANY_FAILURES = 0.2
+"""Share of the trials."""
+
+
+def headline(sweep: Sweep) -> str:
+    """What was found."""
+    over = len(sweep.state.over())
+    if sweep.best is None:
+        return f"No trial has completed: {', '.join(outcome_counts(sweep))}" if over else "No trial is over yet"
+    winner = f"the best of {over:,} trials" if over > 1 else "the only trial"
+    if sweep.checked:
+        return f"{test_accuracy(sweep)} on test with {winner}"
+    return f"{metric_words(sweep.space)} {value_text(sweep.space, sweep.best.value)} in {winner}"
+
+
+def subtitle(sweep: Sweep) -> str:
+    """What was searched, and what became of it."""
+    aim = {"min": "lowest", "max": "highest"}[sweep.space.mode]
+    counts = ", ".join(outcome_counts(sweep)) or "no trials yet"
+    return f"Sweep {sweep.sweep_id} of {sweep.name}, for the {aim} {metric_words(sweep.space).lower()}: {counts}."
+
+
+def outcome_counts(sweep: Sweep) -> list[str]:
+    """`41 completed`, `3 failed`, …"""
+    counts = Counter(trial.outcome for trial in sweep.state.trials.values() if not trial.has_failed)
+    counts["failed"] = sum(sweep.state.failures().values())
+    if sweep.status != "RUNNING":  # then its trials are not, either, though nobody was there to say so
+        counts[INTERRUPTED] += counts.pop(RUNNING, 0)
+    return [f"{counts[name]} {name}" for name in (COMPLETED, PRUNED, "failed", INTERRUPTED, RUNNING) if counts[name]]
+
+
+def cautions(sweep: Sweep) -> list[str]:
+    """What a reader is to bear in mind."""
+    return [*_unfinished(sweep), *_failed(sweep), *_at_edge(sweep), *_unchecked(sweep)]
+
+
+def conditions(sweep: Sweep) -> list[str]:
+    """With what it was done, a line each."""
+    config = sweep.config
+    asked, kind = (config["gpus_per_trial"], "GPU") if config["gpus_per_trial"] else (config["cpus_per_trial"], "CPU")
+    pruning = "trials that fall behind are pruned (ASHA)" if config["prunes"] else "nothing is pruned"
+    reused = sum(trial.is_reused for trial in sweep.state.trials.values())
+    return [
+        f"Search: Hyperopt's TPE, {counted(config['trials'], 'trial')}, the first "
+        f"{min(config['initial_points'], config['trials'])} drawn at random; {pruning}; seed {config['seed']}",
+        f"Workers: {config['parallel']} at a time, {asked:g} {kind}{'s' if asked > 1 else ''} each",
+        *([f"Reused: {counted(reused, 'completed run')} with the same configuration and seed"] if reused else []),
+        _times(sweep),
+        f"Machine: {sweep.machine}",
+        f"Software: {sweep.software}",
+        f"Started: {sweep.started:%d %B %Y, %H:%M} UTC",
+    ]
+
+
+def memory(sweep: Sweep) -> list[str]:
+    """What the trials needed at most, and the fraction of a GPU that would do."""
+    peaks = {t.number: t.peak_memory_mb for t in sweep.state.trials.values() if t.peak_memory_mb is not None}
+    if not peaks:
+        return []
+    highest = max(peaks, key=lambda number: peaks[number])
+    middle = median(peaks.values())
+    asked = sweep.config["gpus_per_trial"]
+    of_what = "torch's allocator on the GPU" if asked else "the process, which a worker keeps from trial to trial"
+    most = f"{peaks[highest]:,.0f} MB at most (trial {highest}), {middle:,.0f} MB in the middle"
+    sentences = [f"Peak memory of {of_what}: {most}"]
+    if asked and sweep.gpu_memory_mb is not None:
+        fits = suggest_trials_per_gpu(peaks[highest], sweep.gpu_memory_mb)
+        allowance = f"{CONTEXT_MB} MB more for each process and a tenth of its {sweep.gpu_memory_mb:,.0f} MB left free"
+        sentences.append(
+            f"The GPU's memory, with about {allowance}, is enough for {counted(fits, 'trial')} beside each other: "
+            f"`--gpus-per-trial {fraction(fits)}` (this time {asked:g}), if they also go faster so."
+            if fits
+            else f"The GPU's memory, with about {allowance}, is not enough for such a trial: take a larger one, "
+            "or a smaller training.batch_size."
+        )
+    return sentences
+
+
+def suggest_trials_per_gpu(peak_mb: float, gpu_mb: float) -> int:
+    """How many trials with this peak fit into a GPU's memory; 0 if not even one does with room to spare."""
+    return int(gpu_mb * (1 - FREE_SHARE) // (peak_mb + CONTEXT_MB))
+
+
+def fraction(trials: int) -> float:
+    """The shortest fraction of a GPU with which exactly so many trials run beside each other."""
+    for decimals in range(1, 5):  # Ray counts in ten-thousandths
+        rounded_down: float = 10**decimals // trials / 10**decimals
+        if rounded_down > 1 / (trials + 1):
+            return rounded_down
+    return 1 / trials
+
+
+def metric_words(space: Space) -> str:
+    """`Validation loss`."""
+    return space.metric.replace(".", " ").capitalize()
+
+
+def value_text(space: Space, value: float | None) -> str:
+    """The metric with as many digits as one reads."""
+    return percent(value) if space.metric == "validation.accuracy" else number(value, ".4f")
+
+
+def outcome_text(trial: Trial) -> str:
+    """`completed`, `loss diverged`, …"""
+    return f"{trial.outcome.replace('_', ' ')}{', reused' if trial.is_reused else ''}"
+
+
+def suggestion_text(suggestion: Mapping[str, Any]) -> str:
+    """`training.lr=0.003 model.augment=4`."""
+    return " ".join(f"{key}={tidy(value)}" for key, value in suggestion.items())
+
+
+def last_names(suggestion: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys without their sections, where there is little room."""
+    return {key.rpartition(".")[2]: value for key, value in suggestion.items()}
+
+
+def test_accuracy(sweep: Sweep) -> str:
+    """Mean and standard deviation over the fresh seeds."""
+    accuracies = [check.accuracy for check in sweep.checked if check.accuracy is not None]
+    if not accuracies:
+        return NOTHING
+    mean, deviation = mean_and_deviation(accuracies)
+    return percent(mean) if deviation is None else f"{100 * mean:.2f} ± {100 * deviation:.2f} %"
+
+
+def reached(space: Space, trial: Trial) -> list[str]:
+    """What a trial came to."""
+    facts = [f"{metric_words(space).lower()} {value_text(space, trial.value)}"]
+    if space.metric != "validation.accuracy" and trial.accuracy is not None:
+        facts.append(f"validation accuracy {percent(trial.accuracy)}")
+    if trial.nfe_forward is not None:
+        facts.append(f"{trial.nfe_forward:.1f} evaluations per batch")
+    return [*facts, counted(trial.epochs, "epoch"), duration(trial.seconds)]
+
+
+def shell_command(words: Sequence[str]) -> str:
+    """A command as one types it."""
+    return shlex.join(words)
+
+
+def percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.2f} %"
+
+
+def number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)
+
+
+def counted(many: int, thing: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{many:,} {thing}{'' if many == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`48 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The names, the first of them where they are many."""
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _unfinished(sweep: Sweep) -> list[str]:
+    if sweep.is_whole:
+        return []
+    over = f"{len(sweep.state.over())} of {counted(sweep.trials, 'trial')} are over"
+    if len(sweep.state.over()) >= sweep.trials:
+        over = f"the search is over, but not the {counted(sweep.config['fresh_seeds'], 'run')} on fresh seeds"
+    if sweep.status == "RUNNING":
+        return [f"The sweep is still running: {over}. This is how it stood when the page was written."]
+    endings = {
+        "INTERRUPTED": "was interrupted",
+        "DIED": "died",
+        "COMPLETED": f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given",
+    }
+    ended = endings.get(sweep.status, "failed")
+    return [f"The sweep {ended}: {over}. `odenet sweep --resume {sweep.sweep_id}` goes on with it."]
+
+
+def _failed(sweep: Sweep) -> list[str]:
+    failed, over = sum(sweep.state.failures().values()), len(sweep.state.over())
+    if not failed or failed <= MANY_FAILURES * over:
+        return []
+    reason, _ = Counter(sweep.state.failures()).most_common(1)[0]
+    return [
+        f"{failed} of {counted(over, 'trial')} failed, most often by {FAILURES[reason]}: the space may be too wide."
+    ]
+
+
+def _at_edge(sweep: Sweep) -> list[str]:
+    if sweep.best is None:
+        return []
+    axes = build_axes(sweep.space, sweep.state.over())
+    given = sweep.best.suggestion
+    keys = [axis.key for axis in axes if axis.key in given and axis.is_at_edge(given[axis.key])]
+    return [
+        f"The best {key}, {tidy(given[key])}, lies at the edge of its range: better ones may lie beyond."
+        for key in keys
+    ]
+
+
+def _unchecked(sweep: Sweep) -> list[str]:
+    checks = sweep.state.checks
+    lost = len(checks) - len(sweep.checked)
+    sentences = [f"{lost} of {counted(len(checks), 'run')} on fresh seeds did not complete."] if lost else []
+    if len(sweep.checked) == 1:
+        sentences.append("A single run on a fresh seed says nothing of how much the accuracy varies with the seed.")
+    return sentences
+
+
+def _times(sweep: Sweep) -> str:
+    total = sum(trial.seconds for trial in sweep.state.trials.values() if not trial.is_reused)
+    if sweep.seconds is None:
+        return f"Time: the trials' epochs took {duration(total)} in sum; wall time unknown, as the sweep was resumed"
+    return (
+        f"Time: {duration(sweep.seconds)} on the clock, with everything; the trials' epochs took {duration(total)} in "
+        f"sum, {duration(total / sweep.config['parallel'])} a worker"
+    )

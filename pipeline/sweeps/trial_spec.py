@@ -1,0 +1,43 @@
+"""What a trial's worker is told."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.sweeps.state import Phase
+
+
+@dataclass(frozen=True)
+class SweepOfTrial:
+    """What all trials of a sweep have in common."""
+
+    run_id: int
+    uid: str
+    metric: str
+    mode: str
+    skips_existing: bool
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What one trial is to do."""
+
+    number: int
+    phase: Phase
+    config: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other of its sweep."""
+        return f"{self.phase} {self.number}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrialSpec":
+        return cls(**json.loads(text))
+
+    def mark(self, sweep: SweepOfTrial) -> dict[str, Any]:
+        """In the info of the trial's run."""
+        return {"sweep": {"id": sweep.run_id, "trial": self.number, "phase": self.phase}}

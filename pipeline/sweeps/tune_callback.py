@@ -1,0 +1,44 @@
+"""What Ray Tune tells while a sweep runs."""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from pipeline.sweeps.progress import SweepProgress
+from pipeline.sweeps.state import SweepState
+from pipeline.sweeps.trial_spec import TrialSpec
+
+OUT_OF_MEMORY = ("OutOfMemory", "low on memory")
+"""In Ray's account of a worker that it ended when the machine's memory ran out."""
+
+
+class TuneCallback(tune.Callback):
+    """Keeps the display going, and sees to it that a trial whose worker died of memory is not tried again."""
+
+    def __init__(self, state: SweepState, progress: SweepProgress, stop_signals: Any) -> None:
+        self._state, self._progress, self._stop_signals = state, progress, stop_signals
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune would keep it in a file; there is nothing in it that outlives the process
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        self._progress.update(self._state)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        spec = TrialSpec.from_json(trial.config["trial"])
+        report = trial.last_result
+        if spec.phase == "check":
+            accuracy = f", test accuracy {report['test_accuracy']:.2%}" if report.get("test_accuracy") else ""
+            self._progress.note(
+                f"fresh seed {spec.config['seed']} | run {report.get('run_id')} | {report.get('outcome')}{accuracy}"
+            )
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        spec = TrialSpec.from_json(trial.config["trial"])
+        account = Path(trial.error_file).read_text()
+        if any(words in account for words in OUT_OF_MEMORY):
+            ray.get(self._stop_signals.give.remote(spec.key, "out_of_memory"))
+        else:
+            self._progress.note(f"the worker of trial {spec.number} was lost; another goes on with it")

@@ -1,0 +1,1 @@
+"""The kinds of experiment: what each loads, builds, minimises, evaluates and records."""

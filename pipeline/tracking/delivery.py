@@ -1,0 +1,77 @@
+"""The thread that takes a run's record to the store, and keeps trying while the store is away."""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from pipeline.tracking.record import Record
+
+log = logging.getLogger("odenet")
+
+RETRY_SECONDS = 2.0
+
+
+class DeliveryThread:
+    """Delivers the record in the background whenever it has changed."""
+
+    def __init__(self, record: Record, database: Database[dict[str, Any]], where: str) -> None:
+        self._record = record
+        self._database = database
+        self._where = where
+        self._changed = threading.Event()
+        self._finishing = threading.Event()
+        self._away_since: float | None = None
+        self._deadline = float("inf")
+        self.delivered = False
+        self._thread = threading.Thread(target=self._run, name="odenet-delivery", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """The record has changed."""
+        self._changed.set()
+
+    def finish(self, patience_seconds: float) -> bool:
+        """Deliver what is left and stop; False when the store did not take it within `patience_seconds`."""
+        self._deadline = time.monotonic() + patience_seconds
+        self._finishing.set()
+        self._changed.set()
+        self._thread.join(patience_seconds + 30)  # a delivery that began in time may end
+        return self.delivered
+
+    def _run(self) -> None:
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            finishing = self._finishing.is_set()
+            arrived = self._try_to_deliver()
+            if arrived and finishing:
+                self.delivered = True
+                return
+            if not arrived:
+                if time.monotonic() > self._deadline:
+                    return
+                self._finishing.wait(RETRY_SECONDS) if not finishing else time.sleep(RETRY_SECONDS / 4)
+                self._changed.set()
+
+    def _try_to_deliver(self) -> bool:
+        try:
+            self._record.deliver(self._database)
+        except (PyMongoError, BSONError, OSError, ValueError) as error:
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                log.warning(
+                    "the store at %s does not take run %d just now (%s); the run goes on and its record waits on disk",
+                    self._where,
+                    self._record.run_id,
+                    type(error).__name__,
+                )
+            return False
+        if self._away_since is not None:
+            log.warning("the store is back after %.0f s; nothing was lost", time.monotonic() - self._away_since)
+            self._away_since = None
+        return True

@@ -1,0 +1,95 @@
+"""A real browser on a running dashboard, for the tests that look at what a person sees."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support import expected_conditions as expected
+from selenium.webdriver.support.ui import WebDriverWait
+
+from pipeline.dashboard.board import Board
+
+WAIT_SECONDS = 20
+
+
+def missing() -> list[str]:
+    """The programs of the browser tests that are not installed."""
+    return [name for name in ("node", "npm", "chromium", "chromedriver") if shutil.which(name) is None]
+
+
+@contextlib.contextmanager
+def headless(profile: Path) -> Iterator[Chrome]:
+    """Headless Chromium with a fresh profile in `profile`."""
+    options = ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for switch in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--window-size=1700,900",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(switch)
+    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextlib.contextmanager
+def logged_in_page(board: Board, profile: Path) -> Iterator[Chrome]:
+    """The list of runs, after the login."""
+    with headless(profile) as driver:
+        driver.get(board.url.replace("http://", f"http://{board.user}:{board.password}@"))
+        driver.get(board.url)
+        yield driver
+
+
+def assert_page_fits(page: Path, images: int) -> None:
+    """A page shows all of its `images` and needs no scrolling sideways, in wide windows and on phones."""
+    with headless(page.parent / "profile") as driver:
+        driver.get(page.as_uri())
+        for width in (1400, 390):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        widths = driver.execute_script("return [...document.images].map(image => image.naturalWidth)")
+        assert len(widths) == images
+        assert min(widths) > 500
+        assert driver.get_log("browser") == []
+
+
+def wait_for(driver: Chrome, xpath: str) -> WebElement:
+    """The first visible element at `xpath`, which may take a while to appear."""
+    appears = expected.visibility_of_element_located((By.XPATH, xpath))
+    return WebDriverWait(driver, WAIT_SECONDS).until(appears, f"nothing visible at {xpath}")
+
+
+def row_of(driver: Chrome, run_id: int) -> dict[str, str]:
+    """What the list shows of a run, by column title; columns beyond the window's edge are not there yet."""
+    wait_for(driver, _row(run_id))
+    titles = driver.find_elements(By.XPATH, "//*[@role='columnheader']")
+    cells = driver.find_elements(By.XPATH, f"{_row(run_id)}//*[@role='gridcell']")
+    return {title.text: cell.text.strip() for title, cell in zip(titles, cells, strict=True) if title.text}
+
+
+def open_run(driver: Chrome, run_id: int) -> None:
+    """Expand the run in the list of runs."""
+    wait_for(driver, f"{_row(run_id)}//*[starts-with(@test-attr,'cell-row_expander')]").click()
+
+
+def _row(run_id: int) -> str:
+    # A hard space ends the ids, which tells them from other numbers.
+    cell = f"//*[contains(@class,'public_fixedDataTableCell_cellContent')][.='{run_id}\u00a0']"
+    return f"{cell}/ancestor::*[contains(@class,'fixedDataTableRowLayout_main')][1]"

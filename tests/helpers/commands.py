@@ -1,0 +1,145 @@
+"""`odenet` commands as the tests run them: real processes with a home of their own.
+
+A run spends most of its first seconds on imports, so the processes are forked from one that has made them; what is
+about the start of a process or about its standard streams uses `run_command`, which starts an interpreter.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from pymongo.database import Database
+
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.store import connect
+
+os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which another run has cost seconds a step
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(
+    ["experiments.classification", "odenet.main", "pipeline.runs.tables", "sklearn.datasets"]
+)
+
+WAIT_SECONDS = 200
+QUICK = (
+    *("with", "odenet_simple", "digits", "data.subset=200", "model.channels=16", "solver.method=euler"),
+    *("training.device=cpu", "training.patience=None", "training.compile=False"),
+)
+"""A run of a moment: add training.max_epochs."""
+SLOW = (*QUICK, "solver.method=rk4", "solver.steps=4", "training.batch_size=8")
+"""The same with epochs of a tenth of a second, so that something can happen between them."""
+
+
+@dataclass
+class Command:
+    """A command that may still be running, and what it has printed."""
+
+    process: ForkServerProcess
+    folder: Path
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    @property
+    def json(self) -> Any:
+        """The one document on standard output."""
+        return json.loads(self.stdout)
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Its exit status; negative for the signal that ended it."""
+        self.process.join(WAIT_SECONDS)
+        assert self.process.exitcode is not None, f"still running:\n{self.stderr}"
+        return self.process.exitcode
+
+
+def start_command(home: Path, *arguments: str, **environment: str) -> Command:
+    """`odenet arguments`, with `home` as its home folder."""
+    folder = Path(tempfile.mkdtemp(dir=home.parent))
+    process = FORKSERVER.Process(target=_main, args=(home, folder, arguments, environment))
+    process.start()
+    return Command(process, folder)
+
+
+def _main(home: Path, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    os.environ.pop("ODENET_MONGO_URL", None)
+    os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
+    tempfile.tempdir = str(folder)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    from odenet.main import main
+
+    sys.exit(main(arguments))
+
+
+def run_command(
+    home: Path, *arguments: str, options: tuple[str, ...] = (), **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """`odenet arguments` in an interpreter of its own, to its end."""
+    kept = {name: value for name, value in os.environ.items() if name != "ODENET_MONGO_URL"}
+    return subprocess.run(
+        [sys.executable, *options, "-m", "odenet.main", *arguments],
+        env={**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "ODENET_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+
+
+def wait_until(condition: Callable[[], Any], command: Command | None = None) -> Any:
+    """What `condition` returns, once that is true."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := condition()):
+        assert command is None or command.process.is_alive(), f"ended already:\n{command.stderr}"
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def database_of(home: Path) -> Database[dict[str, Any]]:
+    """The home's embedded store."""
+    return connect(EmbeddedStore(home).start())
+
+
+def records(home: Path) -> list[Path]:
+    """Folders of the records that wait in the home, those of live runs included."""
+    return [path.parent for path in (home / "runs").glob("*/record.json")]
+
+
+def epochs_on_disk(home: Path) -> dict[str, list[int]]:
+    """Metric -> the epochs of it, in the home's one record."""
+    epochs: dict[str, list[int]] = {}
+    for path in (home / "runs").glob("*/metrics.jsonl"):
+        for line in path.read_text().splitlines()[1:]:
+            point = json.loads(line)
+            epochs.setdefault(point["name"], []).append(point["step"])
+    return epochs
+
+
+def last_epoch(home: Path) -> int:
+    """The last epoch in the home's one record, 0 before the first."""
+    try:
+        return max(epochs_on_disk(home).get("memory.peak_mb", [0]))
+    except ValueError:  # a line that is being written
+        return 0

@@ -1,0 +1,348 @@
+"""Backup and restore: all of a store goes into a file and out of it again, and nothing that is there is changed."""
+
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from gridfs import GridFS
+from pymongo.database import Database
+
+from odenet.main import main
+from pipeline.dashboard.board import ensure_columns
+from pipeline.runs.annotations import add_tags, set_note
+from pipeline.runs.backup.archive import ArchiveError
+from pipeline.runs.backup.create_backup import back_up
+from pipeline.runs.backup.restore_backup import restore
+from pipeline.runs.garbage import find_garbage
+from pipeline.runs.load_model import load_model
+from pipeline.runs.query import Runs
+from pipeline.runs.registry import promote
+from pipeline.tracking.store import next_run_id
+from pipeline.util.errors import InvalidInput, OdenetError
+from tests.helpers.commands import FORKSERVER, start_command, wait_until
+from tests.helpers.trained import TrainedHome
+
+Store = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def full(trained: TrainedHome) -> Store:
+    """A store with everything that one can have: two runs, tags, a note, a model, the dashboard's columns."""
+    store, runs = trained.database, Runs(trained.database)
+    add_tags(runs.get(1), ["paper"])
+    set_note(runs.get(2), "the one of table 3")
+    promote(runs.get(1), "best")
+    ensure_columns(store)
+    pointing = {"info.rerun_of": 1, "info.sweep": {"trials": [{"run_id": 1}, {"run_id": 2}, {"run_id": None}]}}
+    store.runs.update_one({"_id": 2}, {"$set": pointing})
+    return store
+
+
+@pytest.fixture
+def file(full: Store, tmp_path: Path) -> Path:
+    """A backup of it."""
+    path = tmp_path / "store.zip"
+    back_up(full, path)
+    return path
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """Every document, and of every file its entry and content; but not when it was stored, nor its chunks' ids."""
+    files = GridFS(store)
+    found: dict[str, Any] = {
+        name: {document["_id"]: document for document in store[name].find()}
+        for name in store.list_collection_names()
+        if not name.startswith("fs.")
+    }
+    for entry in store.fs.files.find({}, {"uploadDate": False}):
+        found.setdefault("files", {})[entry["_id"]] = (entry, files.get(entry["_id"]).read())
+    return {name: documents for name, documents in found.items() if documents}
+
+
+def empty(store: Store) -> None:
+    for name in store.list_collection_names():
+        store[name].delete_many({})
+
+
+# There and back
+
+
+def test_a_store_goes_into_another_one_and_back_with_every_document_and_file(
+    full: Store, file: Path, database: Store, tmp_path: Path
+) -> None:
+    before = contents(full)
+    assert set(before) >= {"runs", "metrics", "files", "models", "counters", "omniboard.custom.columns"}
+    restore(database, file)
+    assert contents(database) == before
+    back_up(database, tmp_path / "back.zip")
+    empty(full)
+    restore(full, tmp_path / "back.zip")
+    assert contents(full) == before
+    assert load_model("best", database=full).network is not None
+
+
+def test_a_restored_store_goes_on_where_the_other_one_was(full: Store, database: Store, tmp_path: Path) -> None:
+    removed = next_run_id(full)
+    back_up(full, tmp_path / "store.zip")
+    restore(database, tmp_path / "store.zip")
+    assert find_garbage(database, tmp_path).is_empty
+    assert next_run_id(database) == removed + 1
+
+
+def test_the_commands_say_what_they_did(full: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "store.zip"
+    assert main(["backup", str(file)]) == 0
+    assert "2 runs and " in capsys.readouterr().out
+    assert main(["restore", str(file)]) == 0
+    assert capsys.readouterr().out == "0 runs restored; 2 were here already\n"
+    empty(full)
+    full.runs.insert_one({"_id": next_run_id(full), "uid": "another"})
+    assert main(["restore", str(file)]) == 0
+    table = capsys.readouterr().out
+    assert "2 runs restored; 0 were here already" in table
+    assert ["1", "3"] in [line.split() for line in table.splitlines()]
+    assert main(["restore", "--json", str(file)]) == 0
+    assert [run["run_id"] for run in json.loads(capsys.readouterr().out)["runs"]] == [3, 2]
+
+
+def test_other_tools_read_a_backup(full: Store, file: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "unpacked", check=True)
+    about = json.loads((tmp_path / "unpacked" / "backup.json").read_text())
+    assert about["documents"]["runs"] == 2
+    (weights,) = full.fs.files.find({"filename": "artifact://runs/1/weights.safetensors"})
+    assert (tmp_path / "unpacked" / "files" / str(weights["_id"])).stat().st_size == weights["length"]
+
+
+# Into a store that has runs
+
+
+def test_nothing_that_a_store_has_is_changed(file: Path, database: Store) -> None:
+    restore(database, file)
+    database.runs.update_one({"_id": 1}, {"$set": {"omniboard.notes": "changed here", "result": 0.5}})
+    database.models.update_one({"_id": "best"}, {"$set": {"history.0.accuracy": 0.5}})
+    database["omniboard.custom.columns"].update_one({"name": "seed"}, {"$set": {"config_path": "config.other"}})
+    before = contents(database)
+    restored = restore(database, file)
+    assert contents(database) == before
+    assert not any(run.is_new for run in restored.runs)
+    assert set(restored.kept) == {"models/best", "omniboard.custom.columns/seed"}
+
+
+def test_a_run_whose_id_is_taken_gets_a_new_one_and_all_that_points_to_it_follows(
+    full: Store, file: Path, database: Store
+) -> None:
+    database.runs.insert_one({"_id": next_run_id(database), "uid": "a", "format": "odenet-1"})  # a run 1 of its own
+    database.metrics.insert_one({"run_id": 1, "name": "training.loss", "values": [7.0]})
+    restored = restore(database, file)
+    assert [(run.backup_id, run.run_id, run.is_new) for run in restored.runs] == [(1, 3, True), (2, 2, True)]
+    assert database.runs.find_one({"_id": 1}) == {"_id": 1, "uid": "a", "format": "odenet-1"}
+    assert [one["values"] for one in database.metrics.find({"run_id": 1})] == [[7.0]]
+    moved, other, original = Runs(database).get(3), Runs(database).get(2), Runs(full).get(1)
+    assert moved.document["uid"] == original.document["uid"]
+    for name, series in original.metrics().items():
+        assert moved.metrics()[name].equals(series)
+    assert moved.weights().keys() == original.weights().keys()
+    assert database.fs.files.count_documents({"filename": {"$regex": "^artifact://runs/1/"}}) == 0
+    assert database.fs.files.count_documents({"filename": {"$regex": "^artifact://runs/3/"}}) == len(moved.artifacts)
+    assert other.info["rerun_of"] == 3
+    assert other.info["sweep"]["trials"] == [{"run_id": 3}, {"run_id": 2}, {"run_id": None}]
+    assert load_model("best", database=database).network is not None
+    assert restore(database, file).runs[0].run_id == 3
+    assert database.runs.count_documents({}) == 3
+
+
+def test_what_points_to_a_removed_run_comes_to_point_to_no_other(full: Store, database: Store, tmp_path: Path) -> None:
+    full.runs.update_one({"_id": 2}, {"$set": {"info.rerun_of": 90}})
+    back_up(full, tmp_path / "store.zip")
+    database.runs.insert_one({"_id": 90, "uid": "a", "format": "odenet-1"})
+    restore(database, tmp_path / "store.zip")
+    pointed_to = Runs(database).get(2).info["rerun_of"]
+    assert database.runs.find_one({"_id": pointed_to}) is None
+    assert next_run_id(database) > pointed_to
+
+
+def test_runs_of_sacreds_own_observer_go_along_once(full: Store, database: Store, tmp_path: Path) -> None:
+    sacred = {
+        "_id": 7,
+        "format": "MongoObserver-0.7.0",
+        "start_time": datetime(2020, 1, 1),
+        "experiment": {"name": "other", "sources": []},
+        "host": {"hostname": "elsewhere"},
+        "artifacts": [],
+    }
+    full.runs.insert_one(dict(sacred))
+    back_up(full, tmp_path / "store.zip")
+    for _ in range(2):
+        restore(database, tmp_path / "store.zip")
+        assert database.runs.find_one({"_id": 7}) == sacred
+        assert database.runs.count_documents({}) == 3
+
+
+def test_a_run_that_was_going_on_is_restored_as_one_that_died(full: Store, database: Store, tmp_path: Path) -> None:
+    full.runs.update_one({"_id": 2}, {"$set": {"status": "RUNNING", "heartbeat": datetime.now(UTC)}})
+    back_up(full, tmp_path / "store.zip")
+    restored = restore(database, tmp_path / "store.zip")
+    run = Runs(database).get(2)
+    assert (run.document["status"], run.document["stop_time"]) == ("DIED", run.document["heartbeat"])
+    assert [run.was_running for run in restored.runs] == [False, True]
+    assert Runs(full).get(2).status == "RUNNING"
+
+
+# What goes wrong
+
+
+def test_a_backup_is_for_its_owner_alone_and_never_replaces_a_file(full: Store, file: Path) -> None:
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    before = file.read_bytes()
+    with pytest.raises(InvalidInput, match=r"exists already: name a new file"):
+        back_up(full, file)
+    assert file.read_bytes() == before
+
+
+def test_a_backup_onto_a_full_disk_says_so_and_leaves_nothing(trained: TrainedHome, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    process = FORKSERVER.Process(target=_back_up_to_a_small_disk, args=(trained.home, folder / "store.zip", tmp_path))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
+    said = (tmp_path / "stderr").read_text()
+    assert said.startswith("odenet: the backup ")
+    assert said.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
+def _back_up_to_a_small_disk(home: Path, file: Path, folder: Path) -> None:
+    os.environ["ODENET_HOME"] = str(home)
+    sys.stderr = (folder / "stderr").open("w")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    status = main(["backup", str(file)])
+    sys.stderr.close()
+    sys.exit(status)
+
+
+def test_an_interrupted_backup_leaves_nothing(full: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_file: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)  # the last thing before it gets its name
+    with pytest.raises(KeyboardInterrupt):
+        back_up(full, tmp_path / "store.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def damage(file: Path, name: str, content: bytes | None) -> Path:
+    """A copy of the backup in which a member has this content, or is missing, with correct checksums of the ZIP."""
+    copy = file.with_name("damaged.zip")
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as damaged:
+        for member in archive.namelist():
+            if member != name:
+                damaged.writestr(member, archive.read(member))
+            elif content is not None:
+                damaged.writestr(member, content)
+    return copy
+
+
+@pytest.fixture
+def weights(full: Store) -> str:
+    """The member that is run 1's weights."""
+    entry = full.fs.files.find_one({"filename": "artifact://runs/1/weights.safetensors"})
+    assert entry is not None
+    return f"files/{entry['_id']}"
+
+
+def test_a_damaged_backup_is_told_in_one_sentence_and_changes_nothing(
+    file: Path, weights: str, database: Store, tmp_path: Path
+) -> None:
+    content = file.read_bytes()
+    place = content.index(b"training.loss") - 1000
+    flipped, short = tmp_path / "flipped.zip", tmp_path / "short.zip"
+    flipped.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    short.write_bytes(content[: len(content) // 2])
+    with zipfile.ZipFile(file) as archive:
+        runs = archive.read("collections/runs.bson")
+    broken = [
+        (flipped, ArchiveError),
+        (damage(file, weights, b"other weights"), ArchiveError),
+        (short, InvalidInput),
+    ]
+    for path, error in broken:
+        with pytest.raises(error, match=r"^[^\n]*(is damaged|is no backup)[^\n]*$"):
+            restore(database, path)
+    for member, changed in ((weights, None), ("collections/runs.bson", runs[:-10]), ("backup.json", b"{}")):
+        with pytest.raises(OdenetError, match=r"^[^\n]*(is damaged|is no backup)[^\n]*$"):
+            restore(database, damage(file, member, changed))
+    assert contents(database) == {}
+
+
+def test_a_file_that_is_no_backup_is_told_so(database: Store, tmp_path: Path) -> None:
+    text, archive, newer = tmp_path / "notes.txt", tmp_path / "other.zip", tmp_path / "newer.zip"
+    text.write_text("not a backup")
+    with zipfile.ZipFile(archive, "w") as other:
+        other.writestr("notes.txt", "not a backup")
+    with zipfile.ZipFile(newer, "w") as other:
+        other.writestr("backup.json", json.dumps({"format": "odenet-backup-2"}))
+    for path, words in (
+        (text, "is no backup"),
+        (archive, "is no backup"),
+        (newer, "has the format odenet-backup-2"),
+        (tmp_path / "missing.zip", "cannot be read"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            restore(database, path)
+    assert contents(database) == {}
+
+
+def test_a_file_that_the_store_has_lost_does_not_hinder_the_others(
+    full: Store, weights: str, database: Store, tmp_path: Path
+) -> None:
+    full.fs.chunks.delete_many({"files_id": ObjectId(weights.removeprefix("files/"))})
+    backup = back_up(full, tmp_path / "store.zip")
+    assert backup.damaged_files == ("artifact://runs/1/weights.safetensors",)
+    restore(database, tmp_path / "store.zip")
+    assert database.fs.files.count_documents({}) == backup.files
+    assert Runs(database).get(1).artifact("roc.png") == Runs(full).get(1).artifact("roc.png")
+
+
+def test_a_restore_that_was_killed_leaves_whole_runs_and_is_gone_on_with(
+    full: Store, file: Path, store_home: Path, database: Store
+) -> None:
+    database.runs.insert_one({"_id": next_run_id(database), "uid": "another"})  # so that run 1 has to get a new id
+    database.metrics.insert_one({"run_id": 2, "name": "training.loss", "values": [7.0]})  # of a removal broken off
+    begun = full.metrics.find_one({"run_id": 1})
+    assert begun is not None
+    database.metrics.insert_one({**begun, "run_id": 77})  # of an earlier restore, under the id that run 1 had there
+    files = full.fs.files.count_documents({})
+    for stored in (10, files - 15, files - 5):
+        command = start_command(store_home, "restore", str(file))
+        wait_until(lambda stored=stored: database.fs.files.count_documents({}) >= stored, command)
+        command.send(signal.SIGKILL)
+        command.wait()
+        for run in Runs(database).find():
+            assert set(run.metrics()) == {series["name"] for series in run.document["info"]["metrics"]}
+            assert all(run.artifact(name) for name in run.artifacts)
+    restore(database, file)
+    then, now = contents(full), contents(database)
+    new_id = next(run["_id"] for run in now["runs"].values() if run["uid"] == then["runs"][1]["uid"])
+    assert sorted(now["runs"]) == [1, 2, new_id]
+    for series_id, series in then["metrics"].items():
+        run_id = new_id if series["run_id"] == 1 else series["run_id"]
+        assert now["metrics"].pop(series_id) == {**series, "run_id": run_id}
+    assert now["metrics"] == {}
+    kept, came = ({key: content for key, (_, content) in found["files"].items()} for found in (then, now))
+    assert came == kept
+    assert find_garbage(database, store_home).is_empty

@@ -1,0 +1,407 @@
+"""The dashboard: who gets in, how it starts and ends, and what a person sees in a real browser."""
+
+import base64
+import http.client
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import gridfs
+import psutil
+import pytest
+from bson import ObjectId
+from matplotlib.figure import Figure
+from pymongo.database import Database
+
+from pipeline.dashboard import board as module
+from pipeline.dashboard.board import Board, BoardError, ensure_columns, install
+from pipeline.tracking.embedded import EmbeddedStore
+from tests.helpers import browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(browser.missing()), reason=f"not installed: {', '.join(browser.missing())}"),
+]
+
+
+@pytest.fixture(scope="module")
+def board(store_home: Path) -> Iterator[Board]:
+    """A running dashboard of the session's store; the first one in a home installs Omniboard."""
+    with Board(EmbeddedStore(store_home).start(), port=9100) as running:
+        yield running
+
+
+@pytest.fixture
+def tiny_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pins of a package without dependencies in place of Omniboard's, so that npm is done in a second."""
+    source = tmp_path / "source"
+    source.mkdir()
+    package = {"name": "tiny", "version": "1.0.0"}
+    lock = {**package, "lockfileVersion": 3, "requires": True, "packages": {"": package}}
+    (source / "package.json").write_text(json.dumps(package))
+    (source / "package-lock.json").write_text(json.dumps(lock))
+    monkeypatch.setattr(module, "SOURCE", source)
+    return source
+
+
+def port_of(board: Board) -> int:
+    return int(board.url.rpartition(":")[2].partition("/")[0])
+
+
+def ask(
+    board: Board, path: str, method: str = "GET", login: bool = True, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer to one request."""
+    if login:
+        secret = base64.b64encode(f"{board.user}:{board.password}".encode()).decode()
+        headers = {"Authorization": f"Basic {secret}", **headers}
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(board), timeout=20)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
+
+
+def nodes_of(home: Path) -> list[psutil.Process]:
+    """The Node.js processes of a home's dashboards."""
+    found = []
+    for process in psutil.process_iter(["name", "cwd", "status"]):
+        if process.info["name"] == "node" and process.info["cwd"] == str(home / "board"):
+            found.append(process)
+    return found
+
+
+def wait_until_gone(process: psutil.Process) -> None:
+    deadline = time.monotonic() + 10
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, f"{process} is still there"
+        time.sleep(0.05)
+
+
+def picture() -> bytes:
+    figure = Figure(figsize=(4, 4))
+    axes = figure.subplots()
+    axes.imshow([[9, 1], [2, 8]])
+    axes.set_title("Confusion matrix")
+    written = io.BytesIO()
+    figure.savefig(written, format="png")
+    return written.getvalue()
+
+
+def store_run(database: Database[dict[str, Any]], run_id: int, body: str, accuracy: float) -> None:
+    """A finished run of three epochs, in the form in which Sacred stores one."""
+    now = datetime.now(UTC)
+    series = {
+        "training.loss": [2.0, 1.0, 0.5],
+        "validation.loss": [2.1, 1.2, 0.9],
+        "validation.accuracy": [0.3, 0.8125, 0.7],
+        "time.epoch_seconds": [1.5, 1.25, 1.125],
+    }
+    if body == "odenet":
+        series["solver.nfe_forward"] = [20.0, 38.0, 32.0]
+    metrics = []
+    for name, values in series.items():
+        points = {"steps": [1, 2, 3], "values": values, "timestamps": [now] * 3}
+        stored = database.metrics.insert_one({"run_id": run_id, "name": name, **points})
+        metrics.append({"name": name, "id": str(stored.inserted_id)})
+    file_id = gridfs.GridFS(database).put(picture(), filename=f"artifact://{run_id}/confusion_matrix.png")
+    database.runs.insert_one(
+        {
+            "_id": run_id,
+            "format": "MongoObserver-0.7.0",
+            "status": "COMPLETED",
+            "command": "main",
+            "experiment": {"name": "classification", "sources": [], "dependencies": [], "repositories": []},
+            "host": {"hostname": "laboratory"},
+            "config": {
+                "data": {"name": "digits"},
+                "model": {"architecture": "simple", "body": body},
+                "seed": 7,
+            },
+            "meta": {"comment": ""},
+            "start_time": now - timedelta(seconds=42),
+            "heartbeat": now,
+            "stop_time": now,
+            "result": accuracy,
+            "info": {"metrics": metrics, "parameters": {"total": 54321}},
+            "artifacts": [{"name": "confusion_matrix.png", "file_id": file_id}],
+            "captured_out": "epoch 1\nepoch 2\nepoch 3\n",
+            "resources": [],
+        }
+    )
+
+
+# Who gets in
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/sacred"),
+        ("GET", "/odenet/first_visit.js"),
+        ("GET", "/favicon.ico"),
+        ("GET", "/api/v1/databases"),
+        ("GET", "/sacred/api/v1/Runs"),
+        ("DELETE", "/sacred/api/v1/Runs/1"),
+        ("OPTIONS", "/sacred/api/v1/Runs/1"),
+    ],
+)
+def test_nothing_is_told_or_done_without_the_login(
+    board: Board, database: Database[dict[str, Any]], method: str, path: str
+) -> None:
+    database.runs.insert_one({"_id": 1})
+    status, headers, body = ask(board, path, method, login=False)
+    assert (status, body) == (401, b"Unauthorized")
+    assert headers["www-authenticate"].startswith("Basic")
+    wrong = base64.b64encode(f"{board.user}:wrong".encode()).decode()
+    assert ask(board, path, method, login=False, Authorization=f"Basic {wrong}")[0] == 401
+    assert database.runs.count_documents({}) == 1
+
+
+def test_with_the_login_runs_are_read_and_deleted(board: Board, database: Database[dict[str, Any]]) -> None:
+    database.runs.insert_one({"_id": 1})
+    assert ask(board, "/api/v1/databases")[0] == 200
+    assert [run["_id"] for run in json.loads(ask(board, "/sacred/api/v1/Runs")[2])] == [1]
+    assert ask(board, "/sacred/api/v1/Runs/1", "DELETE")[0] == 204
+    assert database.runs.count_documents({}) == 0
+
+
+def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_last_of_its_metrics(
+    board: Board, database: Database[dict[str, Any]]
+) -> None:
+    ensure_columns(database)
+    names = [*(metric for metric, _ in module.METRIC_COLUMNS.values()), *(f"other.{i}" for i in range(7))]
+    runs, metrics = [], []
+    for run_id in range(1, 301):
+        series = [
+            {"_id": ObjectId(), "run_id": run_id, "name": name, "steps": [1, 2, 3], "values": [1, run_id, 2]}
+            for name in names
+        ]
+        metrics += series
+        listed = [{"name": one["name"], "id": str(one["_id"])} for one in series]
+        runs.append({"_id": run_id, "status": "COMPLETED", "info": {"metrics": listed}})
+    database.runs.insert_many(runs)
+    database.metrics.insert_many(metrics)
+    asked = "select=_id,status,validation_accuracy,nfe_forward&sort_by=_id&order_by=-1&limit=50"
+    before = time.monotonic()
+    answered = json.loads(ask(board, f"/sacred/api/v1/Runs?{asked}")[2])
+    assert time.monotonic() - before < 8  # it takes twice that where Omniboard asks in its own way
+    assert [run["_id"] for run in answered] == list(range(300, 250, -1))
+    assert [(run["validation_accuracy"], run["nfe_forward"]) for run in answered[:2]] == [(300, 2), (299, 2)]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "rebound.example"}, {"Host": "127.0.0.1"}, {"Origin": "http://other.example"}, {"Origin": "null"}],
+)
+def test_pages_of_other_sites_are_kept_out_though_the_browser_sends_the_login(
+    board: Board, headers: dict[str, str]
+) -> None:
+    assert ask(board, "/sacred/api/v1/Runs", **headers)[0] == 403
+
+
+def test_the_own_page_is_let_in_under_both_names_of_this_machine(board: Board) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        place = f"{name}:{port_of(board)}"
+        assert ask(board, "/sacred", Host=place, Origin=f"http://{place}")[0] == 200
+
+
+def test_no_other_site_may_read_or_frame_the_answers(board: Board) -> None:
+    headers = ask(board, "/sacred/api/v1/Runs")[1]
+    assert not [name for name in headers if name.startswith("access-control-")]
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def test_the_dashboard_listens_on_this_machine_alone(board: Board, store_home: Path) -> None:
+    (node,) = nodes_of(store_home)
+    listening = [c.laddr for c in node.net_connections() if c.status == "LISTEN"]
+    assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", port_of(board))]
+
+
+def test_no_process_shows_a_password(board: Board, store_home: Path) -> None:
+    stored = json.loads((store_home / "store" / "credentials.json").read_text())["password"]
+    (node,) = nodes_of(store_home)
+    shown = str(node.environ()) + (store_home / "board" / "board.log").read_text()
+    for process in psutil.process_iter(["cmdline"]):
+        shown += " ".join(process.info["cmdline"] or [])
+    assert board.password not in shown
+    assert stored not in shown
+    assert (store_home / "board" / "login.json").stat().st_mode & 0o077 == 0
+
+
+# How it starts and ends
+
+
+def test_the_login_stays_and_a_taken_port_is_stepped_over(board: Board, store_home: Path) -> None:
+    with Board(EmbeddedStore(store_home).start(), port=port_of(board)) as second:
+        assert second.password == board.password
+        assert port_of(second) > port_of(board)
+        assert ask(second, "/api/v1/databases")[0] == 200
+        node = max(nodes_of(store_home), key=lambda process: process.create_time())
+    wait_until_gone(node)
+
+
+@pytest.mark.usefixtures("board")  # which has installed Omniboard
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_dashboard_ends_with_the_command_that_serves_it(store_home: Path, ending: signal.Signals) -> None:
+    before = {node.pid for node in nodes_of(store_home)}
+    code = "from pipeline.dashboard.board import serve_board; serve_board(port=9150)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        told = "".join(iter(command.stdout.readline, "Ctrl-C ends the dashboard.\n"))
+        (node,) = (node for node in nodes_of(store_home) if node.pid not in before)
+        command.send_signal(ending)
+        assert command.wait(10) == (-signal.SIGKILL if ending == signal.SIGKILL else 0)
+    assert re.search(r"are at http://127\.0\.0\.1:\d+/sacred\nuser odenet, password \S+ \(kept in", told)
+    wait_until_gone(node)
+
+
+def test_the_dashboard_serves_again_after_the_store_was_restarted(
+    board: Board, database: Database[dict[str, Any]], store_home: Path
+) -> None:
+    store = EmbeddedStore(store_home)
+    database.runs.insert_one({"_id": 1})
+    assert ask(board, "/sacred/api/v1/Runs")[0] == 200
+    store.stop()
+    store.start()
+    deadline = time.monotonic() + 30
+    while ask(board, "/sacred/api/v1/Runs")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert len(json.loads(ask(board, "/sacred/api/v1/Runs")[2])) == 1
+
+
+def test_an_artifact_that_is_gone_does_not_end_the_dashboard(board: Board, database: Database[dict[str, Any]]) -> None:
+    store_run(database, 1, "odenet", 0.97)
+    gone = database.runs.find_one({"_id": 1}, {"artifacts": True})
+    assert gone is not None
+    file_id = gone["artifacts"][0]["file_id"]
+    gridfs.GridFS(database).delete(file_id)
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(board), timeout=1)
+    secret = base64.b64encode(f"{board.user}:{board.password}".encode()).decode()
+    connection.request(
+        "GET", f"/sacred/api/v1/files/download/{file_id}/x.png", headers={"Authorization": f"Basic {secret}"}
+    )
+    with pytest.raises((TimeoutError, http.client.HTTPException)):
+        connection.getresponse()
+    assert ask(board, "/sacred/api/v1/Runs")[0] == 200
+
+
+def test_a_dashboard_that_cannot_start_names_its_log(
+    board: Board, store_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert board.url
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(module.SOURCE / name, tmp_path)
+    (tmp_path / "start.js").write_text("throw new Error('broken')")
+    monkeypatch.setattr(module, "SOURCE", tmp_path)
+    with pytest.raises(BoardError, match=r"^Omniboard did not start; look into .*board\.log .*\.$"):
+        Board(EmbeddedStore(store_home).start(), port=9180).start()
+
+
+# The installation
+
+
+def test_an_installation_is_made_once_and_again_when_its_pins_change(tiny_source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "board"
+    install(folder)
+    log = folder / "npm.log"
+    assert log.exists()
+    log.unlink()
+    install(folder)
+    assert not log.exists()
+    pins = tiny_source / "package-lock.json"
+    pins.write_text(pins.read_text() + "\n")
+    install(folder)
+    assert log.exists()
+
+
+@pytest.mark.usefixtures("tiny_source")
+def test_an_interrupted_installation_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    folder = tmp_path / "board"
+    left = folder / "node_modules" / "omniboard" / "half"
+    left.mkdir(parents=True)
+    install(folder)
+    assert (folder / "npm.log").exists()
+    assert not left.exists()
+
+
+def test_a_failed_installation_is_told_and_not_taken_for_a_whole_one(tiny_source: Path, tmp_path: Path) -> None:
+    (tiny_source / "package.json").write_text('{"name": "tiny", "dependencies": {"absent": "1.0.0"}}')
+    for _ in range(2):
+        with pytest.raises(BoardError, match=r"^npm could not install Omniboard, .*npm\.log .*\.$"):
+            install(tmp_path / "board")
+
+
+@pytest.mark.usefixtures("tiny_source")
+def test_a_machine_without_node_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BoardError, match=r"needs node, .* install Node\.js"):
+        install(tmp_path / "board")
+
+
+# What a person sees
+
+
+def test_columns_of_the_persons_own_are_left_alone(database: Database[dict[str, Any]]) -> None:
+    database["omniboard.metric.columns"].insert_one({"name": "mine", "metric_name": "x", "extrema": "min"})
+    ensure_columns(database)
+    assert database["omniboard.metric.columns"].count_documents({}) == 1
+    assert database["omniboard.custom.columns"].count_documents({}) == 0
+
+
+def test_the_useful_columns_are_given_once(database: Database[dict[str, Any]]) -> None:
+    ensure_columns(database)
+    first = list(database["omniboard.custom.columns"].find())
+    ensure_columns(database)
+    assert list(database["omniboard.custom.columns"].find()) == first
+    assert {column["name"] for column in first} == set(module.CONFIG_COLUMNS)
+
+
+def test_a_person_sees_the_runs_with_columns_a_plot_and_the_confusion_matrix(
+    board: Board, database: Database[dict[str, Any]], tmp_path: Path
+) -> None:
+    ensure_columns(database)
+    store_run(database, 1, "odenet", 0.9725)
+    store_run(database, 2, "resnet", 0.9625)
+    with browser.logged_in_page(board, tmp_path) as page:
+        shown = browser.row_of(page, 1)
+        expected = {
+            "Id": "1",
+            "Status": "COMPLETED",
+            "Dataset": "digits",
+            "Architecture": "simple",
+            "Body": "odenet",
+            "Test Accuracy": "0.9725",
+            "Parameters": "54321",
+            "Seed": "7",
+            "Validation Accuracy": "0.8125",
+            "Nfe Forward": "32",
+            "Epoch Seconds": "1.125",
+        }
+        assert {title: shown[title] for title in expected} == expected
+        assert browser.row_of(page, 2)["Nfe Forward"] == ""
+        assert browser.row_of(page, 2)["Body"] == "resnet"
+
+        browser.open_run(page, 1)
+        browser.wait_for(page, "//*[name()='svg']//*[text()='validation.loss']")
+        legend = page.find_elements("xpath", "//*[name()='text'][contains(@class,'legendtext')]")
+        assert [entry.text for entry in legend] == ["training.loss", "validation.loss"]
+        line = browser.wait_for(page, "//*[name()='g'][contains(@class,'scatterlayer')]//*[name()='path']")
+        assert line.size["width"] > 100
+
+        browser.wait_for(page, "//a[text()='Artifacts']").click()
+        browser.wait_for(page, "//h5[contains(.,'confusion_matrix.png')]").click()
+        image = browser.wait_for(page, "//img[contains(@src,'confusion_matrix.png')]")
+        assert page.execute_script("return arguments[0].decode().then(() => arguments[0].naturalWidth)", image) == 400

@@ -1,0 +1,61 @@
+"""The dashboard on two runs that were really trained: what a person finds of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import TwoRuns
+from matplotlib.image import imread
+
+from pipeline.dashboard.board import Board, ensure_columns
+from pipeline.runs.query import Runs
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.store import connect
+from tests.helpers import browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(browser.missing()), reason=f"not installed: {', '.join(browser.missing())}"),
+]
+
+
+@pytest.fixture
+def board(two_runs: TwoRuns, store_home: Path) -> Iterator[Board]:
+    """The dashboard that the session has installed, on the store of the two runs."""
+    assert store_home.is_dir()  # whose installation of Omniboard it is
+    address = EmbeddedStore(two_runs.home).start()
+    ensure_columns(connect(address))
+    with Board(address, port=9250) as running:
+        yield running
+
+
+def test_two_real_runs_are_listed_and_one_shows_its_plot_and_its_confusion_matrix(
+    board: Board, two_runs: TwoRuns, tmp_path: Path
+) -> None:
+    runs = Runs(connect(EmbeddedStore(two_runs.home).start()))
+    with browser.logged_in_page(board, tmp_path / "profile") as page:
+        for run_id, body in ((1, "odenet"), (2, "resnet")):
+            shown, run = browser.row_of(page, run_id), runs.get(run_id)
+            assert (shown["Status"], shown["Dataset"], shown["Body"]) == ("COMPLETED", "digits", body)
+            assert float(shown["Test Accuracy"]) == pytest.approx(run.result, abs=1e-3)
+            assert int(shown["Parameters"].replace(",", "")) == run.info["parameters"]["total"]
+            best = run.metrics()["validation.accuracy"].max()
+            assert float(shown["Validation Accuracy"]) == pytest.approx(best, abs=1e-3)
+            assert float(shown["Epoch Seconds"]) > 0
+            assert shown["Nfe Forward"] == ("1" if body == "odenet" else "")
+        page.save_screenshot(str(tmp_path / "list.png"))
+
+        browser.open_run(page, 1)
+        browser.wait_for(page, "//*[name()='svg']//*[text()='validation.loss']")
+        line = browser.wait_for(page, "//*[name()='g'][contains(@class,'scatterlayer')]//*[name()='path']")
+        assert line.size["width"] > 100
+        page.save_screenshot(str(tmp_path / "run.png"))
+
+        browser.wait_for(page, "//a[text()='Artifacts']").click()
+        browser.wait_for(page, "//h5[contains(.,'confusion_matrix.png')]").click()
+        image = browser.wait_for(page, "//img[contains(@src,'confusion_matrix.png')]")
+        width = page.execute_script("return arguments[0].decode().then(() => arguments[0].naturalWidth)", image)
+        (tmp_path / "confusion_matrix.png").write_bytes(runs.get(1).artifact("confusion_matrix.png"))
+        assert width == imread(tmp_path / "confusion_matrix.png").shape[1]
+        page.execute_script("arguments[0].scrollIntoView()", image)
+        page.save_screenshot(str(tmp_path / "artifact.png"))

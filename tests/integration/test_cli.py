@@ -1,0 +1,427 @@
+"""The command line: what each command prints, how it ends, and what a wrong word costs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from bson import json_util
+from conftest import TwoRuns
+from pymongo.database import Database
+
+from pipeline.config.presets import resolve
+from pipeline.config.sections import Config
+from pipeline.tracking.embedded import EmbeddedStore
+from tests.helpers.commands import QUICK, WAIT_SECONDS, database_of, run_command, start_command
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+LABELS = np.arange(40) % 4
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home folder of the test's own."""
+    yield tmp_path / "home"
+    EmbeddedStore(tmp_path / "home").stop()
+
+
+def ask(home: Path, *arguments: str) -> Any:
+    """The document that a command prints, nothing else on either stream."""
+    command = start_command(home, *arguments, "--json")
+    assert command.wait() == 0, command.stderr
+    assert command.stderr == ""
+    return command.json
+
+
+def tell(home: Path, *arguments: str) -> str:
+    """What a command prints for people."""
+    command = start_command(home, *arguments)
+    assert command.wait() == 0, command.stderr
+    return command.stdout
+
+
+# What commands print
+
+
+def test_run_prints_one_document_and_nothing_else_on_standard_output(two_runs: TwoRuns) -> None:
+    odenet, resnet = (command.json for command in two_runs.commands)
+    assert set(odenet) == {"run_id", "status", "result", "metrics", "error"}
+    assert (odenet["run_id"], odenet["status"], odenet["error"]) == (1, "COMPLETED", None)
+    assert odenet["metrics"]["validation.loss"]["steps"] == [1, 2, 3]
+    assert resnet["run_id"] == 2
+    assert 0 <= resnet["result"] <= 1
+
+
+def test_run_tells_people_each_epoch_and_the_result(home: Path) -> None:
+    told = run_command(home, "run", *QUICK, "training.max_epochs=2")
+    assert told.returncode == 0
+    assert [line.split(" | ")[0] for line in told.stderr.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert "COMPLETED" in told.stdout
+    assert "odenet show 1 tells more" in told.stdout
+    assert max(map(len, told.stdout.splitlines())) <= 80
+
+
+def test_describe_counts_parameters_and_work(home: Path) -> None:
+    described = ask(home, "describe", "with", "odenet_simple", "fashion_mnist")
+    assert described["parameters"]["total"] > described["parameters"]["outside_linear"] > 0
+    assert {"layers", "parameters", "multiply_adds"} <= set(described)
+    assert f"{described['parameters']['total']:,}" in tell(home, "describe", "with", "odenet_simple", "fashion_mnist")
+    assert not home.exists()
+
+
+def test_runs_are_listed_newest_first_and_filtered(two_runs: TwoRuns) -> None:
+    rows = ask(two_runs.home, "runs")
+    assert [(row["run_id"], row["model"]) for row in rows] == [(2, "simple ResNet"), (1, "simple ODE-Net")]
+    assert rows[0]["accuracy"] == two_runs.commands[1].json["result"]
+    assert rows[0]["nfe_forward"] is None
+    assert [row["run_id"] for row in ask(two_runs.home, "runs", "config.model.body=odenet", "config.seed=0")] == [1]
+    assert [row["run_id"] for row in ask(two_runs.home, "runs", "--limit", "1")] == [2]
+    assert ask(two_runs.home, "runs", "status=FAILED") == []
+
+
+@pytest.mark.parametrize("words", [("runs",), ("show", "1"), ("data", "list")])
+def test_tables_are_readable_in_eighty_columns(two_runs: TwoRuns, words: tuple[str, ...]) -> None:
+    table = tell(two_runs.home, *words)
+    assert max(map(len, table.splitlines())) <= 80
+    whole_words = {"runs": ("COMPLETED", "ODE-Net", "digits"), "show": ("COMPLETED",), "data": ("fashion_mnist",)}
+    assert all(word in table for word in whole_words[words[0]])
+
+
+def test_show_tells_everything_of_one_run(two_runs: TwoRuns) -> None:
+    shown = ask(two_runs.home, "show", "1")
+    assert shown["result"] == two_runs.commands[0].json["result"]
+    assert shown["metrics"]["validation.loss"]["steps"] == [1, 2, 3]
+    assert Config.from_dict(shown["config"]).data.subset == 200
+    assert "confusion_matrix.png" in shown["artifacts"]
+    assert "training.max_epochs" in tell(two_runs.home, "show", "1")
+
+
+def test_data_sets_are_listed_with_those_present(home: Path) -> None:
+    listed = {data["name"]: data for data in ask(home, "data", "list")}
+    assert listed["digits"]["present"]
+    assert set(listed) >= {"mnist", "qmnist", "fashion_mnist", "cifar10", "cifar100"}
+    assert not listed["mnist"]["present"]
+
+
+def test_the_store_is_started_shown_and_stopped(home: Path) -> None:
+    assert ask(home, "store", "status")["running"] is False
+    assert not home.exists()
+    started = ask(home, "store", "start")
+    assert started["running"]
+    assert started["address"].startswith("mongodb://***:***@127.0.0.1:")
+    assert "running at mongodb://***:***@" in tell(home, "store", "status")
+    assert ask(home, "store", "stop")["running"] is False
+    assert tell(home, "store", "stop").startswith("not running")
+
+
+def test_sync_says_when_nothing_waits(two_runs: TwoRuns) -> None:
+    assert tell(two_runs.home, "sync") == "nothing waits to be delivered\n"
+    assert ask(two_runs.home, "sync") == []
+
+
+def test_doctor_looks_at_everything_that_a_run_needs(two_runs: TwoRuns) -> None:
+    findings = {finding["name"]: finding for finding in ask(two_runs.home, "doctor")}
+    assert set(findings) >= {"versions", "store", "indexes", "records", "device", "precision", "data", "disk"}
+    assert findings["store"]["verdict"] == findings["indexes"]["verdict"] == "ok"
+    for finding in findings.values():
+        assert finding["verdict"] == "ok" or any(mark in finding["message"] for mark in (":", ";", "`"))
+
+
+def test_doctor_says_what_a_missing_compiler_costs(home: Path) -> None:
+    doctor = start_command(home, "doctor", CXX="no-such-compiler")
+    doctor.wait()
+    assert (
+        "warning compiler: no-such-compiler missing: long runs on the CPU are not compiled; install g++"
+        in doctor.stdout
+    )
+
+
+def test_doctor_names_the_remedy_for_a_store_that_is_not_there(home: Path) -> None:
+    for url, remedy in (
+        ("mongodb://ada:hidden-word@127.0.0.1:9/lab", "start it, or correct ODENET_MONGO_URL"),
+        ("not an address", "write mongodb://user:password@host:port/database"),
+    ):
+        told = start_command(home, "doctor", ODENET_MONGO_URL=url)
+        assert told.wait() == 1
+        assert remedy in told.stdout
+        assert "hidden-word" not in told.stdout + told.stderr
+        assert "Traceback" not in told.stderr
+
+
+def test_a_reader_who_leaves_early_sees_no_traceback(two_runs: TwoRuns) -> None:
+    for words in (("sync",), ("show", "--json", "1")):  # little output and much
+        command = subprocess.Popen(
+            [sys.executable, "-m", "odenet.main", *words],
+            env={**os.environ, "ODENET_HOME": str(two_runs.home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert command.stdout is not None
+        command.stdout.close()
+        assert command.stderr is not None
+        assert command.stderr.read() == ""
+        command.wait(WAIT_SECONDS)
+
+
+# Wrong input
+
+
+def write_npz(folder: Path, **arrays: Any) -> str:
+    path = folder / "own.npz"
+    np.savez(path, **{"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS, **arrays})
+    return str(path)
+
+
+def test_a_users_own_arrays_are_trained_on(home: Path, tmp_path: Path) -> None:
+    own = write_npz(tmp_path)
+    run = start_command(home, "run", "--json", *QUICK, f"data.name={own}", "data.subset=None", "training.max_epochs=1")
+    assert run.wait() == 0, run.stderr
+    assert ask(home, "runs")[0]["data"] == "own"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("trainig.lr=1",), "unknown key trainig"),
+        (("training.learning=1",), "unknown key training.learning"),
+        (("training.lr.value=1",), "training.lr"),
+        (("lr=1",), "unknown key lr (did you mean training.lr?)"),
+        (("model.channel=8",), "(did you mean model.channels?)"),
+        (("training.lr=fast",), "training.lr must be a number"),
+        (("data.subset=1.5",), "data.subset must be a whole number or None"),
+        (("seed=-1",), "seed must be at least 0"),
+        (("model.augment=-1",), "model.augment must be at least 0, not -1"),
+        (("model.final_time=0",), "model.final_time must be above 0"),
+        (("training.max_epochs=99999999999999999999",), "training.max_epochs must be below 2**63"),
+        (("model.channels=16", "model.groups=5"), "groups"),
+        (("data.subset=100000",), "data.subset is 100000 but digits has"),
+        (("data.subset=12",), "too few"),
+        (("data.name=digitz",), "digitz"),
+        (("odenet_simpel",), "did you mean odenet_simple?"),
+        (("solver.method=dopri6",), "solver.method must be one of"),
+        (("training.device=tpu",), "training.device must be one of"),
+        (("=1",), "names no key"),
+        (("data.name=/nowhere/own.npz",), "/nowhere/own.npz"),
+    ],
+)
+def test_a_wrong_configuration_is_told_in_one_sentence_and_leaves_nothing(
+    home: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    command = start_command(home, "run", "--json", "with", *words)
+    assert command.wait() == 2 or (command.process.exitcode == 1 and "npz" in words[0])
+    assert command.stdout == ""
+    assert command.stderr.startswith("odenet: ")
+    assert command.stderr.count("\n") == 1
+    assert sentence in command.stderr
+    assert not list(home.glob("runs/*"))
+    assert not list(home.glob("data/*"))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"not a zip", "own.npz"),
+        ({"x_test": PIXELS[:, :4]}, "x_test"),
+        ({"y_train": LABELS[:5]}, "y_train"),
+        ({"x_train": PIXELS.astype(object)}, "without arrays of Python objects"),
+    ],
+)
+def test_an_npz_that_cannot_be_used_is_told_in_one_sentence(
+    home: Path, tmp_path: Path, content: Any, sentence: str
+) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / "own.npz").write_bytes(content)
+    else:
+        write_npz(tmp_path, **content)
+    command = start_command(home, "run", "with", f"data.name={tmp_path / 'own.npz'}")
+    assert command.wait() in (1, 2)
+    assert sentence in command.stderr
+    assert command.stderr.count("\n") == 1
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ((), 2),
+        (("dance",), 2),
+        (("run", "odenet_simple"), 2),
+        (("show", "99"), 2),
+        (("show", "99999999999999999999999"), 2),
+        (("show", "first"), 2),
+        (("runs", "digits"), 2),
+        (("runs", "$where=1"), 2),
+        (("runs", "config.seed={1,2}"), 2),
+        (("runs", "--limit", "-1"), 2),
+        (("describe", "with", "data.name=digitz"), 2),
+        (("data", "prepare", "digitz"), 2),
+        (("store", "dance"), 2),
+        (("rerun", "1", "with", "odenet_complex"), 2),
+        (("resume", "1", "with", "odenet_complex"), 2),
+        (("evaluate", "99"), 2),
+        (("sweep", "nosuch"), 2),
+    ],
+)
+def test_wrong_use_ends_with_status_2_and_no_traceback(two_runs: TwoRuns, words: tuple[str, ...], status: int) -> None:
+    command = start_command(two_runs.home, *words)
+    assert command.wait() == status
+    assert command.stdout == ""
+    assert "odenet" in command.stderr.splitlines()[-1]
+    assert "Traceback" not in command.stderr
+
+
+# How long one waits
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("runs",), 0),
+        (("show", "1"), 0),
+        (("models",), 0),
+        (("sweeps",), 0),
+        (("gc", "--dry-run"), 0),
+        (("sync",), 0),
+        (("tag", "99", "good"), 2),
+        (("rm", "99"), 2),
+        (("run", "with", "odenet_simpel"), 2),
+        (("run", "with", "training.max_epoch=1"), 2),
+        (("rerun", "99"), 2),
+        (("rerun", "1", "with", "training.max_epoch=1"), 2),
+        (("resume", "99"), 2),
+        (("evaluate", "99"), 2),
+        (("sweep", "nosuch"), 2),
+    ],
+)
+def test_what_needs_no_network_is_not_kept_waiting_by_the_imports_of_one(
+    two_runs: TwoRuns, words: tuple[str, ...], status: int
+) -> None:
+    done = run_command(two_runs.home, *words, options=("-X", "importtime"))
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == status
+    assert "argparse" in imported
+    assert not imported & {"torch", "torchvision", "sklearn", "seaborn", "ray", "sacred"}
+
+
+def test_a_folder_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the folder should be")
+    command = start_command(tmp_path / "home", "run", *QUICK)
+    assert command.wait() == 1
+    assert command.stderr.startswith(f"odenet: The store's folder {tmp_path}/home/store cannot be used")
+    assert command.stderr.count("\n") == 1
+
+
+# Passwords
+
+
+def url_of(home: Path, password: str | None = None) -> tuple[str, str]:
+    """The home's store as another's MongoDB, and its password."""
+    url = EmbeddedStore(home).start().url
+    right = json.loads((home / "store" / "credentials.json").read_text())["password"]
+    return url.replace(right, password or right), right
+
+
+def test_a_wrong_password_is_told_without_it_and_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    url, _ = url_of(home, "open-sesame")
+    elsewhere = tmp_path / "elsewhere"
+    for words in (("run", *QUICK), ("runs",), ("show", "1"), ("sync",), ("doctor",)):
+        told = start_command(elsewhere, *words, ODENET_MONGO_URL=url)
+        assert told.wait() == 1
+        assert "refuses the user or the password; correct them in ODENET_MONGO_URL" in told.stderr + told.stdout
+        assert "open-sesame" not in told.stdout + told.stderr
+        assert "Traceback" not in told.stderr
+        if words[0] != "doctor":
+            assert told.stderr.count("\n") == 1
+    assert database_of(home).runs.count_documents({}) == 0
+    assert not list(elsewhere.glob("**/*.json"))
+
+
+def test_a_right_password_is_neither_printed_nor_stored(home: Path, tmp_path: Path) -> None:
+    url, password = url_of(home)
+    elsewhere = tmp_path / "elsewhere"
+    told = start_command(elsewhere, "run", "--json", *QUICK, "training.max_epochs=1", ODENET_MONGO_URL=url)
+    assert told.wait() == 0, told.stderr
+    listed = start_command(elsewhere, "show", "--json", "1", ODENET_MONGO_URL=url)
+    assert listed.wait() == 0
+    assert password not in told.stdout + told.stderr + listed.stdout
+    database = database_of(home)
+    stored = [json_util.dumps(list(database[name].find())) for name in database.list_collection_names()]
+    assert password not in "".join(stored)
+    assert password.encode() not in b"".join(chunk["data"] for chunk in database["fs.chunks"].find())
+    assert database.runs.find_one()["store"].startswith("mongodb://***:***@127.0.0.1:")  # type: ignore[index]
+    assert not (elsewhere / "store").exists()
+    kept = b"".join(path.read_bytes() for path in elsewhere.rglob("*") if path.is_file())
+    assert password.encode() not in kept
+
+
+# Sacred's own command line
+
+
+def experiment(home: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.classification", *arguments],
+        env={**os.environ, "ODENET_HOME": str(home), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+
+
+def test_the_experiment_run_as_a_module_is_tracked_likewise(home: Path) -> None:
+    done = experiment(home, *QUICK, "training.max_epochs=1", "seed=3")
+    assert done.returncode == 0, done.stderr
+    (row,) = ask(home, "runs")
+    assert (row["run_id"], row["status"], row["seed"], row["epochs"]) == (1, "COMPLETED", 3, 1)
+    assert ask(home, "show", "1")["config"]["training"]["max_epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "status"),
+    [
+        (("with", "training.lrr=1"), {}, 2),
+        (QUICK, {"ODENET_MONGO_URL": "mongodb://ada:hidden-word@127.0.0.1:9/lab"}, 1),
+    ],
+)
+def test_the_experiment_run_as_a_module_refuses_likewise(
+    home: Path, words: tuple[str, ...], environment: dict[str, str], status: int
+) -> None:
+    refused = experiment(home, *words, **environment)
+    assert refused.returncode == status
+    assert refused.stderr.startswith("odenet: ")
+    assert refused.stderr.count("\n") == 1
+    assert "hidden-word" not in refused.stderr
+    assert not home.exists()
+
+
+def test_sacred_merges_named_configurations_and_updates_as_we_do() -> None:
+    from experiments.classification import ex
+
+    names = ["gladzik_resnet", "fashion_mnist", "odenet_simple"]
+    updates = {"training": {"lr": 0.5}, "data": {"name": "digits", "subset": 100}, "model": {"blocks": 3, "augment": 1}}
+    run = ex._create_run("print_config", config_updates=updates, named_configs=names, options={"--force": True})
+    assert Config.from_dict(run.config) == Config.from_dict({"seed": run.config["seed"], **resolve(names, updates)})
+
+
+def test_no_command_leaves_a_process_behind_but_the_store(two_runs: TwoRuns) -> None:
+    left = [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline"])
+        if str(two_runs.home) in " ".join(process.info["cmdline"] or [])
+    ]
+    assert len(left) == 1
+    assert "server.py" in " ".join(left[0])
+
+
+def test_a_database_of_another_program_is_no_obstacle(store_home: Path, database: Database[dict[str, Any]]) -> None:
+    database.runs.insert_one({"_id": 5, "status": "COMPLETED", "config": {"alpha": 1}, "info": {}})
+    assert ask(store_home, "runs") == []
+    shown = start_command(store_home, "show", "5")
+    assert shown.wait() in (1, 2)
+    assert shown.stderr.count("\n") == 1

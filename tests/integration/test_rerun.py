@@ -1,0 +1,273 @@
+"""Doing a run again and going on with one: to the bit."""
+
+import json
+import platform
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.runs.query import ArtifactError, Runs, StoredRun
+from pipeline.runs.reproduce import deviations, machine_facts, stored_sources, write_sources
+from pipeline.tracking.conditions import machine
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.record import run_folder
+from tests.helpers.commands import (
+    QUICK,
+    SLOW,
+    Command,
+    database_of,
+    last_epoch,
+    records,
+    run_command,
+    start_command,
+    wait_until,
+)
+
+EPOCHS = "training.max_epochs=4"
+MODELS = {
+    "odenet_direct": ("solver.gradient=direct", "solver.method=dopri5"),
+    "odenet_adjoint": ("solver.gradient=adjoint",),
+    "odenet_compiled": ("training.compile=True",),
+    "resnet": ("model.body=resnet",),
+}
+QUICK_MODELS = [model for model in MODELS if model != "odenet_compiled"]  # a process takes seconds to compile
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home folder of the test's own."""
+    yield tmp_path / "home"
+    EmbeddedStore(tmp_path / "home").stop()
+
+
+def completed(command: Command) -> int:
+    """The id of the run that the command completes."""
+    assert command.wait() == 0, command.stderr
+    return int(command.json["run_id"])
+
+
+def stored(home: Path, run_id: int) -> StoredRun:
+    return Runs(database_of(home)).get(run_id)
+
+
+def killed_and_resumed(home: Path, words: tuple[str, ...], kills: int, pauses: random.Random) -> int:
+    """A run that is killed at random instants and gone on with each time, until it did so as often as that; its id.
+
+    Kills that come before the run has said that it goes on are not counted: how many do depends on the machine.
+    """
+    command = start_command(home, "run", "--json", *words)
+    wait_until(lambda: last_epoch(home) >= 1, command)
+    (folder,) = records(home)
+    run_id, resumed = int(folder.name.split("-")[0]), 0
+    while resumed < kills - 1:
+        time.sleep(pauses.uniform(0, 1.5))
+        if not command.process.is_alive():
+            break
+        command.send(signal.SIGKILL)
+        command.wait()
+        document = stored(home, run_id).document
+        if document["status"] == "COMPLETED":
+            return run_id
+        resumed = len(document.get("resumed", []))
+        command = start_command(home, "resume", "--json", str(run_id))
+    if command.wait() == 2:  # killed after its last words: nothing was left to do
+        assert "has had all of its" in command.stderr
+    else:
+        assert command.wait() == 0, command.stderr
+    return run_id
+
+
+@pytest.mark.parametrize("model", QUICK_MODELS)
+def test_a_rerun_is_identical_to_the_bit(home: Path, model: str) -> None:
+    original = completed(start_command(home, "run", "--json", *QUICK, *MODELS[model], EPOCHS))
+
+    again = start_command(home, "rerun", str(original), "--expect-identical", "--json")
+
+    assert again.wait() == 0, again.stderr
+    report = again.json
+    assert report["identical"]
+    assert report["rerun_of"] == original
+    repeated = stored(home, report["run_id"])
+    assert repeated.info["rerun_of"] == original
+    assert repeated.config == stored(home, original).config
+    assert len(repeated.metrics()["training.loss"]) == 4
+
+
+def test_a_rerun_with_another_seed_says_where_it_parts(home: Path) -> None:
+    original = completed(start_command(home, "run", "--json", *QUICK, EPOCHS))
+
+    again = start_command(home, "rerun", str(original), "--expect-identical", "with", "seed=1")
+
+    assert again.wait() == 1
+    assert "training.loss: largest deviation" in again.stdout
+    assert "from epoch 1 on" in again.stdout
+
+
+@pytest.mark.parametrize("model", QUICK_MODELS)
+def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(home: Path, model: str) -> None:
+    words = (*SLOW, *MODELS[model][:1], EPOCHS)
+    whole = stored(home, completed(start_command(home, "run", "--json", *words)))
+
+    run_id = killed_and_resumed(home, words, kills=2, pauses=random.Random(model))  # noqa: S311
+
+    resumed = stored(home, run_id)
+    assert resumed.status == "COMPLETED"
+    assert deviations(whole, resumed) == []
+    assert all(series.index.tolist() == [1, 2, 3, 4] for series in resumed.metrics().values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_twenty_kills_change_nothing(home: Path, model: str) -> None:
+    words = (*SLOW, *MODELS[model][:1], "training.max_epochs=150")
+    whole = stored(home, completed(start_command(home, "run", "--json", *words)))
+
+    run_id = killed_and_resumed(home, words, kills=20, pauses=random.Random(model))  # noqa: S311
+
+    resumed = stored(home, run_id)
+    assert resumed.status == "COMPLETED"
+    assert len(resumed.document["resumed"]) >= 15
+    assert deviations(whole, resumed) == []
+
+
+def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(home: Path) -> None:
+    longer = stored(home, completed(start_command(home, "run", "--json", *QUICK, EPOCHS)))
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=2"))
+    database_of(home).runs.update_one({"_id": run_id}, {"$set": {"omniboard": {"tags": ["mine"], "notes": "keep"}}})
+
+    assert start_command(home, "resume", str(run_id)).wait() == 2  # nothing left to do
+    command = start_command(home, "resume", "--json", str(run_id), "with", "training.max_epochs=4")
+
+    assert completed(command) == run_id
+    run = stored(home, run_id)
+    assert deviations(longer, run) == []
+    assert run.document["omniboard"] == {"tags": ["mine"], "notes": "keep"}
+    assert run.config["training"]["max_epochs"] == 4
+    assert "epoch 1/2" in run.document["captured_out"]
+    assert "epoch 4/4" in run.document["captured_out"]
+    assert sorted(run.artifacts) == sorted(longer.artifacts)
+    assert all(run.artifact(name) for name in run.artifacts)
+
+
+def test_a_run_resumed_elsewhere_tells_of_both_machines(home: Path) -> None:
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    database_of(home).runs.update_one({"_id": run_id}, {"$set": {"host.hostname": "node7"}})
+    for epochs in (2, 3):
+        completed(start_command(home, "resume", "--json", str(run_id), "with", f"training.max_epochs={epochs}"))
+
+    here, before = machine(stored(home, run_id).document).split("; before that ")
+    assert before == here.replace(platform.node(), "node7")
+
+
+def test_a_live_run_is_not_resumed(home: Path) -> None:
+    command = start_command(home, "run", "--json", *SLOW, "training.max_epochs=50")
+    wait_until(lambda: last_epoch(home) >= 1, command)
+
+    refused = start_command(home, "resume", "1")
+
+    assert refused.wait() == 2
+    assert "still running" in refused.stderr
+    command.send(signal.SIGTERM)
+    assert command.wait() == 130
+    assert stored(home, 1).status == "INTERRUPTED"
+
+
+@pytest.mark.parametrize(("damage", "words"), [("cut", "is damaged"), ("gone", "there is no checkpoint")])
+def test_a_checkpoint_that_cannot_be_used_is_named(home: Path, damage: str, words: str) -> None:
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    checkpoint = run_folder(home, stored(home, run_id).document) / "checkpoint.pt"
+    if damage == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    else:
+        checkpoint.unlink()
+
+    refused = start_command(home, "resume", str(run_id), "with", "training.max_epochs=2")
+
+    assert refused.wait() != 0
+    assert words in refused.stderr
+    assert str(checkpoint) in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert stored(home, run_id).status == "COMPLETED"
+
+
+def test_only_its_length_and_device_can_be_changed_when_a_run_goes_on(home: Path) -> None:
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
+
+    refused = start_command(home, "resume", str(run_id), "with", "training.lr=1")
+
+    assert refused.wait() == 2
+    assert f"odenet rerun {run_id}" in refused.stderr
+    assert completed(
+        start_command(home, "resume", "--json", str(run_id), "with", "training.max_epochs=2", "training.device=auto")
+    )
+    assert stored(home, run_id).config["training"]["device"] == "auto"
+
+
+def test_another_gpu_than_the_one_that_a_run_saw_first_is_a_difference_of_the_machine() -> None:
+    def facts(*names: str) -> dict[str, Any]:
+        return machine_facts({"cpu": "one", "python_version": "3", "machine": {"gpu_names": list(names)}})
+
+    assert facts("H100") == facts("H100", "H100")
+    assert facts("H100") != facts("A100", "H100")
+    assert facts("H100") != facts()
+
+
+def test_another_processor_of_the_same_name_is_a_difference_of_the_machine() -> None:
+    def facts(instructions: str) -> dict[str, Any]:
+        return machine_facts({"cpu": "Intel(R) Xeon(R) Processor", "machine": {"instructions": instructions}})
+
+    assert facts("avx2, avx512f, avx512_bf16") == facts("avx2, avx512f, avx512_bf16")
+    assert facts("avx2, avx512f, avx512_bf16") != facts("avx2, avx512f, avx512_bf16, amx_bf16")
+
+
+def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    for package in ("pipeline", "experiments"):
+        shutil.copytree(ROOT / package, changed / package, ignore=shutil.ignore_patterns("__pycache__"))
+    source = changed / "pipeline" / "models" / "layers.py"
+    text = source.read_text()
+    assert "output: Tensor = z + function" in text
+    source.write_text(text.replace("output: Tensor = z + function", "output: Tensor = 2 * z + function"))
+    words = (*QUICK, "model.body=resnet", "training.max_epochs=2")
+    there = run_command(home, "run", "--json", *words, options=("-P",), PYTHONPATH=str(changed))
+    assert there.returncode == 0, there.stderr
+    run_id = json.loads(there.stdout)["run_id"]
+
+    here = run_command(home, "rerun", str(run_id), "--expect-identical")
+    strict = run_command(home, "rerun", str(run_id), "--strict")
+    stored_source = run_command(home, "rerun", str(run_id), "--use-stored-source", "--expect-identical", "--json")
+
+    assert here.returncode == 1
+    assert "-    output: Tensor = 2 * z + function" in here.stderr
+    assert "training.loss: largest deviation" in here.stdout
+    assert strict.returncode == 2
+    assert "--strict" in strict.stderr
+    assert stored_source.returncode == 0, stored_source.stderr
+    assert json.loads(stored_source.stdout)["identical"]
+    assert "Will execute" in stored_source.stderr
+    assert "pipeline/models/layers.py" in stored_source.stderr
+
+
+def test_sources_that_were_changed_in_the_store_are_not_executed(home: Path) -> None:
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    database = database_of(home)
+    run = stored(home, run_id)
+    _, file_id = run.document["experiment"]["sources"][0]
+    database.fs.chunks.update_one({"files_id": file_id}, {"$set": {"data": b"import os"}})
+    database.fs.files.update_one({"_id": file_id}, {"$set": {"length": 9}})
+
+    with pytest.raises(ArtifactError, match="changed in the store"):
+        stored_sources(run)
+
+
+def test_a_stored_path_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="outside its folder"):
+        write_sources({"../escaped.py": b"x = 1"}, tmp_path / "inside")
+    assert not (tmp_path / "escaped.py").exists()

@@ -1,0 +1,228 @@
+"""Runs read back: found by what they are, with their metrics, files and weights."""
+
+import hashlib
+import io
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TwoRuns
+from pymongo.database import Database
+
+from pipeline.config.sections import Config
+from pipeline.data import build_preprocessing, load_splits
+from pipeline.models import build_model
+from pipeline.runs.query import ArtifactError, RunNotFound, Runs, StoredRun, parse_filters
+from pipeline.tasks.classification.metrics import predict, score
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.record import FORMAT
+from pipeline.tracking.store import connect, next_run_id
+from pipeline.util.errors import InvalidInput
+from tests.helpers.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def runs(two_runs: TwoRuns) -> Runs:
+    return Runs(connect(EmbeddedStore(two_runs.home).start()))
+
+
+@pytest.fixture
+def run(runs: Runs) -> StoredRun:
+    return runs.get(1)
+
+
+def ids(found: list[StoredRun]) -> list[int]:
+    return [run.run_id for run in found]
+
+
+# Found
+
+
+def test_a_notebook_opens_the_store_of_its_folder(two_runs: TwoRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(two_runs.home))
+    monkeypatch.delenv("ODENET_MONGO_URL", raising=False)
+    assert Runs().get(1).status == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({}, [2, 1]),
+        ({"config.model.body": "odenet"}, [1]),
+        ({"config.model.body": "ODENET"}, []),
+        ({"config.model.body": "ode"}, []),
+        ({"config.seed": 0, "status": "COMPLETED"}, [2, 1]),
+        ({"config.seed": "0"}, []),
+        ({"config.data.subset": 200, "config.model.body": "resnet"}, [2]),
+        ({"config.training.patience": None}, [2, 1]),
+        ({"status": "DIED"}, []),
+        ({"config.seed": {"$gte": 0}}, []),  # a value, not an operator
+        ({"status": {"$ne": ""}}, []),
+    ],
+)
+def test_runs_are_found_by_exact_values(runs: Runs, filters: dict[str, Any], found: list[int]) -> None:
+    assert ids(runs.find(filters)) == found
+
+
+def test_the_newest_come_first_and_no_more_than_asked_for(runs: Runs) -> None:
+    assert ids(runs.find(limit=1)) == [2]
+
+
+def stored(run_id: int, status: str, heard_of: timedelta) -> dict[str, Any]:
+    """As much of a run's document as finding it takes."""
+    return {"_id": run_id, "format": FORMAT, "status": status, "heartbeat": datetime.now(UTC) - heard_of}
+
+
+def test_who_runs_and_who_died_is_told_by_the_heartbeat(database: Database[dict[str, Any]]) -> None:
+    now, long_ago = timedelta(0), timedelta(minutes=2)
+    states = [("RUNNING", now), ("RUNNING", long_ago), ("DIED", long_ago), ("COMPLETED", long_ago), ("RUNNING", now)]
+    database.runs.insert_many([stored(number, *state) for number, state in enumerate(states, start=1)])
+    found = {status: ids(Runs(database).find({"status": status})) for status in ("RUNNING", "DIED", "COMPLETED")}
+    assert found == {"RUNNING": [5, 1], "DIED": [3, 2], "COMPLETED": [4]}
+    assert ids(Runs(database).find({"status": "DIED"}, limit=1)) == [3]
+
+
+def test_the_newest_runs_are_found_over_gaps_and_beside_other_programs_runs(database: Database[dict[str, Any]]) -> None:
+    kept = (1, 7, 250, 251, 900)
+    database.runs.insert_many([stored(run_id, "COMPLETED", timedelta(0)) for run_id in kept])
+    database.runs.insert_many([{"_id": 252, "format": "other"}, {"_id": "named"}])
+    for counted in (False, True):  # also where nobody has asked for an id yet
+        assert ids(Runs(database).find(limit=4)) == [900, 251, 250, 7]
+        assert ids(Runs(database).find(limit=99)) == sorted(kept, reverse=True)
+        assert counted or next_run_id(database) == 901
+
+
+def test_filters_are_read_from_words_as_values_or_text() -> None:
+    words = ["config.seed=1", "config.data.name=digits", "config.training.patience=None", "config.data.name=a=b"]
+    assert parse_filters(words[:3]) == {
+        "config.seed": 1,
+        "config.data.name": "digits",
+        "config.training.patience": None,
+    }
+    assert parse_filters(words[3:]) == {"config.data.name": "a=b"}
+
+
+@pytest.mark.parametrize("word", ["digits", "=digits", "$where=1"])
+def test_a_word_that_is_no_filter_is_refused(word: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a filter; write it as in"):
+        parse_filters([word])
+
+
+@pytest.mark.parametrize("value", [{1, 2}, 2**70, 1j])
+def test_a_value_that_nothing_stored_can_have_is_refused(runs: Runs, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^[^\n]*$"):
+        runs.find({"config.seed": value})
+
+
+@pytest.mark.parametrize("run_id", [0, 99, -1])
+def test_an_unknown_run_is_told_in_one_sentence(runs: Runs, run_id: int) -> None:
+    with pytest.raises(RunNotFound, match=rf"^there is no run {run_id}; `odenet runs` lists those there are$"):
+        runs.get(run_id)
+
+
+# Shown
+
+
+def test_a_frame_has_a_row_for_each_run(runs: Runs) -> None:
+    frame = runs.to_frame()
+    assert frame.index.name == "run_id"
+    assert frame.index.tolist() == [2, 1]
+    assert frame.loc[1, "config.model.body"] == "odenet"
+    assert frame.loc[1, "result"] == frame.loc[1, "info.test.accuracy"]
+    assert frame["config.training.max_epochs"].tolist() == [3, 3]
+    assert runs.to_frame({"config.model.body": "none"}).empty
+
+
+def test_metrics_are_series_indexed_by_epoch(run: StoredRun) -> None:
+    metrics = run.metrics()
+    loss = metrics["validation.loss"]
+    assert (loss.name, loss.index.name, loss.index.tolist()) == ("validation.loss", "epoch", [1, 2, 3])
+    assert loss.dtype == float
+    assert metrics["solver.nfe_forward"].tolist() == [1, 1, 1]
+
+
+def test_the_last_values_of_several_runs_come_together(runs: Runs) -> None:
+    found = runs.find()
+    last = runs.last_values(found, ["solver.nfe_forward", "validation.loss"])
+    assert set(last) == {1, 2}
+    assert last[1] == {
+        "solver.nfe_forward": 1.0,
+        "validation.loss": runs.get(1).metrics()["validation.loss"].iloc[-1],
+    }
+    assert set(last[2]) == {"validation.loss"}
+
+
+# Files and weights
+
+
+def test_weights_give_the_rebuilt_network_its_accuracy_on_the_test_split(run: StoredRun) -> None:
+    config = Config.from_dict(run.config)
+    splits = load_splits(config.data, config.seed, torch.device("cpu"))
+    channels, height, width = splits.train.pixels.shape[1:]
+    preprocessing = build_preprocessing(config.data, (channels, height, width))
+    network = build_model(config.model, config.solver, preprocessing.output_shape, len(splits.classes))
+    network.load_state_dict(run.weights())
+    predictions = predict(network, splits.test, preprocessing, config.evaluation.batch_size)
+    assert score(predictions, splits.classes).accuracy == run.result
+    stored = np.load(io.BytesIO(run.artifact("predictions.npz")), allow_pickle=False)
+    np.testing.assert_allclose(predictions.probabilities, stored["probabilities"], atol=1e-6)
+
+
+def test_an_artifact_that_is_not_there_is_told_with_those_that_are(run: StoredRun) -> None:
+    with pytest.raises(ArtifactError, match=r"^run 1 has no artifact weights\.pt; it has .*weights\.safetensors"):
+        run.artifact("weights.pt")
+
+
+def test_a_run_that_ended_early_has_no_weights(run: StoredRun) -> None:
+    early = StoredRun({**run.document, "status": "FAILED", "info": {}}, run.database)
+    with pytest.raises(ArtifactError, match=r"^run 1 has no weights: it ended \(FAILED\) before its first epoch did$"):
+        early.weights()
+
+
+@pytest.fixture
+def tampered(run: StoredRun, database: Database[dict[str, Any]]) -> StoredRun:
+    """A copy of the run in another store, there to be changed."""
+    (weights,) = (artifact for artifact in run.document["artifacts"] if artifact["name"] == "weights.safetensors")
+    for name, key in (("fs.files", "_id"), ("fs.chunks", "files_id")):
+        database[name].insert_many(list(run.database[name].find({key: weights["file_id"]})))
+    return StoredRun(run.document, database)
+
+
+def test_a_copy_that_nobody_changed_is_read(tampered: StoredRun, run: StoredRun) -> None:
+    assert tampered.weights().keys() == run.weights().keys()
+
+
+def test_weights_with_one_changed_byte_are_refused(tampered: StoredRun) -> None:
+    chunk = tampered.database["fs.chunks"].find_one({"n": 0})
+    assert chunk is not None
+    data = bytearray(chunk["data"])
+    data[-1] ^= 1
+    tampered.database["fs.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": bytes(data)}})
+    with pytest.raises(ArtifactError, match="has been changed in the store"):
+        tampered.weights()
+
+
+def test_weights_put_in_place_of_those_that_the_run_recorded_are_refused(tampered: StoredRun) -> None:
+    other = pickle.dumps("not weights at all")
+    (chunk,) = tampered.database["fs.chunks"].find()
+    tampered.database["fs.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": other}})
+    entry = {"length": len(other), "metadata.sha256": hashlib.sha256(other).hexdigest()}
+    tampered.database["fs.files"].update_one({"_id": chunk["files_id"]}, {"$set": entry})
+    with pytest.raises(ArtifactError, match="not those that it recorded: do not use them"):
+        tampered.weights()
+
+
+def test_weights_whose_chunks_are_gone_are_not_whole(tampered: StoredRun) -> None:
+    tampered.database["fs.chunks"].delete_many({})
+    with pytest.raises(ArtifactError, match="is not whole in the store"):
+        tampered.weights()
+
+
+def test_nothing_that_is_read_back_is_unpickled() -> None:
+    for name in ("runs/query.py", "runs/load_model.py", "tracking/record.py", "tracking/gridfs.py", "tracking/sync.py"):
+        source = (ROOT / "pipeline" / name).read_text()
+        assert "pickle" not in source.replace("unpickle", "")
+        assert "torch.load" not in source

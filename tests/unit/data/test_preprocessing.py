@@ -1,0 +1,71 @@
+"""What the network sees of the pixels."""
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import resize
+
+from pipeline.config.sections import DataConfig
+from pipeline.data import Preprocessing, build_preprocessing
+
+
+def random_pixels(*shape: int) -> Tensor:
+    return torch.randint(256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def random_crop(channels: int, size: int) -> Preprocessing:
+    return build_preprocessing(DataConfig(preprocessing="random_crop"), (channels, size, size))
+
+
+def reference(pixels: Tensor, size: int) -> Tensor:
+    """What torchvision's own resize makes of the pixels."""
+    return resize(pixels / 127.5 - 1, [size, size], InterpolationMode.BILINEAR, antialias=True)
+
+
+def test_plain_pixels_run_from_minus_one_to_one() -> None:
+    pixels = torch.tensor([[[[0, 51], [204, 255]]]], dtype=torch.uint8)
+    preprocessing = build_preprocessing(DataConfig(), (1, 2, 2))
+    seen = preprocessing.for_training(pixels, torch.Generator())
+    assert seen.dtype == torch.float32
+    torch.testing.assert_close(seen, torch.tensor([[[[-1, -0.6], [0.6, 1]]]]))
+    assert torch.equal(seen, preprocessing.for_evaluation(pixels))
+    assert preprocessing.output_shape == (1, 2, 2)
+
+
+def test_random_crops_are_windows_of_the_upscaled_image_each_with_its_own_place() -> None:
+    pixels = random_pixels(64, 3, 28, 28)
+    preprocessing = random_crop(3, 28)
+    seen = preprocessing.for_training(pixels, torch.Generator().manual_seed(1))
+    assert seen.shape[1:] == preprocessing.output_shape == (3, 28, 28)
+    places = set()
+    for image, crop in zip(reference(pixels, 32), seen, strict=True):
+        found = [
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if torch.allclose(image[:, top : top + 28, left : left + 28], crop, atol=1e-6)
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert {top for top, _ in places} == {left for _, left in places} == set(range(5))
+    assert len(places) > 15  # of 25: height and width are drawn apart
+
+
+def test_random_crops_repeat_with_the_generator() -> None:
+    pixels, preprocessing = random_pixels(16, 1, 28, 28), random_crop(1, 28)
+    first, again, other = (
+        preprocessing.for_training(pixels, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_evaluation_resizes_as_torchvision_does() -> None:
+    for size in (8, 28, 32):
+        pixels = random_pixels(4, 3, size, size)
+        torch.testing.assert_close(random_crop(3, size).for_evaluation(pixels), reference(pixels, 28))
+
+
+def test_preprocessed_pixels_stay_between_minus_one_and_one() -> None:
+    pixels = random_pixels(32, 1, 8, 8)
+    assert random_crop(1, 8).for_training(pixels, torch.Generator()).abs().max() <= 1 + 1e-6

@@ -1,0 +1,67 @@
+"""Memory that does not suffice is told in a sentence, whoever it is that says so."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pymongo.database import Database
+
+from experiments import classification
+from pipeline.device.out_of_memory import OutOfMemory, naming_lack_of_memory
+from pipeline.runs.query import Runs
+from tests.helpers.commands import start_command
+
+SENTENCE = "is out of memory: use a smaller training.batch_size, fewer model.channels or solver.gradient=checkpointed"
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("work", "where"),
+    [
+        (lambda: torch.empty(2**50), "computer"),
+        (lambda: np.empty(2**50), "computer"),
+        (raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")), "GPU"),
+        (raising(torch.AcceleratorError("CUDA error: out of memory")), "GPU"),
+        (raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")), "GPU"),
+    ],
+    ids=["a tensor", "an array", "torch's allocator", "CUDA", "cuBLAS"],
+)
+def test_every_way_of_saying_it_becomes_one_sentence(work: Callable[[], object], where: str) -> None:
+    with pytest.raises(OutOfMemory) as told, naming_lack_of_memory():
+        work()
+    assert str(told.value) == f"the {where} {SENTENCE}"
+    assert told.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), ValueError("out of memory")])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)), naming_lack_of_memory():
+        raise error
+
+
+def test_a_model_that_is_too_large_for_the_computer_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    refused = start_command(home, "run", "--json", "with", "odenet_simple", "digits", "model.channels=200000")
+    assert refused.wait() == 1
+    assert refused.stdout == ""
+    assert refused.stderr == f"odenet: the computer {SENTENCE}\n"
+    assert not list(home.glob("runs/*"))
+
+
+def test_a_run_that_is_without_memory_in_its_training_is_on_record_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, database: Database[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(classification, "fit", lambda *_arguments, **_named: torch.empty(2**50))
+    outcome = classification.run_tracked(["odenet_simple", "digits"], {"training": {"device": "cpu"}})
+    assert (outcome.status, outcome.error) == ("FAILED", f"the computer {SENTENCE}")
+    stored = Runs(database).get(outcome.run_id)
+    assert stored.info["failure"] == {"reason": "out_of_memory", "message": outcome.error}

@@ -1,0 +1,49 @@
+"""The layer around the solve, and what it carries from batch to batch."""
+
+import torch
+
+from pipeline.config.sections import SolverConfig
+from pipeline.ode import ODEBlock
+from pipeline.ode.block import LARGEST_REUSED_STEP
+from tests.helpers.ode_fields import Convolved
+
+
+def test_a_block_keeps_the_statistics_of_its_last_solve() -> None:
+    block = ODEBlock(Convolved(), 1.0, SolverConfig(method="euler", steps=3, gradient="adjoint"))
+    for _ in range(2):
+        block(torch.randn(2, 6, 4, 4)).sum().backward()
+        assert (block.statistics.nfe_forward, block.statistics.nfe_backward) == (3, 3)
+    with torch.no_grad():
+        block(torch.randn(2, 6, 4, 4))
+    assert (block.statistics.nfe_forward, block.statistics.nfe_backward) == (3, 0)
+
+
+def blocks(**solver: object) -> tuple[ODEBlock, torch.Tensor]:
+    torch.manual_seed(0)
+    return ODEBlock(Convolved(), 1.0, SolverConfig(**solver)), torch.randn(4, 6, 5, 5)
+
+
+def test_a_reused_first_step_saves_evaluations_and_covers_half_of_the_interval_at_most() -> None:
+    block, z = blocks(reuse_first_step=True)
+    block(z)
+    estimated = block.statistics.nfe_forward
+    block(z)
+    assert block.statistics.nfe_forward < estimated
+    assert block.statistics.attempts[0].dt <= LARGEST_REUSED_STEP
+
+
+def test_an_evaluation_does_not_depend_on_what_ran_before() -> None:
+    block, z = blocks(reuse_first_step=True)
+    fresh = block.eval()(z)
+    block.train()(2 * z)
+    carried = block.first_dt
+    assert carried is not None
+    assert torch.equal(block.eval()(z), fresh)
+    assert block.first_dt == carried
+
+
+def test_steps_are_estimated_anew_for_every_batch_by_default() -> None:
+    block, z = blocks()
+    first, again = block(z), block(z)
+    assert torch.equal(first, again)
+    assert block.first_dt is None

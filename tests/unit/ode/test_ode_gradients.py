@@ -1,0 +1,333 @@
+"""Gradients: their values, their memory, and what they cost."""
+
+import copy
+import math
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.sections import SolverConfig
+from pipeline.device.host_memory import give_back_freed_memory
+from pipeline.ode import gradients as gradients_module
+from pipeline.ode import integrate
+from pipeline.ode.trajectory import GradientPath, Segment
+from pipeline.util.errors import OdenetError
+from tests.helpers.ode_fields import (
+    ADAPTIVE,
+    ENGINES,
+    EVALUATIONS_PER_STEP,
+    GRADIENTS,
+    Convolved,
+    Field,
+    Growth,
+    Layer,
+    Reference,
+    gradients,
+    reference,
+    relative_error,
+    start,
+)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("method", [*ADAPTIVE[:3], "rk4", "tsit5"])
+def test_gradients_agree_with_the_closed_form(method: str, gradient: str) -> None:
+    solver = SolverConfig(method=method, steps=40, rtol=1e-9, atol=1e-9, max_steps=100_000, gradient=gradient)
+    rate, final_time = -0.7, 1.5
+    by_state, (by_rate,), _ = gradients(Growth(rate), start(), solver, final_time)
+    growth = math.exp(2 * rate * final_time)  # of z²
+    assert relative_error(by_state, 2 * start() * growth) < 1e-6
+    assert relative_error(by_rate, 2 * final_time * growth * start().square().sum()) < 1e-6
+
+
+@pytest.fixture
+def convolved() -> Reference:
+    return reference()
+
+
+@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
+@pytest.mark.parametrize(
+    ("method", "tolerance", "within"),
+    [("dopri5", 1e-3, 1e-2), ("dopri5", 1e-6, 1e-4), ("dopri8", 1e-6, 1e-4), ("bosh3", 1e-6, 1e-4), ("rk4", 1, 1e-4)],
+)
+def test_gradients_agree_with_a_tight_float64_reference(
+    convolved: Reference,
+    gradient: str,
+    method: str,
+    tolerance: float,
+    within: float,
+) -> None:
+    field, z0, state_reference, parameter_references = convolved
+    solver = SolverConfig(method=method, steps=10, rtol=tolerance, atol=tolerance, gradient=gradient)
+    by_state, by_parameters, _ = gradients(field, z0, solver)
+    assert relative_error(by_state, state_reference) < within
+    assert len(by_parameters) == len(parameter_references) == 4
+    # The convolution's bias is nearly cancelled by the normalisation behind it: judged against the whole gradient.
+    scale = torch.cat([exact.flatten() for exact in parameter_references]).norm()
+    for value, exact in zip(by_parameters, parameter_references, strict=True):
+        assert (value.double() - exact).norm() < within * scale
+
+
+def test_direct_and_adjoint_count_their_evaluations_apart(
+    convolved: Reference,
+) -> None:
+    field, z0, *_ = convolved
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    handle = field.register_forward_hook(count)
+    direct = gradients(field, z0, SolverConfig(gradient="direct"))[2]
+    assert (direct.nfe_forward, direct.nfe_backward) == (calls, None)
+    calls = 0
+    z0 = z0.clone().requires_grad_()
+    solution = integrate(field, z0, 1.0, SolverConfig(gradient="adjoint"))
+    forward_calls = calls
+    assert (solution.statistics.nfe_forward, solution.statistics.nfe_backward) == (forward_calls, 0)
+    accepted = solution.statistics.accepted
+    solution.state.sum().backward()
+    handle.remove()
+    assert solution.statistics.nfe_forward == forward_calls == direct.nfe_forward
+    assert solution.statistics.nfe_backward == calls - forward_calls > 0
+    assert solution.statistics.accepted == accepted
+
+
+@pytest.mark.parametrize("method", EVALUATIONS_PER_STEP)
+@pytest.mark.parametrize(("steps", "final_time"), [(3, 0.3), (7, 1.0), (7, 10.0)])
+def test_the_adjoint_of_a_fixed_step_method_takes_the_same_steps_back(
+    method: str, steps: int, final_time: float
+) -> None:
+    solver = SolverConfig(method=method, steps=steps, gradient="adjoint")
+    statistics = gradients(Growth(-0.1), start(), solver, final_time)[2]
+    assert statistics.nfe_backward == statistics.nfe_forward == EVALUATIONS_PER_STEP[method] * steps
+
+
+class Dropped(nn.Module):
+    """Draws anew at every evaluation."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        return nn.functional.dropout(self.field(t, z), 0.2)
+
+
+@pytest.mark.parametrize(("method", "stages"), [("euler", 1), ("rk4", 4), ("heun", 2), ("dopri5", 6), ("dopri8", 13)])
+def test_checkpointed_gradients_are_those_of_direct_to_the_bit_random_numbers_included(
+    method: str, stages: int, convolved: Reference
+) -> None:
+    field, z0, *_ = convolved
+    found, drawn = {}, {}
+    for gradient in ("direct", "checkpointed"):
+        torch.manual_seed(1)
+        solver = SolverConfig(method=method, steps=3, gradient=gradient, rtol=0.1, atol=0.1)
+        found[gradient] = gradients(Dropped(field), z0, solver)
+        drawn[gradient] = torch.rand(1)
+    by_state, by_parameters, statistics = found["direct"]
+    assert torch.equal(by_state, found["checkpointed"][0])
+    assert all(map(torch.equal, by_parameters, found["checkpointed"][1]))
+    assert drawn["direct"] == drawn["checkpointed"]
+    assert (statistics.nfe_backward, statistics.rejected) == (None, found["checkpointed"][2].rejected)
+    assert found["checkpointed"][2].nfe_backward == stages * statistics.accepted
+
+
+@pytest.fixture
+def layer() -> Layer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Layer()
+
+
+# Two steps of 0.6 whatever the state: the tolerance is loose, and no step size depends on what is differentiated.
+TWO_STEPS = {"steps": 2, "rtol": 0.1, "atol": 0.1}
+
+
+@pytest.mark.parametrize("gradient", ["direct", "checkpointed", "auto"])
+@pytest.mark.parametrize("method", ["euler", "rk4", "heun", "bosh3", "dopri5", "tsit5", "dopri8"])
+def test_gradients_are_those_of_the_steps(method: str, gradient: str, layer: Layer) -> None:
+    solver = SolverConfig(method=method, gradient=gradient, **TWO_STEPS)
+    z0 = torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3).requires_grad_()
+
+    def solved(z: Tensor) -> Tensor:
+        solution = integrate(layer, z, 1.2, solver, first_dt=0.6)
+        assert [attempt.dt for attempt in solution.statistics.attempts] == pytest.approx([0.6, 0.6])
+        return solution.state
+
+    assert torch.autograd.gradcheck(solved, z0)
+    (by_weight,) = torch.autograd.grad(solved(z0).square().sum(), layer.linear.weight)
+    direction, width = torch.ones_like(by_weight), 1e-6
+    sides = []
+    for sign in (1, -1):
+        moved = copy.deepcopy(layer)
+        moved.linear.weight.data += sign * width * direction
+        with torch.no_grad():
+            sides.append(integrate(moved, z0, 1.2, solver, first_dt=0.6).state.square().sum())
+    assert float((by_weight * direction).sum()) == pytest.approx(float(sides[0] - sides[1]) / (2 * width), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint"])
+def test_gradients_of_equal_steps_are_torchdiffeqs(method: str, layer: Layer) -> None:
+    z0 = torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3)
+    ours, theirs = (
+        gradients(layer, z0, SolverConfig(engine=engine, method=method, steps=5, gradient="direct"))
+        for engine in ENGINES
+    )
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_a_second_derivative_is_refused_instead_of_being_wrong(gradient: str, layer: Layer) -> None:
+    z0 = torch.ones(1, 3, dtype=torch.float64, requires_grad=True)
+    z = integrate(layer, z0, 1.0, SolverConfig(gradient=gradient)).state
+    with pytest.raises(OdenetError, match=r"^the gradient of a solve cannot be differentiated again.*torchdiffeq"):
+        torch.autograd.grad(z.sum(), z0, create_graph=True)
+
+
+def test_a_graph_that_is_retained_gives_the_same_gradient_again(layer: Layer) -> None:
+    z0 = torch.ones(1, 3, dtype=torch.float64, requires_grad=True)
+    loss = integrate(layer, z0, 1.0, SolverConfig(gradient="direct")).state.sum()
+    once, again = (torch.autograd.grad(loss, z0, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(once, again)
+
+
+def test_a_parameter_that_the_field_does_not_use_has_no_gradient(layer: Layer) -> None:
+    layer.unused = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    for gradient in ("direct", "checkpointed"):
+        layer.zero_grad()
+        z = integrate(layer, torch.ones(1, 3, dtype=torch.float64), 1.0, SolverConfig(gradient=gradient)).state
+        z.sum().backward()
+        assert layer.unused.grad is None
+        assert layer.linear.weight.grad is not None
+
+
+def test_rejected_steps_leave_nothing_behind() -> None:
+    field = Growth(-300.0)
+    direct = gradients(field, start(), SolverConfig(gradient="direct"), 0.1)
+    checkpointed = gradients(field, start(), SolverConfig(gradient="checkpointed"), 0.1)
+    assert direct[2].rejected > 0
+    assert checkpointed[2].nfe_backward == 6 * checkpointed[2].accepted
+    assert torch.equal(direct[0], checkpointed[0])
+    assert torch.equal(direct[1][0], checkpointed[1][0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_auto_keeps_the_graphs_that_fit_and_no_bit_of_the_gradient_depends_on_it(
+    share: float,
+    convolved: Reference,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    field, z0, *_ = convolved
+    steps, saved = 8, 2 * z0.nbytes * 4  # of a step: inputs of convolution, normalisation and two products
+    free = share * steps * saved / gradients_module.SHARE_OF_FREE_MEMORY
+    monkeypatch.setattr(gradients_module, "free_memory", lambda _device: int(free))
+    solver = {"method": "midpoint", "steps": steps}
+    auto = gradients(field, z0, SolverConfig(gradient="auto", **solver))
+    direct = gradients(field, z0, SolverConfig(gradient="direct", **solver))
+    assert torch.equal(auto[0], direct[0])
+    assert all(map(torch.equal, auto[1], direct[1]))
+    rebuilt = (auto[2].nfe_backward or 0) / 2
+    assert rebuilt == pytest.approx((1 - share) * steps, abs=1)
+
+
+def test_the_graphs_that_are_kept_are_those_that_the_backward_pass_frees_before_it_builds_others() -> None:
+    size = 4 * 2**10
+    path = GradientPath(torch.device("cpu"), (), graph_bytes=3.5 * size)
+    for step in range(5):
+        z = path.leaf(torch.ones(2**10))
+        with path.watched():
+            end = z * z
+        path.extend(Segment(t=step, dt=1.0, z=z, end=end, random_first=None, random_stages=None))
+    assert [segment.end is not None for segment in path.segments] == [False, False, True, True, True]
+    assert path.kept_bytes == 3 * size
+
+
+def test_the_memory_that_is_counted_is_the_memory_that_is_taken() -> None:
+    counted, taken = graph_memory("direct")
+    assert counted == pytest.approx(taken, rel=0.2)
+    counted, taken = graph_memory("checkpointed")
+    assert counted == 0
+    assert taken < 10 * STATE_BYTES + 20 * 2**20
+
+
+STATE_BYTES = 4 * 2**20
+
+
+def resident_bytes() -> int:
+    """Of this process, without what its allocator holds free."""
+    give_back_freed_memory()
+    return int(psutil.Process().memory_info().rss)
+
+
+def graph_memory(gradient: str) -> tuple[int, int]:
+    """Bytes of the graphs of ten steps: as counted, and as the process grew."""
+    field = Convolved(channels=4)
+    z0 = torch.randn(64, 4, 64, 64)
+    paths = []
+
+    class Watched(GradientPath):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            paths.append(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(gradients_module, "GradientPath", Watched)
+        with torch.no_grad():
+            integrate(field, z0, 1.0, SolverConfig(method="euler", steps=1))  # what the libraries take for themselves
+        before = resident_bytes()
+        solution = integrate(field, z0, 1.0, SolverConfig(method="euler", steps=10, gradient=gradient))
+        taken = resident_bytes() - before
+        assert solution.statistics.accepted == 10  # and so its graph is alive until here
+    return paths[0].kept_bytes, taken
+
+
+def test_batch_statistics_are_moved_by_the_forward_pass_alone() -> None:
+    statistics = {}
+    for gradient in ("direct", "checkpointed", "adjoint"):
+        torch.manual_seed(0)
+        normalisation = nn.BatchNorm2d(3)
+        inner = Field(lambda t, z, n=normalisation: torch.tanh(n(z)) * torch.cos(t))
+        inner.add_module("normalisation", normalisation)
+        z = integrate(inner, torch.randn(4, 3, 5, 5), 1.0, SolverConfig(gradient=gradient)).state
+        after_forward = normalisation.running_mean.clone()
+        z.sum().backward()
+        assert torch.equal(normalisation.running_mean, after_forward)
+        statistics[gradient] = after_forward
+    assert torch.equal(statistics["direct"], statistics["checkpointed"])
+    assert torch.equal(statistics["direct"], statistics["adjoint"])
+
+
+def test_the_adjoint_has_tolerances_of_its_own(
+    convolved: Reference,
+) -> None:
+    field, z0, state_reference, _ = convolved
+    loose = gradients(field, z0, SolverConfig(gradient="adjoint"))
+    tight = gradients(field, z0, SolverConfig(gradient="adjoint", adjoint_rtol=1e-6, adjoint_atol=1e-6))
+    assert loose[2].nfe_forward == tight[2].nfe_forward
+    assert (tight[2].nfe_backward or 0) > (loose[2].nfe_backward or 0)
+    assert relative_error(loose[0], state_reference) < 1e-2
+    assert relative_error(tight[0], state_reference) < relative_error(loose[0], state_reference)
+
+
+def test_the_parameters_gradients_do_not_decide_about_the_steps_of_the_adjoint() -> None:
+    class Scaled(nn.Module):
+        """The same ODE for every scale, which only makes the gradient by the offset larger."""
+
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale = scale
+            self.offset = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+        def forward(self, t: Tensor, z: Tensor) -> Tensor:
+            return -z * torch.cos(3 * t) + self.scale * self.offset
+
+    counts = [
+        gradients(Scaled(scale), start(), SolverConfig(gradient="adjoint"), 3.0)[2].nfe_backward for scale in (1.0, 1e6)
+    ]
+    assert counts[0] == counts[1]

@@ -1,0 +1,110 @@
+"""The precision of the field and of the state, and when the one is too coarse for the other."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.sections import SolverConfig, TrainingConfig
+from pipeline.device.precision import numerics
+from pipeline.ode import ODEBlock, integrate
+from pipeline.ode.field import VectorField
+from pipeline.ode.guard import RoundingWarning
+from tests.helpers.ode_fields import Convolved, Field, gradients, reference, relative_error
+
+
+@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_field_computes_in_the_callers_precision_in_both_passes_and_the_state_stays_float32(
+    gradient: str, dtype: torch.dtype
+) -> None:
+    computed: list[torch.dtype] = []
+    states: list[torch.dtype] = []
+    field = Convolved()
+    field.convolution.register_forward_hook(lambda _module, _inputs, output: computed.append(output.dtype))
+    field.register_forward_hook(lambda _module, inputs, _output: states.append(inputs[1].dtype))
+    z0 = torch.randn(2, 6, 4, 4, requires_grad=True)
+    with torch.autocast("cpu", dtype=dtype):
+        z = integrate(field, z0, 1.0, SolverConfig(gradient=gradient)).state
+    forward_evaluations = len(computed)
+    z.sum().backward()  # outside the caller's autocast, as torch asks for
+    assert z.dtype == torch.float32
+    assert set(computed) == {dtype}
+    assert set(states) == {torch.float32}
+    assert (len(computed) > forward_evaluations) == (gradient == "adjoint")
+
+
+def test_a_derivative_in_bfloat16_is_not_rounded_again_by_the_step() -> None:
+    derivatives: list[Tensor] = []
+    convolution = nn.Conv2d(6, 6, 3, padding=1)
+    field = Field(lambda _t, z: convolution(z))
+    field.register_forward_hook(lambda _module, _inputs, output: derivatives.append(output))
+    z0 = torch.randn(2, 6, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        z = integrate(field, z0, 0.3, SolverConfig(method="euler")).state
+    assert derivatives[0].dtype == torch.bfloat16
+    torch.testing.assert_close(z, z0 + 0.3 * derivatives[0].float(), rtol=0, atol=1e-6)
+
+
+def test_an_ode_block_keeps_a_float32_state_behind_a_layer_that_autocast_rounds() -> None:
+    states: list[torch.dtype] = []
+    field = Convolved()
+    field.register_forward_hook(lambda _module, inputs, _output: states.append(inputs[1].dtype))
+    network = nn.Sequential(nn.Conv2d(1, 6, 3), ODEBlock(field, 1.0, SolverConfig()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z = network(torch.randn(2, 1, 6, 6))
+    assert z.dtype == torch.float32
+    assert set(states) == {torch.float32}
+
+
+def test_an_ode_block_leaves_a_float64_state_as_it_is() -> None:
+    block = ODEBlock(Convolved().double(), 1.0, SolverConfig())
+    assert block(torch.randn(2, 6, 4, 4, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("cache_enabled", [False, True])
+def test_adjoint_gradients_under_autocast_agree_with_the_reference_within_bfloat16(cache_enabled: bool) -> None:
+    field, z0, state_reference, parameter_references = reference()
+    by_gradient = {}
+    for gradient in ("direct", "adjoint"):
+        with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=cache_enabled):
+            by_gradient[gradient] = gradients(field, z0, SolverConfig(method="rk4", steps=4, gradient=gradient))
+    for by_state, by_parameters, _ in by_gradient.values():
+        assert relative_error(by_state, state_reference) < 0.05
+        assert len(by_parameters) == 4
+        whole = torch.cat([value.flatten() for value in by_parameters])
+        assert relative_error(whole, torch.cat([value.flatten() for value in parameter_references])) < 0.05
+        assert all(value.abs().max() > 0 for value in by_parameters)
+
+
+def solve_in(precision: str, tolerance: float) -> None:
+    torch.manual_seed(0)
+    field = Convolved(channels=16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), torch.no_grad():
+        integrate(field, 4 * torch.rand(8, 16, 8, 8), 1.0, SolverConfig(rtol=tolerance, atol=tolerance))
+
+
+def test_rounding_that_decides_about_the_steps_is_said_once_with_its_remedy() -> None:
+    with pytest.warns(RoundingWarning, match=r"rounded to bfloat16.*solver\.rtol=1e-06.*training\.precision=fp32"):
+        solve_in("bf16", 1e-6)
+
+
+def test_on_a_gpu_tf32_rounds_to_ten_bits_and_fp32_does_not() -> None:
+    field, gpu = Convolved(), torch.device("cuda")
+    with numerics(TrainingConfig(precision="tf32"), torch.device("cpu")):
+        in_tf32 = VectorField(field, gpu)
+        assert VectorField(field, torch.device("cpu")).rounding == 0
+    with numerics(TrainingConfig(precision="fp32"), torch.device("cpu")):
+        in_fp32 = VectorField(field, gpu)
+    assert (in_tf32.number_format, in_fp32.rounding) == ("tf32", 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_bf16 = VectorField(field, torch.device("cpu"))
+    assert in_tf32.rounding == in_bf16.rounding / 8
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 1e-2), ("bf16", 1e-3), ("fp32", 1e-6)])
+def test_rounding_below_the_tolerance_is_not_mentioned(precision: str, tolerance: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RoundingWarning)
+        solve_in(precision, tolerance)

@@ -1,0 +1,164 @@
+"""Search spaces, and what Hyperopt draws from them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hyperopt import space_eval
+from hyperopt.pyll.stochastic import sample
+from numpy.random import default_rng
+
+from experiments.sweep_plan import SPACES, Plan, find_space
+from pipeline.config.sections import Config, DataConfig
+from pipeline.data import Splits, load_splits
+from pipeline.sweeps.space import Space, SpaceError, parse_space
+
+CONDITIONAL = """
+with: [odenet_simple, digits]
+minimise: validation.loss
+space:
+  training.lr: {loguniform: [1e-4, 1e-1]}
+  model.augment: {quniform: [0, 8, 2]}
+  optimiser:
+    choice:
+      - {training.optimiser: adam}
+      - training.optimiser: sgd
+        training.momentum: {uniform: [0.5, 0.9]}
+        schedule:
+          choice:
+            - {training.schedule: constant}
+            - {training.schedule: step}
+"""
+
+
+def space(text: str) -> Space:
+    return parse_space(text, "space.yaml")
+
+
+def of(parameters: str) -> str:
+    return f"with: [odenet_simple, digits]\nminimise: validation.loss\nspace:\n  {parameters}\n"
+
+
+def draw(parsed: Space, number: int) -> list[dict[str, object]]:
+    generator = default_rng(0)
+    expression = parsed.build()
+    return [parsed.flatten(sample(expression, generator)) for _ in range(number)]
+
+
+def plan_of(parsed: Space, *words: str) -> Plan:
+    return Plan(parsed, "space.yaml", words, 10, 0, 3, True, False)
+
+
+def test_every_draw_is_a_configuration_and_conditional_keys_come_with_their_branch_alone() -> None:
+    parsed = space(CONDITIONAL)
+    drawn = draw(parsed, 200)
+    for suggestion in drawn:
+        Config.from_dict(plan_of(parsed).config(suggestion, 0).to_dict())
+        assert ("training.momentum" in suggestion) == (suggestion["training.optimiser"] == "sgd")
+        assert ("training.schedule" in suggestion) == (suggestion["training.optimiser"] == "sgd")
+    assert {s["training.optimiser"] for s in drawn} == {"adam", "sgd"}
+    assert {s.get("training.schedule") for s in drawn} == {None, "constant", "step"}
+
+
+def test_numbers_stay_within_their_bounds_and_whole_ones_are_whole() -> None:
+    drawn = draw(space(CONDITIONAL), 300)
+    rates = [float(str(s["training.lr"])) for s in drawn]
+    assert 1e-4 <= min(rates) < 3e-4
+    assert 3e-2 < max(rates) <= 1e-1 * (1 + 1e-12)
+    assert {s["model.augment"] for s in drawn} == {0, 2, 4, 6, 8}
+    assert all(isinstance(s["model.augment"], int) for s in drawn)
+
+
+def test_logarithmic_bounds_are_the_values_themselves() -> None:
+    drawn = draw(space(of("training.lr: {loguniform: [1e-6, 1]}")), 400)
+    below = sum(float(str(s["training.lr"])) < 1e-3 for s in drawn)
+    assert 150 < below < 250
+
+
+def test_what_the_space_says_goes_over_the_named_configurations_and_their_siblings_stay() -> None:
+    parsed = space(CONDITIONAL)
+    config = plan_of(parsed, "training.patience=7").config({"training.lr": 0.5, "model.augment": 4}, 3)
+    assert (config.training.lr, config.model.augment, config.seed) == (0.5, 4, 3)
+    assert config.training.patience == 7
+    assert (config.data.name, config.model.body) == ("digits", "odenet")
+
+
+def test_the_parameters_are_those_that_vary() -> None:
+    parsed = space(CONDITIONAL)
+    assert parsed.parameters() == [
+        *("training.lr", "model.augment", "training.optimiser", "training.momentum", "training.schedule"),
+    ]
+    assert parsed.is_logarithmic("training.lr")
+    assert not parsed.is_logarithmic("training.momentum")
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_space_that_comes_along_can_be_searched(path: Path) -> None:
+    parsed = find_space(path.stem)
+    for suggestion in [*parsed.corners(), *draw(parsed, 20)]:
+        plan_of(parsed).config(suggestion, 0)
+
+
+def test_the_corners_hold_every_extreme_and_every_option() -> None:
+    corners = space(CONDITIONAL).corners()
+    values = {(key, value) for corner in corners for key, value in corner.items()}
+    assert {("training.lr", 1e-4), ("training.lr", 1e-1), ("model.augment", 0), ("model.augment", 8)} <= values
+    assert {("training.momentum", 0.5), ("training.momentum", 0.9), ("training.schedule", "step")} <= values
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "is not YAML"),
+        ("[]", "must have the keys"),
+        ("minimize: validation.loss\nspace: {training.lr: {uniform: [0, 1]}}", "did you mean minimise"),
+        (of("training.lr: {uniform: [0, 1]}").replace("validation.loss", "test.loss"), "validation.accuracy"),
+        ("maximise: validation.accuracy\n" + of("training.lr: {uniform: [0, 1]}"), "either minimise or maximise"),
+        (of("training.learning_rate: {uniform: [0, 1]}"), "unknown key training.learning_rate"),
+        (of("training.lr: {loguniform: [-9, -2]}"), "not logarithms"),
+        (of("training.lr: {uniform: [1, 0]}"), "low below high"),
+        (of("training.lr: {uniform: [1]}"), "takes [low, high]"),
+        (of("training.lr: {log_uniform: [1, 2]}"), "did you mean loguniform"),
+        (of("model.augment: {uniform: [1, 5]}"), "whole number"),
+        (of("training.optimiser: {uniform: [1, 5]}"), "no number"),
+        (of("training.optimiser: {choice: adam}"), "list of two or more"),
+        (of("training.lr: {choice: [1, {training.lr: 2}]}"), "all be branches"),
+        (of("seed: {choice: [1, 2]}"), "odenet sweep --seed"),
+        (of("training.lr: 0.1"), "nothing in space varies"),
+        (of("training.lr: {uniform: [0, 1]}\n  o: {choice: [{training.lr: 1}, {training.lr: 2}]}"), "set twice"),
+        ("with: digits\n" + of("training.lr: {uniform: [0, 1]}").partition("\n")[2], "must be a list"),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused_with_what_and_where(text: str, words: str) -> None:
+    with pytest.raises(SpaceError) as refused:
+        space(text)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_space_that_allows_an_impossible_value_is_refused_before_anything_runs() -> None:
+    with pytest.raises(SpaceError, match=r"training\.lr must be above 0"):
+        plan_of(space(of("training.lr: {uniform: [-1, 1]}"))).check()
+
+
+def test_the_data_are_loaded_once_for_all_corners_that_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[DataConfig] = []
+
+    def load(config: DataConfig, seed: int, device: torch.device) -> Splits:
+        loaded.append(config)
+        return load_splits(config, seed, device)
+
+    monkeypatch.setattr("pipeline.data.load_splits", load)
+    parameters = "training.lr: {uniform: [0.1, 1]}\n  data.validation_fraction: {choice: [0.1, 0.2]}"
+    plan_of(space(of(parameters))).check()
+    assert [config.validation_fraction for config in loaded] == [0.1, 0.2]
+
+
+def test_an_unknown_space_names_those_there_are() -> None:
+    with pytest.raises(SpaceError, match="digits, thesis_complex, thesis_simple"):
+        find_space("mnist_space")
+
+
+def test_hyperopt_reads_the_expression_as_its_own() -> None:
+    chosen = {"training.lr": 0.01, "model.augment": 2.0, "optimiser": 0}
+    assert space_eval(space(CONDITIONAL).build(), chosen)["optimiser"]["training.optimiser"] == "adam"
