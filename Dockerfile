@@ -1,6 +1,6 @@
 # One image for the sweep's head, its workers and single commands.
 #
-#   DEVICE=cpu   torch from PyTorch's own wheels for CPUs
+#   DEVICE=cpu   torch from PyTorch's own wheels for CPUs, in the version of requirements/base.lock
 #   DEVICE=cuda  torch from the Python package index, several GB with the CUDA libraries that it brings
 #
 # From the slowest to change to the quickest: a change of the code reinstalls nothing.
@@ -16,17 +16,20 @@ RUN apt-get update \
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 
-COPY stack/requirements.txt /opt/requirements.txt
-RUN pip install --no-cache-dir --no-deps --requirement /opt/requirements.txt
+# All but torch and what it brings for GPUs.
+COPY requirements/base.lock /opt/base.lock
+RUN awk '/^[a-z]/ { kept = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } kept' /opt/base.lock >/opt/rest.lock \
+    && pip install --no-cache-dir --require-hashes --no-deps --requirement /opt/rest.lock
 
 ARG DEVICE=cpu
 ARG CPU_WHEELS=https://download.pytorch.org/whl/cpu
 RUN case "$DEVICE" in \
-        cpu) index="--index-url $CPU_WHEELS" ;; \
-        cuda) index="" ;; \
+        cpu) \
+            sed -nE 's/^((torch|torchvision)==[^\\]+).*/\1/p' /opt/base.lock >/opt/torch.txt \
+            && pip install --no-cache-dir --no-deps --index-url "$CPU_WHEELS" --requirement /opt/torch.txt ;; \
+        cuda) pip install --no-cache-dir --require-hashes --no-deps --requirement /opt/base.lock ;; \
         *) echo "DEVICE is cpu or cuda, not $DEVICE" >&2; exit 1 ;; \
-    esac \
-    && pip install --no-cache-dir $index torch==2.15.0 torchvision==0.29.2
+    esac
 
 WORKDIR /opt/odenet
 COPY pyproject.toml README.md ./
@@ -34,6 +37,7 @@ COPY pipeline pipeline
 COPY experiments experiments
 COPY stack stack
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && pip check \
     && python -m compileall -q pipeline experiments stack
 
 ENV ODENET_HOME=/var/lib/odenet ODENET_DATA=/data

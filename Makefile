@@ -1,19 +1,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := .venv-newest
+LOCKER := .venv-lock
+# Wheels alone: to build a package would bring what no lock file has.
+LOCKED := --quiet --require-hashes --no-deps --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint board bench
+.PHONY: help setup demo test test-slow test-newest lint bench board docs lock
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
 
-setup: $(VENV)/installed ## install everything into .venv
+setup: $(VENV)/installed ## install everything into .venv, at the versions of requirements/dev.lock
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml requirements/dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[test]'
+	$(BIN)/pip install $(LOCKED) requirements/dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: setup ## train an ODE-Net and its ResNet twin on real images, tracked, and compare them
@@ -27,14 +31,34 @@ test-slow: setup ## run the tests that take minutes
 	tests/install_browser
 	$(BIN)/pytest -m slow --timeout 3600
 
+test-newest: ## run the quick tests with the newest of all that pyproject.toml allows, in .venv-newest
+	tests/install_browser
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --upgrade pip
+	$(NEWEST)/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	$(NEWEST)/bin/pytest -n 2 --dist loadfile
+
 lint: setup ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 bench: setup ## time the solver beside other libraries, a process each, in turns
-	$(BIN)/pip install --quiet -e '.[bench]'
+	$(BIN)/pip install $(LOCKED) requirements/bench.lock
 	$(BIN)/python -m benchmarks
 
 board: setup ## the runs in Omniboard, until Ctrl-C
 	$(BIN)/odenet board
+
+docs: setup ## the pages of docs/ as a site, in site/
+	$(BIN)/mkdocs build --strict
+
+COMPILE = $(LOCKER)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+	--upgrade --no-emit-index-url --annotation-style line --custom-compile-command 'make lock' pyproject.toml
+
+lock: ## renew the lock files in requirements/ from the ranges in pyproject.toml
+	$(PYTHON) -m venv $(LOCKER)
+	$(LOCKER)/bin/pip install --quiet --upgrade 'uv>=0.9,<1'
+	$(COMPILE) --extra test --extra docs --output-file requirements/dev.lock
+	$(COMPILE) --extra parquet --constraint requirements/dev.lock --output-file requirements/base.lock
+	$(COMPILE) --extra bench --constraint requirements/dev.lock --output-file requirements/bench.lock

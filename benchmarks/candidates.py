@@ -14,12 +14,13 @@ from benchmarks import peers
 from benchmarks.device import Device, Stopwatch
 from benchmarks.networks import Workload, replace_blocks
 from benchmarks.padded import pad_whole
-from pipeline.config.sections import SolverConfig, TrainingConfig
+from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.device.compilation import compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
+from pipeline.ode.counts import nfe_backward, nfe_forward, ode_blocks
 
 Precision = Literal["fp32", "tf32", "bf16"]
 
@@ -70,7 +71,7 @@ class Training:
             keep_freed_memory()  # as our training does, and others leave to their users
         else:
             pad_whole(self.network, workload.image_shape[0])
-        self.fields = [block.field for block in self.network.ode_blocks()]
+        self.fields = [block.field for block in ode_blocks(self.network)]
         self.images, self.labels = workload.batch()
         self._is_to_be_compiled = training.compile is True
         self._evaluations = 0
@@ -93,9 +94,9 @@ class Training:
             counted = self._evaluations
             backward(loss)
         milliseconds = stopwatch.milliseconds()
-        nfe_forward = self.network.nfe_forward() or counted  # a peer's blocks count nothing
-        nfe_backward = self.network.nfe_backward() or self._evaluations - counted
-        return Step(milliseconds, nfe_forward, nfe_backward, float(loss.detach()))
+        of_forward = nfe_forward(self.network) or counted  # a peer's blocks count nothing
+        of_backward = nfe_backward(self.network) or self._evaluations - counted
+        return Step(milliseconds, of_forward, of_backward, float(loss.detach()))
 
     def _compile(self) -> None:
         if compile_for_training(self.network, self.images) is None:

@@ -15,8 +15,9 @@ from benchmarks.candidates import Precision, Step
 from benchmarks.jax_network import Function, Parameters, translated
 from benchmarks.networks import Workload
 from benchmarks.padded import pad_whole
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode import ODEBlock
+from pipeline.ode.counts import ode_blocks
 
 MAX_STEPS = 64
 """What the gradient's checkpoints are reserved for: with the library's default, 4096, a step takes four times the
@@ -51,7 +52,7 @@ class DiffraxTraining:
         return 1000 * (time.perf_counter() - started)
 
     def gradient(self) -> np.ndarray:
-        of_fields = {id(p) for block in self.network.ode_blocks() for p in block.field.parameters()}
+        of_fields = {id(p) for block in ode_blocks(self.network) for p in block.field.parameters()}
         names = [name for name, parameter in self.network.named_parameters() if id(parameter) in of_fields]
         return np.concatenate([np.asarray(self._gradient[name], np.float64).ravel() for name in names])
 

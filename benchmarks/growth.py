@@ -16,7 +16,7 @@ from benchmarks.measured import Measured
 from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
-from pipeline.config.sections import ModelConfig
+from pipeline.config import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ HEADINGS = (*VALUES, *(f"{name}, ms" for name in NAMES), *(f"{BASELINE} / {name}
 
 def measure(point: Point, device: Device, repeats: int) -> tuple[str, ...]:
     """The row of one point; the evaluations are those of each ODE-Net, in their order."""
-    model = ModelConfig(channels=point.channels)
+    model = NetworkConfig(channels=point.channels)
     odenet = Workload(model, GREY, point.batch, point.tolerance, device)
     resnet = replace(odenet, model=replace(model, body="resnet"))
     trained = {name: (odenet, candidate) for name, candidate in ODENETS.items()}

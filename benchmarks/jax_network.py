@@ -10,11 +10,11 @@ from torch import nn
 
 from benchmarks.padded import Crop, PaddedField
 from pipeline.models import Network
-from pipeline.models.complex import Stage, Stages
-from pipeline.models.gladzik import PreActivation
+from pipeline.models.architectures.complex import Stage, Stages
+from pipeline.models.architectures.gladzik import PreActivation
+from pipeline.models.architectures.simple import SimpleFunction
 from pipeline.models.layers import Convolution, PadChannels
 from pipeline.models.pooling import HalvingMaxPool
-from pipeline.models.simple import SimpleFunction
 from pipeline.ode import ODEBlock
 
 Parameters = dict[str, Array]

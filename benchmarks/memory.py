@@ -18,8 +18,8 @@ from benchmarks.measured import Measured
 from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown
 from benchmarks.worker import Worker, parser, use_threads
-from pipeline.config.sections import ModelConfig
-from pipeline.reporting.figures import PALETTE, new_figure, save_figure, write_caption
+from pipeline.config import NetworkConfig
+from pipeline.reporting.figure_style import PALETTE, new_figure, save_figure, write_caption
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 GRADIENTS = {name: CANDIDATES[f"odenet {name}, fp32"] for name in ("direct", "checkpointed", "adjoint")}
@@ -74,7 +74,7 @@ def main() -> None:
     arguments = options.parse_args()
     conditions = Conditions(arguments.device, arguments.threads)
     use_threads(arguments.threads)
-    odenet = Workload(ModelConfig(channels=arguments.channels), GREY, arguments.batch, device=arguments.device)
+    odenet = Workload(NetworkConfig(channels=arguments.channels), GREY, arguments.batch, device=arguments.device)
     resnet = replace(odenet, model=replace(odenet.model, body="resnet"))
     resnet_mb = measure(resnet, RESNET_CANDIDATES["fp32"])[0]["memory_mb"]
     memory: dict[str, list[float]] = {name: [] for name in GRADIENTS}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.device import Device
-from pipeline.config.sections import ModelConfig, SolverConfig
+from pipeline.config import NetworkConfig, SolverConfig
 from pipeline.models import Network, build_model
 from pipeline.ode import ODEBlock
 
@@ -18,7 +18,7 @@ CLASSES = 10
 class Workload:
     """A network, the batch that it is given, how closely its ODE is solved (as rtol and atol), and where."""
 
-    model: ModelConfig
+    model: NetworkConfig
     image_shape: tuple[int, int, int]
     batch_size: int = 128
     tolerance: float = 1e-3
@@ -39,18 +39,18 @@ class Workload:
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 """MNIST's and Fashion-MNIST's size, which is also that of Gładzik's crops, and CIFAR-10's."""
-_GLADZIK = ModelConfig(architecture="gladzik", augment=0)
+_GLADZIK = NetworkConfig(architecture="gladzik", augment=0)
 WORKLOADS = {
-    "digits": Workload(ModelConfig(), (1, 8, 8)),
-    "simple": Workload(ModelConfig(), GREY),
-    "simple-resnet": Workload(ModelConfig(body="resnet"), GREY),
-    "simple-resnet-3": Workload(ModelConfig(body="resnet", blocks=3), GREY),
-    "simple-colour": Workload(ModelConfig(), COLOUR),
-    "simple-colour-resnet": Workload(ModelConfig(body="resnet"), COLOUR),
-    "complex": Workload(ModelConfig(architecture="complex", augment=1), GREY),
-    "complex-resnet": Workload(ModelConfig(architecture="complex", body="resnet", augment=0), GREY),
-    "complex-colour": Workload(ModelConfig(architecture="complex", augment=1), COLOUR),
-    "complex-colour-resnet": Workload(ModelConfig(architecture="complex", body="resnet", augment=0), COLOUR),
+    "digits": Workload(NetworkConfig(), (1, 8, 8)),
+    "simple": Workload(NetworkConfig(), GREY),
+    "simple-resnet": Workload(NetworkConfig(body="resnet"), GREY),
+    "simple-resnet-3": Workload(NetworkConfig(body="resnet", blocks=3), GREY),
+    "simple-colour": Workload(NetworkConfig(), COLOUR),
+    "simple-colour-resnet": Workload(NetworkConfig(body="resnet"), COLOUR),
+    "complex": Workload(NetworkConfig(architecture="complex", augment=1), GREY),
+    "complex-resnet": Workload(NetworkConfig(architecture="complex", body="resnet", augment=0), GREY),
+    "complex-colour": Workload(NetworkConfig(architecture="complex", augment=1), COLOUR),
+    "complex-colour-resnet": Workload(NetworkConfig(architecture="complex", body="resnet", augment=0), COLOUR),
     "gladzik-1": Workload(replace(_GLADZIK, time_channel=True), GREY),
     "gladzik-2": Workload(replace(_GLADZIK, time_channel=True, blocks=2), GREY),
     "gladzik-resnet-1": Workload(replace(_GLADZIK, body="resnet"), GREY),

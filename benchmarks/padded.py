@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models import Network
-from pipeline.models.complex import CompactState, CornerField
+from pipeline.models.architectures.complex import CompactState, CornerField
 from pipeline.models.layers import PadChannels
+from pipeline.ode.counts import ode_blocks
 
 
 def pad_whole(network: Network, image_channels: int) -> None:
     """Give the network, where it is a complex ODE-Net, the whole state; parameters and scores stay the same."""
-    for block in network.ode_blocks():
+    for block in ode_blocks(network):
         if isinstance(block.field, CornerField):
             state = block.field.state
             network.stem = PadChannels(state.channels - image_channels)

@@ -17,15 +17,13 @@ import torch
 
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
-from experiments.classification import image_shape, run_tracked
-from pipeline.config.presets import DATA_SETS, resolve
-from pipeline.config.sections import Config
-from pipeline.data import build_preprocessing, load_splits
+from experiments.presets import resolve
+from experiments.tracked import prepare, run_tracked
 from pipeline.device.precision import choose_device, numerics
-from pipeline.models import build_model
-from pipeline.tasks.classification.metrics import predict, score
+from pipeline.plugins import registry
+from pipeline.tasks.classification.task import Classification
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.training import fit
+from pipeline.training import Callback, fit
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
 
@@ -38,19 +36,13 @@ MEASURES = {
 Times = dict[str, float]
 
 
-class Clock:
-    """Looks on, as reporter of a training or as watcher of a run, and does nothing but note the time."""
+class Clock(Callback):
+    """Does nothing but note the time."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.first_batch: float | None = None
         self.last_epoch = 0.0
-
-    def compiling(self) -> None:
-        pass
-
-    def compiled(self, seconds: float | None) -> None:
-        pass
 
     def batch_done(self, *_: object) -> None:
         self.first_batch = self.first_batch or time.perf_counter()
@@ -77,40 +69,32 @@ class Tracked:
 
     def run(self) -> Times:
         clock = Clock()
-        outcome = run_tracked([MODEL, self.data], self.updates, watcher=clock)
+        resolved = resolve([MODEL, self.data], self.updates)
+        outcome = run_tracked(prepare(resolved.task, resolved.config), callbacks=[clock])
         if outcome.error:
             raise SystemExit(outcome.error)
         return clock.times(outcome.metrics["time.epoch_seconds"]["values"], outcome.document["result"])
 
 
 class Untracked:
-    """The stages of `experiments.classification` alone."""
+    """The stages of the task alone."""
 
     def __init__(self, data: str, updates: dict[str, Any]) -> None:
-        self.config = Config.from_dict(resolve([MODEL, data], updates))
+        self.config: Any = resolve([MODEL, data], updates).config
         self.run()
 
     def run(self) -> Times:
-        clock, config = Clock(), self.config
+        clock, config, task = Clock(), self.config, Classification()
         device = choose_device(config.training)
-        splits = load_splits(config.data, config.seed, device)
-        preprocessing = build_preprocessing(config.data, image_shape(splits))
+        data = task.load_data(config, device)
         torch.manual_seed(config.seed)
-        network = build_model(config.model, config.solver, preprocessing.output_shape, len(splits.classes)).to(device)
+        network = task.build_model(config, data).to(device)
         with tempfile.TemporaryDirectory(dir=home()) as folder:  # on the disk that the tracked run's is on
-            fitted = fit(
-                network,
-                splits.train,
-                splits.validation,
-                preprocessing,
-                config.training,
-                config.seed,
-                clock,
-                Path(folder) / "checkpoint.pt",
-            )
+            checkpoint = Path(folder) / "checkpoint.pt"
+            fitted = fit(network, task.objective(config, data), config.training, config.seed, checkpoint, [clock])
         with numerics(config.training, device):
-            predictions = predict(network, splits.test, preprocessing, config.evaluation.batch_size)
-        accuracy = score(predictions, splits.classes).accuracy
+            answers = task.predict(network, config, data, lambda _items: None)
+        accuracy = task.scores(answers, data)["accuracy"]
         return clock.times([row["time.epoch_seconds"] for row in fitted.history], accuracy)
 
 
@@ -132,7 +116,7 @@ def row(name: str, without: list[Times], with_it: list[Times]) -> tuple[str, ...
 
 def main() -> None:
     options = parser(__doc__, repeats=7)
-    options.add_argument("--data", choices=DATA_SETS, default="fashion_mnist")
+    options.add_argument("--data", choices=registry.names("data set"), default="fashion_mnist")
     options.add_argument("--subset", type=int, default=2000, help="images, a fifth of them for validation")
     options.add_argument("--epochs", type=int, default=1)
     arguments = options.parse_args()

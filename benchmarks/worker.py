@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
-from pipeline.config.sections import ConfigError, TrainingConfig
+from pipeline.config import ConfigError, TrainingConfig
 from pipeline.device.precision import choose_device
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ import time
 
 from rich.console import Console
 
-from experiments.classification import Outcome, run_tracked
+from experiments.presets import resolve
+from experiments.tracked import Outcome, prepare, run_tracked
 from pipeline.runs.tables import last_values, runs_table, summary
 from pipeline.util.errors import OdenetError
 
@@ -19,7 +20,8 @@ def main() -> int:
     outcomes = []
     for name in TWINS:
         print(f"\n{name} on scikit-learn's digits", file=sys.stderr, flush=True)
-        outcome = run_tracked([name, "digits"], UPDATES)
+        resolved = resolve([name, "digits"], UPDATES)
+        outcome = run_tracked(prepare(resolved.task, resolved.config), [name, "digits"])
         if outcome.error is not None:
             print(f"run {outcome.run_id} {outcome.status}: {outcome.error}", file=sys.stderr)
             return 1

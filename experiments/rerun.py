@@ -9,42 +9,53 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.classification import Outcome, run_tracked
-from pipeline.config.presets import merge
-from pipeline.runs.query import StoredRun, flatten
+from experiments.tracked import Outcome, Prepared, run_tracked
+from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import stored_sources, write_sources
+from pipeline.runs.stored_parts import stored_plugins
 from pipeline.util.errors import OdenetError
+from pipeline.util.nested import flatten, merge
 from pipeline.util.paths import data_folder, home
 
+MODULES = ("odenet/main.py", "pipeline/cli.py")
+"""Where the command line is in stored sources, the newest layout first."""
 
-def rerun(run: StoredRun, updates: Mapping[str, Any]) -> Outcome:
-    """The stored configuration and seed, `updates` over them, as a new run that points to the old one.
+
+def rerun(run: StoredRun, prepared: Prepared) -> Outcome:
+    """What is prepared, as a new run that points to the old one.
 
     Raises:
         OdenetError: the run could not begin.
     """
-    return run_tracked([], merge(run.config, updates), info={"rerun_of": run.run_id})
+    return run_tracked(prepared, info={"rerun_of": run.run_id})
 
 
 def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
-    """The same with the sources that the store holds for `run`, in a temporary folder; the new run's id.
+    """The same with the sources that the store holds for `run`, plug-ins too, in a temporary folder; the new run's id.
 
     Raises:
         ArtifactError: the stored sources are not whole.
         OdenetError: the run did not begin.
     """
-    config = flatten("", merge(run.config, updates))
+    config = flatten(merge(run.config, updates))
+    if "task" in run.document["experiment"]:
+        config["task"] = run.task
     with tempfile.TemporaryDirectory(prefix="odenet-source-") as folder:
-        write_sources(stored_sources(run), Path(folder))
+        sources = stored_sources(run)
+        write_sources(sources, Path(folder))
+        command_line = next((module for module in MODULES if module in sources), None)
+        if command_line is None:
+            raise OdenetError(f"the stored sources of run {run.run_id} have no command line: rerun it with those here")
+        plugins = Path(folder) / "plugins"
         environment = os.environ | {
-            "PYTHONPATH": folder,
+            "PYTHONPATH": os.pathsep.join([folder, str(plugins)]),
             "ODENET_HOME": str(home()),
             "ODENET_DATA": str(data_folder()),
         }
+        module = command_line.removesuffix(".py").replace("/", ".")
+        words = [*_plugin_words(run, plugins), "with", *(f"{key}={value!r}" for key, value in config.items())]
         done = subprocess.run(
-            # -P: the stored packages, not those of the working folder
-            [sys.executable, "-P", "-m", "odenet.main", "run", "--json", "with"]
-            + [f"{key}={value!r}" for key, value in config.items()],
+            [sys.executable, "-P", "-m", module, "run", "--json", *words],  # -P: nothing of the working folder
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,5 +65,16 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
         run_id = int(json.loads(done.stdout)["run_id"])
     except (ValueError, KeyError, TypeError):
         raise OdenetError(f"the stored sources of run {run.run_id} did not start a run; see above") from None
-    run.database.runs.update_one({"_id": run_id}, {"$set": {"info.rerun_of": run.run_id, "info.source_of": run.run_id}})
+    marks = {"info.rerun_of": run.run_id, "info.source_of": run.run_id}
+    if "plugins" in run.document["experiment"]:  # where they were found, and not in the folder that is gone
+        marks["experiment.plugins"] = run.document["experiment"]["plugins"]
+    run.database.runs.update_one({"_id": run_id}, {"$set": marks})
     return run_id
+
+
+def _plugin_words(run: StoredRun, folder: Path) -> list[str]:
+    """Lay the run's stored plug-ins out; what names them on the command line."""
+    stored = stored_plugins(run)
+    write_sources({source.name: source.content for source in stored}, folder)
+    words = {source.spec: str(folder / source.name) if source.is_file else source.spec for source in stored}
+    return [word for named in words.values() for word in ("--plugin", named)]

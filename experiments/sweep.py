@@ -23,14 +23,14 @@ from ray import tune
 from sacred import Experiment
 from sacred.run import Run
 
-from experiments.ended_run import EndedRun
-from experiments.one_off import run_once
 from experiments.sweep_plan import Plan
+from experiments.tracked import Outcome, run_once
 from experiments.trial import TrackedTrial
-from pipeline.config.sections import Config
-from pipeline.reporting.html import write_whole
-from pipeline.runs.query import Runs
+from pipeline.config.presets import Resolved
+from pipeline.plugins.loading import loaded_sources
+from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.resume import take_over
+from pipeline.runs.stored_parts import load_plugins_of
 from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
 from pipeline.sweeps.interruption import Interruption, interruptible
 from pipeline.sweeps.progress import SweepProgress
@@ -38,7 +38,7 @@ from pipeline.sweeps.pruning import Pruning
 from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.sweeps.report import page
 from pipeline.sweeps.search import TpeSearch, worst
-from pipeline.sweeps.state import INTERRUPTED, RUNNING, Check, SweepState, Trial
+from pipeline.sweeps.state import INTERRUPTED, RUNNING, Check, Phase, SweepState, Trial
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import counted, duration
@@ -50,15 +50,15 @@ from pipeline.tracking.run_document import NAME, is_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
 from pipeline.util.errors import InvalidInput
+from pipeline.util.files import write_result
 from pipeline.util.paths import home
-from pipeline.util.whole_file import whole_file
 
 LOST_WORKERS = 3
 """So often a trial goes on with another worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOutcome(EndedRun):
+class SweepOutcome(Outcome):
     """How a sweep ended."""
 
     @property
@@ -110,6 +110,7 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
     document = take_over(run_id, home(), database).document
     if not is_sweep(document):
         raise InvalidInput(f"run {run_id} is no sweep; `odenet sweeps` lists those there are")
+    load_plugins_of(StoredRun(document, database))
     sweep = Sweep.from_document(document)
     if sweep.is_whole and sweep.status == "COMPLETED":
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
@@ -129,7 +130,7 @@ def _observe(plan: Plan, state: SweepState, address: str, observer: StoreObserve
 
         remedy = "`odenet sweep --resume {run_id}` goes on with it"
         error = run_once(experiment, shared_plan.to_dict(), observer, remedy)
-    return SweepOutcome(document=observer.record.document, error=error)
+    return SweepOutcome(document=observer.record.document, metrics={}, error=error)
 
 
 @contextmanager
@@ -204,7 +205,7 @@ class _Driver:
         """Train the best configuration on seeds that the search has not seen."""
         done = {check.seed for check in self._state.checks}
         specs = [
-            TrialSpec(number, "check", self._plan.config(best.suggestion, seed).to_dict())
+            _trial_spec(number, "check", self._plan.resolved(best.suggestion, seed))
             for number, seed in enumerate(self._fresh_seeds, start=1)
             if seed not in done
         ]
@@ -236,6 +237,7 @@ class _Driver:
             plan.space.metric,
             plan.space.mode,
             plan.skips_existing and "search_alg" in search,
+            loaded_sources(),
         )
         trainable = tune.with_resources(
             tune.with_parameters(TrackedTrial, sweep=sweep, stop_signals=self._stop_signals),
@@ -259,13 +261,13 @@ class _Driver:
         return tuner.fit()
 
     def _spell_out(self, trial: Trial) -> str:
-        return TrialSpec(trial.number, "search", self._config(trial).to_dict()).to_json()
+        return _trial_spec(trial.number, "search", self._resolved(trial)).to_json()
 
-    def _config(self, trial: Trial) -> Config:
-        return self._plan.config(trial.suggestion, self._trial_seed)
+    def _resolved(self, trial: Trial) -> Resolved:
+        return self._plan.resolved(trial.suggestion, self._trial_seed)
 
     def _max_epochs(self) -> int:
-        return max(self._plan.config(corner, 0).training.max_epochs for corner in self._plan.space.corners())
+        return max(self._plan.resolved(corner, 0).config.training.max_epochs for corner in self._plan.space.corners())
 
     def _replay(self, scheduler: Pruning) -> None:
         """Tell a new scheduler how far the trials came that the state has already."""
@@ -287,16 +289,20 @@ class _Driver:
         best_file = folder / "best.yaml"
         if best is not None:
             text = self._best_config(best)
-            with whole_file(best_file, "configuration") as part:
-                part.write_text(text, encoding="utf-8")
+            write_result(best_file, text, "configuration")
             self._run_log.add_artifact("best.yaml", text.encode())
         sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
         html = page(sweep, best_file if best is not None else None)
-        write_whole(html, folder / "report.html")
+        write_result(folder / "report.html", html, "page")
         self._run_log.add_artifact("report.html", html.encode())
 
     def _best_config(self, best: Trial) -> str:
-        config = self._config(best).to_dict()
+        resolved = self._resolved(best)
+        config = {"task": resolved.task, **resolved.config.to_dict()}
         del config["seed"]
         head = f"# The best of sweep {self._record.run_id} on {self._plan.space_file}: trial {best.number}, run "
         return f"{head}{best.run_id}, {self._plan.space.metric} {best.value:.6g}.\n{yaml.safe_dump(config)}"
+
+
+def _trial_spec(number: int, phase: Phase, resolved: Resolved) -> TrialSpec:
+    return TrialSpec(number, phase, resolved.task, resolved.config.to_dict())

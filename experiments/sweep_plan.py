@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.presets import merge, parse_arguments, resolve
-from pipeline.config.sections import Config, ConfigError, DataConfig
+from experiments.presets import resolve
+from pipeline.config import ConfigError, DataConfig
+from pipeline.config.overrides import parse_arguments
+from pipeline.config.presets import Resolved
 from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
-from pipeline.sweeps.state import nest
+from pipeline.util.nested import merge, nest
 
 SPACES = Path(__file__).with_name("spaces")
 
@@ -39,14 +41,14 @@ class Plan:
         """Random suggestions before TPE begins to steer: Hyperopt's 20, fewer in short sweeps."""
         return min(20, max(5, self.trials // 4))
 
-    def config(self, suggestion: Mapping[str, Any], seed: int) -> Config:
-        """What a trial trains with.
+    def resolved(self, suggestion: Mapping[str, Any], seed: int) -> Resolved:
+        """What a trial trains: its task and its configuration.
 
         Raises:
             ConfigError: it cannot be.
         """
         names, updates = parse_arguments([*self.space.words, *self.words])
-        return Config.from_dict(merge(resolve(names, updates), nest(suggestion)) | {"seed": seed})
+        return resolve(names, merge(merge(updates, nest(suggestion)), {"seed": seed}))
 
     def seeds(self) -> tuple[int, int, list[int]]:
         """From the one seed: the searcher's, that of the trials, and the fresh ones of the check.
@@ -64,20 +66,22 @@ class Plan:
         Raises:
             OdenetError: an extreme or a choice of the space, or the data, cannot be.
         """
-        import torch  # here, as it takes seconds, and a space that is not there is told without it
-
-        from pipeline.data import load_splits
-
-        self.config({}, 0)
-        loaded: set[DataConfig] = set()
+        self.resolved({}, 0)
+        corners = []
         for corner in self.space.corners():
             try:
-                config = self.config(corner, 0)
+                corners.append(self.resolved(corner, 0))
             except ConfigError as error:
                 raise SpaceError(f"{self.space_file} allows what cannot be: {error}") from error
-            if config.data not in loaded:
-                load_splits(config.data, 0, torch.device("cpu"))
-                loaded.add(config.data)
+        import torch  # here, as it takes seconds, and a space that cannot be is told without it
+
+        from pipeline.tasks.lookup import get_task
+
+        loaded: list[DataConfig] = []
+        for corner_ in corners:
+            if corner_.config.data not in loaded:
+                get_task(corner_.task).load_data(corner_.config, torch.device("cpu"))
+                loaded.append(corner_.config.data)
 
     def to_dict(self) -> dict[str, Any]:
         """As the sweep's run has it for its configuration."""

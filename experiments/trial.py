@@ -5,7 +5,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,27 @@ from pymongo.database import Database
 from ray import tune
 from sacred.utils import SacredInterrupt
 
-from experiments.classification import Pruned, resume_tracked, run_tracked
-from pipeline.config.sections import Config
+from experiments.recording import Pruned
+from experiments.tracked import prepare, resume_tracked, run_tracked
+from pipeline.config import Config
 from pipeline.device.host_memory import give_back_freed_memory
-from pipeline.runs.query import Runs, StoredRun, flatten, translate_store_errors
-from pipeline.runs.resume import StillRunning, prepare, take_over
+from pipeline.plugins.loading import load_sources
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.resume import StillRunning, prepare_resume, take_over
+from pipeline.runs.stored_parts import config_of
 from pipeline.sweeps.pruning import EPOCH
 from pipeline.sweeps.search import OBJECTIVE, worst
 from pipeline.sweeps.state import COMPLETED, FAILURES, PRUNED, RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
-from pipeline.tracking.record import Record, run_folder
-from pipeline.tracking.store import StoreError, connect
+from pipeline.tasks.lookup import config_class
+from pipeline.tracking.record import run_folder
+from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.store import StoreError, connect, translate_store_errors
+from pipeline.training import Callback
+from pipeline.training.callback import Metrics
 from pipeline.util.errors import OdenetError
+from pipeline.util.nested import flatten
 from pipeline.util.paths import home
 
 STOP_SIGNAL_SECONDS = 1.0
@@ -35,7 +43,8 @@ WORKER_SECONDS = 120.0
 """How long a trial waits for its earlier worker to be seen as dead; a heartbeat's patience is half of it."""
 STORE_SECONDS = 900.0
 """How long a trial that is to begin waits for a store that is away."""
-Metrics = Mapping[str, Mapping[str, list[Any]]]
+Points = Mapping[str, Mapping[str, list[Any]]]
+"""Metric -> its steps and values."""
 
 
 class Interrupted(SacredInterrupt):
@@ -69,7 +78,7 @@ class TrackedTrial(tune.Trainable):
         self._run = TrialRun(TrialSpec.from_json(config["trial"]), self._sweep, self._stop_signals)
 
 
-class TrialRun:
+class TrialRun(Callback):
     """The run, in a thread that waits after each epoch until the next one is wanted."""
 
     def __init__(self, spec: TrialSpec, sweep: SweepOfTrial, stop_signals: Any) -> None:
@@ -78,6 +87,7 @@ class TrialRun:
         self._wanted = threading.Semaphore(0)
         self._stopping = threading.Event()
         self._asked = time.monotonic()
+        self._run_id: int | None = None
         self._thread = threading.Thread(target=self._work, name="odenet-trial", daemon=True)
         self._thread.start()
 
@@ -93,17 +103,20 @@ class TrialRun:
         self._stopping.set()
         self._thread.join()
 
-    # The run's side: what a `Watcher` hears
+    # The run's side
 
-    def batch_done(self) -> None:
+    def run_started(self, run_id: int) -> None:
+        self._run_id = run_id
+
+    def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:  # noqa: ARG002
         if time.monotonic() - self._asked > STOP_SIGNAL_SECONDS or self._stopping.is_set():
             self._heed()
 
-    def epoch_done(self, record: Record) -> None:
-        report = summarise(record.metrics(), self._sweep)
+    def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:  # noqa: ARG002 - the history has it
+        report = summarise({name: {"values": [row[name] for row in history]} for name in history[-1]}, self._sweep)
         objective = worst(self._sweep.mode) if report["value"] is None else report["value"]
         self._reports.put(
-            {**report, "run_id": record.run_id, "outcome": RUNNING, OBJECTIVE: objective, EPOCH: report["epochs"]}
+            {**report, "run_id": self._run_id, "outcome": RUNNING, OBJECTIVE: objective, EPOCH: report["epochs"]}
         )
         while not self._wanted.acquire(timeout=STOP_SIGNAL_SECONDS / 4):
             self._heed()
@@ -130,28 +143,34 @@ class TrialRun:
     def _carry_out(self) -> dict[str, Any]:
         database = connect_patiently()
         self._refuse_other_store(database)
-        config = Config.from_dict(self._spec.config)
+        load_sources(self._sweep.plugins)
+        config = config_class(self._spec.task).from_dict(self._spec.config)
         run = self._find(database)
-        if run is None and self._sweep.skips_existing and (existing := find_completed(database, config)) is not None:
+        if (
+            run is None
+            and self._sweep.skips_existing
+            and (existing := find_completed(database, self._spec.task, config)) is not None
+        ):
             return report_of(existing, self._sweep) | {"is_reused": True}
         if get_stop_signal(self._stop_signals, self._spec.key) == "out_of_memory":
             return self._killed_for_memory(run, database)
         failure: Exception | None = None
         try:
             if run is None:
-                run_tracked([], config.to_dict(), self._spec.mark(self._sweep), self)
-            elif run.status in ("INTERRUPTED", "RUNNING", "DIED"):
+                prepared = prepare(self._spec.task, config)
+                run_tracked(prepared, info=self._spec.mark(self._sweep), callbacks=[self])
+            elif run.status in (RunStatus.INTERRUPTED, RunStatus.RUNNING, RunStatus.DIED):
                 take_up(run.run_id, database, self)
         except Exception as error:  # which the run tells of, unless it never was one
             failure = error
         database.client.close()
         database = connect_patiently()  # it may have gone meanwhile
         ended = self._find(database)
-        if ended is not None and ended.status == "RUNNING":  # its end waits on disk
+        if ended is not None and ended.status is RunStatus.RUNNING:  # its end waits on disk
             ended = inherit(ended.run_id, database)
         if ended is None:
             raise failure or OdenetError("the store no longer has the run of this trial: was it deleted?")
-        if flatten("", ended.config) != flatten("", config.to_dict()):
+        if ended.whole_config != flatten(config.to_dict()):
             raise OdenetError(f"run {ended.run_id} was trained with another configuration than the suggested one")
         return report_of(ended, self._sweep)
 
@@ -211,39 +230,41 @@ def inherit(run_id: int, database: Database[dict[str, Any]]) -> StoredRun:
             time.sleep(1)
 
 
-def take_up(run_id: int, database: Database[dict[str, Any]], watcher: TrialRun) -> None:
+def take_up(run_id: int, database: Database[dict[str, Any]], callback: Callback) -> None:
     """Go on with such a run: from its checkpoint, or from the beginning where it left none here."""
     run = inherit(run_id, database)
-    config = Config.from_dict(run.config)
+    config, data = config_of(run), None
     if (run_folder(home(), run.document) / "checkpoint.pt").exists():
-        run, config = prepare(run_id, {}, home(), database)
-    resume_tracked(run, config, watcher)
+        run, config, data = prepare_resume(run_id, {}, home(), database)
+    resume_tracked(run, prepare(run.task, config, data), [callback])
 
 
-def find_completed(database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
+def find_completed(database: Database[dict[str, Any]], task: str, config: Config) -> StoredRun | None:
     """The newest completed run with exactly this configuration, its seed included."""
-    filters = {f"config.{key}": value for key, value in flatten("", config.to_dict()).items()}
-    found = Runs(database).find({**filters, "status": "COMPLETED", "experiment.name": "classification"}, limit=1)
-    return found[0] if found else None
+    wanted, defaults = flatten(config.to_dict()), type(config).complete({})
+    # Keys are added with time: an older run may lack one, and then it has the default.
+    certain = {f"config.{key}": value for key, value in wanted.items() if key not in defaults or value != defaults[key]}
+    filters = {**certain, "status": RunStatus.COMPLETED.value, "experiment.name": task}
+    return next((run for run in Runs(database).find(filters) if run.whole_config == wanted), None)
 
 
 def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
     """What the trial of an ended run reports."""
     report = {**summarise(run.points(), sweep), "run_id": run.run_id, "outcome": COMPLETED, "error": None}
-    failure = run.info.get("failure")
-    if run.status == "COMPLETED" and report["value"] is None:
+    failure = run.facts.failure
+    if run.status is RunStatus.COMPLETED and report["value"] is None:
         return report | {"outcome": "loss_diverged", "error": f"{sweep.metric} never was a finite number"}
-    if run.status == "COMPLETED":
+    if run.status is RunStatus.COMPLETED:
         return report | {"test_accuracy": run.result}
-    if run.status == "FAILED" and failure is not None:
-        reason = failure["reason"] if failure["reason"] in FAILURES else "failed"
-        return report | {"outcome": reason, "error": failure["message"]}
-    if run.status in ("PRUNED", "INTERRUPTED"):
+    if run.status is RunStatus.FAILED and failure is not None:
+        reason = failure.reason if failure.reason in FAILURES else "failed"
+        return report | {"outcome": reason, "error": failure.message}
+    if run.status in (RunStatus.PRUNED, RunStatus.INTERRUPTED):
         return report | {"outcome": run.status.lower()}
     return report | {"outcome": "failed", "error": f"run {run.run_id} ended as {run.status}"}
 
 
-def summarise(metrics: Metrics, sweep: SweepOfTrial) -> dict[str, Any]:
+def summarise(metrics: Points, sweep: SweepOfTrial) -> dict[str, Any]:
     """The best epoch so far and what the epochs cost, under the state's names."""
     values = np.array(metrics.get(sweep.metric, {}).get("values", []), dtype=float)
     scored = np.where(np.isfinite(values), values if sweep.mode == "max" else -values, -np.inf)

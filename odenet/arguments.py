@@ -1,41 +1,97 @@
-"""Arguments that several commands have."""
+"""Arguments and options that several commands have, and the ends of their helps."""
 
-import argparse
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
-Handler = Callable[[argparse.Namespace], int]
+import click
 
+from odenet.completion import complete_words
+from pipeline.plugins import load_plugins
 
-def add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    handler: Handler,
-    text: str,
-    as_json: bool = True,
-) -> argparse.ArgumentParser:
-    """Register a command that `handler` carries out."""
-    command = commands.add_parser(name, help=text, description=text)
-    command.set_defaults(handler=handler)
-    if as_json:
-        add_json(command)
-    return command
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="one JSON document on standard output")
-
-
-def count(text: str) -> int:
-    """A whole number that is not negative, for argparse."""
+def whole_number(text: str) -> int:
+    """A whole number that is not negative, as the type of a parameter."""
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+        raise click.BadParameter(f"must be a whole number, not {text!r}") from None
     if number < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, not {number}")
+        raise click.BadParameter(f"must be at least 0, not {number}")
     return number
 
 
-def add_with(command: argparse.ArgumentParser, words: str) -> None:
-    """Sacred's `with` syntax; `words` says what may follow."""
-    command.add_argument("with_", nargs="*", metavar="with …", help=f"`with` and then {words}")
+def at_least_one(text: str) -> int:
+    """A whole number above 0, as the type of a parameter."""
+    number = whole_number(text)
+    if number == 0:
+        raise click.BadParameter("must be at least 1, not 0")
+    return number
+
+
+def number(text: str) -> float:
+    """A number that is not negative, as the type of a parameter."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise click.BadParameter(f"must be a number, not {text!r}") from None
+    if not 0 <= value < 1e6:
+        raise click.BadParameter(f"must be at least 0, not {text}")
+    return value
+
+
+PATH = click.Path(path_type=Path)
+RUN_ID = click.argument("run_id", type=whole_number, metavar="ID")
+RUN_IDS = click.argument("run_ids", type=whole_number, metavar="ID...", nargs=-1, required=True)
+FILTERS = click.argument("filters", metavar="[KEY=VALUE]...", nargs=-1, help="as in config.data.name=digits")
+JSON = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
+LIMIT = click.option(
+    "--limit", type=whole_number, metavar="N", default=20, help="at most so many; 0 for all (default 20)"
+)
+
+
+def words_argument(text: str, takes_names: bool = True) -> Callable[[F], F]:
+    """Sacred's `with` syntax; `text` says what may follow, named configurations only if it `takes_names`."""
+    completed = partial(complete_words, takes_names)
+    return click.argument(
+        "words", metavar="[with …]", nargs=-1, help=f"`with` and then {text}", shell_complete=completed
+    )
+
+
+def _load_plugins(context: click.Context, _: click.Parameter, specs: tuple[str, ...]) -> None:
+    if not context.resilient_parsing:
+        load_plugins(specs)
+
+
+PLUGINS = click.option(
+    "--plugin",
+    metavar="FILE|MODULE",
+    multiple=True,
+    expose_value=False,  # they are loaded before the command begins
+    callback=_load_plugins,
+    help="models, data sets and other parts of your own; may be repeated",
+)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help. A message about wrong use shows the first."""
+    return "\n".join(("\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)))
+
+
+def first_example(command: click.Command) -> str | None:
+    return command.epilog.splitlines()[2].strip() if command.epilog else None
+
+
+class ConfigurationCommand(click.Command):
+    """A command whose help names the named configurations."""
+
+    def format_help_text(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from experiments.presets import presets
+
+        super().format_help_text(context, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"Named configurations: {', '.join(presets())}.")

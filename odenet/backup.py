@@ -1,50 +1,50 @@
 """`odenet backup` and `odenet restore`."""
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from odenet.arguments import add_command
+from odenet.arguments import JSON, PATH, examples
 from odenet.output import print_json
 
 if TYPE_CHECKING:
     from pipeline.runs.backup.restore_backup import RestoredRun
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    backing_up = add_command(commands, "backup", backup, "the whole store in one file")
-    backing_up.add_argument("file", type=Path, metavar="FILE", help="a new file")
-    restoring = add_command(commands, "restore", restore, "add what a backup has and the store has not")
-    restoring.add_argument("file", type=Path, metavar="FILE", help="a file of `odenet backup`")
-
-
-def backup(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet backup mine.zip"))
+@click.argument("file", type=PATH, help="a new file")
+@JSON
+def backup(file: Path, as_json: bool) -> None:
+    """Write the whole store into one file."""
     from pipeline.runs.backup.create_backup import back_up
     from pipeline.tracking.store import connect
 
-    written = back_up(connect(), arguments.file)
+    written = back_up(connect(), file)
     for name in written.damaged_files:
         print(f"{name} is not whole in the store: its content is not in the backup", file=sys.stderr)
-    if arguments.json:
+    if as_json:
         print_json({**vars(written), "file": str(written.file)})
     else:
         print(f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)")
-    return 0
 
 
-def restore(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet restore mine.zip"))
+@click.argument("file", type=PATH, help="a file of `odenet backup`")
+@JSON
+def restore(file: Path, as_json: bool) -> None:
+    """Add what a backup has and the store has not."""
     from pipeline.runs.backup.restore_backup import restore as restore_file
     from pipeline.tracking.store import connect
 
-    restored = restore_file(connect(), arguments.file)
-    if arguments.json:
+    restored = restore_file(connect(), file)
+    if as_json:
         print_json({"runs": [vars(run) for run in restored.runs], "kept": list(restored.kept)})
-        return 0
+        return
     new = [run for run in restored.runs if run.is_new]
     print(f"{len(new)} runs restored; {len(restored.runs) - len(new)} were here already")
     moved = [run for run in restored.runs if run.run_id != run.backup_id]
@@ -58,7 +58,6 @@ def restore(arguments: argparse.Namespace) -> int:
             )
     for name in restored.kept:
         print(f"{name} differs from the backup's and stays as it is")
-    return 0
 
 
 def _id_table(runs: "list[RestoredRun]") -> Table:

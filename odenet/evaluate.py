@@ -1,13 +1,14 @@
 """`odenet evaluate`: a trained network under other solvers, on other data, on a user's own images."""
 
-import argparse
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from odenet.arguments import add_command
+import click
+
+from odenet.arguments import JSON, PATH, PLUGINS, RUN_ID, examples
 from odenet.output import INTERRUPTED, fail, print_json
 from pipeline.util.errors import InvalidInput
 
@@ -15,53 +16,81 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from experiments.evaluate import Reevaluation
-    from pipeline.tasks.classification.solver_grid import Row
+    from pipeline.tasks.solver_grid import Row
 
 T = TypeVar("T")
-GRID_OPTIONS = ("solver", "steps", "tol", "T", "control", "data")
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "a trained network under other solvers, on other data, or on images of your own"
-    command = add_command(commands, "evaluate", evaluate, text)
-    command.add_argument("run_id", type=int, metavar="ID", help="the run that trained it")
-    command.add_argument("--solver", type=_listed(str), help="(default euler,midpoint,rk4,dopri5)")
-    command.add_argument("--steps", type=_listed(int), help="of euler, midpoint and rk4 (default 1,2,4)")
-    command.add_argument("--tol", type=_listed(float), help="rtol and atol of the others (default 1e-1,1e-3,1e-5)")
-    command.add_argument("--T", type=_listed(float), help="final times (default: that of the training)")
-    text = "whether an adaptive method chooses its steps for a batch or for every image (default: as in the training)"
-    command.add_argument("--control", choices=("batch", "sample"), help=text)
-    command.add_argument("--data", metavar="NAME|FILE", help="the test images of another data set or .npz")
-    command.add_argument(
-        "--predict",
-        type=Path,
-        nargs="+",
-        metavar="IMAGES",
-        help="class probabilities of your own images, as CSV: PNG files, folders of them, or an .npz with x",
-    )
+def _listed(kind: Callable[[str], T], example: str) -> Callable[[str], tuple[T, ...]]:
+    """Comma-separated values, as the type of a parameter."""
+
+    def parse(text: str) -> tuple[T, ...]:
+        try:
+            return tuple(kind(word.strip()) for word in text.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not a list such as {example}") from None
+
+    return parse
 
 
-def evaluate(arguments: argparse.Namespace) -> int:
+NAMES, COUNTS, NUMBERS = _listed(str, "euler,rk4"), _listed(int, "1,2,4"), _listed(float, "1e-1,1e-3")
+
+
+@click.command(
+    short_help="A trained network under other solvers, or on other images.",
+    epilog=examples(
+        "odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,2,4 --tol 1e-1,1e-3",
+        "odenet evaluate 3 --control sample",
+        "odenet evaluate 3 --predict shirt.png photos/",
+    ),
+)
+@RUN_ID
+@click.argument("more_images", type=PATH, metavar="[IMAGES]...", nargs=-1, help="after --predict IMAGES")
+@click.option("--solver", "methods", type=NAMES, metavar="LIST", help="methods (default euler,midpoint,rk4,dopri5)")
+@click.option("--steps", type=COUNTS, metavar="LIST", help="of euler, midpoint and rk4 (default 1,2,4)")
+@click.option(
+    "--tol", "tolerances", type=NUMBERS, metavar="LIST", help="rtol and atol of the others (default 1e-1,1e-3,1e-5)"
+)
+@click.option("--T", "final_times", type=NUMBERS, metavar="LIST", help="final times (default: that of the training)")
+@click.option(
+    "--control",
+    type=click.Choice(["batch", "sample"]),
+    help="whether an adaptive method chooses its steps for a batch or for every image (default: as in the training)",
+)
+@click.option("--data", metavar="NAME|FILE", help="the test images of another data set or .npz")
+@click.option(
+    "--predict",
+    type=PATH,
+    metavar="IMAGES...",
+    multiple=True,
+    help="class probabilities of your own images, as CSV: PNG files, folders of them, or an .npz with x",
+)
+@PLUGINS
+@JSON
+def evaluate(
+    run_id: int, more_images: tuple[Path, ...], predict: tuple[Path, ...], as_json: bool, **settings: Any
+) -> int:
+    """Put a trained network under other solvers, on other data, or on images of your own."""
     from pipeline.runs.query import Runs
 
-    Runs().get(arguments.run_id)  # that it is not there is told before torch and its like take seconds to import
-    if arguments.predict:
-        return _predict(arguments)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if predict and given:
+        options = [option.opts[0] for option in click.get_current_context().command.params if option.name in given]
+        raise InvalidInput(f"--predict answers with the solver of the training: leave out {', '.join(options)}")
+    if more_images and not predict:
+        raise InvalidInput(f"{more_images[0]} is one word too many: one run is evaluated, and images follow --predict")
+    Runs().get(run_id)  # that it is not there is told before torch and its like take seconds to import
+    if predict:
+        _predict(run_id, predict + more_images, as_json)
+        return 0
     from rich.console import Console
 
     from experiments.evaluate import reevaluate_tracked
-    from pipeline.tasks.classification.solver_grid import Grid
+    from pipeline.tasks.solver_grid import Grid
 
-    chosen = {
-        "methods": arguments.solver,
-        "steps": arguments.steps,
-        "tolerances": arguments.tol,
-        "final_times": arguments.T,
-        "control": arguments.control,
-    }
-    grid = Grid(**{name: values for name, values in chosen.items() if values is not None})
-    done = reevaluate_tracked(arguments.run_id, grid, arguments.data)
-    if arguments.json:
+    data = given.pop("data", None)
+    done = reevaluate_tracked(run_id, Grid(**given), data)
+    if as_json:
         print_json(done.to_dict())
     else:
         Console().print(_table(done))
@@ -77,17 +106,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return fail(f"run {done.run_id} {done.status}: {done.error}", INTERRUPTED if done.status == "INTERRUPTED" else 1)
 
 
-def _predict(arguments: argparse.Namespace) -> int:
+def _predict(run_id: int, paths: Sequence[Path], as_json: bool) -> None:
     from experiments.evaluate import load_trained
     from pipeline.data.image_files import read_images
-    from pipeline.tasks.classification.solver_grid import class_probabilities
+    from pipeline.tasks.classification.task import class_probabilities
 
-    given = [f"--{name}" for name in GRID_OPTIONS if getattr(arguments, name) is not None]
-    if given:
-        raise InvalidInput(f"--predict answers with the solver of the training: leave out {', '.join(given)}")
-    _, model, device = load_trained(arguments.run_id)
+    run, trained, device = load_trained(run_id)
+    model: Any = trained
+    if run.task != "classification":
+        raise InvalidInput(f"run {run_id} is of the task {run.task}, which takes no images: leave out --predict")
     shape = model.preprocessing.output_shape
-    images = read_images(arguments.predict, shape)
+    images = read_images(paths, shape)
     if images.resized:
         size = f"{shape[1]} × {shape[2]}"
         print(f"{images.resized} of {len(images.names)} images were resized to {size}", file=sys.stderr)
@@ -96,31 +125,20 @@ def _predict(arguments: argparse.Namespace) -> int:
         {"image": name, "predicted": model.classes[row.argmax()], "probabilities": row.tolist()}
         for name, row in zip(images.names, probabilities, strict=True)
     ]
-    if arguments.json:
-        print_json({"run_id": arguments.run_id, "classes": model.classes, "images": answers})
-        return 0
+    if as_json:
+        print_json({"run_id": run_id, "classes": model.classes, "images": answers})
+        return
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image", "predicted", *model.classes])
     writer.writerows([answer["image"], answer["predicted"], *answer["probabilities"]] for answer in answers)
-    return 0
-
-
-def _listed(kind: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """Comma-separated values."""
-
-    def parse(text: str) -> tuple[T, ...]:
-        try:
-            return tuple(kind(word.strip()) for word in text.split(","))
-        except ValueError:
-            example = "1,2,4" if kind is int else "1e-1,1e-3"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as {example}") from None
-
-    return parse
 
 
 def _table(done: "Reevaluation") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+
+    from pipeline.reporting.text_table import shown
+    from pipeline.tracking.run_document import metric_specs
 
     facts = done.document["info"]["reevaluation"]
     table = Table(
@@ -133,27 +151,23 @@ def _table(done: "Reevaluation") -> "Table":
         box=SIMPLE_HEAD,
     )
     table.add_column("setting")
-    for heading in ("T", "accuracy", "loss", "evaluations", "ms/image", "changed"):
+    specs = [spec for spec in metric_specs(done.document) if spec.name.startswith("test.")]
+    for heading in ("T", *(spec.heading for spec in specs), "evaluations", "ms/image", "changed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
         if row.failure is not None:
-            table.add_row(_setting(row), _number(row.final_time, "g"), f"[red]{row.status}[/]")
+            table.add_row(_setting(row), shown(row.final_time, "g"), f"[red]{row.status}[/]")
             continue
         table.add_row(
             _setting(row),
-            _number(row.final_time, "g"),
-            _number(row.accuracy, ".2%"),
-            _number(row.loss, ".4f"),
-            _number(row.nfe_forward, ".1f"),
-            _number(row.milliseconds_per_image, ".3f"),
-            _number(row.changed, ".2%"),
+            shown(row.final_time, "g"),
+            *(shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs),
+            shown(row.nfe_forward, ".1f"),
+            shown(row.milliseconds_per_image, ".3f"),
+            shown(row.changed, ".2%"),
         )
     return table
 
 
 def _setting(row: "Row") -> str:
     return f"{row.label} *" if row.trained else row.label
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

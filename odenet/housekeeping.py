@@ -1,136 +1,148 @@
 """`odenet tag`, `note`, `attach`, `export`, `rm` and `gc`."""
 
-import argparse
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odenet.arguments import add_command
+import click
+
+from odenet.arguments import FILTERS, JSON, PATH, RUN_ID, RUN_IDS, examples, number, whole_number
 from odenet.output import print_json
 from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from pipeline.runs.export import Format
     from pipeline.runs.garbage import Garbage
     from pipeline.runs.query import StoredRun
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    tagging = add_command(commands, "tag", tag, "tag a run, as Omniboard shows it")
-    tagging.add_argument("run_id", type=int, metavar="ID")
-    tagging.add_argument("tags", nargs="+", metavar="TAG")
-    tagging.add_argument("--remove", action="store_true", help="take these tags away")
-    noting = add_command(commands, "note", note, "write a run's note, as Omniboard shows it", as_json=False)
-    noting.add_argument("run_id", type=int, metavar="ID")
-    noting.add_argument("text", metavar="TEXT")
-    attaching = add_command(commands, "attach", attach, "add a file to the artifacts of a run", as_json=False)
-    attaching.add_argument("run_id", type=int, metavar="ID")
-    attaching.add_argument("file", type=Path, metavar="FILE")
-    exporting = add_command(commands, "export", export, "runs and metrics as two tables", as_json=False)
-    exporting.add_argument("filters", nargs="*", metavar="KEY=VALUE", help="as in config.data.name=digits")
-    exporting.add_argument("--format", choices=("csv", "parquet", "json"), default="json", help="json without it")
-    exporting.add_argument("--out", type=Path, metavar="DIR", help="a new folder; without it JSON on standard output")
-    removing = add_command(commands, "rm", remove, "remove runs with their metrics, files and folders")
-    removing.add_argument("run_ids", type=int, nargs="+", metavar="ID")
-    _add_yes(removing)
-    clearing = add_command(commands, "gc", collect_garbage, "remove what no run needs: orphans and old checkpoints")
-    clearing.add_argument("--dry-run", action="store_true", help="show what would go, and remove nothing")
-    clearing.add_argument(
-        "--checkpoint-days", type=float, default=30, help="keep checkpoints written in so many days (default 30)"
-    )
-    clearing.add_argument(
-        "--keep-best", type=int, default=5, help="keep the checkpoints of the best so many runs a data set (default 5)"
-    )
-    _add_yes(clearing)
+YES = click.option("--yes", is_flag=True, help="do not ask")
 
 
-def _add_yes(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--yes", action="store_true", help="do not ask")
-
-
-def tag(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet tag 3 paper", "odenet tag 3 paper --remove"))
+@RUN_ID
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="take these tags away")
+@JSON
+def tag(run_id: int, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
+    """Tag a run, as Omniboard shows it."""
     from pipeline.runs.annotations import add_tags, remove_tags
     from pipeline.runs.query import Runs
 
-    change = remove_tags if arguments.remove else add_tags
-    tags = change(Runs().get(arguments.run_id), arguments.tags)
-    if arguments.json:
-        print_json({"run_id": arguments.run_id, "tags": tags})
+    change = remove_tags if remove else add_tags
+    tags_now = change(Runs().get(run_id), tags)
+    if as_json:
+        print_json({"run_id": run_id, "tags": tags_now})
     else:
-        print(f"run {arguments.run_id}: {', '.join(tags) or 'no tags'}")
-    return 0
+        print(f"run {run_id}: {', '.join(tags_now) or 'no tags'}")
 
 
-def note(arguments: argparse.Namespace) -> int:
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},  # a text may begin with a dash
+    epilog=examples('odenet note 3 "the run of table 2"'),
+)
+@RUN_ID
+@click.argument("text")
+def note(run_id: int, text: str) -> None:
+    """Write a run's note, as Omniboard shows it."""
     from pipeline.runs.annotations import set_note
     from pipeline.runs.query import Runs
 
-    set_note(Runs().get(arguments.run_id), arguments.text)
-    return 0
+    set_note(Runs().get(run_id), text)
 
 
-def attach(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet attach 3 slides.pdf"))
+@RUN_ID
+@click.argument("file", type=PATH)
+def attach(run_id: int, file: Path) -> None:
+    """Add a file to the artifacts of a run."""
     from pipeline.runs.annotations import attach as attach_file
     from pipeline.runs.query import Runs
     from pipeline.util.paths import home
 
-    attach_file(Runs().get(arguments.run_id), arguments.file, home())
-    print(f"{arguments.file.name} is an artifact of run {arguments.run_id}")
-    return 0
+    attach_file(Runs().get(run_id), file, home())
+    print(f"{file.name} is an artifact of run {run_id}")
 
 
-def export(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet export status=COMPLETED --format csv --out tables", "odenet export > runs.json"))
+@FILTERS
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json"]), default="json", help="json without it")
+@click.option("--out", type=PATH, metavar="DIR", help="a new folder; without it JSON on standard output")
+def export(filters: tuple[str, ...], form: "Format", out: Path | None) -> None:
+    """Write runs and metrics as two tables."""
     from pipeline.runs.export import to_json, write_export
     from pipeline.runs.query import Runs, parse_filters
 
-    filters = parse_filters(arguments.filters)
-    if arguments.out is not None:
-        runs, points = write_export(Runs(), arguments.out, arguments.format, filters)
-        print(f"{runs} runs and {points} points of their metrics in {arguments.out}")
-    elif arguments.format == "json":
-        print_json(to_json(Runs(), filters))
+    chosen = parse_filters(filters)
+    if out is not None:
+        runs, points = write_export(Runs(), out, form, chosen)
+        print(f"{runs} runs and {points} points of their metrics in {out}")
+    elif form == "json":
+        print_json(to_json(Runs(), chosen))
     else:
-        raise InvalidInput(f"two tables as {arguments.format} need a folder: give --out DIR")
-    return 0
+        raise InvalidInput(f"two tables as {form} need a folder: give --out DIR")
 
 
-def remove(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet rm 3 4 7"))
+@RUN_IDS
+@YES
+@JSON
+def rm(run_ids: tuple[int, ...], yes: bool, as_json: bool) -> int:
+    """Remove runs with their metrics, files and folders."""
     from pipeline.runs.removal import removable_runs, remove_run
     from pipeline.tracking.store import connect
     from pipeline.util.paths import home
 
-    runs = removable_runs(arguments.run_ids, home(), connect())
+    runs = removable_runs(run_ids, home(), connect())
     for run in runs:
         print(f"run {run.run_id}: {_in_words(run)}", file=sys.stderr)
-    if not arguments.yes and not _confirmed("Remove them?" if len(runs) > 1 else "Remove it?"):
+    if not yes and not _confirmed("Remove them?" if len(runs) > 1 else "Remove it?"):
         return 1
     for run in runs:
         remove_run(run, home())
-        if not arguments.json:
+        if not as_json:
             print(f"run {run.run_id} removed")
-    if arguments.json:
+    if as_json:
         print_json({"removed": [run.run_id for run in runs]})
     return 0
 
 
-def collect_garbage(arguments: argparse.Namespace) -> int:
+@click.command(epilog=examples("odenet gc --dry-run", "odenet gc --checkpoint-days 7 --keep-best 2"))
+@click.option("--dry-run", is_flag=True, help="show what would go, and remove nothing")
+@click.option(
+    "--checkpoint-days",
+    type=number,
+    metavar="DAYS",
+    default=30,
+    help="keep checkpoints written in so many days (default 30)",
+)
+@click.option(
+    "--keep-best",
+    type=whole_number,
+    metavar="N",
+    default=5,
+    help="keep the checkpoints of the best so many runs a data set (default 5)",
+)
+@YES
+@JSON
+def gc(dry_run: bool, checkpoint_days: float, keep_best: int, yes: bool, as_json: bool) -> int:
+    """Remove what no run needs: orphans and old checkpoints."""
     from pipeline.runs.garbage import collect, find_garbage
     from pipeline.tracking.store import connect
     from pipeline.util.paths import home
 
-    if arguments.checkpoint_days < 0 or arguments.keep_best < 0:
-        raise InvalidInput("--checkpoint-days and --keep-best must be at least 0")
     database = connect()
-    age = timedelta(days=arguments.checkpoint_days)
-    garbage = find_garbage(database, home(), age, arguments.keep_best)
-    if not arguments.json:
+    age = timedelta(days=checkpoint_days)
+    garbage = find_garbage(database, home(), age, keep_best)
+    if not as_json:
         _print_garbage(garbage)
-    is_wanted = not garbage.is_empty and not arguments.dry_run
-    if is_wanted and not arguments.yes and not _confirmed("Remove it?"):
+    is_wanted = not garbage.is_empty and not dry_run
+    if is_wanted and not yes and not _confirmed("Remove it?"):
         return 1
     if is_wanted:
         collect(garbage, database)
-    if arguments.json:
+    if as_json:
         print_json(_to_dict(garbage) | {"removed": is_wanted})
     elif is_wanted:
         print("removed")

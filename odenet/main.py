@@ -1,29 +1,77 @@
 """`odenet`: the commands and how failures end them."""
 
-import argparse
 import errno
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from odenet import backup, compare, evaluate, housekeeping, machine, models, rerun, run, runs, sweep, sweeps
+import click
+
+from odenet import completion
+from odenet.arguments import examples
 from odenet.output import INTERRUPTED, fail
+from odenet.wrong_use import sentence
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import warnings_in_a_line
 
-TAKE_WITH = ("run", "describe", "rerun", "resume", "sweep")
-GROUPS = (run, sweep, sweeps, rerun, evaluate, runs, compare, housekeeping, backup, models, machine)
+MODULES = {
+    "run": ("run", "describe"),
+    "sweep": ("sweep",),
+    "sweeps": ("sweeps",),
+    "rerun": ("rerun", "resume"),
+    "evaluate": ("evaluate",),
+    "runs": ("runs", "show"),
+    "board": ("board",),
+    "compare": ("compare",),
+    "housekeeping": ("tag", "note", "attach", "export", "rm", "gc"),
+    "backup": ("backup", "restore"),
+    "models": ("promote", "models"),
+    "data": ("data",),
+    "store": ("store", "sync"),
+    "doctor": ("doctor",),
+}
+"""Module of this package -> its commands."""
+COMMANDS = {name: module for module, names in MODULES.items() for name in names}
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"odenet.{COMMANDS[name]}"), name)
+        return command
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("odenet run with odenet_simple digits seed=1", "odenet run --help"),
+)
+@click.version_option(package_name="odenet-pipeline", message="odenet %(version)s")
+@click.pass_context
+def odenet(context: click.Context) -> None:
+    """Tracked experiments with ODE-Nets beside residual networks."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
-    parsed = build_parser().parse_args(_flags_first(sys.argv[1:] if arguments is None else arguments))
     try:
         with warnings_in_a_line(), naming_lack_of_memory():
-            status = int(parsed.handler(parsed))
+            status = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()  # so that a reader who has left is noticed here, not at the interpreter's end
         return status
+    except click.ClickException as error:
+        return fail(sentence(error), error.exit_code)
     except OdenetError as error:
         return fail(str(error), error.exit_status)
     except KeyboardInterrupt:
@@ -37,26 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"the disk is full ({error.filename or 'no space left'}): make room or move ODENET_HOME", 1)
 
 
-def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """The same for argparse, which wants `ID with …` in one piece."""
-    if not arguments or arguments[0] not in TAKE_WITH:
-        return list(arguments)
-    flags: list[str] = []
-    words: list[str] = []
-    for before, word in zip(("", *arguments[1:]), arguments[1:], strict=False):
-        (flags if word.startswith("-") or before in sweep.VALUED else words).append(word)
-    return [arguments[0], *flags, *words]
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Every command with its arguments."""
-    parser = argparse.ArgumentParser(
-        prog="odenet", description="Tracked experiments with ODE-Nets beside residual networks."
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in GROUPS:
-        group.add_commands(commands)
-    return parser
+def _run(arguments: list[str]) -> int:
+    """What `odenet.main` of click does, which would handle interrupts and closed pipes in ways of its own."""
+    if instruction := os.environ.get(completion.VARIABLE):
+        return completion.complete(odenet, instruction)
+    try:
+        with odenet.make_context("odenet", arguments) as context:
+            return odenet.invoke(context) or 0
+    except click.exceptions.Exit as end:  # of --help and --version
+        return end.exit_code
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from rich.console import Console
 from pipeline.util.json_text import to_json
 
 if TYPE_CHECKING:
-    from experiments.classification import Outcome
+    from experiments.tracked import Outcome
 
 INTERRUPTED = 130
 

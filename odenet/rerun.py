@@ -1,11 +1,12 @@
 """`odenet rerun` and `odenet resume`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from odenet.arguments import add_command, add_with
+import click
+
+from odenet.arguments import JSON, PLUGINS, RUN_ID, examples, words_argument
 from odenet.output import fail, finish_run, print_json
 from pipeline.util.errors import InvalidInput
 
@@ -14,48 +15,61 @@ if TYPE_CHECKING:
     from pipeline.runs.reproduce import Deviation, Difference
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    again = add_command(commands, "rerun", rerun, "do a stored run again, and say whether it came out the same")
-    again.add_argument("run_id", type=int, metavar="ID")
-    add_with(again, "key=value over its configuration")
-    again.add_argument("--strict", action="store_true", help="refuse when anything differs from the original's world")
-    again.add_argument("--use-stored-source", action="store_true", help="run the sources that the store holds")
-    again.add_argument("--expect-identical", action="store_true", help="exit status 1 unless identical to the bit")
-    on = add_command(commands, "resume", resume, "go on with a run from its checkpoint on this machine")
-    on.add_argument("run_id", type=int, metavar="ID")
-    add_with(on, "training.max_epochs or training.patience")
-
-
-def rerun(arguments: argparse.Namespace) -> int:
+@click.command(
+    short_help="Do a stored run again, and say whether it came out the same.",
+    epilog=examples("odenet rerun 3 --expect-identical", "odenet rerun 3 with seed=1"),
+)
+@RUN_ID
+@words_argument("key=value over its configuration", takes_names=False)
+@click.option("--strict", is_flag=True, help="refuse when anything differs from the original's world")
+@click.option("--use-stored-source", is_flag=True, help="run the sources that the store holds")
+@click.option("--expect-identical", is_flag=True, help="exit status 1 unless identical to the bit")
+@PLUGINS
+@JSON
+def rerun(
+    run_id: int,
+    words: tuple[str, ...],
+    strict: bool,
+    use_stored_source: bool,
+    expect_identical: bool,
+    as_json: bool,
+) -> int:
     """Run a stored configuration and seed again, say what differs here, and whether it came out the same."""
-    from pipeline.config.presets import merge, parse_changes
-    from pipeline.config.sections import Config
+    from experiments.presets import resolve_changed
+    from pipeline.config.overrides import parse_changes
     from pipeline.runs.query import Runs
+    from pipeline.runs.stored_parts import describe_plugins, load_plugins_of, stored_plugins
     from pipeline.tracking.run_document import refuse_sweep
 
-    updates = parse_changes(arguments.with_)
-    original = Runs().get(arguments.run_id)
+    updates = parse_changes(words)
+    original = Runs().get(run_id)
     refuse_sweep(original.document)
-    if not arguments.use_stored_source:  # those may know other keys
-        Config.from_dict(merge(original.config, updates))
+    resolved = None
+    if not use_stored_source:  # those may know other keys
+        load_plugins_of(original)
+        resolved = resolve_changed(original.task, original.config, updates)
     # Here, when all that was asked for can be: torch and its like take seconds to import.
     from experiments.rerun import rerun as run_again
     from experiments.rerun import rerun_stored_source
+    from experiments.tracked import prepare
     from pipeline.runs.reproduce import deviations, differences
 
-    found = list(differences(original))
-    _print_differences(original, found, arguments.use_stored_source)
-    if arguments.strict and found:
+    prepared = prepare(resolved.task, resolved.config) if resolved else None
+    fingerprint = prepared.task.fingerprint(prepared.data) if prepared else None
+    found = list(differences(original, fingerprint))
+    _print_differences(original, found)
+    if strict and found:
         raise InvalidInput(f"--strict: {len(found)} things differ from the world of run {original.run_id}")
-    if arguments.use_stored_source:
+    if prepared is None:
+        _print_stored_sources(original, describe_plugins(stored_plugins(original)))
         repeated = Runs().get(rerun_stored_source(original, updates))
     else:
-        outcome = run_again(original, updates)
+        outcome = run_again(original, prepared)
         if outcome.error is not None:
-            return finish_run(outcome, arguments.json)
+            return finish_run(outcome, as_json)
         repeated = Runs().get(outcome.run_id)
     parted = deviations(original, repeated)
-    if arguments.json:
+    if as_json:
         print_json(
             {
                 "run_id": repeated.run_id,
@@ -70,27 +84,35 @@ def rerun(arguments: argparse.Namespace) -> int:
         _print_deviations(original, repeated, parted)
     if repeated.status != "COMPLETED":
         return fail(f"run {repeated.run_id} {repeated.status}: `odenet show {repeated.run_id}` says why", 1)
-    return 1 if parted and arguments.expect_identical else 0
+    return 1 if parted and expect_identical else 0
 
 
-def resume(arguments: argparse.Namespace) -> int:
+@click.command(
+    short_help="Go on with a run from its checkpoint on this machine.",
+    epilog=examples("odenet resume 3", "odenet resume 3 with training.max_epochs=80"),
+)
+@RUN_ID
+@words_argument("training.max_epochs or training.patience", takes_names=False)
+@PLUGINS
+@JSON
+def resume(run_id: int, words: tuple[str, ...], as_json: bool) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
-    from pipeline.config.presets import parse_changes
+    from pipeline.config.overrides import parse_changes
     from pipeline.runs.query import Runs
     from pipeline.util.paths import home
 
-    updates = parse_changes(arguments.with_)
+    updates = parse_changes(words)
     runs = Runs()
-    runs.get(arguments.run_id)
+    runs.get(run_id)
     # Here, when there is such a run: torch and its like take seconds to import.
-    from experiments.classification import resume_tracked
-    from pipeline.runs.resume import prepare
+    from experiments.tracked import prepare, resume_tracked
+    from pipeline.runs.resume import prepare_resume
 
-    run, config = prepare(arguments.run_id, updates, home(), runs.database)
-    return finish_run(resume_tracked(run, config), arguments.json)
+    run, config, data = prepare_resume(run_id, updates, home(), runs.database)
+    return finish_run(resume_tracked(run, prepare(run.task, config, data)), as_json)
 
 
-def _print_differences(run: "StoredRun", found: "Sequence[Difference]", uses_stored_source: bool) -> None:
+def _print_differences(run: "StoredRun", found: "Sequence[Difference]") -> None:
     if not found:
         print(f"Nothing here differs from the world of run {run.run_id}.", file=sys.stderr)
         return
@@ -99,10 +121,15 @@ def _print_differences(run: "StoredRun", found: "Sequence[Difference]", uses_sto
         print(f"  {difference}", file=sys.stderr)
     for difference in found:
         print(difference.diff, end="", file=sys.stderr)
-    if uses_stored_source:
-        print(f"\nWill execute the {len(run.document['experiment']['sources'])} stored source files:", file=sys.stderr)
-        for name, _ in run.document["experiment"]["sources"]:
-            print(f"  {name}", file=sys.stderr)
+
+
+def _print_stored_sources(run: "StoredRun", plugins: Sequence[str]) -> None:
+    sources = run.document["experiment"]["sources"]
+    print(f"\nWill execute the {len(sources)} stored source files:", file=sys.stderr)
+    for name, _ in sources:
+        print(f"  {name}", file=sys.stderr)
+    for line in plugins:
+        print(f"  plug-in {line}", file=sys.stderr)
 
 
 def _print_deviations(original: "StoredRun", repeated: "StoredRun", parted: "Sequence[Deviation]") -> None:

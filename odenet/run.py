@@ -1,43 +1,77 @@
 """`odenet run` and `odenet describe`."""
 
-import argparse
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 
-from odenet.arguments import add_command, add_with
+from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, words_argument
 from odenet.output import finish_run, print_json
+from pipeline.util.nested import flatten
 
-EXAMPLE = "named configurations and key=value, as in: with odenet_simple digits seed=1"
+if TYPE_CHECKING:
+    from pipeline.config.presets import Resolved
 
-
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    add_with(add_command(commands, "run", run, "train and evaluate, tracked"), EXAMPLE)
-    text = "layers, parameters and multiply-adds of a model"
-    add_with(add_command(commands, "describe", describe_model, text), EXAMPLE)
+WORDS = words_argument("named configurations and key=value")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    from pipeline.config.presets import parse_with, resolve
-    from pipeline.config.sections import Config
+@click.command(
+    cls=ConfigurationCommand,
+    epilog=examples(
+        "odenet run with odenet_simple digits seed=1",
+        "odenet run with resnet_small fashion_mnist data.subset=10000 training.lr=5e-4",
+    ),
+)
+@WORDS
+@PLUGINS
+@JSON
+def run(words: tuple[str, ...], as_json: bool) -> int:
+    """Train and evaluate, tracked."""
+    from experiments.presets import resolve
+    from pipeline.config.overrides import parse_with
 
-    names, updates = parse_with(arguments.with_)
-    Config.from_dict(resolve(names, updates))  # what is wrong is told before torch and its like take seconds to import
-    from experiments.classification import run_tracked
+    names, updates = parse_with(words)
+    resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
+    from experiments.tracked import prepare, run_tracked
 
-    return finish_run(run_tracked(names, updates), arguments.json)
+    return finish_run(run_tracked(prepare(resolved.task, resolved.config), names), as_json)
 
 
-def describe_model(arguments: argparse.Namespace) -> int:
-    from pipeline.config.presets import parse_with, resolve
-    from pipeline.config.sections import Config
+@click.command(cls=ConfigurationCommand, epilog=examples("odenet describe with odenet_simple fashion_mnist"))
+@WORDS
+@PLUGINS
+@JSON
+def describe(words: tuple[str, ...], as_json: bool) -> None:
+    """Layers, parameters and multiply-adds of a model."""
+    from experiments.presets import resolve
+    from pipeline.config.overrides import parse_with
+
+    resolved = resolve(*parse_with(words))
+    if resolved.task != "classification":
+        _describe_facts(resolved, as_json)
+        return
     from pipeline.data.shapes import network_input
-    from pipeline.models.describe import describe
+    from pipeline.models.describe import describe as describe_model
     from pipeline.runs.tables import print_description
 
-    config = Config.from_dict(resolve(*parse_with(arguments.with_)))
-    description = describe(config, *network_input(config.data))
-    if arguments.json:
-        print_json(description.to_dict())
-    else:
-        print_description(description, Console())
-    return 0
+    config: Any = resolved.config
+    description = describe_model(config.model, *network_input(config.data))
+    options = flatten({"model.options": config.model.options, "data.options": config.data.options})
+    if as_json:
+        print_json(description.to_dict() | {"options": options})
+        return
+    print_description(description, Console())
+    if options:
+        print("options:", ", ".join(f"{key}={value!r}" for key, value in options.items()))
+
+
+def _describe_facts(resolved: "Resolved", as_json: bool) -> None:
+    """What a task records of its data and its model before it trains."""
+    from experiments.tracked import prepare
+
+    facts = dict(prepare(resolved.task, resolved.config).facts)
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in flatten(facts).items():
+        print(f"{key}: {value}")

@@ -1,21 +1,55 @@
 """What the tests share: one real store for the session, and a clean database in it for each test."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
+import pytest_timeout
 from pymongo.database import Database
 
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 from tests.helpers.commands import QUICK, Command, start_command
 from tests.helpers.trained import TrainedHome
+from tests.helpers.waiting import Patience, slowness
 
 # A shell that starts the tests in the background has them ignore Ctrl-C; what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LOOK_SECONDS = 30.0
+"""How often the time that a test may take looks at how busy the machine is."""
+
+
+def pytest_report_header() -> str | None:
+    """The first lines of a session say so where it will take long."""
+    times = slowness()
+    return f"busy machine: {times:.1f} times as slow as a quiet one; bounds are stretched" if times >= 2 else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    """The time that a test may take is of a quiet machine, like its waits."""
+    if settings.method != "signal" or threading.current_thread() is not threading.main_thread():
+        return None
+    pytest_timeout.pytest_timeout_set_timer(item, settings)
+    give_up = signal.getsignal(signal.SIGALRM)
+    assert callable(give_up)
+    patience = Patience(settings.timeout)
+
+    def look(number: int, frame: FrameType | None) -> None:
+        if patience.is_over():
+            give_up(number, frame)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, min(max(patience.left, 1), LOOK_SECONDS))
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, min(settings.timeout, LOOK_SECONDS))
+    return True
 
 
 @pytest.fixture(scope="session")

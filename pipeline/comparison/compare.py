@@ -22,12 +22,13 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from pipeline.comparison.paired import PairedTest, adjust_holm, compare_paired
-from pipeline.runs.query import ArtifactError, StoredRun, flatten
+from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.runs.tables import model_name
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import is_sweep
+from pipeline.tracking.run_document import DataFacts, RunStatus, is_sweep
 from pipeline.util.array_types import FloatArray, IntArray
 from pipeline.util.errors import InvalidInput
+from pipeline.util.nested import flatten
 
 SERIES = {"nfe_forward": "solver.nfe_forward", "nfe_backward": "solver.nfe_backward"}
 """Quantity -> the metric whose last value it is, as in `odenet runs`."""
@@ -54,11 +55,10 @@ class ComparedRun:
 
     run_id: int
     seed: int
-    status: str
+    status: RunStatus
     config: Mapping[str, Any]
     """Flat: dotted key -> value."""
-    data: Mapping[str, Any]
-    """Its facts of the data, as `info.data` has them; empty where it ended before it had loaded any."""
+    data: DataFacts
     machine: str
     software: str
     failure: str | None
@@ -73,7 +73,7 @@ class ComparedRun:
 
     @property
     def completed(self) -> bool:
-        return self.status == "COMPLETED"
+        return self.status is RunStatus.COMPLETED
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ class Group:
         matrices = [
             confusion_matrix(run.answers.labels, run.answers.predicted, labels=classes)
             for run in self.completed
-            if run.answers is not None and tuple(run.data["classes"]) == self.classes
+            if run.answers is not None and tuple(run.data.others["classes"]) == self.classes
         ]
         return sum(matrices[1:], start=matrices[0]) if matrices else None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; empty where no run completed."""
-        return tuple(self.completed[0].data["classes"]) if self.completed else ()
+        return tuple(self.completed[0].data.others["classes"]) if self.completed else ()
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,7 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
             raise InvalidInput(
                 f"run {run.run_id} is a sweep: compare its trials, `odenet sweeps show {run.run_id}` lists them"
             )
-        if "parent" in run.info:
-            parent = run.info["parent"]
+        if (parent := run.facts.parent) is not None:
             raise InvalidInput(f"run {run.run_id} trained nothing, it evaluates run {parent}: compare run {parent}")
     groups = _group([_read(run) for run in stored])
     tests, untested = _test(groups)
@@ -212,20 +211,19 @@ def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(run: StoredRun) -> ComparedRun:
-    info = run.info
-    training = info.get("training", {})
+    info = run.facts
     history = pd.DataFrame(run.metrics())
     return ComparedRun(
         run_id=run.run_id,
         seed=run.config["seed"],
         status=run.status,
-        config=flatten("", run.config),
-        data=info.get("data", {}),
+        config=flatten(run.whole_config),
+        data=info.data,
         machine=machine(run.document),
         software=software(run.document),
         failure=_failure(run),
-        stopped_early=training.get("stopped_early", False),
-        best_epoch=training.get("best_epoch"),
+        stopped_early=info.training.stopped_early,
+        best_epoch=info.training.best_epoch,
         values={name: _finite(value) for name, value in _values(run, history).items()},
         history=history,
         answers=_answers(run),
@@ -233,20 +231,20 @@ def _read(run: StoredRun) -> ComparedRun:
 
 
 def _values(run: StoredRun, history: pd.DataFrame) -> dict[str, float | None]:
-    info = run.info
-    test, training = info.get("test", {}), info.get("training", {})
+    info = run.facts
+    test = info.test.others
     seconds = history.get("time.epoch_seconds", pd.Series(dtype=float))
     return {
         "accuracy": test.get("accuracy"),
         "loss": test.get("loss"),
         "epochs": len(history) or None,
-        "parameters": info.get("parameters", {}).get("total"),
-        "multiply_adds": info.get("multiply_adds", {}).get("total"),
-        "multiply_adds_per_evaluation": info.get("multiply_adds", {}).get("per_evaluation"),
+        "parameters": info.parameters.total,
+        "multiply_adds": info.multiply_adds.total,
+        "multiply_adds_per_evaluation": info.multiply_adds.per_evaluation,
         "multiply_adds_test": _multiply_adds_test(run),
-        "nfe_test": test.get("nfe_forward"),
+        "nfe_test": info.test.nfe_forward,
         **{quantity: _last(history, metric) for quantity, metric in SERIES.items()},
-        "epoch_seconds": training.get("epoch_seconds", seconds.median() if len(seconds) else None),
+        "epoch_seconds": info.training.epoch_seconds or (seconds.median() if len(seconds) else None),
         "training_seconds": seconds.sum() if len(seconds) else None,
         "images_per_second": _median(history, "time.images_per_second"),
         "peak_memory_mb": history["memory.peak_mb"].max() if "memory.peak_mb" in history else None,
@@ -255,16 +253,16 @@ def _values(run: StoredRun, history: pd.DataFrame) -> dict[str, float | None]:
 
 def _multiply_adds_test(run: StoredRun) -> float | None:
     """Multiply-adds of one test image with the evaluations that the solver made; all fields of a network are alike."""
-    counts, test = run.info.get("multiply_adds"), run.info.get("test", {})
-    evaluations = (test.get("nfe_per_image") or {"mean": test.get("nfe_forward")})["mean"]
-    if counts is None or counts["per_evaluation"] is None:
-        return counts["total"] if counts else None
+    counts, test = run.facts.multiply_adds, run.facts.test
+    evaluations = test.nfe_per_image["mean"] if test.nfe_per_image else test.nfe_forward
+    if counts.total is None or counts.per_evaluation is None:
+        return counts.total
     if evaluations is None:
         return None
     model = run.config["model"]
     ode_blocks = 1 if model["architecture"] == "complex" else model["blocks"]
-    rest = counts["total"] - counts["per_evaluation"]
-    return float(rest + counts["per_evaluation"] * evaluations / ode_blocks)
+    rest = counts.total - counts.per_evaluation
+    return float(rest + counts.per_evaluation * evaluations / ode_blocks)
 
 
 def _last(history: pd.DataFrame, metric: str) -> float | None:
@@ -293,21 +291,21 @@ def _answers(run: StoredRun) -> Answers | None:
 
 
 def _failure(run: StoredRun) -> str | None:
+    solve = run.facts.solver_failure
     match run.status:
-        case "COMPLETED":
+        case RunStatus.COMPLETED:
             return None
-        case "FAILED" if "solver_failure" in run.info:
-            solve = run.info["solver_failure"]
-            reason = solve["status"].replace("_", " ")
-            return f"solve ended by {reason} at t = {solve['t']:.4g}; odenet show {run.run_id} tells more"
-        case "FAILED":
+        case RunStatus.FAILED if solve is not None:
+            reason = solve.status.replace("_", " ")
+            return f"solve ended by {reason} at t = {solve.t:.4g}; odenet show {run.run_id} tells more"
+        case RunStatus.FAILED:
             lines = [line.strip() for line in run.document.get("fail_trace") or [] if line.strip()]
             return re.sub(r"^pipeline[\w.]*: ", "", lines[-1]) if lines else "it left no trace"
-        case "INTERRUPTED":
+        case RunStatus.INTERRUPTED:
             return "interrupted"
-        case "PRUNED":
+        case RunStatus.PRUNED:
             return "its sweep ended it early"
-        case "DIED":
+        case RunStatus.DIED:
             return "its process ended without a word"
         case _:
             return "it is not over"
@@ -394,7 +392,7 @@ def _pairs(groups: Sequence[Group]) -> list[tuple[ComparedRun, ComparedRun]]:
 
 
 def _same_test_images(first: ComparedRun, second: ComparedRun) -> bool:
-    if first.answers is None or second.answers is None or first.data["sha256"] != second.data["sha256"]:
+    if first.answers is None or second.answers is None or first.data.sha256 != second.data.sha256:
         return False
     return np.array_equal(first.answers.labels, second.answers.labels)
 
@@ -422,7 +420,7 @@ def _run_dict(run: ComparedRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "seed": run.seed,
-        "status": run.status,
+        "status": run.status.value,
         "failure": run.failure,
         "stopped_early": run.stopped_early,
         "best_epoch": run.best_epoch,

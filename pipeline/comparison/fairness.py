@@ -32,7 +32,7 @@ def _outcomes(runs: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    fingerprints = by_value(runs, lambda run: run.data.get("sha256"))
+    fingerprints = by_value(runs, lambda run: run.data.sha256)
     if len(fingerprints) > 1:
         shown = {str(sha256)[:10]: found for sha256, found in fingerprints.items()}
         yield f"The data differ: fingerprint {listed(shown)}."
@@ -41,9 +41,10 @@ def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
         values = by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
         if len(values) > 1:
             yield f"The training and validation splits differ: {key} is {listed(values)}."
-    sizes = by_value(runs, lambda run: run.data.get("training_images"))
+    sizes = by_value(runs, lambda run: run.data.sizes.get("training"))
     if len(sizes) > 1:
-        yield f"The training sets are not of one size: {listed(sizes)} images."
+        _, things = next(iter(sizes))
+        yield f"The training sets are not of one size: {listed({n: ids for (n, _), ids in sizes.items()})} {things}."
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
-from pipeline.reporting.text_table import NOTHING, WordTable, terminal_table
+from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
 
 
 def _percent(value: float) -> str:
@@ -55,7 +55,7 @@ COST: dict[str, tuple[str, Callable[[float], str]]] = {
 """Quantity -> its row's name and the form of its values."""
 
 
-def comparison_tables(comparison: Comparison) -> list[WordTable]:
+def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """All of the comparison's tables, in the order in which one reads them."""
     return [
         results_table(comparison.groups),
@@ -66,10 +66,10 @@ def comparison_tables(comparison: Comparison) -> list[WordTable]:
     ]
 
 
-def results_table(groups: Sequence[Group]) -> WordTable:
+def results_table(groups: Sequence[Group]) -> TextTable:
     """What the groups reached on the test split."""
     completed = ("runs completed", *(f"{len(group.completed)} of {len(group.runs)}" for group in groups))
-    return WordTable(
+    return TextTable(
         "Results on the test split",
         ("", *(group.label for group in groups)),
         (completed, *_spread_rows(groups, RESULTS)),
@@ -78,7 +78,7 @@ def results_table(groups: Sequence[Group]) -> WordTable:
     )
 
 
-def tests_table(comparison: Comparison) -> WordTable:
+def tests_table(comparison: Comparison) -> TextTable:
     """The accuracies of pairs of runs on the same test images."""
     methods = (
         "Difference of accuracy, 1st run less 2nd, in points, with Newcombe's 95 % interval for paired "
@@ -86,7 +86,7 @@ def tests_table(comparison: Comparison) -> WordTable:
         "Holm: adjusted for all pairs here. The test is of two trained networks, not of two architectures: how those "
         "vary with the seed is in the results."
     )
-    return WordTable(
+    return TextTable(
         "Differences in accuracy",
         ("1st", "2nd", "difference", "95 % interval", "1st alone", "2nd alone", "p", "Holm"),
         tuple(_test_row(comparison, test) for test in comparison.tests),
@@ -95,9 +95,9 @@ def tests_table(comparison: Comparison) -> WordTable:
     )
 
 
-def cost_table(groups: Sequence[Group]) -> WordTable:
+def cost_table(groups: Sequence[Group]) -> TextTable:
     """What the groups cost."""
-    return WordTable(
+    return TextTable(
         "Cost",
         ("", *(group.label for group in groups)),
         _spread_rows(groups, COST),
@@ -108,10 +108,10 @@ def cost_table(groups: Sequence[Group]) -> WordTable:
     )
 
 
-def config_table(comparison: Comparison) -> WordTable:
+def config_table(comparison: Comparison) -> TextTable:
     """Where the groups' configurations differ."""
     rows = [(key, *map(_config_value, values)) for key, values in comparison.config_differences.items()]
-    return WordTable(
+    return TextTable(
         "Configuration, where it differs",
         ("key", *(group.label for group in comparison.groups)),
         tuple(rows),
@@ -120,9 +120,9 @@ def config_table(comparison: Comparison) -> WordTable:
     )
 
 
-def runs_table(comparison: Comparison) -> WordTable:
+def runs_table(comparison: Comparison) -> TextTable:
     """Every run, and how it ended."""
-    return WordTable(
+    return TextTable(
         "Runs",
         ("run", "group", "seed", "accuracy (%)", "epochs", "how it ended"),
         tuple(
@@ -130,8 +130,8 @@ def runs_table(comparison: Comparison) -> WordTable:
                 str(run.run_id),
                 group.letter,
                 str(run.seed),
-                _form(run.values["accuracy"], _percent),
-                _form(run.values["epochs"], _count),
+                shown(run.values["accuracy"], _percent),
+                shown(run.values["epochs"], _count),
                 ending(run),
             )
             for group in comparison.groups
@@ -163,12 +163,13 @@ def conditions(comparison: Comparison) -> list[str]:
 
 
 def _data_facts(run: ComparedRun) -> str | None:
-    if not run.data:
+    if run.data.sha256 is None:
         return None
+    *others, last = [f"{number:,} {split}" for split, (number, _) in run.data.sizes.items()]
+    things = next(things for _, things in run.data.sizes.values())
     return (
-        f"{Path(run.config['data.name']).stem} with {run.data['training_images']:,} training, "
-        f"{run.data['validation_images']:,} validation and {run.data['test_images']:,} test images, "
-        f"sha256 {run.data['sha256'][:10]}…"
+        f"{Path(run.config['data.name']).stem} with {', '.join(others)} and {last} {things}, "
+        f"sha256 {run.data.sha256[:10]}…"
     )
 
 
@@ -245,15 +246,11 @@ def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _form(value: float | None, form: Callable[[float], str]) -> str:
-    return NOTHING if value is None else form(value)
-
-
 def _config_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _markdown_table(table: WordTable) -> str:
+def _markdown_table(table: TextTable) -> str:
     rules = ["---" if letter == "l" else "---:" for letter in table.alignment]
     lines = [table.headings, tuple(rules), *table.rows]
     return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)

@@ -1,1 +1,28 @@
-"""Configurations: their sections, named presets, and the overrides of a command line."""
+"""Configurations: sections, whole configurations, named ones, and the overrides of a command line."""
+
+from pipeline.config.config import Config
+from pipeline.config.section import ConfigError, Section, nearest, option
+from pipeline.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ImageConfig,
+    ModelConfig,
+    NetworkConfig,
+    SolverConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "EvaluationConfig",
+    "ImageConfig",
+    "ModelConfig",
+    "NetworkConfig",
+    "Section",
+    "SolverConfig",
+    "TrainingConfig",
+    "nearest",
+    "option",
+]

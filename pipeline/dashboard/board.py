@@ -18,11 +18,12 @@ from pymongo.database import Database
 
 from pipeline.tracking.store import StoreAddress, connect, store_address
 from pipeline.util.errors import OdenetError
+from pipeline.util.files import create_private
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
-from pipeline.util.private_file import create_private
 
-SOURCE = Path(__file__).resolve().parents[2] / "omniboard"
+SOURCE = Path(__file__).resolve().parent / "omniboard"
+"""The pins and the wrapper; in a checkout a link to the top folder of that name, in a wheel a folder."""
 DEFAULT_PORT = 9000
 START_SECONDS = 30
 STOP_SECONDS = 5

@@ -1,30 +1,20 @@
 """The data sets that have a name, and where they lie."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from torchvision.datasets import CIFAR10, CIFAR100, MNIST, QMNIST, FashionMNIST
+import numpy as np
 
-from pipeline.config.sections import nearest
-from pipeline.data.arrays import Arrays
-from pipeline.data.cifar import CifarLayout
-from pipeline.data.digits import DIGITS_FOLDER, DIGITS_IMAGES, read_digits
+from pipeline.config import nearest
+from pipeline.data.arrays import Arrays, checked_arrays
 from pipeline.data.errors import DataError
-from pipeline.data.idx import MnistLayout, QmnistLayout
 from pipeline.data.layout import TorchvisionLayout
 from pipeline.data.npz import describe_npz, read_npz
+from pipeline.plugins import registry
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import data_folder
-
-_TEN_DIGITS = tuple("0123456789")
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-LAYOUTS: dict[str, TorchvisionLayout] = {
-    "mnist": MnistLayout(MNIST, "60000 + 10000, 1 × 28 × 28", _TEN_DIGITS),
-    "qmnist": QmnistLayout(QMNIST, "60000 + 60000, 1 × 28 × 28", _TEN_DIGITS),
-    "fashion_mnist": MnistLayout(FashionMNIST, "60000 + 10000, 1 × 28 × 28", tuple(FashionMNIST.classes)),
-    "cifar10": CifarLayout(CIFAR10, _CIFAR10),
-    "cifar100": CifarLayout(CIFAR100, None),
-}
 
 
 @dataclass(frozen=True)
@@ -39,62 +29,95 @@ class DataSetStatus:
     note: str
 
 
+def layout_of(name: str) -> TorchvisionLayout | None:
+    """The layout of a data set that is downloaded; None for one that a function makes, or an `.npz`."""
+    build = registry.find("data set", name).build if name in registry.names("data set") else None
+    return build if isinstance(build, TorchvisionLayout) else None
+
+
 def find(name: str) -> Path | None:
-    """Where data set `name` lies: torchvision's folder or an `.npz`; None when it has to be downloaded.
+    """Where data set `name` lies: a folder, an `.npz`, or the file whose function makes it; None: to be downloaded.
 
     Raises:
         InvalidInput: `name` is neither known nor an `.npz` that is there.
     """
-    if name == "digits":
-        return DIGITS_FOLDER
     if name.endswith(".npz"):
         return _find_npz(name)
-    if name not in LAYOUTS:
-        known = ["digits", *LAYOUTS]
+    known = registry.names("data set")
+    if name not in known:
         raise InvalidInput(
             f"{name} is not a known data set{nearest(name, known)}; "
             f"choose from {', '.join(known)}, or name an .npz file"
         )
-    layout, root = LAYOUTS[name], data_folder()
+    layout, root = layout_of(name), data_folder()
+    if layout is None:
+        return _file_of(name)
     if not layout.missing(root):
         return root / layout.folder
     npz = root / f"{name}.npz"
     return npz if npz.is_file() else None
 
 
-def read(name: str, where: Path) -> Arrays:
+def read(name: str, where: Path, options: Mapping[str, Any] | None = None) -> Arrays:
     """The arrays of data set `name`, which `find` found at `where`.
+
+    Args:
+        options: of a plug-in's data set.
 
     Raises:
         DataError: what lies there is damaged or inconsistent.
     """
+    layout = layout_of(name)
     try:
-        if name == "digits":
-            return read_digits()
         if where.suffix == ".npz":
-            return read_npz(where, LAYOUTS[name].classes if name in LAYOUTS else None)
-        return LAYOUTS[name].read(where.parent)
+            return read_npz(where, layout.classes if layout else None)
+        if layout is not None:
+            return layout.read(where.parent)
+        return _made(name, where, options or {})
     except OSError as error:
         raise DataError(f"{name} cannot be read from {where}: {error.strerror or error}") from error
 
 
 def list_data_sets() -> list[DataSetStatus]:
     """The known data sets, present or not, then every other `.npz` in the data folder."""
-    digits = DataSetStatus("digits", True, DIGITS_FOLDER, DIGITS_IMAGES, "comes with scikit-learn")
-    others = [path.name for path in sorted(data_folder().glob("*.npz")) if path.stem not in LAYOUTS]
-    return [digits, *(_status(name) for name in [*LAYOUTS, *others])]
+    known = registry.names("data set")
+    others = [path.name for path in sorted(data_folder().glob("*.npz")) if path.stem not in known]
+    return [_status(name) for name in [*known, *others]]
 
 
 def _status(name: str) -> DataSetStatus:
     where = find(name)
     if where is None:
-        return DataSetStatus(name, False, None, LAYOUTS[name].images, f"odenet data prepare {name} downloads it")
+        layout = layout_of(name)
+        images = layout.images if layout else ""
+        return DataSetStatus(name, False, None, images, f"odenet data prepare {name} downloads it")
     try:
         if where.suffix == ".npz":
             return DataSetStatus(name, True, where, describe_npz(where), "arrays in an .npz")
-        return DataSetStatus(name, True, where, LAYOUTS[name].describe(where.parent), "torchvision's layout")
+        if (layout := layout_of(name)) is not None:
+            return DataSetStatus(name, True, where, layout.describe(where.parent), "torchvision's layout")
+        part = registry.find("data set", name)
+        note = "comes with scikit-learn" if part.is_shipped else "made by a plug-in"
+        return DataSetStatus(name, True, where, part.facts["summary"], note)
     except (DataError, OSError) as error:
         return DataSetStatus(name, False, where, "", str(error))
+
+
+def _file_of(name: str) -> Path:
+    return Path(registry.find("data set", name).where.rpartition(":")[0])
+
+
+def _made(name: str, where: Path, options: Mapping[str, Any]) -> Arrays:
+    """What the function of a data set makes, checked."""
+    part = registry.find("data set", name)
+    made = part.build(**options)
+    if isinstance(made, Arrays):
+        return made
+    needed = ("x_train", "y_train", "x_test", "y_test")
+    if not isinstance(made, Mapping) or any(key not in made for key in needed):
+        raise DataError(f"{part.where}: the data set {name} must return a dictionary with {', '.join(needed)}")
+    arrays = {key: np.asarray(made[key]) for key in needed}
+    return checked_arrays(where, **arrays, classes=tuple(map(str, made["classes"])) if "classes" in made else None)
 
 
 def _find_npz(name: str) -> Path:

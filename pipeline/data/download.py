@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torchvision.datasets.utils import check_integrity, extract_archive
 
-from pipeline.data.catalogue import LAYOUTS, find
+from pipeline.data.catalogue import find, layout_of
 from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
 from pipeline.util.paths import data_folder
@@ -36,14 +36,16 @@ def prepare(name: str) -> Path:
         InvalidInput: `name` is neither known nor an `.npz` that is there.
         DataError: it cannot be downloaded or written; the data folder is as it was, but for whole archives.
     """
-    where = find(name)
+    where, layout = find(name), layout_of(name)
     if where is not None:
         return where
+    if layout is None:
+        raise DataError(f"{name} cannot be downloaded: it has no addresses")
     folder = data_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one_process(name, folder / f".lock-{name}"):
-            return find(name) or _install(name, LAYOUTS[name], folder)
+            return find(name) or _install(name, layout, folder)
     except OSError as error:
         if _is_disk_full(error):
             raise DataError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from pipeline.data.images import to_pixels
 from pipeline.util.errors import InvalidInput
 
 _KEYS = ("x", "x_test")
@@ -49,8 +50,8 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> NamedImag
         return _read_npz(paths[0], shape)
     files = [file for path in paths for file in _png_files(path)]
     images = [_read_png(file, shape) for file in files]
-    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in images])).permute(0, 3, 1, 2)
-    return NamedImages(tuple(map(str, files)), pixels.contiguous(), sum(resized for _, resized in images))
+    pixels = to_pixels(torch.from_numpy(np.stack([pixels for pixels, _ in images])))
+    return NamedImages(tuple(map(str, files)), pixels, sum(resized for _, resized in images))
 
 
 def _png_files(path: Path) -> list[Path]:
@@ -90,7 +91,7 @@ def _read_npz(path: Path, shape: tuple[int, int, int]) -> NamedImages:
             f"(n, {height}, {width}, {channels}): save them so, or as PNG files, which are converted"
         )
     names = tuple(f"{path}[{index}]" for index in range(len(images)))
-    return NamedImages(names, torch.from_numpy(with_channels).permute(0, 3, 1, 2).contiguous(), 0)
+    return NamedImages(names, to_pixels(torch.from_numpy(with_channels)), 0)
 
 
 def _array(path: Path) -> NDArray[Any]:

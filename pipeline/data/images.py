@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -19,8 +21,22 @@ class Images:
     pixels: Tensor
     labels: Tensor
 
+    @classmethod
+    def from_arrays(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device) -> "Images":
+        """The images, of shape (n, height, width, channels), and their labels on `device`."""
+        return cls(to_pixels(torch.from_numpy(images).to(device)), torch.from_numpy(labels).to(device))
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device) -> "Images":
+        """The same on another device."""
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Images of shape (n, height, width, channels) in the order of a network, (n, channels, height, width)."""
+    return images.permute(0, 3, 1, 2).contiguous()
 
 
 def batches(

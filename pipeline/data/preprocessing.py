@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config.sections import DataConfig
+from pipeline.config import ImageConfig
 
 _UPSCALED = 32
 _CROPPED = 28
@@ -61,7 +61,7 @@ class RandomCrop:
         return _resized(_scaled(pixels), _CROPPED)
 
 
-def build_preprocessing(config: DataConfig, image_shape: tuple[int, int, int]) -> Preprocessing:
+def build_preprocessing(config: ImageConfig, image_shape: tuple[int, int, int]) -> Preprocessing:
     """The preprocessing that `config` names, for images of `image_shape` (channels, height, width)."""
     return RandomCrop(image_shape) if config.preprocessing == "random_crop" else Plain(image_shape)
 

@@ -1,6 +1,6 @@
 """A data set, split and on the device, ready to be trained on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.utils import resample
 
-from pipeline.config.sections import ConfigError, DataConfig
+from pipeline.config import ConfigError, DataConfig
 from pipeline.data.catalogue import read
 from pipeline.data.download import prepare
 from pipeline.data.images import Images
@@ -22,14 +22,27 @@ class Splits:
     """The three splits of a data set.
 
     Attributes:
+        name: of the data set.
         fingerprint: sha256 (hex) of the whole data set's arrays, before subset and split.
     """
 
+    name: str
     train: Images
     validation: Images
     test: Images
     classes: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images as they are stored."""
+        channels, height, width = self.train.pixels.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device) -> "Splits":
+        """The same on another device."""
+        train, validation, test = (images.to(device) for images in (self.train, self.validation, self.test))
+        return replace(self, train=train, validation=validation, test=test)
 
 
 def load_splits(config: DataConfig, seed: int, device: torch.device) -> Splits:
@@ -39,12 +52,13 @@ def load_splits(config: DataConfig, seed: int, device: torch.device) -> Splits:
         InvalidInput: an unknown name, or a subset that is too large or too small.
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
-    arrays = read(config.name, prepare(config.name))
+    arrays = read(config.name, prepare(config.name), config.options)
     train, validation = _choose(config, arrays.y_train, seed)
     return Splits(
-        train=_on_device(arrays.x_train[train], arrays.y_train[train], device),
-        validation=_on_device(arrays.x_train[validation], arrays.y_train[validation], device),
-        test=_on_device(arrays.x_test, arrays.y_test, device),
+        name=config.name,
+        train=Images.from_arrays(arrays.x_train[train], arrays.y_train[train], device),
+        validation=Images.from_arrays(arrays.x_train[validation], arrays.y_train[validation], device),
+        test=Images.from_arrays(arrays.x_test, arrays.y_test, device),
         classes=arrays.classes,
         fingerprint=arrays.fingerprint(),
     )
@@ -80,8 +94,3 @@ def _subset(config: DataConfig, labels: Labels, random_state: int) -> Indices:
         everything, replace=False, n_samples=config.subset, stratify=labels, random_state=random_state
     )
     return drawn
-
-
-def _on_device(images: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device) -> Images:
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)  # (n, channels, height, width)
-    return Images(pixels.to(device).contiguous(), torch.from_numpy(labels).to(device))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pipeline.config.sections import ConfigError, TrainingConfig
+from pipeline.config import ConfigError, TrainingConfig
 
 
 def choose_device(config: TrainingConfig) -> torch.device:

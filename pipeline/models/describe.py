@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import Config, SolverConfig
-from pipeline.models import build_model
+from pipeline.config import NetworkConfig, SolverConfig
+from pipeline.models.build import build_model
+from pipeline.ode.counts import ode_blocks
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Description:
         }
 
 
-def describe(config: Config, image_shape: tuple[int, int, int], classes: int) -> Description:
-    """Build the network of `config`, send one image through it and count.
+def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: int) -> Description:
+    """Build the network that `config` describes, send one image through it and count.
 
     Args:
         image_shape: (channels, height, width) of the preprocessed images.
@@ -57,7 +58,7 @@ def describe(config: Config, image_shape: tuple[int, int, int], classes: int) ->
     """
     one_evaluation = SolverConfig(method="euler", steps=1)
     with torch.random.fork_rng(devices=()):
-        model = build_model(config.model, one_evaluation, image_shape, classes).eval()
+        model = build_model(config, one_evaluation, image_shape, classes).eval()
     outputs = _layer_outputs(model, image_shape)
     layers = tuple(_layer(name, module, outputs[name]) for name, module in model.named_modules() if name in outputs)
     in_fields = sum(layer.multiply_adds for layer in layers if ".field." in layer.name)
@@ -69,7 +70,7 @@ def describe(config: Config, image_shape: tuple[int, int, int], classes: int) ->
         layers=layers,
         parameters=parameters,
         parameters_outside_linear=parameters - linear,
-        multiply_adds_per_evaluation=in_fields if model.ode_blocks() else None,
+        multiply_adds_per_evaluation=in_fields if ode_blocks(model) else None,
         multiply_adds=sum(layer.multiply_adds for layer in layers),
     )
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.config.sections import ConfigError, ModelConfig
+from pipeline.config import ConfigError, NetworkConfig
 from pipeline.device.compilation import CompiledInTraining
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -15,7 +15,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_normalisation(config: ModelConfig, width: int, default_groups: int | None = None) -> nn.Module:
+def build_normalisation(config: NetworkConfig, width: int, default_groups: int | None = None) -> nn.Module:
     """The normalisation that a block uses, for `width` channels.
 
     Raises:

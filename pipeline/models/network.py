@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.device.compilation import CompiledInTraining
-from pipeline.ode import ODEBlock
 
 
 class Network(CompiledInTraining):
@@ -29,34 +28,6 @@ class Network(CompiledInTraining):
             features.register_hook(_channels_last)
         scores: Tensor = apply(self.head, features)
         return scores
-
-    def ode_blocks(self) -> list[ODEBlock]:
-        """The blocks that are solved; none in a residual network."""
-        return [module for module in self.modules() if isinstance(module, ODEBlock)]
-
-    def nfe_forward(self) -> int | None:
-        """Evaluations of the last forward pass, summed over the ODE blocks; None without one."""
-        blocks = self.ode_blocks()
-        return sum(block.statistics.nfe_forward for block in blocks) if blocks else None
-
-    def nfe_per_image(self) -> list[int] | None:
-        """Evaluations of the last forward pass that each image took part in, summed over the ODE blocks.
-
-        None where the images of a batch share their steps, and without a block.
-        """
-        counts = [[sample.nfe for sample in block.statistics.samples] for block in self.ode_blocks()]
-        return [sum(of_image) for of_image in zip(*counts, strict=True)] if all(counts) and counts else None
-
-    def nfe_backward(self) -> int | None:
-        """Evaluations of the last backward pass so far; None where backward makes none of its own."""
-        counts = [block.statistics.nfe_backward for block in self.ode_blocks()]
-        counted = [count for count in counts if count is not None]
-        return sum(counted) if counted else None
-
-    def rejected_steps(self) -> int | None:
-        """Rejected steps of the last forward pass, summed over the ODE blocks; None without one."""
-        blocks = self.ode_blocks()
-        return sum(block.statistics.rejected for block in blocks) if blocks else None
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

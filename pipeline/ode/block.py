@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.device.compilation import CompiledInTraining
 from pipeline.ode.integrate import integrate
 from pipeline.ode.solution import Statistics

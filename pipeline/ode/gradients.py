@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.device.host_memory import available_memory
 from pipeline.device.random_state import set_random_state
 from pipeline.ode.field import VectorField

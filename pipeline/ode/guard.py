@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from math import hypot
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode.field import VectorField
 from pipeline.ode.solution import Attempt
 from pipeline.ode.tableau import TABLEAUS

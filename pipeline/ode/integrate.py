@@ -5,7 +5,7 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import solve_with_gradients
 from pipeline.ode.reference import solve_with_torchdiffeq

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode.monitor import AdaptiveMonitoredField, MonitoredField
 from pipeline.ode.solution import Solution
 from pipeline.ode.step import root_mean_square

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.control import StepSizeControl, end_of_step, estimated_dt, obstacle, probe
 from pipeline.ode.field import VectorField

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.device.random_state import RandomState
 from pipeline.ode.control import EqualSteps, StepSizeControl, end_of_step, first_step, obstacle
 from pipeline.ode.solution import Attempt, SolverFailure, Status, state_norm

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.training.callback import Callback, Metrics
+
 LOSS_SECONDS = 1.0
 """The bar asks for the loss this often: each question waits for the device."""
 
@@ -27,16 +30,20 @@ def _terminal() -> Console:
     return Console(file=sys.__stderr__)
 
 
-class EpochConsole:
+class EpochConsole(Callback):
     """A bar while an epoch trains, on a terminal only; a line when it is done, on stderr always."""
 
-    def __init__(self, batches_per_epoch: int, max_epochs: int) -> None:
-        self._batches = batches_per_epoch
-        self._max_epochs = max_epochs
+    def __init__(self, specs: Sequence[MetricSpec], result: str) -> None:
+        """Show the metrics that `specs` describe; the loss, and that of `result`, without their headings."""
+        self._specs, self._result = specs, result
+        self._batches = self._max_epochs = 0
         self._console = _terminal()
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._asked = 0.0
+
+    def training_started(self, batches_per_epoch: int, max_epochs: int) -> None:
+        self._batches, self._max_epochs = batches_per_epoch, max_epochs
 
     def compiling(self) -> None:
         columns = (TextColumn("{task.description}"), SpinnerColumn(), TimeElapsedColumn())
@@ -45,7 +52,7 @@ class EpochConsole:
         self._progress.add_task("compiling, the first time for up to a minute")
 
     def compiled(self, seconds: float | None) -> None:
-        self.close()
+        self.training_ended()
         if seconds is not None:
             print(f"compiled in {seconds:.1f} s", file=sys.stderr, flush=True)
 
@@ -61,25 +68,30 @@ class EpochConsole:
             self._asked = time.monotonic()
             self._progress.update(self._task, note=f"loss {loss():.4f}")
 
-    def epoch_done(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.close()
-        print(epoch_line(epoch, self._max_epochs, metrics), file=sys.stderr, flush=True)
+    def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:
+        self.training_ended()
+        line = epoch_line(epoch, self._max_epochs, history[-1], self._specs, self._result)
+        print(line, file=sys.stderr, flush=True)
 
-    def close(self) -> None:
+    def training_ended(self) -> None:
         """Take the bar away."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
 
-def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str:
+def epoch_line(epoch: int, max_epochs: int, metrics: Metrics, specs: Sequence[MetricSpec], result: str) -> str:
     """An epoch in one line."""
-    width = len(str(max_epochs))
-    parts = [
-        f"epoch {epoch:>{width}}/{max_epochs}",
-        f"training {metrics['training.loss']:.4f} {metrics['training.accuracy']:.1%}",
-        f"validation {metrics['validation.loss']:.4f} {metrics['validation.accuracy']:.1%}",
-    ]
+    parts = [f"epoch {epoch:>{len(str(max_epochs))}}/{max_epochs}"]
+    unnamed = ("loss", result.partition(".")[2])
+    for split in ("training", "validation"):
+        shown = []
+        for spec in specs:
+            of_split, _, name = spec.name.partition(".")
+            if of_split == split and spec.name in metrics:
+                value = format(metrics[spec.name], ".1%" if spec.is_share else spec.format)
+                shown.append(value if name in unnamed else f"{spec.heading} {value}")
+        parts.append(" ".join([split, *shown]))
     if "solver.nfe_forward" in metrics:
         evaluations = f"{metrics['solver.nfe_forward']:.1f}"
         if "solver.nfe_backward" in metrics:

@@ -1,30 +1,44 @@
-"""Tables of words, for a terminal, for Markdown and for HTML alike."""
+"""Tables of text, which a terminal, Markdown and HTML show alike."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 NOTHING = "–"
-"""The cell of what there is not."""
+"""What a table shows for a missing value."""
+
+
+def shown(value: Any, form: str | Callable[[Any], str] = "") -> str:
+    """The value as text, or a dash for None.
+
+    Args:
+        form: a format specification, or a function from the value to its text.
+    """
+    if value is None:
+        return NOTHING
+    return format(value, form) if isinstance(form, str) else form(value)
 
 
 @dataclass(frozen=True)
-class WordTable:
-    """A table whose cells are as they are shown."""
+class TextTable:
+    """A table whose cells are formatted already."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     alignment: str
-    """A letter a column: l for text, r for numbers."""
+    """One letter for each column: `l` aligns it to the left, as text, `r` to the right, as numbers."""
     note: str | None = None
+    """Sentences below the table."""
 
 
-def terminal_table(table: WordTable) -> Table:
-    """The table for a terminal."""
-    shown = Table(
+def terminal_table(table: TextTable) -> Table:
+    """The table as Rich prints it."""
+    printed = Table(
         title=table.title,
         title_justify="left",
         title_style="bold",
@@ -34,7 +48,7 @@ def terminal_table(table: WordTable) -> Table:
         padding=(0, 1, 0, 0),
     )
     for heading, letter in zip(table.headings, table.alignment, strict=True):
-        shown.add_column(heading, justify="left" if letter == "l" else "right")
+        printed.add_column(heading, justify="left" if letter == "l" else "right")
     for row in table.rows:
-        shown.add_row(*map(escape, row))
-    return shown
+        printed.add_row(*map(escape, row))
+    return printed

@@ -7,9 +7,11 @@ from pathlib import Path
 from bson import ObjectId
 from pymongo import ReturnDocument
 
-from pipeline.runs.query import StoredRun, translate_store_errors
+from pipeline.runs.query import StoredRun
 from pipeline.tracking.gridfs import put_file
 from pipeline.tracking.record import run_folder
+from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 
@@ -75,9 +77,9 @@ def attach(run: StoredRun, file: Path, home: Path) -> None:
 
 def _refuse_unfinished(run: StoredRun, home: Path) -> None:
     """A run's own process, or who delivers its record later, would write its list of artifacts over ours."""
-    if run.status == "RUNNING":
+    if run.status is RunStatus.RUNNING:
         raise InvalidInput(f"run {run.run_id} is still running: attach files when it has ended")
-    if run.document["status"] == "RUNNING" or (run_folder(home, run.document) / "record.json").exists():
+    if run.document["status"] == RunStatus.RUNNING or (run_folder(home, run.document) / "record.json").exists():
         raise InvalidInput(
             f"the record of run {run.run_id} ({run.status}) still waits on the disk of "
             f"{run.document['host']['hostname']}: run `odenet sync` there, then attach"

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pipeline.runs.query import Runs, translate_store_errors
+from pipeline.runs.query import Runs
+from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 Format = Literal["csv", "parquet", "json"]

@@ -16,10 +16,11 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from pipeline.runs.portions import in_portions, list_ids
-from pipeline.runs.query import effective_status, translate_store_errors
 from pipeline.runs.removal import claimed_files
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
-from pipeline.tracking.record import FORMAT, claimed, run_folder
+from pipeline.tracking.record import claimed, run_folder
+from pipeline.tracking.run_document import READABLE, RunStatus, effective_status
+from pipeline.tracking.store import translate_store_errors
 
 CHECKPOINT_AGE = timedelta(days=30)
 KEPT_CHECKPOINTS = 5
@@ -77,7 +78,7 @@ def find_garbage(
         metrics = _metrics_without_run(database, before)
         wanted = dict.fromkeys(["format", "uid", "status", "heartbeat", "result", "config.data.name"], True)
         every = in_portions(database.runs, "_id", list_ids(database.runs), wanted)
-        documents = [document for document in every if document.get("format") == FORMAT]
+        documents = [document for document in every if document.get("format") in READABLE]
     runs = {run_folder(home, document): document for document in documents}
     folders = sorted(path.parent for path in (home / "runs").glob("*/checkpoint.pt"))
     ended = {folder: runs[folder] for folder in folders if folder in runs and _has_ended(folder, runs[folder])}
@@ -131,7 +132,9 @@ def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> 
     ours = {"metadata.sha256": {"$exists": True}, "uploadDate": {"$lt": before}}
     files = list(database.fs.files.find(ours, {"filename": True, "length": True}))
     # What an unfinished run has sent may be in a document that still waits on a disk, for `odenet sync`.
-    unfinished = tuple(f"{_ARTIFACTS}{run['_id']}/" for run in database.runs.find({"status": "RUNNING"}, {"_id": True}))
+    unfinished = tuple(
+        f"{_ARTIFACTS}{run['_id']}/" for run in database.runs.find({"status": RunStatus.RUNNING.value}, {"_id": True})
+    )
     claimed_by_runs = claimed_files(database)
     return [
         file for file in files if file["_id"] not in claimed_by_runs and not file["filename"].startswith(unfinished)
@@ -153,7 +156,7 @@ def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -
 
 
 def _has_ended(folder: Path, document: Mapping[str, Any]) -> bool:
-    return effective_status(document) != "RUNNING" and not (folder / "record.json").exists()
+    return effective_status(document) is not RunStatus.RUNNING and not (folder / "record.json").exists()
 
 
 def _best(ended: Mapping[Path, Mapping[str, Any]], number: int) -> set[Path]:

@@ -1,66 +1,51 @@
-"""A trained network, rebuilt from the record of its run, or of the run that a name stands for.
+"""A trained model, rebuilt from the record of its run, or of the run that a name stands for.
 
 from pipeline.runs.load_model import load_model
 model = load_model("best-digits")
 logits = model.network(model.preprocessing.for_evaluation(pixels))
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pymongo.database import Database
 
-from pipeline.config.sections import Config, SolverConfig
-from pipeline.data import Preprocessing, build_preprocessing
-from pipeline.models import Network, build_model
+from pipeline.config import SolverConfig
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.runs.registry import PromotionError, get_model
+from pipeline.runs.stored_parts import config_of
+from pipeline.tasks.lookup import get_task
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """A network with its best weights and all that is needed to use it."""
-
-    network: Network
-    preprocessing: Preprocessing
-    classes: tuple[str, ...]
-    config: Config
-
-
-def restore(run: StoredRun, device: torch.device, solver: SolverConfig | None = None) -> TrainedModel:
-    """The network of `run` in evaluation mode on `device`, with its preprocessing and class names.
+def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | None = None) -> Any:
+    """The model of `run` in evaluation mode on `device`: the task's `TrainedModel`.
 
     Args:
         solver: solve with this instead of what the run trained with.
 
     Raises:
-        ArtifactError: the run has no weights, they were tampered with, or they are not this network's.
+        ArtifactError: the run has no weights, they were tampered with, or they are not this model's.
         ConfigError: the stored configuration is not one of this version's.
+        PluginError: a plug-in of the run is gone, or not what it was.
     """
-    config = Config.from_dict(run.config)
-    facts = run.info.get("data")
-    if facts is None:
+    config, task = config_of(run), get_task(run.task)
+    if "data" not in run.info:
         raise ArtifactError(f"run {run.run_id} ({run.status}) ended before its data were loaded: it has no model")
-    channels, height, width = facts["image_shape"]
-    preprocessing = build_preprocessing(config.data, (channels, height, width))
-    classes = tuple(facts["classes"])
     with torch.random.fork_rng(devices=()):
-        network = build_model(config.model, solver or config.solver, preprocessing.output_shape, len(classes))
+        model = task.restore(config, run.info, solver or config.solver)
     try:
-        network.load_state_dict(run.weights())
+        model.network.load_state_dict(run.weights())
     except RuntimeError as error:
         raise ArtifactError(
             f"the weights of run {run.run_id} do not fit its network: they were stored by another version of this "
             "software; check out the commit that `odenet show` names"
         ) from error
-    return TrainedModel(network.to(device).eval(), preprocessing, classes, config)
+    model.network.to(device).eval()
+    return model
 
 
-def load_model(
-    name: str, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
-) -> TrainedModel:
-    """The network of that name with its preprocessing, its weights verified; nothing is unpickled.
+def load_model(name: str, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None) -> Any:
+    """The model of that name as its task's `TrainedModel`, its weights verified; nothing is unpickled.
 
     Args:
         database: the store; without it the one of `ODENET_MONGO_URL`, or the embedded one.
@@ -71,6 +56,7 @@ def load_model(
         PromotionError: its run has other weights than those that were promoted.
         ArtifactError: the stored weights have been changed.
         ConfigError: the stored configuration is not one of this version's.
+        PluginError: a plug-in of its run is gone, or not what it was.
     """
     runs = Runs(database)
     promotion = get_model(name, runs.database).current
@@ -80,4 +66,4 @@ def load_model(
             f"the weights of run {run.run_id} are not those that were promoted as {name}: if the run went on since, "
             f"`odenet promote {run.run_id} {name}` takes the new ones"
         )
-    return restore(run, torch.device(device))
+    return load_run_model(run, torch.device(device))

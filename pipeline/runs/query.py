@@ -11,33 +11,38 @@ weights = run.weights()
 import ast
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from bson.errors import BSONError
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
-from pipeline.tracking.record import FORMAT
-from pipeline.tracking.store import StoreError, connect
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tracking.run_document import (
+    READABLE,
+    READABLE_WORDS,
+    RunInfo,
+    RunStatus,
+    effective_status,
+    metric_specs,
+    task_of,
+    whole_config,
+)
+from pipeline.tracking.store import connect, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only list or mark runs shall not
     import pandas as pd
     from torch import Tensor
 
-HEARTBEAT_PATIENCE = timedelta(seconds=60)
-"""A run that is RUNNING and has not been heard of for six heartbeats has died."""
-
-_BY_THE_CLOCK = ("RUNNING", "DIED")
+_BY_THE_CLOCK = (RunStatus.RUNNING.value, RunStatus.DIED.value)
 """Which of them a run is that says RUNNING, its heartbeat tells."""
 
+_OURS = {"$in": list(READABLE)}
 _WINDOW = 100
 _WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
 
@@ -66,9 +71,14 @@ class StoredRun:
         return int(self.document["_id"])
 
     @property
-    def status(self) -> str:
-        """COMPLETED, FAILED, INTERRUPTED, PRUNED, RUNNING, or DIED where the heartbeat stopped without a word."""
+    def status(self) -> RunStatus:
+        """DIED where the document says RUNNING and the heartbeat stopped without a word."""
         return effective_status(self.document)
+
+    @property
+    def task(self) -> str:
+        """The kind of experiment, as `classification`; of an evaluation that of the run that it evaluates."""
+        return task_of(self.document)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -76,14 +86,29 @@ class StoredRun:
         return dict(self.document["config"])
 
     @property
+    def whole_config(self) -> Mapping[str, Any]:
+        """The same flat and with the defaults of the keys that there were not yet when it was stored, to compare."""
+        return whole_config(self.document)
+
+    @property
+    def metric_specs(self) -> tuple[MetricSpec, ...]:
+        """What the metrics of the run's task are."""
+        return metric_specs(self.document)
+
+    @property
     def result(self) -> float | None:
-        """Accuracy on the test split."""
+        """The first of its task's metrics on the test split: for classification the accuracy."""
         return self.document.get("result")
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """Parameters, data fingerprint, test scores, failure of a solve, …"""
+        """Parameters, data fingerprint, test scores, failure of a solve, … as they are stored."""
         return dict(self.document.get("info", {}))
+
+    @property
+    def facts(self) -> RunInfo:
+        """The same by names."""
+        return RunInfo.read(self.document)
 
     @property
     def artifacts(self) -> tuple[str, ...]:
@@ -126,13 +151,13 @@ class StoredRun:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        recorded = self.info.get("weights")
-        if recorded is None:
+        recorded = self.facts.weights
+        if recorded.name is None:
             raise ArtifactError(
                 f"run {self.run_id} has no weights: it ended ({self.status}) before its first epoch did"
             )
-        content = self.artifact(recorded["name"])
-        if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
+        content = self.artifact(recorded.name)
+        if hashlib.sha256(content).hexdigest() != recorded.sha256:
             raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")
         try:
             return load(content)
@@ -144,7 +169,7 @@ class StoredRun:
         annotations = self.document.get("omniboard", {})
         row = {
             "run_id": self.run_id,
-            "status": self.status,
+            "status": self.status.value,
             "result": self.result,
             "start_time": self.document["start_time"],
             "stop_time": self.document.get("stop_time"),
@@ -152,13 +177,13 @@ class StoredRun:
             "note": annotations.get("notes"),
         }
         info = {key: value for key, value in self.info.items() if key != "metrics"}  # where Omniboard finds them
-        return row | flatten("config", self.config) | flatten("info", info)
+        return row | flatten(self.config, "config") | flatten(info, "info")
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet show --json` prints: plain values."""
         return {
             "run_id": self.run_id,
-            "status": self.status,
+            "status": self.status.value,
             "result": self.result,
             "config": self.config,
             "info": {key: value for key, value in self.info.items() if key != "metrics"},
@@ -204,10 +229,10 @@ class Runs:
             document = self.database.runs.find_one({"_id": run_id})
         if document is None:
             raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
-        if document.get("format") != FORMAT:
+        if document.get("format") not in READABLE:
             raise UnknownFormat(
-                f"run {run_id} is stored in the format {document.get('format')}, and this version reads {FORMAT}: "
-                "use the software that wrote it, or look at it in Omniboard"
+                f"run {run_id} is stored in the format {document.get('format')}, and this version reads "
+                f"{READABLE_WORDS}: use the software that wrote it, or look at it in Omniboard"
             )
         return StoredRun(document, self.database)
 
@@ -230,7 +255,7 @@ class Runs:
 
     def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
         equal = {path: {"$eq": value} for path, value in filters.items()}
-        found = self.database.runs.find({**equal, **_stored_status(filters), "format": FORMAT}, _WITHOUT_BULK)
+        found = self.database.runs.find({**equal, **_stored_status(filters), "format": _OURS}, _WITHOUT_BULK)
         found.sort("_id", DESCENDING)
         if filters.get("status") in _BY_THE_CLOCK:
             return (document for document in found if effective_status(document) == filters["status"])
@@ -239,7 +264,7 @@ class Runs:
     def _down_from(self, last_id: int) -> Iterator[dict[str, Any]]:
         """All runs, by their ids: to find the newest by sorting, the embedded store would read every one."""
         for last in range(last_id, 0, -_WINDOW):
-            query = {"_id": {"$in": list(range(max(1, last - _WINDOW + 1), last + 1))}, "format": FORMAT}
+            query = {"_id": {"$in": list(range(max(1, last - _WINDOW + 1), last + 1))}, "format": _OURS}
             yield from self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING)
 
     def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[int, dict[str, float]]:
@@ -260,12 +285,6 @@ class Runs:
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
 
 
-def effective_status(document: Mapping[str, Any]) -> str:
-    """The status of a run's document, DIED where it says RUNNING and the heartbeat has stopped."""
-    status = str(document["status"])
-    return "DIED" if status == "RUNNING" and _age(document["heartbeat"]) > HEARTBEAT_PATIENCE else status
-
-
 def parse_filters(words: Sequence[str]) -> dict[str, Any]:
     """`["seed=1", "config.data.name=digits"]` as a filter for `Runs.find`; values as Python literals or text.
 
@@ -284,31 +303,6 @@ def parse_filters(words: Sequence[str]) -> dict[str, Any]:
     return filters
 
 
-def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted keys that begin with `prefix`."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{prefix}.{key}" if prefix else key
-        flat |= flatten(path, value) if isinstance(value, Mapping) else {path: value}
-    return flat
-
-
-@contextmanager
-def translate_store_errors() -> Iterator[None]:
-    """A question to the store, whose trouble is told in one sentence."""
-    try:
-        yield
-    except PyMongoError as error:
-        raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
-    except (BSONError, OverflowError, UnicodeEncodeError) as error:
-        raise InvalidInput(f"nothing that is stored can equal this: {error}") from error
-
-
 def _stored_status(filters: Mapping[str, Any]) -> dict[str, Any]:
     """What an index can tell of the effective status that is asked for, where the stored one is another."""
-    return {"status": {"$in": list(_BY_THE_CLOCK)}} if filters.get("status") == "DIED" else {}
-
-
-def _age(heartbeat: datetime) -> timedelta:
-    aware = heartbeat if heartbeat.tzinfo else heartbeat.replace(tzinfo=UTC)
-    return datetime.now(UTC) - aware
+    return {"status": {"$in": list(_BY_THE_CLOCK)}} if filters.get("status") == RunStatus.DIED else {}

@@ -11,8 +11,10 @@ from typing import Any
 
 from pymongo.database import Database
 
-from pipeline.config.sections import nearest
-from pipeline.runs.query import StoredRun, translate_store_errors
+from pipeline.config import nearest
+from pipeline.runs.query import StoredRun
+from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -60,12 +62,12 @@ def promote(run: StoredRun, name: str) -> Model:
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} cannot name a model: use letters, digits, `.`, `_` and `-`, as in best-digits")
-    if run.status == "RUNNING":
+    if run.status is RunStatus.RUNNING:
         raise InvalidInput(f"run {run.run_id} is still running: promote it when it has ended")
     run.weights()  # verifies them
     promotion = {
         "run_id": run.run_id,
-        "sha256": run.info["weights"]["sha256"],
+        "sha256": run.facts.weights.sha256,
         "accuracy": run.result,
         "promoted_at": datetime.now(UTC),
     }

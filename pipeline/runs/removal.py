@@ -1,7 +1,7 @@
 """Removing runs from the store, so that nothing of another run goes with them."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,12 @@ import pymongo
 from pymongo.database import Database
 
 from pipeline.runs.portions import LISTING_SECONDS, in_portions, list_ids
-from pipeline.runs.query import Runs, StoredRun, translate_store_errors
+from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import names_of
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
-from pipeline.tracking.record import FORMAT, claimed, run_folder
-from pipeline.tracking.store import retire_run_id
+from pipeline.tracking.record import claimed, run_folder
+from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, source_files
+from pipeline.tracking.store import retire_run_id, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 SACRED_FORMAT = "MongoObserver"
@@ -80,16 +81,10 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     """
     refuse_unknown_formats(database)
     files: set[Any] = set()
-    wanted = {"artifacts": True, "experiment.sources": True}
+    wanted = {"artifacts": True, "experiment.sources": True, "experiment.plugins": True}
     for document in in_portions(database.runs, "_id", list_ids(database.runs), wanted):
         files |= files_of(document)
     return files
-
-
-def files_of(document: Mapping[str, Any]) -> set[Any]:
-    """Ids of the files that a run's document refers to, whether we or Sacred wrote it."""
-    artifacts = {artifact["file_id"] for artifact in document.get("artifacts", [])}
-    return artifacts | {file_id for _, file_id in document.get("experiment", {}).get("sources", [])}
 
 
 def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
@@ -97,9 +92,9 @@ def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
     with translate_store_errors(), pymongo.timeout(LISTING_SECONDS):
         formats = database.runs.distinct("format")
     for name in formats:
-        if name != FORMAT and not name.startswith(SACRED_FORMAT):
+        if name not in READABLE and not name.startswith(SACRED_FORMAT):
             raise OdenetError(
-                f"the store holds runs of the format {name}, which this version (format {FORMAT}) cannot read: "
+                f"the store holds runs of the format {name}, which this version (format {READABLE_WORDS}) cannot read: "
                 "remove runs and files with the version that wrote them"
             )
 
@@ -111,8 +106,7 @@ def _remove_files(run: StoredRun) -> None:
     artifacts = {file["_id"] for file in run.database.fs.files.find(own, {"_id": True})}
     for file_id in _without(artifacts, claimed_by_others):
         remove_file(run.database, file_id, stored_before=now)
-    sources = {file_id for _, file_id in run.document["experiment"]["sources"]}
-    for file_id in _without(sources, claimed_by_others):
+    for file_id in _without(source_files(run.document), claimed_by_others):
         remove_file(run.database, file_id, stored_before=now - UNCLAIMED_AGE)
 
 
@@ -121,7 +115,7 @@ def _without(files: Iterable[Any], others: set[Any]) -> list[Any]:
 
 
 def _refuse_live(run: StoredRun, home: Path) -> None:
-    if run.status == "RUNNING":
+    if run.status is RunStatus.RUNNING:
         raise _still_running(run)
     folder = run_folder(home, run.document)
     if folder.is_dir():

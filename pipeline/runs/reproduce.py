@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 
-from pipeline.config.sections import Config
-from pipeline.data import load_splits
 from pipeline.runs.query import ArtifactError, StoredRun
+from pipeline.runs.stored_parts import current_source, stored_plugins
 from pipeline.tracking import provenance
 from pipeline.tracking.gridfs import content_id
 from pipeline.util.errors import OdenetError
@@ -26,7 +24,7 @@ NOT_REPEATABLE = ("time.", "memory.")
 class Difference:
     """Something of the original's world that is not so here."""
 
-    kind: Literal["source", "commit", "package", "data", "machine"]
+    kind: Literal["source", "plug-in", "commit", "package", "data", "machine"]
     name: str
     then: str
     now: str
@@ -48,12 +46,17 @@ class Deviation:
     """Where the two part."""
 
 
-def differences(run: StoredRun) -> Iterator[Difference]:
-    """What differs here from the world in which `run` was made: sources, commit, packages, data, machine."""
+def differences(run: StoredRun, fingerprint: str | None) -> Iterator[Difference]:
+    """What differs here from the world in which `run` was made: sources, plug-ins, commit, packages, data, machine.
+
+    Args:
+        fingerprint: of the data that are here; None where they were not loaded.
+    """
     yield from _source_differences(run)
+    yield from _plugin_differences(run)
     yield from _commit_difference(run)
     yield from _package_differences(run)
-    yield from _data_difference(run)
+    yield from _data_difference(run, fingerprint)
     yield from _machine_differences(run)
 
 
@@ -117,12 +120,12 @@ def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -
 
 def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
     """Test accuracy and weights, which have no epoch: that of the last one is named."""
-    epoch = int(repeated.info.get("training", {}).get("epochs", 0))
+    epoch = repeated.facts.training.epochs or 0
     found = []
     if original.result != repeated.result:
         gap = abs((original.result or np.nan) - (repeated.result or np.nan))
         found.append(Deviation("result", float(gap), epoch))
-    if original.info.get("weights", {}).get("sha256") != repeated.info.get("weights", {}).get("sha256"):
+    if original.facts.weights.sha256 != repeated.facts.weights.sha256:
         found.append(Deviation("weights", np.nan, epoch))
     return found
 
@@ -131,12 +134,23 @@ def _source_differences(run: StoredRun) -> Iterator[Difference]:
     then = stored_sources(run)
     now = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
     for name in sorted(then.keys() | now.keys()):
-        if then.get(name) == now.get(name):
-            continue
-        before, after = (_lines(side.get(name)) for side in (then, now))
-        diff = "".join(difflib.unified_diff(before, after, f"run {run.run_id}/{name}", f"here/{name}"))
-        words = ["absent" if side.get(name) is None else f"{len(side[name])} bytes" for side in (then, now)]
-        yield Difference("source", name, words[0], words[1], diff)
+        if then.get(name) != now.get(name):
+            yield _content_difference("source", run.run_id, name, then.get(name), now.get(name))
+
+
+def _plugin_differences(run: StoredRun) -> Iterator[Difference]:
+    for source in stored_plugins(run):
+        now = current_source(source)
+        if now != source.content:
+            yield _content_difference("plug-in", run.run_id, source.name, source.content, now)
+
+
+def _content_difference(
+    kind: Literal["source", "plug-in"], run_id: int, name: str, then: bytes | None, now: bytes | None
+) -> Difference:
+    diff = "".join(difflib.unified_diff(_lines(then), _lines(now), f"run {run_id}/{name}", f"here/{name}"))
+    words = ["absent" if content is None else f"{len(content)} bytes" for content in (then, now)]
+    return Difference(kind, name, words[0], words[1], diff)
 
 
 def _lines(content: bytes | None) -> list[str]:
@@ -173,12 +187,11 @@ def _versions(packages: list[str]) -> dict[str, str]:
     return {name: version for name, _, version in (package.partition("==") for package in packages)}
 
 
-def _data_difference(run: StoredRun) -> Iterator[Difference]:
-    config = Config.from_dict(run.config)
+def _data_difference(run: StoredRun, now: str | None) -> Iterator[Difference]:
     then = run.info.get("data", {}).get("sha256")
-    now = load_splits(config.data, config.seed, torch.device("cpu")).fingerprint
-    if then is not None and then != now:
-        yield Difference("data", config.data.name, f"sha256 {then[:12]}…", f"sha256 {now[:12]}…")
+    if None not in (then, now) and then != now:
+        name = str(run.config.get("data", {}).get("name"))
+        yield Difference("data", name, f"sha256 {then[:12]}…", f"sha256 {str(now)[:12]}…")
 
 
 def _machine_differences(run: StoredRun) -> Iterator[Difference]:

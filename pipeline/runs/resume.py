@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from pymongo.database import Database
 
-from pipeline.config.sections import Config, ConfigError
-from pipeline.data import load_splits
+from pipeline.config import Config, ConfigError
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.stored_parts import config_of
+from pipeline.tasks.lookup import get_task
 from pipeline.tracking.record import claimed, run_folder
 from pipeline.tracking.run_document import refuse_sweep
 from pipeline.tracking.sync import sync_folder
@@ -38,10 +39,10 @@ def take_over(run_id: int, home: Path, database: Database[dict[str, Any]]) -> St
     return Runs(database).get(run_id)
 
 
-def prepare(
+def prepare_resume(
     run_id: int, updates: Mapping[str, Any], home: Path, database: Database[dict[str, Any]]
-) -> tuple[StoredRun, Config]:
-    """The run, complete in the store, and the configuration with which it goes on.
+) -> tuple[StoredRun, Config, Any]:
+    """The run, complete in the store, the configuration with which it goes on, and its data, on the CPU.
 
     Raises:
         InvalidInput: it is alive, over, or `updates` would make it another run.
@@ -54,13 +55,15 @@ def prepare(
     state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
     if run.status == "COMPLETED":
         _refuse_finished(run, config, state)
-    fingerprint = load_splits(config.data, config.seed, torch.device("cpu")).fingerprint
+    task = get_task(run.task)
+    data = task.load_data(config, torch.device("cpu"))
+    fingerprint = task.fingerprint(data)
     if fingerprint != run.info["data"]["sha256"]:
         raise OdenetError(
             f"{config.data.name} is not what run {run_id} was trained on (sha256 {fingerprint[:12]}…, then "
             f"{run.info['data']['sha256'][:12]}…): bring the old data back, or start a new run"
         )
-    return run, config
+    return run, config, data
 
 
 def _refuse_live(run: StoredRun, folder: Path) -> None:
@@ -74,7 +77,7 @@ def _refuse_live(run: StoredRun, folder: Path) -> None:
 
 
 def _config(run: StoredRun, updates: Mapping[str, Any]) -> Config:
-    config = Config.from_dict(run.config)
+    config = config_of(run)
     changes = dict(updates.get("training", {})) if set(updates) <= {"training"} else None
     if changes is None or not set(changes) <= set(CHANGEABLE):
         allowed = ", ".join(f"training.{name}" for name in CHANGEABLE)

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.runs.query import Runs, StoredRun, effective_status, flatten
-from pipeline.tracking.run_document import is_sweep, space_name
+from pipeline.reporting.text_table import shown
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.run_document import RunInfo, effective_status, is_sweep, space_name
+from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:  # these import torch, which takes seconds and a list of runs does not need
     from pipeline.data import DataSetStatus
@@ -26,19 +28,19 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str,
         document: the run's document.
         last: metric -> its last value.
     """
-    info = document["info"]
-    test = info.get("test", {})
+    info = RunInfo.read(document)
+    test = info.test.others
     return {
         "run_id": document["_id"],
-        "status": effective_status(document),
+        "status": effective_status(document).value,
         **_identity(document),
         "accuracy": document.get("result") if is_sweep(document) else test.get("accuracy"),
         "loss": test.get("loss"),
-        "parameters": info.get("parameters", {}).get("total"),
+        "parameters": info.parameters.total,
         "nfe_forward": last.get("solver.nfe_forward"),
         "nfe_backward": last.get("solver.nfe_backward"),
-        "epochs": info.get("training", {}).get("epochs"),
-        "epoch_seconds": info.get("training", {}).get("epoch_seconds", last.get("time.epoch_seconds")),
+        "epochs": info.training.epochs,
+        "epoch_seconds": info.training.epoch_seconds or last.get("time.epoch_seconds"),
         "started": document["start_time"].isoformat(timespec="seconds"),
     }
 
@@ -88,12 +90,12 @@ def runs_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> T
             row["status"],
             row["model"],
             row["data"],
-            _format(row["accuracy"], ".2%"),
-            _format(row["loss"], ".4f"),
-            _format(row["parameters"], ","),
+            shown(row["accuracy"], ".2%"),
+            shown(row["loss"], ".4f"),
+            shown(row["parameters"], ","),
             _evaluations(row),
-            _format(row["epochs"], "d"),
-            _format(row["epoch_seconds"], ".1f"),
+            shown(row["epochs"], "d"),
+            shown(row["epoch_seconds"], ".1f"),
         )
     return table
 
@@ -102,10 +104,10 @@ def print_run(run: StoredRun, console: Console) -> None:
     """A run: its summary, its whole configuration, its last metrics, its artifacts."""
     last = last_values(run.points())
     console.print(runs_table([summary(run.document, last)]))
-    console.print(_pairs("configuration", flatten("", run.config)))
+    console.print(_pairs("configuration", flatten(run.config)))
     console.print(_pairs("last values", last))
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)
-    console.print(_pairs("facts", flatten("", {key: value for key, value in run.info.items() if key not in hidden})))
+    console.print(_pairs("facts", flatten({key: value for key, value in run.info.items() if key not in hidden})))
     console.print(f"[bold]artifacts[/]: {', '.join(run.artifacts) or 'none'}")
     if is_sweep(run.document):
         console.print(f"`odenet sweeps show {run.run_id}` tells of its trials", highlight=False)
@@ -158,8 +160,4 @@ def _pairs(title: str, values: Mapping[str, Any]) -> Table:
 
 def _evaluations(row: Mapping[str, Any]) -> str:
     backward = f" + {row['nfe_backward']:.1f}" if row["nfe_backward"] is not None else ""
-    return _format(row["nfe_forward"], ".1f") + backward
-
-
-def _format(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    return shown(row["nfe_forward"], ".1f") + backward

@@ -1,4 +1,4 @@
-"""Pictures of a sweep, in the style of `pipeline.reporting.figures`."""
+"""Pictures of a sweep, in the style of `pipeline.reporting.figure_style`."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.reporting.figures import FAINT, INK, PALETTE, new_figure
+from pipeline.reporting.figure_style import FAINT, INK, PALETTE, new_figure
 from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis, spread
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import COMPLETED, PRUNED, SweepState, Trial

@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.reporting.text_table import NOTHING
+from pipeline.reporting.text_table import shown
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
-from pipeline.sweeps.text import duration, last_names, metric_words, number, suggestion_text, value_text
+from pipeline.sweeps.text import duration, last_names, metric_words, suggestion_text, value_text
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -89,7 +89,7 @@ class SweepProgress:
         for trial in running[:room]:
             table.add_row(
                 str(trial.number),
-                str(trial.run_id or NOTHING),
+                shown(trial.run_id),
                 str(trial.epochs),
                 value_text(self._space, trial.value),
                 " " + escape(suggestion_text(last_names(trial.suggestion))),
@@ -120,13 +120,13 @@ class SweepProgress:
             self._say(standing)
 
     def _ending(self, trial: Trial) -> str:
-        facts = [f"trial {trial.number}", f"run {trial.run_id or NOTHING}"]
+        facts = [f"trial {trial.number}", f"run {shown(trial.run_id)}"]
         if trial.has_failed:
             facts.append(f"failed: {trial.error or FAILURES[trial.outcome]}")
         else:
             reused = " (reused)" if trial.is_reused else ""
             facts += [f"{trial.outcome}{reused}", f"{self._metric} {value_text(self._space, trial.value)}"]
-        facts += [f"epochs {trial.epochs}", f"{number(trial.seconds, '.1f')} s", suggestion_text(trial.suggestion)]
+        facts += [f"epochs {trial.epochs}", f"{shown(trial.seconds, '.1f')} s", suggestion_text(trial.suggestion)]
         return " | ".join(facts)
 
     def _say(self, line: str) -> None:

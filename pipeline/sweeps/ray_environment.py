@@ -4,8 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from pipeline.util.files import create_private
 from pipeline.util.paths import data_folder, home
-from pipeline.util.private_file import create_private
 
 LOCAL = "local"
 

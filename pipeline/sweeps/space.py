@@ -12,14 +12,15 @@ space:
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args
 
 import yaml
 from hyperopt import hp
 
-from pipeline.config.sections import SECTIONS, nearest
+from pipeline.config import nearest
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import InvalidInput
 
 Mode = Literal["min", "max"]
@@ -250,7 +251,7 @@ def _number(value: Any) -> float | None:
 
 def _kind(key: Any, where: str) -> Any:
     """The type of a configuration key's values."""
-    kinds = {f"{s.section}.{f.name}": get_type_hints(s)[f.name] for s in SECTIONS for f in fields(s)}
+    kinds = ClassificationConfig.kinds()
     if key == "seed":
         raise SpaceError(f"{where}: seed is not searched; `odenet sweep --seed` sets the sweep's")
     if key not in kinds:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from pipeline.runs.query import flatten
+from pipeline.util.nested import flatten, nest
 
 Phase = Literal["search", "check"]
 RUNNING, COMPLETED, PRUNED, INTERRUPTED = "running", "completed", "pruned", "interrupted"
@@ -122,24 +122,12 @@ class SweepState:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SweepState":
         """What `to_dict` gave."""
-        trials = [Trial(**{**t, "suggestion": flatten("", t["suggestion"])}) for t in values["trials"]]
+        trials = [Trial(**{**t, "suggestion": flatten(t["suggestion"])}) for t in values["trials"]]
         return cls(
             {trial.number: trial for trial in trials},
             [(event, number) for event, number in values["events"]],
             [Check(**check) for check in values["checks"]],
         )
-
-
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested dictionaries: the inverse of `flatten`."""
-    nested: dict[str, Any] = {}
-    for path, value in flat.items():
-        *sections, name = path.split(".")
-        level = nested
-        for section in sections:
-            level = level.setdefault(section, {})
-        level[name] = value
-    return nested
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.runs.query import Runs, StoredRun, effective_status
+from pipeline.runs.query import Runs, StoredRun
 from pipeline.sweeps.space import Space, SpaceError, parse_space
 from pipeline.sweeps.state import COMPLETED, Check, SweepState, Trial
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import NAME, is_sweep, space_name
+from pipeline.tracking.run_document import NAME, RunInfo, RunStatus, aware, effective_status, is_sweep, space_name
 from pipeline.util.errors import InvalidInput, OdenetError
 
 
@@ -23,8 +23,7 @@ class Sweep:
     """A sweep by what its run's document says."""
 
     sweep_id: int
-    status: str
-    """COMPLETED, FAILED, INTERRUPTED, DIED or RUNNING."""
+    status: RunStatus
     space: Space
     name: str
     """The space's file name, without its ending."""
@@ -51,14 +50,15 @@ class Sweep:
         Raises:
             OdenetError: it cannot be read: other software wrote it, or it was changed.
         """
-        config, info = document["config"], document["info"]
+        config = document["config"]
         try:
+            info = RunInfo.read(document)
             return cls(
                 sweep_id=int(document["_id"]),
                 status=effective_status(document),
                 space=parse_space(config["space"]["text"], "its space"),
                 name=space_name(config),
-                state=SweepState.from_dict(info["sweep"]) if "sweep" in info else SweepState(),
+                state=SweepState() if info.sweep is None else SweepState.from_dict(info.sweep),
                 words=tuple(config["with"]),
                 trials=config["trials"],
                 config=config,
@@ -67,7 +67,7 @@ class Sweep:
                 seconds=_seconds(document),
                 machine=machine(document),
                 software=_software(document),
-                gpu_memory_mb=info.get("gpu_memory_mb"),
+                gpu_memory_mb=info.gpu_memory_mb,
             )
         except (SpaceError, KeyError, TypeError, ValueError) as error:
             raise OdenetError(
@@ -111,24 +111,20 @@ def load_sweep(runs: Runs, sweep_id: int) -> Sweep:
         InvalidInput: the run is no sweep.
         OdenetError: it cannot be read.
     """
-    document = runs.get(sweep_id).document
-    if not is_sweep(document):
-        trial = document["info"].get("sweep")
-        hint = f"a trial of sweep {trial['id']}" if trial else "`odenet sweeps` lists those there are"
+    run = runs.get(sweep_id)
+    if not is_sweep(run.document):
+        trial = run.facts.trial
+        hint = f"a trial of sweep {trial.id}" if trial else "`odenet sweeps` lists those there are"
         raise InvalidInput(f"run {sweep_id} is no sweep: {hint}")
-    return Sweep.from_document(document)
+    return Sweep.from_document(run.document)
 
 
 def _seconds(document: Mapping[str, Any]) -> float | None:
     if document.get("resumed"):
         return None
     status = effective_status(document)
-    last = datetime.now(UTC) if status == "RUNNING" else document.get("stop_time") or document["heartbeat"]
-    return (_aware(last) - _aware(document["start_time"])).total_seconds()
-
-
-def _aware(time: datetime) -> datetime:
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    last = datetime.now(UTC) if status is RunStatus.RUNNING else document.get("stop_time") or document["heartbeat"]
+    return (aware(last) - aware(document["start_time"])).total_seconds()
 
 
 def _software(document: Mapping[str, Any]) -> str:

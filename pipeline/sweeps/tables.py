@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from pipeline.reporting.text_table import NOTHING, WordTable
+from pipeline.reporting.text_table import NOTHING, TextTable, shown
 from pipeline.sweeps.axes import tidy
 from pipeline.sweeps.state import FAILURES
 from pipeline.sweeps.stored import Sweep
@@ -10,7 +10,6 @@ from pipeline.sweeps.text import (
     counted,
     listed,
     metric_words,
-    number,
     outcome_text,
     percent,
     reached,
@@ -19,13 +18,13 @@ from pipeline.sweeps.text import (
 )
 
 
-def best_table(sweep: Sweep) -> WordTable:
+def best_table(sweep: Sweep) -> TextTable:
     """The best configuration, and how it did."""
     best = sweep.best
     if best is None:
-        return WordTable("Best configuration", (), (), "", note="No trial has completed.")
+        return TextTable("Best configuration", (), (), "", note="No trial has completed.")
     facts = [(key, tidy(best.suggestion[key])) for key in sweep.space.parameters() if key in best.suggestion]
-    return WordTable(
+    return TextTable(
         "Best configuration",
         ("key", "value"),
         tuple(facts),
@@ -35,17 +34,17 @@ def best_table(sweep: Sweep) -> WordTable:
     )
 
 
-def checks_table(sweep: Sweep) -> WordTable:
+def checks_table(sweep: Sweep) -> TextTable:
     """The best configuration on seeds that the search did not use."""
     title = "On fresh seeds"
     if not sweep.state.checks:
-        return WordTable(title, (), (), "", note=_no_checks(sweep))
+        return TextTable(title, (), (), "", note=_no_checks(sweep))
     rows = [
         (str(check.run_id), str(check.seed), check.outcome, percent(check.accuracy)) for check in sweep.state.checks
     ]
     if sweep.checked:
         rows.append(("mean", "", f"{len(sweep.checked)} completed", test_accuracy(sweep)))
-    return WordTable(
+    return TextTable(
         title,
         ("run", "seed", "outcome", "test accuracy"),
         tuple(rows),
@@ -56,7 +55,7 @@ def checks_table(sweep: Sweep) -> WordTable:
     )
 
 
-def failures_table(sweep: Sweep) -> WordTable:
+def failures_table(sweep: Sweep) -> TextTable:
     """What went wrong, by reason."""
     failed = [trial for trial in sweep.state.trials.values() if trial.has_failed]
     rows = []
@@ -72,33 +71,33 @@ def failures_table(sweep: Sweep) -> WordTable:
             )
         )
     note = None if rows else "None."
-    return WordTable("Failures", ("reason", "n", "trials", "in its words"), tuple(rows), "lrll", note)
+    return TextTable("Failures", ("reason", "n", "trials", "in its words"), tuple(rows), "lrll", note)
 
 
-def trials_table(sweep: Sweep) -> WordTable:
+def trials_table(sweep: Sweep) -> TextTable:
     """Every trial, in the order in which they were suggested."""
     trials = list(sweep.state.trials.values())
     keys = sweep.space.parameters()
     has_evaluations = any(trial.nfe_forward is not None for trial in trials)
     rows = []
     for trial in trials:
-        evaluations = [number(trial.nfe_forward, ".1f")] if has_evaluations else []
+        evaluations = [shown(trial.nfe_forward, ".1f")] if has_evaluations else []
         rows.append(
             (
                 f"{trial.number} (best)" if trial == sweep.best else str(trial.number),
-                str(trial.run_id or NOTHING),
+                shown(trial.run_id),
                 *(tidy(trial.suggestion[key]) if key in trial.suggestion else NOTHING for key in keys),
                 outcome_text(trial),
                 value_text(sweep.space, trial.value),
                 *evaluations,
                 str(trial.epochs),
-                number(trial.seconds, ",.1f"),
-                number(trial.peak_memory_mb, ",.0f"),
+                shown(trial.seconds, ",.1f"),
+                shown(trial.peak_memory_mb, ",.0f"),
             )
         )
     evaluations = ["evaluations"] if has_evaluations else []
     headings = ["trial", "run", *keys, "outcome", metric_words(sweep.space).lower(), *evaluations]
-    return WordTable(
+    return TextTable(
         "Trials",
         (*headings, "epochs", "seconds", "peak memory (MB)"),
         tuple(rows),

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.reporting.text_table import NOTHING, terminal_table
-from pipeline.runs.query import effective_status
+from pipeline.reporting.text_table import shown, terminal_table
 from pipeline.sweeps.state import PRUNED, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table
@@ -21,14 +20,13 @@ from pipeline.sweeps.text import (
     headline,
     last_names,
     memory,
-    number,
     outcome_text,
     shell_command,
     subtitle,
     suggestion_text,
     value_text,
 )
-from pipeline.tracking.run_document import space_name
+from pipeline.tracking.run_document import effective_status, space_name
 from pipeline.util.errors import OdenetError
 
 
@@ -36,7 +34,7 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """A sweep's run in a few plain values; those of a sweep that cannot be read are None."""
     row: dict[str, Any] = {
         "sweep_id": document["_id"],
-        "status": effective_status(document),
+        "status": effective_status(document).value,
         "space": space_name(document["config"]),
         **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
         "accuracy": document.get("result"),
@@ -75,9 +73,9 @@ def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{shown(row['over'])}/{shown(row['trials'])}",
             shown(row["failed"]),
             shown(row["pruned"]),
-            number(row["best_value"], form),
+            shown(row["best_value"], form),
             shown(row["best_run_id"]),
-            number(row["accuracy"], ".2%"),
+            shown(row["accuracy"], ".2%"),
             row["started"][:10],
         )
     return table
@@ -120,8 +118,8 @@ def _trials_table(sweep: Sweep) -> Table:
             outcome_text(trial),
             value_text(sweep.space, trial.value),
             str(trial.epochs),
-            number(trial.seconds, ",.0f"),
-            number(trial.peak_memory_mb, ",.0f"),
+            shown(trial.seconds, ",.0f"),
+            shown(trial.peak_memory_mb, ",.0f"),
             escape(suggestion_text(last_names(trial.suggestion))),
             style="bold" if trial == sweep.best else None,
         )
@@ -135,7 +133,7 @@ def to_dict(sweep: Sweep) -> dict[str, Any]:
     best = sweep.best
     return {
         "sweep_id": sweep.sweep_id,
-        "status": sweep.status,
+        "status": sweep.status.value,
         "space": sweep.space.text,
         "metric": sweep.space.metric,
         "mode": sweep.space.mode,
@@ -153,7 +151,3 @@ def to_dict(sweep: Sweep) -> dict[str, Any]:
         "machine": sweep.machine,
         "software": sweep.software,
     }
-
-
-def shown(value: Any) -> str:
-    return NOTHING if value is None else str(value)

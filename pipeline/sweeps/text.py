@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from pipeline.reporting.text_table import NOTHING
+from pipeline.reporting.text_table import NOTHING, shown
 from pipeline.sweeps.axes import build_axes, tidy
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import COMPLETED, FAILURES, INTERRUPTED, PRUNED, RUNNING, Trial, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
+from pipeline.tracking.run_document import RunStatus
 
 FREE_SHARE = 0.1
 """Of a GPU's memory, that no trial is to count on."""
@@ -42,7 +43,7 @@ def outcome_counts(sweep: Sweep) -> list[str]:
     """`41 completed`, `3 failed`, …"""
     counts = Counter(trial.outcome for trial in sweep.state.trials.values() if not trial.has_failed)
     counts["failed"] = sum(sweep.state.failures().values())
-    if sweep.status != "RUNNING":  # then its trials are not, either, though nobody was there to say so
+    if sweep.status is not RunStatus.RUNNING:  # then its trials are not, either, though nobody was there to say so
         counts[INTERRUPTED] += counts.pop(RUNNING, 0)
     return [f"{counts[name]} {name}" for name in (COMPLETED, PRUNED, "failed", INTERRUPTED, RUNNING) if counts[name]]
 
@@ -115,7 +116,7 @@ def metric_words(space: Space) -> str:
 
 def value_text(space: Space, value: float | None) -> str:
     """The metric with as many digits as one reads."""
-    return percent(value) if space.metric == "validation.accuracy" else number(value, ".4f")
+    return percent(value) if space.metric == "validation.accuracy" else shown(value, ".4f")
 
 
 def outcome_text(trial: Trial) -> str:
@@ -158,11 +159,7 @@ def shell_command(words: Sequence[str]) -> str:
 
 
 def percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{100 * value:.2f} %"
-
-
-def number(value: float | None, form: str) -> str:
-    return NOTHING if value is None else format(value, form)
+    return shown(value, lambda share: f"{100 * share:.2f} %")
 
 
 def counted(many: int, thing: str) -> str:
@@ -189,12 +186,12 @@ def _unfinished(sweep: Sweep) -> list[str]:
     over = f"{len(sweep.state.over())} of {counted(sweep.trials, 'trial')} are over"
     if len(sweep.state.over()) >= sweep.trials:
         over = f"the search is over, but not the {counted(sweep.config['fresh_seeds'], 'run')} on fresh seeds"
-    if sweep.status == "RUNNING":
+    if sweep.status is RunStatus.RUNNING:
         return [f"The sweep is still running: {over}. This is how it stood when the page was written."]
     endings = {
-        "INTERRUPTED": "was interrupted",
-        "DIED": "died",
-        "COMPLETED": f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given",
+        RunStatus.INTERRUPTED: "was interrupted",
+        RunStatus.DIED: "died",
+        RunStatus.COMPLETED: f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given",
     }
     ended = endings.get(sweep.status, "failed")
     return [f"The sweep {ended}: {over}. `odenet sweep --resume {sweep.sweep_id}` goes on with it."]

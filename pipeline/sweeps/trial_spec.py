@@ -4,7 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.plugins.loading import PluginSource
 from pipeline.sweeps.state import Phase
+from pipeline.tracking.run_document import TrialMark
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class SweepOfTrial:
     metric: str
     mode: str
     skips_existing: bool
+    plugins: tuple[PluginSource, ...]
+    """Which the driver has loaded, for the workers to load."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class TrialSpec:
 
     number: int
     phase: Phase
+    task: str
     config: dict[str, Any]
 
     @property
@@ -40,4 +45,4 @@ class TrialSpec:
 
     def mark(self, sweep: SweepOfTrial) -> dict[str, Any]:
         """In the info of the trial's run."""
-        return {"sweep": {"id": sweep.run_id, "trial": self.number, "phase": self.phase}}
+        return {"sweep": TrialMark(sweep.run_id, self.number, self.phase).to_dict()}

@@ -1,1 +1,1 @@
-"""The kinds of experiment: what each loads, builds, minimises, evaluates and records."""
+"""The kinds of experiment: what each loads, builds, minimises, evaluates and records; a folder each."""

@@ -19,7 +19,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from pipeline.tracking.address import StoreAddress, StoreError
-from pipeline.util.private_file import create_private
+from pipeline.util.files import create_private
 
 DATABASE = "odenet"
 SERVER = Path(__file__).with_name("server.py")

@@ -69,7 +69,11 @@ def put_entry(database: Database[dict[str, Any]], file_id: Any, entry: Mapping[s
 
 def put_content(database: Database[dict[str, Any]], filename: str, path: Path) -> ObjectId:
     """Store the text file at `path` once for all runs that have it; its id."""
-    content = path.read_bytes()
+    return put_bytes(database, filename, path.read_bytes())
+
+
+def put_bytes(database: Database[dict[str, Any]], filename: str, content: bytes) -> ObjectId:
+    """Store text once for all runs that have it under this name; its id."""
     file_id = content_id(filename, content)
     put_file(database, file_id, filename, content, "text/plain")
     return file_id

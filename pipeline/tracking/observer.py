@@ -15,13 +15,14 @@ from pymongo.errors import PyMongoError
 from sacred.observers import RunObserver
 from sacred.serializer import flatten
 
+from pipeline.plugins.loading import loaded_sources
 from pipeline.tracking import provenance
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
-from pipeline.tracking.gridfs import put_content
-from pipeline.tracking.record import FORMAT, Record, run_folder
+from pipeline.tracking.gridfs import put_bytes, put_content
+from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.run_document import FORMAT, RunStatus
 from pipeline.tracking.store import StoreError, connect, next_run_id, store_address
-from pipeline.tracking.watcher import Nobody, Watcher
 from pipeline.util.errors import InvalidInput
 
 log = logging.getLogger("odenet")
@@ -44,14 +45,15 @@ class StoreObserver(RunObserver):
         home: Path,
         resumed: Mapping[str, Any] | None = None,
         info: Mapping[str, Any] | None = None,
-        watcher: Watcher | None = None,
+        experiment: Mapping[str, Any] | None = None,
     ) -> None:
         """Observe a new run, or go on with the one whose stored document is `resumed`.
 
         Args:
             info: what a new run's info holds from its first moment; what Sacred is given arrives with its heartbeat.
+            experiment: further entries of the document's `experiment`: `task`, `metrics`, `result`.
         """
-        self.watcher = watcher or Nobody()
+        self._experiment = dict(experiment or {})
         self._info = flatten(dict(info or {}))
         self._home = home
         self._resumed = resumed
@@ -126,11 +128,11 @@ class StoreObserver(RunObserver):
         try:
             values = {
                 "format": FORMAT,
-                "experiment": _describe_experiment(ex_info, database),
+                "experiment": _describe_experiment(ex_info, database) | self._experiment,
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()},
                 "config": flatten(config),
-                "status": "RUNNING",
+                "status": RunStatus.RUNNING.value,
                 "heartbeat": start_time,
             }
             if self._resumed is None:
@@ -170,13 +172,13 @@ class StoreObserver(RunObserver):
         self._keep(lambda: self.record.update(values))
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
-        self._end({"status": "COMPLETED", "stop_time": stop_time, "result": flatten(result)})
+        self._end({"status": RunStatus.COMPLETED.value, "stop_time": stop_time, "result": flatten(result)})
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
         self._end({"status": status, "stop_time": interrupt_time})
 
     def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
-        self._end({"status": "FAILED", "stop_time": fail_time, "fail_trace": fail_trace})
+        self._end({"status": RunStatus.FAILED.value, "stop_time": fail_time, "fail_trace": fail_trace})
 
     def artifact_event(self, name: str, filename: str, metadata: Any = None, content_type: Any = None) -> None:  # noqa: ARG002
         self.add_artifact(name, Path(filename).read_bytes())
@@ -237,6 +239,10 @@ def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str
         "base_dir": str(provenance.ROOT),
         "mainfile": ex_info["mainfile"],
         "sources": [[name, put_content(database, name, path)] for name, path in sources.items()],
+        "plugins": [
+            {"spec": source.spec, "name": source.name, "file_id": put_bytes(database, source.name, source.content)}
+            for source in loaded_sources()
+        ],
         "dependencies": provenance.installed_packages(),
         "repositories": provenance.repositories(),
     }

@@ -19,12 +19,16 @@ from pipeline.device.compilation import cxx_compiler
 SETTINGS.HOST_INFO.INCLUDE_GPU_INFO = False
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The folder that holds the packages `pipeline` and `experiments`."""
+"""The folder that holds the packages."""
+PACKAGES = ("odenet", "experiments", "pipeline")
+"""Whose sources take part in a run."""
+KINDS = ("*.py", "*.yaml", "*.j2")
 
 
 def source_files() -> list[Path]:
-    """Every Python file that can take part in a run."""
-    return sorted(path for package in ("pipeline", "experiments") for path in (ROOT / package).rglob("*.py"))
+    """Every file of ours that can take part in a run."""
+    files = (path for package in PACKAGES for kind in KINDS for path in (ROOT / package).rglob(kind))
+    return sorted(file for file in files if not file.is_symlink())
 
 
 def installed_packages() -> list[str]:
@@ -42,7 +46,7 @@ def repositories() -> list[dict[str, Any]]:
 
 def uncommitted_changes() -> str:
     """What the working tree's tracked files have beyond the commit, as a patch."""
-    return _git("diff", "--no-color", "--no-ext-diff", "HEAD", "--", "pipeline", "experiments", "pyproject.toml") or ""
+    return _git("diff", "--no-color", "--no-ext-diff", "HEAD", "--", *PACKAGES, "pyproject.toml") or ""
 
 
 def host() -> dict[str, Any]:

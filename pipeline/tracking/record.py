@@ -13,14 +13,13 @@ killed, is delivered later by `odenet sync`. Delivery makes the store equal to t
 
 import fcntl
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from bson import ObjectId, json_util
 from pymongo.database import Database
@@ -28,9 +27,7 @@ from pymongo.errors import PyMongoError
 
 from pipeline.tracking.gridfs import put_file
 from pipeline.util.errors import OdenetError
-
-FORMAT = "odenet-1"
-"""What the documents of these runs say they are, beside other programs' in the same database."""
+from pipeline.util.files import append, write_whole
 
 CAPTURED_OUTPUT_LIMIT = 2_000_000
 """Characters of console output kept; a MongoDB document ends at 16 MB."""
@@ -120,7 +117,7 @@ class Record:
         """Add a file, or replace the one of the same name."""
         file_id = ObjectId()
         with self._mutex:
-            _write_through(self.folder / "files" / str(file_id), content)
+            write_whole(self.folder / "files" / str(file_id), content)
             entry = {"id": file_id, "name": name, "content_type": content_type, "sent": False}
             self._files = [file for file in self._files if file["name"] != name] + [entry]
             self.document["artifacts"] = [{"name": file["name"], "file_id": file["id"]} for file in self._files]
@@ -142,11 +139,10 @@ class Record:
     def _save(self) -> None:
         if self._unwritten:  # also those that a full disk or an interruption kept from it
             lines = "".join(f"\n{line}" for line in self._unwritten)  # in front: a torn line spoils no other
-            _write_through(self.folder / "metrics.jsonl", lines.encode(), "ab")
+            append(self.folder / "metrics.jsonl", lines.encode())
             self._unwritten.clear()
-        partial = self.folder / "record.partial"
-        _write_through(partial, json_util.dumps({"document": self.document, "files": self._files}).encode())
-        partial.replace(self.folder / "record.json")
+        content = json_util.dumps({"document": self.document, "files": self._files}).encode()
+        write_whole(self.folder / "record.json", content)
 
     def _has_point(self, name: str, step: int) -> bool:
         return name in self._series and step in self._series[name].points
@@ -234,7 +230,7 @@ class Record:
 
     def discard(self) -> None:
         """Remove what was delivered; a checkpoint stays for `odenet resume`."""
-        for name in ("record.json", "record.partial", "metrics.jsonl"):
+        for name in ("record.json", "record.json.part", "metrics.jsonl"):
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "files", ignore_errors=True)
         self.release()
@@ -264,13 +260,6 @@ class _Series:
     def __init__(self, series_id: ObjectId) -> None:
         self.id = series_id
         self.points: dict[int, tuple[float, datetime]] = {}
-
-
-def _write_through(path: Path, content: bytes, mode: Literal["wb", "ab"] = "wb") -> None:
-    with path.open(mode) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _send_series(

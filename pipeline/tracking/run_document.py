@@ -1,13 +1,321 @@
-"""Which runs are sweeps; apart from the sweeps themselves, as every list of runs asks, and Hyperopt imports slowly."""
+"""What the document of a run holds: what writes it and what reads it names its entries here.
 
-from collections.abc import Mapping
+The document of format 2 is that of format 1 and
+- `experiment.task`, `experiment.metrics` and `experiment.result`: its task, the specifications of its metrics, and
+  which of them is its result. Runs without are of image classification, with accuracy and loss.
+- `experiment.plugins`, `{"spec", "name", "file_id"}` of each source file of a plug-in. Runs without had none.
+- in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from pipeline.config import ConfigError
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks import lookup
+from pipeline.tasks.lookup import DEFAULT, NOT_TASKS
 from pipeline.util.errors import InvalidInput
+from pipeline.util.nested import flatten
+
+FORMAT = "odenet-2"
+"""What the documents of new runs say they are, beside other programs' in the same database."""
+READABLE = ("odenet-1", FORMAT)
+READABLE_WORDS = " and ".join(READABLE)
+
+FORMAT_1_RESULT = "test.accuracy"
+FORMAT_1_METRICS = ("accuracy", "loss")
+"""On every split."""
+
+HEARTBEAT_PATIENCE = timedelta(seconds=60)
+"""A run that is RUNNING and has not been heard of for six heartbeats has died."""
 
 NAME = "sweep"
 """Of the experiment whose runs are sweeps."""
+
+RUN_REFERENCES = (
+    "info.rerun_of",
+    "info.source_of",
+    "info.parent",
+    "config.reevaluation.parent",
+    "info.sweep.id",
+    "info.sweep.trials.run_id",
+    "info.sweep.checks.run_id",
+)
+"""Where a document has ids of other runs; through lists as well."""
+
+
+class RunStatus(StrEnum):
+    """How it stands with a run; QUEUED and TIMEOUT are Sacred's, and nothing here gives them."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    TIMEOUT = "TIMEOUT"
+    PRUNED = "PRUNED"
+    """Its sweep ended it, because others did better after as many epochs."""
+    DIED = "DIED"
+    """Its heartbeat stopped without a word."""
+
+
+# The sections of `info`. What a run has not come to yet, or what its task does not have, is None or empty.
+
+
+@dataclass(frozen=True)
+class _Section:
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The section that is stored as `values`, without entries that this version does not know."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _OpenSection(_Section):
+    """One that has entries of the task's own, in `others`, which are stored beside the rest."""
+
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)} - {"others"}
+        own = {key: value for key, value in values.items() if key in known}
+        return cls(**own, others={key: value for key, value in values.items() if key not in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "others"}
+        return {**self.others, **values}
+
+
+@dataclass(frozen=True)
+class DataFacts(_OpenSection):
+    """What was loaded. Numbers of samples are `training_THINGS`, `validation_THINGS` and `test_THINGS`."""
+
+    sha256: str | None = None
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, str]]:
+        """Split -> how many of what: `{"training": (1149, "images")}`."""
+        parted = {key: key.partition("_") for key in self.others}
+        return {
+            split: (self.others[key], things)
+            for key, (split, _, things) in parted.items()
+            if split in ("training", "validation", "test")
+        }
+
+
+@dataclass(frozen=True)
+class Parameters(_Section):
+    """How many numbers are trained."""
+
+    total: int | None = None
+    outside_linear: int | None = None
+
+
+@dataclass(frozen=True)
+class MultiplyAdds(_Section):
+    """Of one sample, with one evaluation of each field."""
+
+    total: int | None = None
+    per_evaluation: int | None = None
+    """Of the fields alone; None for a network without an ODE."""
+
+
+@dataclass(frozen=True)
+class TrainingSummary(_Section):
+    """How the training went."""
+
+    epochs: int | None = None
+    best_epoch: int | None = None
+    stopped_early: bool = False
+    compile_seconds: float | None = None
+    epoch_seconds: float | None = None
+    """The median."""
+
+
+@dataclass(frozen=True)
+class TestResults(_OpenSection):
+    """The test split's: in `others` each metric `test.X` of the task as `X`, and how many samples there were."""
+
+    nfe_forward: float | None = None
+    """Mean evaluations of the field per batch; None for a network without an ODE."""
+    nfe_per_image: Mapping[str, float] | None = None
+    """`mean` and spread of the evaluations that each sample took of its own, where it had steps of its own."""
+
+
+@dataclass(frozen=True)
+class Weights(_Section):
+    """The artifact with the best weights."""
+
+    name: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class SolverFailure(_Section):
+    """How a solve that ended the run ended."""
+
+    status: str
+    t: float
+    dt: float | None = None
+    evaluations: int | None = None
+    state_norm: float | None = None
+    direction: str | None = None
+    sample: int | None = None
+
+
+@dataclass(frozen=True)
+class Failure(_Section):
+    """What ended the run."""
+
+    reason: str
+    """One of `pipeline.sweeps.state.FAILURES`."""
+    message: str
+
+
+@dataclass(frozen=True)
+class TrialMark(_Section):
+    """Which trial of which sweep the run is."""
+
+    id: int
+    trial: int
+    phase: str = "search"
+    """Or `check`."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run's `info`."""
+
+    device: str = ""
+    data: DataFacts = field(default_factory=DataFacts)
+    parameters: Parameters = field(default_factory=Parameters)
+    multiply_adds: MultiplyAdds = field(default_factory=MultiplyAdds)
+    training: TrainingSummary = field(default_factory=TrainingSummary)
+    test: TestResults = field(default_factory=TestResults)
+    weights: Weights = field(default_factory=Weights)
+    solver_failure: SolverFailure | None = None
+    failure: Failure | None = None
+    warnings: tuple[str, ...] = ()
+    rerun_of: int | None = None
+    source_of: int | None = None
+    """The run whose stored sources this one ran with."""
+    parent: int | None = None
+    """Of a re-evaluation, the run that trained."""
+    reevaluation: Mapping[str, Any] | None = None
+    trial: TrialMark | None = None
+    """Of a sweep's trial; stored as `sweep`, as a sweep's state is."""
+    sweep: Mapping[str, Any] | None = None
+    """Of a sweep, its `pipeline.sweeps.state.SweepState`."""
+    gpu_memory_mb: float | None = None
+    """Of a sweep, the memory of the smallest GPU that trials ran on."""
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "RunInfo":
+        """The info of a run's document."""
+        info = document.get("info", {})
+        values = {f.name: info[f.name] for f in fields(cls) if f.name in info}
+        if not is_sweep(document) and "sweep" in values:
+            values["trial"] = values.pop("sweep")
+        for name, section in _SECTIONS.items():
+            if name in values:
+                values[name] = section.read(values[name])
+        return cls(**values | {"warnings": tuple(info.get("warnings", ()))})
+
+
+_SECTIONS: Mapping[str, type[_Section]] = {
+    "data": DataFacts,
+    "parameters": Parameters,
+    "multiply_adds": MultiplyAdds,
+    "training": TrainingSummary,
+    "test": TestResults,
+    "weights": Weights,
+    "solver_failure": SolverFailure,
+    "failure": Failure,
+    "trial": TrialMark,
+}
+
+
+# The rest of the document
+
+
+def effective_status(document: Mapping[str, Any]) -> RunStatus:
+    """The status, DIED where it says RUNNING and the heartbeat has stopped."""
+    status = RunStatus(document["status"])
+    if status is RunStatus.RUNNING and datetime.now(UTC) - aware(document["heartbeat"]) > HEARTBEAT_PATIENCE:
+        return RunStatus.DIED
+    return status
+
+
+def aware(time: datetime) -> datetime:
+    """A time as the store gives it, which is UTC and does not say so."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def died(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of a document that says RUNNING and whose run does not go on."""
+    return {"status": RunStatus.DIED.value, "stop_time": document["heartbeat"]}
+
+
+def whole_config(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration, flat, with the defaults of the keys that there were not yet when it was stored.
+
+    Of a task that is not here it has what is stored alone.
+    """
+    try:
+        return lookup.config_class(task_of(document)).complete(document["config"])
+    except ConfigError:
+        return flatten(document["config"])
+
+
+def task_of(document: Mapping[str, Any]) -> str:
+    """The task; of an evaluation that of the run that it evaluates, of a sweep that of its trials."""
+    experiment = document.get("experiment", {})
+    name = experiment.get("name", DEFAULT)
+    return str(experiment.get("task", DEFAULT if name in NOT_TASKS else name))
+
+
+def metric_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
+    """What the metrics of the run's task are."""
+    stored = document.get("experiment", {}).get("metrics")
+    if stored is None:
+        return tuple(spec for spec in lookup.metric_specs(DEFAULT) if spec.name.partition(".")[2] in FORMAT_1_METRICS)
+    known = {f.name for f in fields(MetricSpec)}
+    return tuple(MetricSpec(**{key: value for key, value in spec.items() if key in known}) for spec in stored)
+
+
+def metric_entries(specs: Iterable[MetricSpec]) -> list[dict[str, Any]]:
+    """As `experiment.metrics` has them."""
+    return [asdict(spec) for spec in specs]
+
+
+def result_spec(document: Mapping[str, Any]) -> MetricSpec:
+    """Which metric the run's result is."""
+    name = document.get("experiment", {}).get("result", FORMAT_1_RESULT)
+    return next(
+        (spec for spec in metric_specs(document) if spec.name == name), MetricSpec(name, "result", "its result")
+    )
+
+
+def source_files(document: Mapping[str, Any]) -> set[Any]:
+    """Ids of the files with the run's sources, plug-ins among them, whether we or Sacred wrote it."""
+    experiment = document.get("experiment", {})
+    plugins = {plugin["file_id"] for plugin in experiment.get("plugins", [])}
+    return plugins | {file_id for _, file_id in experiment.get("sources", [])}
+
+
+def files_of(document: Mapping[str, Any]) -> set[Any]:
+    """Ids of all the files that the document refers to, likewise."""
+    return source_files(document) | {artifact["file_id"] for artifact in document.get("artifacts", [])}
 
 
 def is_sweep(document: Mapping[str, Any]) -> bool:

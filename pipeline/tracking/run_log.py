@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sacred.run import Run
 from safetensors.torch import save
 
-from pipeline.reporting.figures import save_figure
+from pipeline.reporting.figure_style import png
 from pipeline.tracking.observer import StoreObserver
 from pipeline.util.json_text import to_json
 
@@ -22,8 +22,11 @@ class RunLog:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._store = next((o for o in run.observers if isinstance(o, StoreObserver)), None)
-        self._scratch = tempfile.TemporaryDirectory(prefix="odenet-")
-        self.folder = self._store.record.folder if self._store else Path(self._scratch.name)
+        if self._store:
+            self.folder = self._store.record.folder
+        else:
+            self._scratch = tempfile.TemporaryDirectory(prefix="odenet-")
+            self.folder = Path(self._scratch.name)
         """Where the run keeps its files on this machine, its checkpoint among them."""
 
     @property
@@ -31,15 +34,10 @@ class RunLog:
         """Whether the run goes on where an earlier process left it."""
         return self._store is not None and self._store.is_resuming
 
-    def batch_done(self) -> None:
-        """Tell who watches the run."""
-        if self._store:
-            self._store.watcher.batch_done()
-
-    def epoch_done(self) -> None:
-        """Likewise, once the epoch is logged."""
-        if self._store:
-            self._store.watcher.epoch_done(self._store.record)
+    @property
+    def run_id(self) -> int | None:
+        """The run's number in the store; None without one."""
+        return self._store.record.run_id if self._store else None
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """One point for each metric, the epoch as step."""
@@ -65,7 +63,7 @@ class RunLog:
         if self._store:
             self._store.add_artifact(name, content)
             return
-        path = Path(self._scratch.name) / name
+        path = self.folder / name
         path.write_bytes(content)
         self._run.add_artifact(path, name)
 
@@ -75,9 +73,7 @@ class RunLog:
 
     def add_figure(self, name: str, figure: Figure) -> None:
         """A picture."""
-        path = Path(self._scratch.name) / name
-        save_figure(figure, path)
-        self.add_artifact(name, path.read_bytes())
+        self.add_artifact(name, png(figure))
 
     def add_weights(self, name: str, weights: Mapping[str, torch.Tensor]) -> None:
         """Tensors as safetensors, their sha256 in the run's info."""

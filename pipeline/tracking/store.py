@@ -1,10 +1,13 @@
 """The MongoDB that holds the runs: where it is, a checked connection to it, its indexes and its run ids."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pymongo
+from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
@@ -12,9 +15,19 @@ from pymongo.uri_parser import parse_uri
 
 from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import DATABASE, EmbeddedStore
+from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
 
-__all__ = ["INDEXES", "StoreAddress", "StoreError", "connect", "next_run_id", "retire_run_id", "store_address"]
+__all__ = [
+    "INDEXES",
+    "StoreAddress",
+    "StoreError",
+    "connect",
+    "next_run_id",
+    "retire_run_id",
+    "store_address",
+    "translate_store_errors",
+]
 
 OPERATION_SECONDS = 20.0
 """Bound of each operation, so that a store that hangs cannot hang a run."""
@@ -120,6 +133,22 @@ def retire_run_id(database: Database[dict[str, Any]], run_id: int) -> None:
             return
         except DuplicateKeyError:  # two first runs at once: the other one made the counter
             continue
+
+
+@contextmanager
+def translate_store_errors() -> Iterator[None]:
+    """A question to the store, whose trouble is told in one sentence.
+
+    Raises:
+        StoreError: it went away.
+        InvalidInput: what was asked for cannot be stored.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"nothing that is stored can equal this: {error}") from error
 
 
 def _url_in(file: Path) -> str:

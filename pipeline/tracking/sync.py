@@ -9,6 +9,7 @@ from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from pipeline.tracking.record import Record, RecordError, claimed, waiting_records
+from pipeline.tracking.run_document import RunStatus, died
 from pipeline.tracking.store import StoreError
 
 
@@ -58,8 +59,8 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
                 f"run {run_id} is not in this store but was started in {where}: connect to that one, "
                 f"or delete {folder} if the run was deleted there",
             )
-        if record.document["status"] == "RUNNING":
-            record.update({"status": "DIED", "stop_time": record.document["heartbeat"]})
+        if record.document["status"] == RunStatus.RUNNING:
+            record.update(died(record.document))
         record.deliver(database)
         record.discard()
         return DeliveryResult(run_id, "delivered", f"run {run_id} delivered ({record.document['status']})")

@@ -1,13 +1,17 @@
-"""Fitting a network to the training split, watched by the validation split."""
+"""Fitting a model to the training split, watched by the validation split."""
 
+from pipeline.training.callback import Callback
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from pipeline.training.fit import Fitted, LossDiverged, Reporter, fit
+from pipeline.training.fit import Fitted, LossDiverged, fit
+from pipeline.training.objective import BatchLoss, Objective
 
 __all__ = [
+    "BatchLoss",
+    "Callback",
     "CheckpointError",
     "Fitted",
     "LossDiverged",
-    "Reporter",
+    "Objective",
     "fit",
     "load_checkpoint",
     "save_checkpoint",

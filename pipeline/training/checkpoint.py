@@ -1,15 +1,14 @@
 """Everything that training needs to go on, in one file that is whole at any instant."""
 
 import io
-import os
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline.util.errors import OdenetError
+from pipeline.util.files import write_whole
 
 
 class CheckpointError(OdenetError):
@@ -22,19 +21,12 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: the disk refuses, which is said with its reason; the old checkpoint stays.
     """
-    partial = path.with_suffix(".partial")
     serialised = io.BytesIO()  # torch writes to a file by itself too, but hides the disk's reason where that fails
     torch.save(state, serialised)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(serialised.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, serialised.getbuffer())
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"the checkpoint {path} cannot be written ({error.strerror}): make room or move ODENET_HOME"
         ) from error

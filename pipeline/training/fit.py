@@ -5,30 +5,28 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, optim
-from torch.nn import functional
+from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LRScheduler
 
-from pipeline.config.sections import TrainingConfig
-from pipeline.data import Images, Preprocessing, batches, number_of_batches
+from pipeline.config import TrainingConfig
 from pipeline.device.compilation import STEPS_WORTH_COMPILING, compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
-from pipeline.models import Network
+from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
+from pipeline.training.callback import Callback, Callbacks, Metrics
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
+from pipeline.training.objective import BatchLoss, Objective
 from pipeline.training.optimisation import build_optimiser, build_schedule
 from pipeline.util.errors import OdenetError
-
-Metrics = dict[str, float]
 
 
 class LossDiverged(OdenetError):
@@ -42,22 +40,6 @@ class LossDiverged(OdenetError):
 
     def __str__(self) -> str:
         return f"the training loss became {self.loss} in epoch {self.epoch}: use a training.lr below {self.lr:g}"
-
-
-class Reporter(Protocol):
-    """Told of training while it goes on."""
-
-    def compiling(self) -> None:
-        """Before the first epoch, where the network is to be compiled, which may take a minute."""
-
-    def compiled(self, seconds: float | None) -> None:
-        """After that; None where the network could not be compiled and stays eager."""
-
-    def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
-        """After every optimiser step; `loss()` gives the batch's loss and waits for the device."""
-
-    def epoch_done(self, epoch: int, metrics: Metrics) -> None:
-        """After every epoch, its checkpoint written; epochs count from 1."""
 
 
 @dataclass
@@ -87,14 +69,12 @@ class Fitted:
 
 
 def fit(
-    model: Network,
-    training: Images,
-    validation: Images,
-    preprocessing: Preprocessing,
+    model: nn.Module,
+    objective: Objective,
     config: TrainingConfig,
     seed: int,
-    reporter: Reporter,
     checkpoint: Path,
+    callbacks: Sequence[Callback] = (),
     resume: bool = False,
 ) -> Fitted:
     """Train `model` in place until patience or epochs run out, then restore its best weights.
@@ -102,8 +82,8 @@ def fit(
     The process keeps the memory that its tensors free from then on (`pipeline.device.host_memory`).
 
     Args:
-        model, training, validation: all on one device.
-        seed: of the order of the images and of the random crops.
+        model: on the objective's device.
+        seed: of the order of the items and of what chance the objective has.
         checkpoint: file that is replaced after every epoch.
         resume: go on from `checkpoint`; the outcome is that of an uninterrupted training, unless `max_epochs` has
             grown so that `config.compile`, being auto, now compiles.
@@ -114,7 +94,8 @@ def fit(
         CheckpointError: the checkpoint cannot be written, or with `resume` not read.
     """
     keep_freed_memory()
-    trainer = _Trainer(model, training, validation, preprocessing, config, seed, reporter)
+    told = Callbacks(callbacks)
+    trainer = _Trainer(model, objective, config, seed, told)
     if resume:
         state = load_checkpoint(checkpoint)
         try:
@@ -123,54 +104,48 @@ def fit(
             if is_out_of_memory(error):
                 raise
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
-    with numerics(config, training.pixels.device):
-        trainer.fitted.compile_seconds = trainer.compile()
-        while not trainer.is_over():
-            metrics = trainer.run_epoch()
-            save_checkpoint(trainer.state_dict(), checkpoint)
-            reporter.epoch_done(trainer.epoch, metrics)
+    told.training_started(trainer.batches_per_epoch, config.max_epochs)
+    try:
+        with numerics(config, objective.device):
+            trainer.fitted.compile_seconds = trainer.compile()
+            while not trainer.is_over():
+                trainer.run_epoch()
+                save_checkpoint(trainer.state_dict(), checkpoint)
+                told.epoch_done(trainer.epoch, trainer.fitted.history)
+    finally:
+        told.training_ended()
     return trainer.finish()
 
 
-@dataclass
 class _Totals:
     """Sums over the batches of one pass through a split, on the device: no synchronisation a batch."""
 
-    images: int
-    loss: Tensor
-    correct: Tensor
+    def __init__(self, device: torch.device) -> None:
+        self.items = 0
+        self._loss = torch.zeros((), device=device)
+        self._sums: dict[str, Tensor] = {}
 
-    @classmethod
-    def zero(cls, device: torch.device) -> "_Totals":
-        return cls(0, torch.zeros((), device=device), torch.zeros((), device=device))
+    def add(self, batch: BatchLoss) -> None:
+        self.items += batch.items
+        self._loss += batch.loss.detach() * batch.items
+        for name, value in batch.sums.items():
+            self._sums.setdefault(name, torch.zeros_like(self._loss)).add_(value.detach())
 
-    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-        self.images += len(labels)
-        self.loss += loss.detach() * len(labels)
-        self.correct += (scores.detach().argmax(1) == labels).sum()
-
-    def mean_loss(self) -> float:
-        return float(self.loss) / self.images
-
-    def accuracy(self) -> float:
-        return float(self.correct) / self.images
+    def means(self, split: str) -> Metrics:
+        """`split.loss` and the others; waits for the device."""
+        sums = {"loss": self._loss, **self._sums}
+        return {f"{split}.{name}": float(value) / self.items for name, value in sums.items()}
 
 
 class _Trainer:
     """The state of a training between epochs."""
 
     def __init__(
-        self,
-        model: Network,
-        training: Images,
-        validation: Images,
-        preprocessing: Preprocessing,
-        config: TrainingConfig,
-        seed: int,
-        reporter: Reporter,
+        self, model: nn.Module, objective: Objective, config: TrainingConfig, seed: int, callback: Callback
     ) -> None:
-        self.model, self.training, self.validation = model, training, validation
-        self.preprocessing, self.config, self.reporter = preprocessing, config, reporter
+        self.model, self.objective, self.config, self.callback = model, objective, config, callback
+        self.blocks = ode_blocks(model)
+        self.batches_per_epoch = -(-objective.training_items // config.batch_size)
         self.optimiser: optim.Optimizer = build_optimiser(config, model.parameters())
         self.schedule: LRScheduler = build_schedule(config, self.optimiser)
         self.early_stopping = EarlyStopping(config.patience)
@@ -185,94 +160,94 @@ class _Trainer:
     def compile(self) -> float | None:
         """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
         size = self.config.batch_size
-        if self.is_over() or len(self.training) < size or not self._is_to_be_compiled():
+        if self.is_over() or self.objective.training_items < size or not self._is_to_be_compiled():
             return None
-        self.reporter.compiling()
-        seconds = compile_for_training(self.model, self.preprocessing.for_evaluation(self.training.pixels[:size]))
-        self.reporter.compiled(seconds)
+        example = self.objective.example(size)
+        if example is None:
+            return None
+        self.callback.compiling()
+        seconds = compile_for_training(self.model, example)
+        self.callback.compiled(seconds)
         return seconds
 
     def _is_to_be_compiled(self) -> bool:
         """By what the configuration plans and no clock, so that a run that is repeated is compiled again, or not."""
         if self.config.compile != "auto":
             return self.config.compile
-        steps = len(self.training) // self.config.batch_size * self.config.max_epochs
+        steps = self.objective.training_items // self.config.batch_size * self.config.max_epochs
         return (
-            self.training.pixels.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
+            self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
-            and all(block.solver.can_be_compiled for block in self.model.ode_blocks())
+            and all(block.solver.can_be_compiled for block in self.blocks)
         )
 
-    def run_epoch(self) -> Metrics:
-        """Train and validate once; the epoch's metrics."""
+    def run_epoch(self) -> None:
+        """Train and validate once; the epoch's metrics are the last of the history."""
         self.epoch += 1
-        device = self.training.pixels.device
+        device = self.objective.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         lr = self.optimiser.param_groups[0]["lr"]
         started = time.perf_counter()
-        trained = self._train()
-        trained_loss = trained.mean_loss()  # waits for the device, so that the clock is right
+        totals = self._train()
+        trained = totals.means("training")  # waits for the device, so that the clock is right
         training_seconds = time.perf_counter() - started
-        if not math.isfinite(trained_loss):
-            raise LossDiverged(self.epoch, trained_loss, self.config.lr)
-        validated = self._validate()
+        if not math.isfinite(trained["training.loss"]):
+            raise LossDiverged(self.epoch, trained["training.loss"], self.config.lr)
         metrics = {
             "epoch": self.epoch,
-            "training.loss": trained_loss,
-            "training.accuracy": trained.accuracy(),
-            "validation.loss": validated.mean_loss(),
-            "validation.accuracy": validated.accuracy(),
+            **trained,
+            **self._validate(),
             "training.lr": lr,
             **self._solver_metrics(),
             "time.epoch_seconds": time.perf_counter() - started,
             "time.training_seconds": training_seconds,
-            "time.images_per_second": trained.images / training_seconds,
+            "time.images_per_second": totals.items / training_seconds,
             "memory.peak_mb": _peak_memory_mb(device),
         }
         self.schedule.step()
         if self.early_stopping.is_best(self.epoch, metrics["validation.loss"]):
             self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.fitted.history.append(metrics)
-        return metrics
 
     def _train(self) -> _Totals:
         self.model.train()
-        totals = _Totals.zero(self.training.pixels.device)
+        totals = _Totals(self.objective.device)
         losses: list[Tensor] = []
-        shuffled = batches(self.training, self.config.batch_size, self.generator)
-        for number, (pixels, labels) in enumerate(shuffled, start=1):
-            scores = self.model(self.preprocessing.for_training(pixels, self.generator))
-            loss = functional.cross_entropy(scores.float(), labels)
+        shuffled = self.objective.training_batches(self.config.batch_size, self.generator)
+        for number, batch in enumerate(shuffled, start=1):
+            result = self.objective.loss(self.model, batch, self.generator)
             self.optimiser.zero_grad(set_to_none=True)
-            backward(loss)
+            backward(result.loss)
             self.optimiser.step()
-            totals.add(loss, scores, labels)
-            losses.append(loss.detach())
+            totals.add(result)
+            losses.append(result.loss.detach())
             self._count_evaluations()
-            self.reporter.batch_done(self.epoch, number, loss.item)
+            self.callback.batch_done(self.epoch, number, losses[-1].item)
         self.fitted.batch_losses += torch.stack(losses).tolist()
         return totals
 
     @torch.no_grad()
-    def _validate(self) -> _Totals:
+    def _validate(self) -> Metrics:
         self.model.eval()
-        totals = _Totals.zero(self.validation.pixels.device)
-        for pixels, labels in batches(self.validation, self.config.batch_size):
-            scores = self.model(self.preprocessing.for_evaluation(pixels))
-            totals.add(functional.cross_entropy(scores.float(), labels), scores, labels)
-        return totals
+        totals, outputs = _Totals(self.objective.device), []
+        for batch in self.objective.validation_batches(self.config.batch_size):
+            result = self.objective.loss(self.model, batch, None)
+            totals.add(result)
+            outputs.append(result.outputs)
+        of_split = self.objective.split_metrics(outputs)
+        return totals.means("validation") | {f"validation.{name}": float(value) for name, value in of_split.items()}
 
     def _count_evaluations(self) -> None:
-        forward, backward, rejected = self.model.nfe_forward(), self.model.nfe_backward(), self.model.rejected_steps()
+        forward, backward, rejected = nfe_forward(self.model), nfe_backward(self.model), rejected_steps(self.model)
         if forward is None or rejected is None:
             return
-        fitted, solves = self.fitted, [block.statistics for block in self.model.ode_blocks()]
+        fitted, solves = self.fitted, [block.statistics for block in self.blocks]
         fitted.batch_nfe_forward.append(forward)
         if backward is not None or fitted.batch_nfe_backward:
             fitted.batch_nfe_backward.append(backward or 0)
         fitted.batch_rejected.append(rejected)
-        if counts := self.model.nfe_per_image():
+        if counts := nfe_per_sample(self.model):
             fitted.batch_nfe_per_image.append(statistics.fmean(counts))
         fitted.batch_error_ratio.append(max(solve.largest_error_ratio() for solve in solves))
         fitted.last_solves = [[attempt.to_dict() for attempt in solve.attempts] for solve in solves]
@@ -280,7 +255,7 @@ class _Trainer:
 
     def _solver_metrics(self) -> Metrics:
         """Means per training batch of this epoch, and its largest error ratio; nothing for a residual network."""
-        number, fitted = number_of_batches(self.training, self.config.batch_size), self.fitted
+        number, fitted = self.batches_per_epoch, self.fitted
         counted: dict[str, Sequence[float]] = {
             "solver.nfe_forward": fitted.batch_nfe_forward,
             "solver.nfe_backward": fitted.batch_nfe_backward,
@@ -301,22 +276,22 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "early_stopping": asdict(self.early_stopping),
-            "first_steps": [block.first_dt for block in self.model.ode_blocks()],
+            "first_steps": [block.first_dt for block in self.blocks],
             "generator": self.generator.get_state(),
-            "random": get_random_state(self.training.pixels.device),
+            "random": get_random_state(self.objective.device),
             "fitted": asdict(self.fitted),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
-        device = self.training.pixels.device
+        device = self.objective.device
         self.best_weights = {name: value.to(device) for name, value in state["best_weights"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         # Patience is this configuration's, so that a training can go on with more of it.
         self.early_stopping = EarlyStopping(**(state["early_stopping"] | {"patience": self.config.patience}))
-        for block, first_dt in zip(self.model.ode_blocks(), state["first_steps"], strict=True):
+        for block, first_dt in zip(self.blocks, state["first_steps"], strict=True):
             block.first_dt = first_dt
         self.generator.set_state(state["generator"])
         set_random_state(state["random"], device)

@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from selenium.common.exceptions import NoSuchElementException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions as expected
-from selenium.webdriver.support.ui import WebDriverWait
 
 from pipeline.dashboard.board import Board
+from tests.helpers.waiting import wait_until
 
 WAIT_SECONDS = 20
 
@@ -73,7 +74,14 @@ def assert_page_fits(page: Path, images: int) -> None:
 def wait_for(driver: Chrome, xpath: str) -> WebElement:
     """The first visible element at `xpath`, which may take a while to appear."""
     appears = expected.visibility_of_element_located((By.XPATH, xpath))
-    return WebDriverWait(driver, WAIT_SECONDS).until(appears, f"nothing visible at {xpath}")
+
+    def visible() -> WebElement | None:
+        with contextlib.suppress(NoSuchElementException):
+            return appears(driver) or None
+        return None
+
+    found: WebElement = wait_until(visible, seconds=WAIT_SECONDS, told=f"nothing visible at {xpath}")
+    return found
 
 
 def row_of(driver: Chrome, run_id: int) -> dict[str, str]:

@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -22,6 +20,7 @@ from pymongo.database import Database
 
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
+from tests.helpers.waiting import run, wait_until
 
 os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which another run has cost seconds a step
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -29,7 +28,6 @@ FORKSERVER.set_forkserver_preload(
     ["experiments.classification", "odenet.main", "pipeline.runs.tables", "sklearn.datasets"]
 )
 
-WAIT_SECONDS = 200
 QUICK = (
     *("with", "odenet_simple", "digits", "data.subset=200", "model.channels=16", "solver.method=euler"),
     *("training.device=cpu", "training.patience=None", "training.compile=False"),
@@ -69,8 +67,11 @@ class Command:
 
     def wait(self) -> int:
         """Its exit status; negative for the signal that ended it."""
-        self.process.join(WAIT_SECONDS)
-        assert self.process.exitcode is not None, f"still running:\n{self.stderr}"
+        try:
+            wait_until(lambda: self.process.exitcode is not None)
+        except AssertionError:
+            raise AssertionError(f"still running:\n{self.stderr}") from None
+        assert self.process.exitcode is not None
         return self.process.exitcode
 
 
@@ -98,23 +99,10 @@ def run_command(
 ) -> "subprocess.CompletedProcess[str]":
     """`odenet arguments` in an interpreter of its own, to its end."""
     kept = {name: value for name, value in os.environ.items() if name != "ODENET_MONGO_URL"}
-    return subprocess.run(
+    return run(
         [sys.executable, *options, "-m", "odenet.main", *arguments],
         env={**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "ODENET_HOME": str(home), **environment},
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
     )
-
-
-def wait_until(condition: Callable[[], Any], command: Command | None = None) -> Any:
-    """What `condition` returns, once that is true."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := condition()):
-        assert command is None or command.process.is_alive(), f"ended already:\n{command.stderr}"
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 def database_of(home: Path) -> Database[dict[str, Any]]:

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode import Statistics, integrate
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "heun", "tsit5")

@@ -216,7 +216,7 @@ def test_a_backup_onto_a_full_disk_says_so_and_leaves_nothing(trained: TrainedHo
     folder.mkdir()
     process = FORKSERVER.Process(target=_back_up_to_a_small_disk, args=(trained.home, folder / "store.zip", tmp_path))
     process.start()
-    process.join(60)
+    wait_until(lambda: process.exitcode is not None)
     assert process.exitcode == 1
     said = (tmp_path / "stderr").read_text()
     assert said.startswith("odenet: the backup ")

@@ -26,6 +26,7 @@ from pipeline.dashboard import board as module
 from pipeline.dashboard.board import Board, BoardError, ensure_columns, install
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers import browser
+from tests.helpers.waiting import slowness, status_of, wait_until
 
 pytestmark = [
     pytest.mark.browser,
@@ -64,7 +65,7 @@ def ask(
     if login:
         secret = base64.b64encode(f"{board.user}:{board.password}".encode()).decode()
         headers = {"Authorization": f"Basic {secret}", **headers}
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(board), timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(board), timeout=20 * slowness())
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
@@ -82,10 +83,11 @@ def nodes_of(home: Path) -> list[psutil.Process]:
 
 
 def wait_until_gone(process: psutil.Process) -> None:
-    deadline = time.monotonic() + 10
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, f"{process} is still there"
-        time.sleep(0.05)
+    wait_until(
+        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE,
+        seconds=10,
+        told=f"{process} is still there",
+    )
 
 
 def picture() -> bytes:
@@ -196,7 +198,7 @@ def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_las
     asked = "select=_id,status,validation_accuracy,nfe_forward&sort_by=_id&order_by=-1&limit=50"
     before = time.monotonic()
     answered = json.loads(ask(board, f"/sacred/api/v1/Runs?{asked}")[2])
-    assert time.monotonic() - before < 8  # it takes twice that where Omniboard asks in its own way
+    assert time.monotonic() - before < 8 * slowness()  # it takes twice that where Omniboard asks in its own way
     assert [run["_id"] for run in answered] == list(range(300, 250, -1))
     assert [(run["validation_accuracy"], run["nfe_forward"]) for run in answered[:2]] == [(300, 2), (299, 2)]
 
@@ -262,7 +264,7 @@ def test_the_dashboard_ends_with_the_command_that_serves_it(store_home: Path, en
         told = "".join(iter(command.stdout.readline, "Ctrl-C ends the dashboard.\n"))
         (node,) = (node for node in nodes_of(store_home) if node.pid not in before)
         command.send_signal(ending)
-        assert command.wait(10) == (-signal.SIGKILL if ending == signal.SIGKILL else 0)
+        assert status_of(command) == (-signal.SIGKILL if ending == signal.SIGKILL else 0)
     assert re.search(r"are at http://127\.0\.0\.1:\d+/sacred\nuser odenet, password \S+ \(kept in", told)
     wait_until_gone(node)
 
@@ -275,10 +277,7 @@ def test_the_dashboard_serves_again_after_the_store_was_restarted(
     assert ask(board, "/sacred/api/v1/Runs")[0] == 200
     store.stop()
     store.start()
-    deadline = time.monotonic() + 30
-    while ask(board, "/sacred/api/v1/Runs")[0] != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: ask(board, "/sacred/api/v1/Runs")[0] == 200, seconds=30)
     assert len(json.loads(ask(board, "/sacred/api/v1/Runs")[2])) == 1
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from bson import json_util
 from conftest import TwoRuns
 from pymongo.database import Database
 
-from pipeline.config.presets import resolve
-from pipeline.config.sections import Config
+from experiments.presets import presets, resolve
+from odenet import arguments as command_arguments
+from odenet.main import COMMANDS, main
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import QUICK, WAIT_SECONDS, database_of, run_command, start_command
+from pipeline.util.errors import InvalidInput
+from tests.helpers.commands import QUICK, database_of, run_command, start_command
+from tests.helpers.waiting import run, status_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 LABELS = np.arange(40) % 4
@@ -97,7 +102,7 @@ def test_show_tells_everything_of_one_run(two_runs: TwoRuns) -> None:
     shown = ask(two_runs.home, "show", "1")
     assert shown["result"] == two_runs.commands[0].json["result"]
     assert shown["metrics"]["validation.loss"]["steps"] == [1, 2, 3]
-    assert Config.from_dict(shown["config"]).data.subset == 200
+    assert ClassificationConfig.from_dict(shown["config"]).data.subset == 200
     assert "confusion_matrix.png" in shown["artifacts"]
     assert "training.max_epochs" in tell(two_runs.home, "show", "1")
 
@@ -167,7 +172,7 @@ def test_a_reader_who_leaves_early_sees_no_traceback(two_runs: TwoRuns) -> None:
         command.stdout.close()
         assert command.stderr is not None
         assert command.stderr.read() == ""
-        command.wait(WAIT_SECONDS)
+        status_of(command)
 
 
 # Wrong input
@@ -250,8 +255,8 @@ def test_an_npz_that_cannot_be_used_is_told_in_one_sentence(
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        ((), 2),
         (("dance",), 2),
+        (("data",), 2),
         (("run", "odenet_simple"), 2),
         (("show", "99"), 2),
         (("show", "99999999999999999999999"), 2),
@@ -277,12 +282,103 @@ def test_wrong_use_ends_with_status_2_and_no_traceback(two_runs: TwoRuns, words:
     assert "Traceback" not in command.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("rnu", "unknown command rnu (did you mean run?)"),
+        ("zzz", "unknown command zzz; `odenet --help` lists them"),
+        ("data lst", "unknown command lst of odenet data (did you mean list?)"),
+        ("data", "missing command, as in: odenet data list"),
+        ("runs --jsn", "unknown option --jsn of odenet runs (did you mean --json?)"),
+        ("runs --zzz", "unknown option --zzz of odenet runs; `odenet runs --help` lists them"),
+        ("runs --limit", "option '--limit' requires an argument"),
+        ("runs --limit -1", "--limit must be at least 0, not -1"),
+        ("sweep digits --trials 0", "--trials must be at least 1, not 0"),
+        ("sweep digits --minutes nan", "--minutes must be at least 0, not nan"),
+        ("gc --keep-best many", "--keep-best must be a whole number, not 'many'"),
+        ("evaluate 1 --steps 1,two", "--steps '1,two' is not a list such as 1,2,4"),
+        ("evaluate 1 mine.png", "mine.png is one word too many: one run is evaluated, and images follow --predict"),
+        ("show", "odenet show needs ID, as in: odenet show 3"),
+        ("show first", "ID must be a whole number, not 'first'"),
+        ("show 1 2", "got unexpected extra argument (2), as in: odenet show 3"),
+        ("store dance", "ACTION 'dance' is not one of 'status', 'start', 'stop'"),
+        ("compare 1 2 --json --markdown", "--json and --markdown are two forms of one document: leave one of them out"),
+    ],
+)
+def test_wrong_use_is_told_in_one_sentence_with_the_remedy(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    assert capsys.readouterr() == ("", f"odenet: {sentence}\n")
+
+
+# Help
+
+
+def test_odenet_alone_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert "..." not in shown.partition("Commands:")[2], "a summary that is cut off"
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"odenet {version('odenet-pipeline')}\n"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data list", "data prepare", "sweeps show"])
+def test_every_help_ends_with_examples_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: odenet {command} ")
+    heading, *examples = shown.partition("\n  Example")[2].splitlines()
+    assert heading in (":", "s:")
+    assert examples
+    assert all(example.startswith(f"    odenet {command}") for example in examples)
+
+
+@pytest.mark.parametrize("command", ["run", "describe", "sweep"])
+def test_the_help_names_the_named_configurations(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in presets())
+
+
+# Where options stand, and plug-ins
+
+
+def test_options_stand_anywhere_around_the_words_of_with(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["with", "odenet_simple", "digits"]
+    for arguments in (["--json", *words], [*words, "--json"], ["with", "odenet_simple", "--json", "digits"]):
+        assert main(["describe", *arguments]) == 0
+        assert json.loads(capsys.readouterr().out)["parameters"]["total"] == 50_612
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["run with digits", "describe with digits", "sweep digits", "rerun 1", "resume 1", "evaluate 1", "data list"],
+)
+def test_plugins_are_loaded_before_anything_of_the_configuration_is_parsed(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load_plugins(specs: tuple[str, ...]) -> None:
+        raise InvalidInput(f"asked for {' and '.join(specs)}")
+
+    monkeypatch.setattr(command_arguments, "load_plugins", load_plugins)
+    assert main([*words.split(), "--plugin", "mine.py", "--plugin", "lab.nets"]) == 2
+    assert capsys.readouterr() == ("", "odenet: asked for mine.py and lab.nets\n")
+
+
 # How long one waits
 
 
 @pytest.mark.parametrize(
     ("words", "status"),
     [
+        (("--help",), 0),
+        (("run", "--help"), 0),
+        (("doctor", "--help"), 0),
         (("runs",), 0),
         (("show", "1"), 0),
         (("models",), 0),
@@ -306,8 +402,9 @@ def test_what_needs_no_network_is_not_kept_waiting_by_the_imports_of_one(
     done = run_command(two_runs.home, *words, options=("-X", "importtime"))
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert done.returncode == status
-    assert "argparse" in imported
-    assert not imported & {"torch", "torchvision", "sklearn", "seaborn", "ray", "sacred"}
+    assert "click" in imported
+    assert not imported & {"torch", "torchvision", "sklearn", "pandas", "seaborn", "ray", "sacred"}
+    assert "matplotlib" not in imported or words == ("sweeps",)  # the scales of its parameters are matplotlib's
 
 
 def test_a_folder_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:
@@ -365,12 +462,9 @@ def test_a_right_password_is_neither_printed_nor_stored(home: Path, tmp_path: Pa
 
 
 def experiment(home: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    return run(
         [sys.executable, "-m", "experiments.classification", *arguments],
         env={**os.environ, "ODENET_HOME": str(home), "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
     )
 
 
@@ -406,7 +500,7 @@ def test_sacred_merges_named_configurations_and_updates_as_we_do() -> None:
     names = ["gladzik_resnet", "fashion_mnist", "odenet_simple"]
     updates = {"training": {"lr": 0.5}, "data": {"name": "digits", "subset": 100}, "model": {"blocks": 3, "augment": 1}}
     run = ex._create_run("print_config", config_updates=updates, named_configs=names, options={"--force": True})
-    assert Config.from_dict(run.config) == Config.from_dict({"seed": run.config["seed"], **resolve(names, updates)})
+    assert ClassificationConfig.from_dict(run.config) == resolve(names, {"seed": run.config["seed"], **updates}).config
 
 
 def test_no_command_leaves_a_process_behind_but_the_store(two_runs: TwoRuns) -> None:

@@ -21,15 +21,17 @@ from experiments.classification import run_tracked
 from odenet.main import main
 from pipeline.comparison.compare import Comparison, Group, compare
 from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.figures import RunCurve, plot_run_curves
 from pipeline.comparison.page import page, write_page
 from pipeline.comparison.paired import adjust_holm, compare_paired, newcombe_interval
 from pipeline.comparison.tables import comparison_tables, markdown
-from pipeline.reporting.figures import RunCurve, plot_run_curves
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
+from pipeline.tasks.classification.metric_specs import metric_specs
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
+from tests.helpers.waiting import status_of
 
 RESNET_0, RESNET_1, LARGE, OTHER_DATA, ODENET_0, UNSOLVED, INTERRUPTED = range(1, 8)
 """The runs of the store, by id: two seeds of a ResNet, …"""
@@ -75,7 +77,7 @@ def _interrupted_run(runs: Runs) -> None:
     while runs.database.metrics.count_documents({"run_id": INTERRUPTED}) == 0 and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    status_of(process)
 
 
 def compared(runs: Runs, *ids: int) -> Comparison:
@@ -382,7 +384,7 @@ def test_curves_have_the_colour_of_their_group_and_a_cross_where_a_run_broke_off
         RunCurve(comparison.group_of(run.run_id).label, run.history, run.best_epoch, run.completed)
         for run in comparison.runs
     ]
-    loss, _, evaluations = plot_run_curves(curves, "").axes
+    loss, _, evaluations = plot_run_curves(curves, metric_specs(), "").axes
     solid = [line for line in loss.lines if line.get_linestyle() == "-" and line.get_marker() == "None"]
     assert len({line.get_color() for line in solid[:2]}) == 1
     assert solid[2].get_color() != solid[0].get_color()
@@ -395,9 +397,9 @@ def test_curves_have_the_colour_of_their_group_and_a_cross_where_a_run_broke_off
 def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn(runs: Runs) -> None:
     history = compared(runs, RESNET_0, RESNET_1).runs[0].history
     partial = RunCurve("partial", history[["training.loss"]], None, completed=False)
-    plot_run_curves([partial], "").draw_without_rendering()
+    plot_run_curves([partial], metric_specs(), "").draw_without_rendering()
     dozen = [RunCurve(f"group {k}", history, 1, completed=True) for k in range(12)]
-    plot_run_curves(dozen, "").draw_without_rendering()
+    plot_run_curves(dozen, metric_specs(), "").draw_without_rendering()
 
 
 @pytest.mark.browser

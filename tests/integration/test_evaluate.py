@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO, StringIO
@@ -16,18 +15,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pipeline.data.digits import read_digits
 
 from experiments.classification import run_tracked
 from experiments.evaluate import Reevaluation, load_trained, reevaluate_tracked
 from odenet.main import main
-from pipeline.config.sections import ConfigError
-from pipeline.data.digits import read_digits
+from pipeline.config import ConfigError
 from pipeline.data.image_files import read_images
-from pipeline.reporting.figures import plot_solvers, save_figure
+from pipeline.ode.counts import ode_blocks
+from pipeline.reporting.figure_style import save_figure
 from pipeline.runs.load_model import TrainedModel
 from pipeline.runs.query import ArtifactError, Runs
 from pipeline.runs.tables import summaries
-from pipeline.tasks.classification.solver_grid import (
+from pipeline.tasks.classification.solver_figures import plot_solvers
+from pipeline.tasks.solver_grid import (
     Grid,
     Row,
     Setting,
@@ -38,6 +39,7 @@ from pipeline.tasks.classification.solver_grid import (
     trained_setting,
 )
 from pipeline.util.errors import InvalidInput
+from tests.helpers.waiting import output_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("store_home")
 CPU = torch.device("cpu")
@@ -137,9 +139,9 @@ def test_the_share_of_changed_predictions_counts_images(model: TrainedModel) -> 
     euler = Setting(replace(trained.solver, method="euler"), trained.final_time)
     _, row = reevaluate(model, images, [trained, euler])
     before = class_probabilities(model, images.pixels).argmax(axis=1)
-    model.network.ode_blocks()[0].solver = euler.solver
+    ode_blocks(model.network)[0].solver = euler.solver
     after = class_probabilities(model, images.pixels).argmax(axis=1)
-    model.network.ode_blocks()[0].solver = trained.solver
+    ode_blocks(model.network)[0].solver = trained.solver
     assert row.changed == (before != after).mean() > 0
 
 
@@ -153,7 +155,7 @@ def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: Tr
     assert rows[1].accuracy is None
     assert "step limit" in str(rows[1].failure)
     assert rows[2].accuracy == pytest.approx(rows[0].accuracy, abs=0.02)
-    assert model.network.ode_blocks()[0].solver == trained.solver
+    assert ode_blocks(model.network)[0].solver == trained.solver
 
 
 def test_other_final_times_are_solved_up_to(model: TrainedModel) -> None:
@@ -248,15 +250,14 @@ def test_a_terminated_reevaluation_keeps_the_settings_that_were_done(odenet: int
     tolerances = ",".join(f"{k}e-9" for k in range(1, 100))
     command = [sys.executable, "-m", "odenet.main", "evaluate", str(odenet), "--tol", tolerances, "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not any(
-        run.status == "RUNNING" and len(run.info["reevaluation"]["rows"]) >= 4
-        for run in Runs().find({"info.parent": odenet})
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_until(
+        lambda: any(
+            run.status == "RUNNING" and len(run.info["reevaluation"]["rows"]) >= 4
+            for run in Runs().find({"info.parent": odenet})
+        )
+    )
     process.terminate()
-    document = json.loads(process.communicate(timeout=60)[0])
+    document = json.loads(output_of(process)[0])
     assert process.returncode == 130
     stored = Runs().get(document["run_id"])
     assert (stored.status, stored.result) == ("INTERRUPTED", None)

@@ -23,7 +23,8 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pipeline.runs.query import Runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.record import FORMAT, Record, run_folder
+from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.run_document import FORMAT
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.training import load_checkpoint
@@ -233,7 +234,7 @@ def test_runs_that_start_at_once_without_a_store_share_one_and_have_their_own_id
         assert_whole(run_id, home, epochs=10)
     results = {command.json["result"] for command in commands}
     assert len(results) == 1  # the same seed on the same machine
-    assert database_of(home)["fs.files"].count_documents({"filename": "pipeline/cli.py"}) == 1
+    assert database_of(home)["fs.files"].count_documents({"filename": "experiments/classification.py"}) == 1
 
 
 # The run is asked to end

@@ -15,13 +15,13 @@ from experiments.classification import run_tracked
 from experiments.evaluate import Reevaluation, load_trained, reevaluate_tracked
 from odenet.main import main
 from pipeline.comparison.compare import compare
-from pipeline.config.sections import ConfigError, SolverConfig
+from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images
-from pipeline.reporting.figures import plot_hard_images
 from pipeline.runs.load_model import TrainedModel
 from pipeline.runs.query import Runs
-from pipeline.tasks.classification.metrics import Predictions, predict
-from pipeline.tasks.classification.solver_grid import Grid, Setting, load_evaluation_data, solved_with, trained_setting
+from pipeline.tasks.classification.evaluation import Predictions, predict
+from pipeline.tasks.classification.figures import plot_hard_images
+from pipeline.tasks.solver_grid import Grid, Setting, load_evaluation_data, solved_with, trained_setting
 from pipeline.util.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("store_home")

@@ -90,6 +90,8 @@ def test_tags_and_notes_are_where_omniboard_has_them(trained: TrainedHome, capsy
     assert run(trained, 1).document["omniboard"] == {"tags": ["seen", "paper"], "notes": "the one of table 3"}
     assert main(["tag", "1", "seen", "--remove"]) == 0
     assert run(trained, 1).document["omniboard"]["tags"] == ["paper"]
+    assert main(["note", "1", "- a list of one"]) == 0
+    assert run(trained, 1).document["omniboard"]["notes"] == "- a list of one"
 
 
 def test_an_empty_tag_is_refused(trained: TrainedHome) -> None:
@@ -234,12 +236,12 @@ def test_a_run_that_goes_on_again_while_the_person_thinks_is_not_removed(trained
 
 
 def test_nothing_is_removed_where_runs_of_an_unknown_format_may_need_it(trained: TrainedHome) -> None:
-    trained.database.runs.insert_one({"_id": 50, "format": "odenet-2"})
+    trained.database.runs.insert_one({"_id": 50, "format": "odenet-3"})
     for remove in (
         lambda: remove_run(run(trained, 1), trained.home),
         lambda: find_garbage(trained.database, trained.home),
     ):
-        with pytest.raises(OdenetError, match=r"format odenet-2.*odenet-1"):
+        with pytest.raises(OdenetError, match=r"format odenet-3.*odenet-1 and odenet-2"):
             remove()
     assert_whole(trained, 1)
 
@@ -521,7 +523,7 @@ def test_an_export_that_breaks_off_leaves_nothing(trained: TrainedHome, tmp_path
     out = tmp_path / "out"
     process = FORKSERVER.Process(target=_export_to_a_small_disk, args=(trained.home, out, form))
     process.start()
-    process.join(60)
+    wait_until(lambda: process.exitcode is not None)
     assert process.exitcode == 1
     assert list(tmp_path.iterdir()) == []
 

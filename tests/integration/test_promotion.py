@@ -14,7 +14,7 @@ import torch
 from bson import ObjectId
 
 from odenet.main import main
-from pipeline.config.sections import ConfigError
+from pipeline.config import ConfigError
 from pipeline.data import load_splits
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import ArtifactError, RunNotFound, Runs
@@ -216,7 +216,7 @@ def test_the_objects_of_the_test_above_would_be_made_by_sacreds_own_reader(tmp_p
     assert trap.exists()
 
 
-@pytest.mark.parametrize("other", ["odenet-2", "MongoObserver-0.7.0", None])
+@pytest.mark.parametrize("other", ["odenet-3", "MongoObserver-0.7.0", None])
 def test_a_run_of_another_format_is_named_with_both_formats(
     trained: TrainedHome, other: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +226,6 @@ def test_a_run_of_another_format_is_named_with_both_formats(
         load_model("best")
     sentence = one_sentence(raised.value)
     assert str(other) in sentence
-    assert "odenet-1" in sentence
+    assert "odenet-1 and odenet-2" in sentence
     assert main(["show", "1"]) == 1
     assert capsys.readouterr().err == f"odenet: {sentence}\n"

@@ -229,7 +229,7 @@ def test_another_processor_of_the_same_name_is_a_difference_of_the_machine() -> 
 
 def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
-    for package in ("pipeline", "experiments"):
+    for package in ("pipeline", "experiments", "odenet"):
         shutil.copytree(ROOT / package, changed / package, ignore=shutil.ignore_patterns("__pycache__"))
     source = changed / "pipeline" / "models" / "layers.py"
     text = source.read_text()

@@ -12,13 +12,13 @@ import torch
 from conftest import TwoRuns
 from pymongo.database import Database
 
-from pipeline.config.sections import Config
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
 from pipeline.runs.query import ArtifactError, RunNotFound, Runs, StoredRun, parse_filters
-from pipeline.tasks.classification.metrics import predict, score
+from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tasks.classification.evaluation import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.record import FORMAT
+from pipeline.tracking.run_document import FORMAT
 from pipeline.tracking.store import connect, next_run_id
 from pipeline.util.errors import InvalidInput
 from tests.helpers.paths import ROOT
@@ -159,7 +159,7 @@ def test_the_last_values_of_several_runs_come_together(runs: Runs) -> None:
 
 
 def test_weights_give_the_rebuilt_network_its_accuracy_on_the_test_split(run: StoredRun) -> None:
-    config = Config.from_dict(run.config)
+    config = ClassificationConfig.from_dict(run.config)
     splits = load_splits(config.data, config.seed, torch.device("cpu"))
     channels, height, width = splits.train.pixels.shape[1:]
     preprocessing = build_preprocessing(config.data, (channels, height, width))

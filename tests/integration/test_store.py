@@ -26,6 +26,7 @@ from pymongo.errors import OperationFailure
 from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import INDEXES, StoreAddress, StoreError, connect, next_run_id, store_address
+from tests.helpers.waiting import run, slowness, wait_until
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -50,7 +51,7 @@ def pid_of(store: EmbeddedStore) -> int:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    psutil.Process(pid).wait(5)
+    psutil.Process(pid).wait(5 * slowness())
 
 
 def servers_of(folder: Path) -> list[int]:
@@ -148,7 +149,8 @@ def test_a_server_that_a_killed_command_left_starting_is_taken_over(store: Embed
         time.sleep(1)  # meets a folder in use, and keeps trying
         assert not starting.done()
         (store.folder / "server.json").write_text(record)
-        starting.result(timeout=10)
+        wait_until(starting.done)
+        starting.result()
     assert servers_of(store.folder) == [orphan]
 
 
@@ -161,7 +163,8 @@ def test_the_next_server_waits_for_the_last_one_to_let_go_of_the_folder(store: E
         starting = process.submit(start, store.folder.parent)
         time.sleep(1)
         os.kill(leaving, signal.SIGKILL)
-        starting.result(timeout=10)
+        wait_until(starting.done)
+        starting.result()
     assert servers_of(store.folder) == [pid_of(store)] != [leaving]
 
 
@@ -324,7 +327,7 @@ def test_a_port_where_nobody_answers_is_told_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(StoreError, match=r"^No MongoDB answers at mongodb://\*\*\*:\*\*\*@.*\.$") as told:
             connect(StoreAddress(url, "lab", embedded=False), timeout_seconds=0.5)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 * slowness()
         assert password not in str(told.value)
 
 
@@ -336,7 +339,7 @@ def test_a_server_that_accepts_and_stays_silent_is_told_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(StoreError, match="No MongoDB answers"):
             connect(StoreAddress(url, "lab", embedded=False), timeout_seconds=0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 3 * slowness()
 
 
 def test_a_connected_database_has_its_indexes(database: Database[dict[str, Any]]) -> None:
@@ -384,12 +387,11 @@ def test_a_server_that_another_checkout_started_is_shared(tmp_path: Path) -> Non
     shutil.copytree(Path(embedded.__file__).parents[1], elsewhere, ignore=shutil.ignore_patterns("__pycache__"))
     home = tmp_path / "home"
     start = "import sys; from pathlib import Path; from pipeline.tracking.embedded import EmbeddedStore as Store;"
-    subprocess.run(
+    done = run(
         [sys.executable, "-P", "-c", f"{start} Store(Path(sys.argv[1])).start()", str(home)],
         env=os.environ | {"PYTHONPATH": str(elsewhere.parent)},
-        check=True,
-        timeout=60,
     )
+    assert done.returncode == 0, done.stderr
     store = EmbeddedStore(home)
     started = store.status()
     try:

@@ -12,11 +12,12 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.config.sections import Config
-from pipeline.runs.query import Runs, flatten
+from pipeline.runs.query import Runs
 from pipeline.sweeps.state import SweepState
 from pipeline.sweeps.stored import Sweep, load_sweep
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.util.nested import flatten
 from tests.helpers.commands import Command, database_of, run_command, start_command, wait_until
 
 SPACE = """
@@ -100,9 +101,9 @@ def test_every_trial_is_a_tracked_run_that_trained_with_exactly_what_was_suggest
     for trial in swept.sweep.state.trials.values():
         assert trial.run_id is not None
         run = Runs(database_of(swept.home)).get(trial.run_id)
-        trained = flatten("", run.config)
+        trained = flatten(run.config)
         assert trained | base | trial.suggestion == trained
-        Config.from_dict(run.config)
+        ClassificationConfig.from_dict(run.config)
 
 
 def test_failed_solves_are_counted_with_their_reason_and_the_best_is_of_the_other_half(swept: SweptHome) -> None:
@@ -150,7 +151,7 @@ def test_the_best_configuration_is_a_file_that_run_takes(swept: SweptHome) -> No
     path = swept.home / "sweeps" / "1" / "best.yaml"
     described = run_command(swept.home, "describe", "--json", "with", str(path))
     assert described.returncode == 0, described.stderr
-    suggested = flatten("", yaml.safe_load(path.read_text()))
+    suggested = flatten(yaml.safe_load(path.read_text()))
     assert suggested | best.suggestion == suggested
 
 

@@ -18,11 +18,11 @@ import torch
 from conftest import TwoRuns
 from matplotlib.image import imread
 
-from pipeline.config.sections import Config
 from pipeline.data import load_splits
 from pipeline.data.images import Images
 from pipeline.device import processor
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking import provenance
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
@@ -54,7 +54,7 @@ def planned(query: Any) -> str:
 
 
 def test_the_whole_configuration_and_the_seed_are_on_record(odenet: StoredRun) -> None:
-    config = Config.from_dict(odenet.config)
+    config = ClassificationConfig.from_dict(odenet.config)
     assert config.to_dict() == odenet.config  # nothing missing, nothing beside it
     assert (config.seed, config.data.subset, config.model.channels) == (0, 200, 16)
     assert odenet.document["meta"]["named_configs"] == ["odenet_simple", "digits", "odenet_simple"]
@@ -109,7 +109,7 @@ def test_a_gpu_whose_memory_nvidia_smi_cannot_tell_ends_no_run(tmp_path: Path, m
 
 
 def test_the_data_and_the_size_of_the_model_are_on_record(odenet: StoredRun) -> None:
-    splits = load_splits(Config.from_dict(odenet.config).data, 0, torch.device("cpu"))
+    splits = load_splits(ClassificationConfig.from_dict(odenet.config).data, 0, torch.device("cpu"))
     assert odenet.info["data"]["sha256"] == splits.fingerprint
     assert odenet.info["data"]["training_images"] == 160
     assert odenet.info["parameters"]["total"] > odenet.info["parameters"]["outside_linear"] > 0
@@ -213,7 +213,7 @@ def test_the_result_is_the_accuracy_on_the_test_split(odenet: StoredRun) -> None
     predictions = np.load(io.BytesIO(odenet.artifact("predictions.npz")), allow_pickle=False)
     hits = predictions["probabilities"].argmax(1) == predictions["labels"]
     assert odenet.result == pytest.approx(hits.mean())
-    test: Images = load_splits(Config.from_dict(odenet.config).data, 0, torch.device("cpu")).test
+    test: Images = load_splits(ClassificationConfig.from_dict(odenet.config).data, 0, torch.device("cpu")).test
     assert predictions["labels"].tolist() == test.labels.tolist()
     assert json.loads(odenet.artifact("evaluation.json"))["accuracy"] == odenet.result
 

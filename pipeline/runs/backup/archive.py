@@ -10,8 +10,6 @@ Runs are in the order of their ids, the series of `metrics` in that of their run
 
 import hashlib
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
 from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.files import whole_file
 
 FORMAT = "odenet-backup-1"
 
@@ -53,19 +52,12 @@ def new_archive(path: Path) -> Iterator["ArchiveWriter"]:
     """
     try:
         _refuse_existing(path)
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # readable by its owner alone
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                with ZipFile(file, "w", compresslevel=_COMPRESSION) as archive:
-                    writer = ArchiveWriter(archive)
-                    yield writer
-                    writer.finish()
-                file.flush()
-                os.fsync(file.fileno())
+        with whole_file(path, private=True) as file:
+            with ZipFile(file, "w", compresslevel=_COMPRESSION) as archive:
+                writer = ArchiveWriter(archive)
+                yield writer
+                writer.finish()
             _refuse_existing(path)
-            Path(partial).rename(path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
     except OSError as error:
         raise ArchiveError(
             f"the backup {path} cannot be written ({error.strerror}): make room there, or name a file elsewhere"

@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from pipeline.runs.backup.archive import ArchiveWriter, new_archive
 from pipeline.runs.portions import in_portions, list_ids
-from pipeline.runs.query import translate_store_errors
+from pipeline.tracking.store import translate_store_errors
 
 
 @dataclass(frozen=True)

@@ -17,22 +17,13 @@ from pymongo.errors import DuplicateKeyError
 
 from pipeline.runs.backup.archive import Archive, open_archive
 from pipeline.runs.portions import in_portions, list_ids
-from pipeline.runs.query import translate_store_errors
-from pipeline.runs.removal import files_of
 from pipeline.tracking.gridfs import put_entry
-from pipeline.tracking.store import next_run_id, retire_run_id
+from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of
+from pipeline.tracking.store import next_run_id, retire_run_id, translate_store_errors
 from pipeline.util.errors import OdenetError
 
 REFERENCES: Mapping[str, Sequence[str]] = {
-    "runs": (
-        "info.rerun_of",
-        "info.source_of",
-        "info.parent",
-        "config.reevaluation.parent",
-        "info.sweep.id",
-        "info.sweep.trials.run_id",
-        "info.sweep.checks.run_id",
-    ),
+    "runs": RUN_REFERENCES,
     "models": ("history.run_id",),
 }
 """Collection -> where its documents have ids of runs; through lists as well."""
@@ -93,7 +84,7 @@ class _Restore:
             backup_id = document["_id"]
             if backup_id in new:
                 self._restore_run(document, series)
-            was_running = backup_id in new and document.get("status") == "RUNNING"
+            was_running = backup_id in new and document.get("status") == RunStatus.RUNNING
             runs.append(RestoredRun(backup_id, self._run_ids[backup_id], backup_id in new, was_running))
         kept = [
             f"{name}/{document.get('name', document['_id'])}"
@@ -140,8 +131,8 @@ class _Restore:
         for file_id in files_of(document) - self._stored_files:
             self._restore_file(file_id, f"artifact://runs/{document['_id']}/", f"artifact://runs/{run_id}/")
         self._restore_metrics(run_id, series)
-        is_running = document.get("status") == "RUNNING"
-        ended = {"status": "DIED", "stop_time": document["heartbeat"]} if is_running else {}
+        is_running = document.get("status") == RunStatus.RUNNING
+        ended = died(document) if is_running else {}
         self._database.runs.insert_one({**self._pointing_here("runs", document), "_id": run_id, **ended})
 
     def _restore_file(self, file_id: Any, folder_then: str, folder_now: str) -> None:

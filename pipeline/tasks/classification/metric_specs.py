@@ -1,22 +1,49 @@
-"""The metrics of image classification."""
+"""The metrics of image classification: the loss, and whatever is registered as a metric."""
 
-from pipeline.tasks.metric_spec import MetricSpec
-
-_LOSS = "mean negative log likelihood"
-_ACCURACY = "share of the images whose likeliest class is the true one"
-
-METRICS = (
-    MetricSpec("training.loss", "loss", f"{_LOSS} of the training batches", "nats per image", better="lower"),
-    MetricSpec("training.accuracy", "accuracy", f"{_ACCURACY}, training", format=".2%", better="higher"),
-    MetricSpec(
-        "validation.loss", "loss", f"{_LOSS}, validation", "nats per image", better="lower", is_searchable=True
-    ),
-    MetricSpec(
-        "validation.accuracy", "accuracy", f"{_ACCURACY}, validation", format=".2%", better="higher", is_searchable=True
-    ),
-    MetricSpec("test.accuracy", "accuracy", f"{_ACCURACY}, test", format=".2%", better="higher"),
-    MetricSpec("test.loss", "loss", f"{_LOSS}, test", "nats per image", better="lower"),
-)
+from pipeline.plugins import registry
+from pipeline.reporting.metric_spec import MetricSpec
 
 RESULT = "test.accuracy"
 """What the result of a run is."""
+
+_LOSS = "mean negative log likelihood"
+
+
+def metric_specs() -> tuple[MetricSpec, ...]:
+    """The specs of all metrics, those of loaded plug-ins included; accuracy before loss where both are shown."""
+    losses = {
+        split: MetricSpec(
+            f"{split}.loss",
+            "loss",
+            f"{_LOSS}, {split}",
+            "nats per image",
+            better="lower",
+            is_searchable=split == "validation",
+        )
+        for split in ("training", "validation", "test")
+    }
+    parts = [registry.find("metric", name) for name in registry.names("metric")]
+    return (
+        losses["training"],
+        losses["validation"],
+        *(spec for part in parts if part.facts["task"] == "classification" for spec in specs_of_part(part)),
+        losses["test"],
+    )
+
+
+def specs_of_part(part: registry.Part) -> tuple[MetricSpec, ...]:
+    """The specs of a registered metric: on the splits where it is recorded."""
+    facts = part.facts
+    splits = ("training", "validation", "test") if facts["per"] == "item" else ("validation", "test")
+    return tuple(
+        MetricSpec(
+            f"{split}.{part.name}",
+            facts["heading"],
+            f"{facts['says']}, {split}",
+            facts["unit"],
+            facts["format"],
+            facts["better"],
+            is_searchable=split == "validation" and facts["better"] is not None,
+        )
+        for split in splits
+    )

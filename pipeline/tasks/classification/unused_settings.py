@@ -1,13 +1,18 @@
 """Settings that somebody chose and that change nothing beside the others."""
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 
-from pipeline.config.sections import Config, Section, SolverConfig
+from pipeline.config import NetworkConfig, Section, SolverConfig
 from pipeline.ode.tableau import TABLEAUS
+from pipeline.plugins import registry
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.user_warnings import OdenetWarning
 
+AROUND_A_FIELD = ("body", "blocks", "channels", "augment", "activation_before", "stride", "final_time")
+"""What the stem, the blocks and the head around a plug-in's field look at."""
 OF_ADAPTIVE_METHODS = ("rtol", "atol", "controller", "max_steps", "reuse_first_step")
 
 
@@ -15,7 +20,7 @@ class UnusedSettingWarning(OdenetWarning):
     """A setting without effect: likely another one was meant to be set too."""
 
 
-def warn_of_unused_settings(config: Config) -> None:
+def warn_of_unused_settings(config: ClassificationConfig) -> None:
     """Name each setting that is not at its default and has no effect on a run."""
     for section, name, why in _without_effect(config):
         value = getattr(section, name)
@@ -24,11 +29,12 @@ def warn_of_unused_settings(config: Config) -> None:
             warnings.warn(message, UnusedSettingWarning, stacklevel=2)
 
 
-def _without_effect(config: Config) -> Iterator[tuple[Section, str, str]]:
+def _without_effect(config: ClassificationConfig) -> Iterator[tuple[Section, str, str]]:
     """Section, name and reason."""
     model, solver, training = config.model, config.solver, config.training
     if model.normalisation != "group":
         yield model, "groups", f"there is no group normalisation with model.normalisation={model.normalisation}"
+    yield from _without_effect_on_a_plugin(model)
     if training.optimiser != "sgd":
         yield training, "momentum", f"it is for sgd, not for training.optimiser={training.optimiser}"
     if model.body == "resnet":
@@ -50,3 +56,16 @@ def _without_effect_on_a_solve(solver: SolverConfig) -> Iterator[tuple[Section, 
     if solver.gradient != "adjoint":
         for name in ("adjoint_rtol", "adjoint_atol"):
             yield solver, name, f"no adjoint is solved with solver.gradient={solver.gradient}"
+
+
+def _without_effect_on_a_plugin(model: NetworkConfig) -> Iterator[tuple[Section, str, str]]:
+    """The settings that a plug-in's model or field does not look at."""
+    if model.architecture in registry.names("field"):
+        looked_at: tuple[str, ...] = AROUND_A_FIELD
+    elif "config" not in inspect.signature(registry.find("model", model.architecture).build).parameters:
+        looked_at = ()
+    else:
+        return
+    for f in fields(NetworkConfig):
+        if f.name not in ("architecture", "options", *looked_at):
+            yield model, f.name, f"the plug-in {model.architecture} has options of its own, model.options"

@@ -4,14 +4,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.presets import NAMED_CONFIGS, parse_arguments, resolve
-from pipeline.config.sections import Config, ConfigError, ModelConfig, TrainingConfig
+from experiments.presets import presets, resolve
+from pipeline.config import ConfigError, NetworkConfig, TrainingConfig
+from pipeline.config.overrides import parse_arguments
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import InvalidInput
 
 
 def refusal(values: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as refused:
-        Config.from_dict(values)
+        ClassificationConfig.from_dict(values)
     message = str(refused.value)
     assert "\n" not in message
     return message
@@ -23,7 +25,6 @@ def refusal(values: dict[str, Any]) -> str:
         ({"modle": {}}, "modle", "model"),
         ({"sede": 1}, "sede", "seed"),
         ({"model": {"augmnt": 2}}, "model.augmnt", "model.augment"),
-        ({"training": {"optimizer": "sgd"}}, "training.optimizer", "training.optimiser"),
         ({"solver": {"rtoll": 1}}, "solver.rtoll", "solver.rtol"),
         ({"evaluation": {"batchsize": 1}}, "evaluation.batchsize", "evaluation.batch_size"),
         ({"lr": 0.1}, "lr", "training.lr"),
@@ -132,54 +133,55 @@ def test_a_section_without_keys_is_refused(value: Any) -> None:
 def test_a_seed_that_cannot_be_is_refused_however_the_configuration_is_made(seed: Any) -> None:
     assert refusal({"seed": seed}).startswith("seed must be ")
     with pytest.raises(ConfigError, match=r"^seed must be "):
-        Config(seed=seed)
+        ClassificationConfig(seed=seed)
 
 
 def test_sections_check_themselves_and_wrong_input_is_wrong_use() -> None:
     with pytest.raises(InvalidInput, match=r"^model\.augment must be at least 0, not -1$") as refused:
-        ModelConfig(augment=-1)
+        NetworkConfig(augment=-1)
     assert refused.value.exit_status == 2
 
 
 def test_what_is_missing_keeps_its_default() -> None:
-    assert Config.from_dict({}) == Config()
-    assert Config.from_dict({"training": {"lr": 0.1}}).training == TrainingConfig(lr=0.1)
-    defaults = Config()
+    assert ClassificationConfig.from_dict({}) == ClassificationConfig()
+    assert ClassificationConfig.from_dict({"training": {"lr": 0.1}}).training == TrainingConfig(lr=0.1)
+    defaults = ClassificationConfig()
     assert (defaults.model.augment, defaults.model.final_time, defaults.training.patience) == (2, 1.0, 5)
     assert (defaults.solver.method, defaults.solver.rtol, defaults.solver.gradient) == ("dopri5", 1e-3, "auto")
     assert (defaults.data.validation_fraction, defaults.data.subset) == (0.2, None)
 
 
-@pytest.mark.parametrize("name", [*NAMED_CONFIGS])
+@pytest.mark.parametrize("name", [*presets()])
 def test_a_configuration_survives_the_way_through_its_dictionary(name: str) -> None:
-    config = Config.from_dict(resolve([name], {"seed": 7, "model": {"final_time": 2}}))
-    assert Config.from_dict(config.to_dict()) == config
+    config = resolve([name], {"seed": 7, "model": {"final_time": 2}}).config
+    assert ClassificationConfig.from_dict(config.to_dict()) == config
     assert config.seed == 7
 
 
 def test_named_configurations_merge_deeply() -> None:
-    merged = resolve(["gladzik_odenet", "cifar10"], {"model": {"blocks": 2}, "training": {"lr": 0.01}})
-    assert merged["data"] == {"name": "cifar10", "preprocessing": "random_crop"}
-    assert merged["model"] == NAMED_CONFIGS["gladzik_odenet"]["model"] | {"blocks": 2}
-    assert merged["training"] == NAMED_CONFIGS["gladzik_odenet"]["training"] | {"lr": 0.01}
+    merged = resolve(["gladzik_odenet", "cifar10"], {"model": {"blocks": 2}, "training": {"lr": 0.01}}).config
+    preset = presets()["gladzik_odenet"]
+    assert (merged.data.name, merged.data.preprocessing) == ("cifar10", "random_crop")
+    assert merged.model == NetworkConfig(**preset["model"] | {"blocks": 2})
+    assert merged.training == TrainingConfig(**preset["training"] | {"lr": 0.01})
 
 
 def test_of_two_named_configurations_the_later_wins() -> None:
-    assert resolve(["mnist", "cifar10"], {})["data"]["name"] == "cifar10"
-    assert resolve(["cifar10", "mnist"], {})["data"]["name"] == "mnist"
+    assert resolve(["mnist", "cifar10"], {}).config.data.name == "cifar10"
+    assert resolve(["cifar10", "mnist"], {}).config.data.name == "mnist"
 
 
 def test_the_command_line_wins_over_named_configurations_whatever_the_order() -> None:
     for arguments in (["gladzik_resnet", "training.lr=0.5"], ["training.lr=0.5", "gladzik_resnet"]):
-        merged = resolve(*parse_arguments(arguments))
-        assert merged["training"]["lr"] == 0.5
-        assert merged["training"]["momentum"] == 0.9
+        merged = resolve(*parse_arguments(arguments)).config
+        assert merged.training.lr == 0.5
+        assert merged.training.momentum == 0.9
 
 
-def test_what_is_resolved_may_be_changed_without_changing_the_named_configurations() -> None:
-    before = resolve(["gladzik_odenet"], {})
-    resolve(["gladzik_odenet"], {})["training"]["lr"] = 99
-    assert resolve(["gladzik_odenet"], {}) == before
+def test_training_optimizer_is_accepted_for_training_optimiser() -> None:
+    assert resolve(*parse_arguments(["training.optimizer=sgd"])).config.training.optimiser == "sgd"
+    with pytest.raises(ConfigError, match=r"training\.optimiser must be one of .*\(did you mean sgd\?\)"):
+        resolve(*parse_arguments(["training.optimizer=sdg"]))
 
 
 def test_an_unknown_named_configuration_is_refused_with_the_nearest() -> None:
@@ -229,4 +231,4 @@ def test_names_and_updates_are_told_apart_and_siblings_kept() -> None:
 
 def test_a_number_too_large_for_the_store_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"training\.max_epochs must be below 2\*\*63"):
-        Config.from_dict({"training": {"max_epochs": 10**20}})
+        ClassificationConfig.from_dict({"training": {"max_epochs": 10**20}})

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR100, QMNIST, FashionMNIST
 
-from pipeline.config.sections import DataConfig
+from pipeline.config import ImageConfig
 from pipeline.data import DataError, Splits, list_data_sets, load_splits
 from tests.helpers.paths import SAMPLES
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(name: str) -> Splits:
-    return load_splits(DataConfig(name=name), 0, torch.device("cpu"))
+    return load_splits(ImageConfig(name=name), 0, torch.device("cpu"))
 
 
 def write_idx(path: Path, array: np.ndarray, element: int) -> None:

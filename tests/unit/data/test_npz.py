@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config.sections import DataConfig
+from pipeline.config import ImageConfig
 from pipeline.data import DataError, Splits, load_splits, prepare
 from pipeline.util.errors import InvalidInput
 from tests.helpers.paths import SAMPLES
@@ -38,7 +38,7 @@ def save(path: Path, **changed: object) -> Path:
 
 
 def load(path: Path | str) -> Splits:
-    return load_splits(DataConfig(name=str(path)), 0, torch.device("cpu"))
+    return load_splits(ImageConfig(name=str(path)), 0, torch.device("cpu"))
 
 
 def test_grey_images_get_one_channel_and_classes_their_numbers(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
-from pipeline.config.sections import DataConfig
+from pipeline.config import ImageConfig
 from pipeline.data import Preprocessing, build_preprocessing
 
 
@@ -14,7 +14,7 @@ def random_pixels(*shape: int) -> Tensor:
 
 
 def random_crop(channels: int, size: int) -> Preprocessing:
-    return build_preprocessing(DataConfig(preprocessing="random_crop"), (channels, size, size))
+    return build_preprocessing(ImageConfig(preprocessing="random_crop"), (channels, size, size))
 
 
 def reference(pixels: Tensor, size: int) -> Tensor:
@@ -24,7 +24,7 @@ def reference(pixels: Tensor, size: int) -> Tensor:
 
 def test_plain_pixels_run_from_minus_one_to_one() -> None:
     pixels = torch.tensor([[[[0, 51], [204, 255]]]], dtype=torch.uint8)
-    preprocessing = build_preprocessing(DataConfig(), (1, 2, 2))
+    preprocessing = build_preprocessing(ImageConfig(), (1, 2, 2))
     seen = preprocessing.for_training(pixels, torch.Generator())
     assert seen.dtype == torch.float32
     torch.testing.assert_close(seen, torch.tensor([[[[-1, -0.6], [0.6, 1]]]]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config.sections import ConfigError, DataConfig
+from pipeline.config import ConfigError, ImageConfig
 from pipeline.data import Images, Splits, batches, list_data_sets, load_splits, number_of_batches
 from pipeline.util.errors import InvalidInput
 from tests.helpers.paths import SAMPLES
@@ -21,7 +21,7 @@ def _samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(seed: int = 0, **options: object) -> Splits:
-    return load_splits(DataConfig(**options), seed, CPU)
+    return load_splits(ImageConfig(**options), seed, CPU)
 
 
 def per_class(images: Images) -> list[int]:
@@ -138,10 +138,10 @@ def test_the_list_says_what_is_known_and_what_is_there(tmp_path: Path, monkeypat
     (tmp_path / "broken.npz").write_bytes(b"PK")
     monkeypatch.setenv("ODENET_DATA", str(tmp_path))
     listed = {status.name: status for status in list_data_sets()}
-    known = ["digits", "mnist", "qmnist", "fashion_mnist", "cifar10", "cifar100"]
+    known = ["cifar10", "cifar100", "digits", "fashion_mnist", "mnist", "qmnist"]
     assert list(listed) == [*known, "broken.npz", "flowers.npz"]
     present = [name for name, status in listed.items() if status.present]
-    assert present == ["digits", "fashion_mnist", "cifar10", "flowers.npz"]
+    assert present == ["cifar10", "digits", "fashion_mnist", "flowers.npz"]
     assert listed["fashion_mnist"].images == "200 + 100, 1 × 28 × 28"
     assert listed["cifar10"].images == listed["flowers.npz"].images == "100 + 30, 3 × 32 × 32"
     assert listed["cifar10"].where == tmp_path / "cifar10.npz"

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from pipeline.config.sections import Config, ConfigError, ModelConfig, SolverConfig, TrainingConfig
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig, TrainingConfig
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.device.compilation import CompilationWarning, compile_for_training, compiled
 from pipeline.device.precision import numerics
@@ -19,9 +19,11 @@ from pipeline.models import Network, build_model
 from pipeline.models.layers import GroupNormalisation
 from pipeline.models.pooling import HalvingMaxPool
 from pipeline.ode import ODEBlock
-from pipeline.training import Fitted, fit
+from pipeline.ode.counts import nfe_backward, nfe_forward, ode_blocks
+from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tasks.classification.objective import CrossEntropy
+from pipeline.training import Callback, Fitted, fit
 from tests.helpers.ode_fields import Field
-from tests.helpers.silent import Silent
 
 # Heun's method has few stages, and so little to compile.
 SMALL = {"channels": 4, "augment": 1, "normalisation": "none"}
@@ -31,7 +33,7 @@ SHAPE = (1, 8, 8)
 
 def build(body: str = "odenet", gradient: str = "direct", channels: int = 4, architecture: str = "simple") -> Network:
     torch.manual_seed(0)
-    model = ModelConfig(**SMALL | {"channels": channels}, body=body, architecture=architecture)
+    model = NetworkConfig(**SMALL | {"channels": channels}, body=body, architecture=architecture)
     return build_model(model, replace(SOLVER, gradient=gradient), SHAPE, 10)
 
 
@@ -39,7 +41,7 @@ def images(number: int = 16) -> Tensor:
     return torch.randn(number, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-class InterruptedAfterAnEpoch(Silent):
+class InterruptedAfterAnEpoch(Callback):
     def epoch_done(self, *_: object) -> None:
         raise KeyboardInterrupt
 
@@ -48,7 +50,7 @@ def trained(
     body: str, architecture: str, compile_it: bool, folder: Path, is_interrupted: bool = False
 ) -> tuple[Network, Fitted]:
     """Two epochs on real digits, the last of their batches a smaller one; perhaps resumed after the first."""
-    config = Config.from_dict(
+    config = ClassificationConfig.from_dict(
         {
             "data": {"name": "digits", "subset": 100},
             "model": {**SMALL, "body": body, "architecture": architecture},
@@ -60,13 +62,15 @@ def trained(
         with pytest.raises(KeyboardInterrupt):
             fit_digits(config, network, InterruptedAfterAnEpoch(), folder)
         network = build(body, architecture=architecture)
-    return network, fit_digits(config, network, Silent(), folder, resume=is_interrupted)
+    return network, fit_digits(config, network, Callback(), folder, resume=is_interrupted)
 
 
-def fit_digits(config: Config, network: Network, reporter: Silent, folder: Path, resume: bool = False) -> Fitted:
+def fit_digits(
+    config: ClassificationConfig, network: Network, callback: Callback, folder: Path, resume: bool = False
+) -> Fitted:
     splits, preprocessing = load_splits(config.data, 0, torch.device("cpu")), build_preprocessing(config.data, SHAPE)
-    fixed = (splits.train, splits.validation, preprocessing, config.training, 0)
-    return fit(network, *fixed, reporter, folder / "checkpoint.pt", resume=resume)
+    objective = CrossEntropy(splits, preprocessing)
+    return fit(network, objective, config.training, 0, folder / "checkpoint.pt", [callback], resume)
 
 
 def gradient(network: Network, batch: Tensor) -> Tensor:
@@ -150,7 +154,7 @@ class Chosen(Exception):
     pass
 
 
-class UntilChosen(Silent):
+class UntilChosen(Callback):
     """Ends the training as soon as it shows how it goes on."""
 
     def compiling(self) -> None:
@@ -161,7 +165,7 @@ class UntilChosen(Silent):
 
 
 def choice_for_digits(values: dict[str, Any], folder: Path) -> str:
-    config = Config.from_dict({"data": {"name": "digits", "subset": 100}, **values})
+    config = ClassificationConfig.from_dict({"data": {"name": "digits", "subset": 100}, **values})
     network = build_model(config.model, config.solver, SHAPE, 10)
     with pytest.raises(Chosen) as chosen:
         fit_digits(config, network, UntilChosen(), folder)
@@ -170,7 +174,7 @@ def choice_for_digits(values: dict[str, Any], folder: Path) -> str:
 
 def test_nothing_of_a_network_is_left_to_be_computed_piece_by_piece() -> None:
     torch.manual_seed(0)
-    model = ModelConfig(architecture="gladzik", body="resnet", channels=4, augment=0)
+    model = NetworkConfig(architecture="gladzik", body="resnet", channels=4, augment=0)
     network = build_model(model, SOLVER, (1, 12, 12), 10)
     batch = torch.randn(4, 1, 12, 12)
     assert "aten::native_group_norm" in eager_operations(network, batch)
@@ -201,7 +205,7 @@ def test_compiling_leaves_no_trace_in_the_network_nor_in_the_random_numbers() ->
     assert torch.equal(torch.get_rng_state(), random)
     assert all(parameter.grad is None for parameter in network.parameters())
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), untouched.parameters(), strict=True))
-    assert network.nfe_forward() == 0
+    assert nfe_forward(network) == 0
 
 
 def test_compiled_gradients_are_the_same_to_the_bit_whether_steps_are_kept_or_evaluated_again() -> None:
@@ -209,7 +213,7 @@ def test_compiled_gradients_are_the_same_to_the_bit_whether_steps_are_kept_or_ev
     for network in (kept, again):
         assert compile_for_training(network, images()) is not None
     assert torch.equal(gradient(kept, images()), gradient(again, images()))
-    assert again.nfe_backward() == 2 * sum(block.statistics.accepted for block in again.ode_blocks())
+    assert nfe_backward(again) == 2 * sum(block.statistics.accepted for block in ode_blocks(again))
 
 
 def test_what_is_evaluated_again_in_the_backward_pass_is_not_compiled_for_it_again() -> None:
@@ -277,7 +281,7 @@ def test_what_cannot_be_compiled_is_refused_where_it_is_asked_for_and_else_eager
     solver: dict[str, str], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"^training.compile is True, but only .* or use training.compile=auto$"):
-        Config.from_dict({"solver": solver, "training": {"compile": True}})
+        ClassificationConfig.from_dict({"solver": solver, "training": {"compile": True}})
     resnet = {"body": "resnet", "augment": 0}
-    Config.from_dict({"model": resnet, "solver": solver, "training": {"compile": True}})
+    ClassificationConfig.from_dict({"model": resnet, "solver": solver, "training": {"compile": True}})
     assert choice_for_digits({"solver": solver, "training": {**LONG, "compile": "auto"}}, tmp_path) == "eager"

@@ -13,9 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.config.sections import DataConfig, ModelConfig, SolverConfig
+from pipeline.config import ImageConfig, NetworkConfig, SolverConfig
 from pipeline.data import build_preprocessing
 from pipeline.models import Network, build_model
+from pipeline.ode.counts import ode_blocks
 
 GREY = (1, 28, 28)
 GPU = torch.device("cuda")
@@ -57,7 +58,7 @@ class Waits(TorchDispatchMode):
 
 
 def network(model: dict[str, Any], **solver: Any) -> Network:
-    return build_model(ModelConfig(**model), SolverConfig(**solver), GREY, 10).eval()
+    return build_model(NetworkConfig(**model), SolverConfig(**solver), GREY, 10).eval()
 
 
 def waits_of_a_pass(network: Network, left_behind: str | None = None) -> Waits:
@@ -77,7 +78,7 @@ def waits_of_a_pass(network: Network, left_behind: str | None = None) -> Waits:
 
 
 def attempts(network: Network) -> int:
-    return sum(len(block.statistics.attempts) for block in network.ode_blocks())
+    return sum(len(block.statistics.attempts) for block in ode_blocks(network))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -85,7 +86,7 @@ def test_an_ode_net_reads_a_number_a_step_from_the_gpu_and_three_to_begin_a_solv
     odenet = network(NETWORKS[name])
     reads = waits_of_a_pass(odenet).reads
     assert attempts(odenet) > 1
-    assert reads == attempts(odenet) + READS_TO_BEGIN * len(odenet.ode_blocks())
+    assert reads == attempts(odenet) + READS_TO_BEGIN * len(ode_blocks(odenet))
 
 
 @pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8", "bosh3", "heun"])
@@ -109,7 +110,7 @@ def test_a_resnet_never_waits_for_the_gpu(architecture: str) -> None:
 def test_steps_of_each_image_run_on_the_gpu(name: str) -> None:
     odenet = network(NETWORKS[name], control="sample")
     waits_of_a_pass(odenet)
-    assert [len(block.statistics.samples) for block in odenet.ode_blocks()] == [8] * len(odenet.ode_blocks())
+    assert [len(block.statistics.samples) for block in ode_blocks(odenet)] == [8] * len(ode_blocks(odenet))
 
 
 @pytest.mark.parametrize("name", ["stem.0.weight", "body.1.field.normalisation.bias", "head.1.weight"])
@@ -119,7 +120,7 @@ def test_a_tensor_that_is_left_on_the_cpu_is_seen(name: str) -> None:
 
 
 def test_random_crops_are_copied_to_the_gpu_without_waiting_for_it() -> None:
-    preprocessing = build_preprocessing(DataConfig(preprocessing="random_crop"), GREY)
+    preprocessing = build_preprocessing(ImageConfig(preprocessing="random_crop"), GREY)
     with FakeTensorMode(), Waits() as waits:
         pixels = torch.zeros(8, *GREY, dtype=torch.uint8, device=GPU)
         cropped = preprocessing.for_training(pixels, torch.Generator())

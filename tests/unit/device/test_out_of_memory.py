@@ -9,7 +9,8 @@ import pytest
 import torch
 from pymongo.database import Database
 
-from experiments import classification
+from experiments import tracked
+from experiments.presets import resolve
 from pipeline.device.out_of_memory import OutOfMemory, naming_lack_of_memory
 from pipeline.runs.query import Runs
 from tests.helpers.commands import start_command
@@ -60,8 +61,9 @@ def test_a_model_that_is_too_large_for_the_computer_is_refused_and_leaves_nothin
 def test_a_run_that_is_without_memory_in_its_training_is_on_record_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, database: Database[dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(classification, "fit", lambda *_arguments, **_named: torch.empty(2**50))
-    outcome = classification.run_tracked(["odenet_simple", "digits"], {"training": {"device": "cpu"}})
+    monkeypatch.setattr(tracked, "fit", lambda *_arguments, **_named: torch.empty(2**50))
+    resolved = resolve(["odenet_simple", "digits"], {"training": {"device": "cpu"}})
+    outcome = tracked.run_tracked(tracked.prepare(resolved.task, resolved.config))
     assert (outcome.status, outcome.error) == ("FAILED", f"the computer {SENTENCE}")
     stored = Runs(database).get(outcome.run_id)
     assert stored.info["failure"] == {"reason": "out_of_memory", "message": outcome.error}

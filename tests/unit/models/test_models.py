@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,37 @@ import torch
 from torch import nn
 
 from benchmarks.padded import pad_whole
-from pipeline.config.presets import DATA_SETS, MODELS, resolve
-from pipeline.config.sections import Config, ConfigError, ModelConfig, SolverConfig
+from experiments.presets import ORDER as MODELS
+from experiments.presets import resolve
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.data import Images, Splits, build_preprocessing, load_splits
-from pipeline.data.shapes import OFFICIAL, network_input
+from pipeline.data.shapes import network_input
 from pipeline.models import BatchNormalisationWarning, Network, build_model
 from pipeline.models.describe import Description, describe
 from pipeline.models.layers import divisors, nearest_divisor
+from pipeline.ode.counts import nfe_backward, nfe_forward, ode_blocks, rejected_steps
+from pipeline.plugins import registry
+from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tasks.classification.objective import CrossEntropy
 from pipeline.training import fit
 from tests.helpers.paths import SAMPLES
-from tests.helpers.silent import Silent
 
+DATA_SETS = registry.names("data set")
+OFFICIAL = {
+    name: (facts["shape"], facts["classes"]) for name in DATA_SETS for facts in [registry.find("data set", name).facts]
+}
 GREY, COLOUR, DIGIT = (1, 28, 28), (3, 32, 32), (1, 8, 8)
 EULER = SolverConfig(method="euler", steps=2)
 
 
 def described(*names: str, **model: Any) -> Description:
-    config = Config.from_dict(resolve(names, {"model": model}))
-    return describe(config, *network_input(config.data))
+    config: Any = resolve(names, {"model": model}).config
+    return describe(config.model, *network_input(config.data))
 
 
 def build(shape: tuple[int, int, int] = DIGIT, solver: SolverConfig = EULER, **model: Any) -> Network:
     torch.manual_seed(0)
-    return build_model(ModelConfig(**model), solver, shape, 10)
+    return build_model(NetworkConfig(**model), solver, shape, 10)
 
 
 def scores(shape: tuple[int, int, int] = DIGIT, **model: Any) -> torch.Tensor:
@@ -116,9 +125,9 @@ def test_gladziks_networks_have_the_papers_parameters(data: str, body: str, bloc
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("data", DATA_SETS)
 def test_the_layers_parameters_add_up_to_those_of_the_network(model: str, data: str) -> None:
-    config = Config.from_dict(resolve([model, data], {}))
+    config: Any = resolve([model, data], {}).config
     shape, classes = network_input(config.data)
-    description = describe(config, shape, classes)
+    description = describe(config.model, shape, classes)
     network = build_model(config.model, config.solver, shape, classes)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert description.parameters == parameters == sum(layer.parameters for layer in description.layers)
@@ -232,23 +241,23 @@ def test_what_the_papers_vary_takes_effect(base: dict[str, Any], changed: dict[s
 def test_blocks_are_solved_one_after_the_other(model: str, blocks: int) -> None:
     network = build(architecture=model, channels=8, blocks=blocks)
     network(torch.randn(2, *DIGIT))
-    assert len(network.ode_blocks()) == blocks
-    assert network.nfe_forward() == 2 * blocks
-    assert network.rejected_steps() == 0
-    assert network.nfe_backward() is None
+    assert len(ode_blocks(network)) == blocks
+    assert nfe_forward(network) == 2 * blocks
+    assert rejected_steps(network) == 0
+    assert nfe_backward(network) is None
 
 
 def test_backward_evaluations_are_summed_over_the_blocks() -> None:
     network = build(solver=SolverConfig(method="euler", steps=3, gradient="adjoint"), channels=8, blocks=2)
     network(torch.randn(2, *DIGIT)).sum().backward()
-    assert (network.nfe_forward(), network.nfe_backward()) == (6, 6)
+    assert (nfe_forward(network), nfe_backward(network)) == (6, 6)
 
 
 def test_a_residual_network_has_no_evaluations_to_count() -> None:
     network = build(body="resnet", channels=8)
     network(torch.randn(2, *DIGIT)).sum().backward()
-    assert network.ode_blocks() == []
-    assert (network.nfe_forward(), network.nfe_backward(), network.rejected_steps()) == (None, None, None)
+    assert ode_blocks(network) == []
+    assert (nfe_forward(network), nfe_backward(network), rejected_steps(network)) == (None, None, None)
 
 
 def test_one_euler_step_through_an_ode_net_is_its_residual_twin() -> None:
@@ -265,7 +274,7 @@ def test_one_euler_step_through_an_ode_net_is_its_residual_twin() -> None:
 def test_the_final_time_is_how_far_the_field_is_followed() -> None:
     # An autonomous field followed to 2 in four steps is the field followed to 1 in two, twice.
     network = build(solver=SolverConfig(method="rk4", steps=4), channels=6, augment=0, final_time=2.0)
-    (block,) = network.ode_blocks()
+    (block,) = ode_blocks(network)
     z = torch.randn(2, 6, 4, 4)
     whole = block(z)
     block.final_time, block.solver = 1.0, SolverConfig(method="rk4", steps=2)
@@ -276,7 +285,7 @@ def test_the_final_time_is_how_far_the_field_is_followed() -> None:
 def test_a_field_sees_time_where_it_is_a_channel_and_only_there(architecture: str) -> None:
     for time_channel in (False, True):
         network = build(architecture=architecture, channels=8, augment=0, time_channel=time_channel)
-        (block,) = network.ode_blocks()
+        (block,) = ode_blocks(network)
         z = network.stem(torch.randn(2, *DIGIT))
         early, late = (block.field(torch.tensor(t), z) for t in (0.0, 1.0))
         assert torch.equal(early, late) != time_channel
@@ -297,7 +306,7 @@ def test_the_complex_residual_network_adds_what_comes_in_to_what_each_convolutio
 def test_augmented_dimensions_begin_at_zero_and_the_field_sees_them() -> None:
     network = build(channels=6, augment=2)
     states: list[torch.Tensor] = []
-    (block,) = network.ode_blocks()
+    (block,) = ode_blocks(network)
     block.field.register_forward_hook(lambda _module, inputs, _output: states.append(inputs[1]))
     network(torch.randn(2, *DIGIT))
     assert states[0].shape == (2, 8, 4, 4)
@@ -310,9 +319,9 @@ def solved(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, torch.
     """Scores, the gradient of the field's parameters, and evaluations forward and backward."""
     scores = network(images)
     scores.square().sum().backward()
-    (block,) = network.ode_blocks()
+    (block,) = ode_blocks(network)
     gradient = torch.cat([p.grad.flatten() for p in block.field.parameters() if p.grad is not None])
-    return scores.detach(), gradient, (network.nfe_forward(), network.nfe_backward())
+    return scores.detach(), gradient, (nfe_forward(network), nfe_backward(network))
 
 
 @pytest.mark.parametrize(
@@ -377,7 +386,7 @@ def test_the_kind_of_normalisation_is_a_choice(architecture: str, body: str) -> 
     ],
 )
 def test_groups_are_as_configured_or_the_divisor_nearest_to_the_papers(model: dict[str, Any], groups: int) -> None:
-    (block,) = build(GREY, **model).ode_blocks()
+    (block,) = ode_blocks(build(GREY, **model))
     assert {m.num_groups for m in block.modules() if isinstance(m, nn.GroupNorm)} == {groups}
 
 
@@ -457,7 +466,7 @@ def real_images() -> dict[tuple[int, int, int], Splits]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ODENET_DATA", str(SAMPLES))
         splits = [
-            load_splits(Config.from_dict({"data": {"name": name}}).data, 0, torch.device("cpu"))
+            load_splits(ClassificationConfig.from_dict({"data": {"name": name}}).data, 0, torch.device("cpu"))
             for name in ("digits", "fashion_mnist", "cifar10")
         ]
     return {tuple(s.train.pixels.shape[1:]): s for s in splits}
@@ -468,7 +477,7 @@ def real_images() -> dict[tuple[int, int, int], Splits]:
 def test_every_named_configuration_builds_and_takes_one_step(
     model: str, data: str, real_images: dict[tuple[int, int, int], Splits], tmp_path: Path
 ) -> None:
-    config = Config.from_dict(resolve([model, data], {"training": {"max_epochs": 1, "batch_size": 2}}))
+    config: Any = resolve([model, data], {"training": {"max_epochs": 1, "batch_size": 2}}).config
     image_shape, classes = OFFICIAL[data]
     real = real_images[image_shape]
     training, validation = (Images(s.pixels[:2], s.labels[:2]) for s in (real.train, real.validation))
@@ -476,7 +485,8 @@ def test_every_named_configuration_builds_and_takes_one_step(
     torch.manual_seed(0)
     network = build_model(config.model, config.solver, preprocessing.output_shape, classes)
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    fitted = fit(network, training, validation, preprocessing, config.training, 0, Silent(), tmp_path / "checkpoint.pt")
+    objective = CrossEntropy(replace(real, train=training, validation=validation), preprocessing)
+    fitted = fit(network, objective, config.training, 0, tmp_path / "checkpoint.pt")
     assert len(fitted.batch_losses) == 1
     assert torch.isfinite(torch.tensor(fitted.batch_losses)).all()
     moved = [not torch.equal(was, now) for was, now in zip(before, network.parameters(), strict=True)]

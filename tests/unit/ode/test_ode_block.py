@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode import ODEBlock
 from pipeline.ode.block import LARGEST_REUSED_STEP
 from tests.helpers.ode_fields import Convolved

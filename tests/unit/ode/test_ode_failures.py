@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.ode import SolverFailure, Status, integrate
 from pipeline.util.errors import OdenetError
 from tests.helpers.ode_fields import ENGINES, OSCILLATION, Field, start
 from tests.helpers.paths import ROOT
+from tests.helpers.waiting import run
 
 # Failures: each builds its field, names the solver, and says what must come of it.
 
@@ -188,9 +188,7 @@ def test_failures_are_the_same_without_assertions() -> None:
         "        t.fails_backward(name, engine)\n"
         "print('all said why')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-O", "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    done = run([sys.executable, "-O", "-W", "ignore", "-c", code], cwd=ROOT)
     assert done.stdout == "all said why\n", done.stderr
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import SolverConfig
+from pipeline.config import SolverConfig
 from pipeline.device.host_memory import give_back_freed_memory
 from pipeline.ode import gradients as gradients_module
 from pipeline.ode import integrate

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import SolverConfig, TrainingConfig
+from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.device.precision import numerics
 from pipeline.ode import ODEBlock, integrate
 from pipeline.ode.field import VectorField

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.sections import Config, ConfigError, ModelConfig, SolverConfig
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.models import build_model
 from pipeline.models.layers import Convolution
 from pipeline.ode import SolverFailure, Statistics, Status, integrate
+from pipeline.ode.counts import nfe_forward, ode_blocks
 from pipeline.ode.guard import RoundingWarning
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.ode_fields import (
     ADAPTIVE,
@@ -314,14 +316,14 @@ def test_a_field_that_hands_its_state_back_is_not_written_into() -> None:
 @pytest.mark.parametrize("body_options", [{}, {"time_channel": True}, {"architecture": "gladzik", "blocks": 2}])
 def test_a_network_trains_with_samples_solved_apart(body_options: dict[str, object]) -> None:
     torch.manual_seed(0)
-    network = build_model(ModelConfig(channels=8, **body_options), by_sample(), (1, 8, 8), classes=3)
+    network = build_model(NetworkConfig(channels=8, **body_options), by_sample(), (1, 8, 8), outputs=3)
     network(torch.rand(5, 1, 8, 8)).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
     counts = network.nfe_per_image()
     assert counts is not None
     assert len(counts) == 5
-    assert min(counts) >= 8 * len(network.ode_blocks())
-    assert (network.nfe_forward() or 0) >= max(counts)
+    assert min(counts) >= 8 * len(ode_blocks(network))
+    assert (nfe_forward(network) or 0) >= max(counts)
 
 
 def test_bfloat16_in_the_field_comes_near_and_is_warned_of_where_it_decides() -> None:
@@ -391,5 +393,5 @@ def test_what_samples_cannot_have_is_refused_with_a_remedy(options: dict[str, ob
 def test_batch_normalisation_is_refused_for_a_training_before_it_begins() -> None:
     chosen = {"solver": {"control": "sample"}, "model": {"normalisation": "batch"}}
     with pytest.raises(ConfigError, match=r"^model.normalisation is batch, .* use model.normalisation=group or none"):
-        Config.from_dict(chosen)
-    Config.from_dict(chosen | {"model": {"normalisation": "batch", "body": "resnet"}})
+        ClassificationConfig.from_dict(chosen)
+    ClassificationConfig.from_dict(chosen | {"model": {"normalisation": "batch", "body": "resnet"}})

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from pipeline.config.sections import ConfigError, SolverConfig
+from pipeline.config import ConfigError, SolverConfig
 from pipeline.ode import Status, integrate
 from pipeline.ode.field import VectorField
 from pipeline.ode.step import advance, scalar, weighted_sum

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from pipeline.reporting import console as console_module
 from pipeline.reporting.console import EpochConsole
+from pipeline.tasks.classification.metric_specs import metric_specs
 
 METRICS = {
     "training.loss": 0.5,
@@ -29,13 +30,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_that_it_is_compiling_is_seen_until_it_ends_however_it_does(
     terminal: io.StringIO, capsys: pytest.CaptureFixture[str], seconds: float | None, said: str
 ) -> None:
-    console = EpochConsole(batches_per_epoch=4, max_epochs=2)
+    console = EpochConsole(metric_specs(), "test.accuracy")
+    console.training_started(batches_per_epoch=4, max_epochs=2)
     console.compiling()
     assert "compiling, the first time for up to a minute" in terminal.getvalue()
     console.compiled(seconds)
     before = len(terminal.getvalue())
     console.batch_done(1, 1, lambda: 0.5)
-    console.epoch_done(1, METRICS)
+    console.epoch_done(1, [METRICS])
     after = terminal.getvalue()[before:]
     assert "epoch 1/2" in after
     assert "compiling" not in after

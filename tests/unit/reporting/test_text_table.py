@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.config.sections import Config
 from pipeline.runs.tables import runs_table, summary
+from pipeline.tasks.classification.config import ClassificationConfig
 
 
 def document(config: Any) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def document(config: Any) -> dict[str, Any]:
     [
         {},
         {"model": {"py/object": "os.system"}, "data": {"name": "digits"}, "seed": 0},
-        Config().to_dict() | {"data": "digits"},
-        Config().to_dict() | {"model": {"architecture": "simple", "body": [], "blocks": 1}},
+        ClassificationConfig().to_dict() | {"data": "digits"},
+        ClassificationConfig().to_dict() | {"model": {"architecture": "simple", "body": [], "blocks": 1}},
     ],
 )
 def test_a_run_whose_configuration_was_tampered_with_does_not_hide_the_others(config: Any) -> None:
@@ -35,7 +35,7 @@ def test_a_run_whose_configuration_was_tampered_with_does_not_hide_the_others(co
 
 def test_a_table_fits_eighty_columns_without_cutting_a_word() -> None:
     console = Console(width=80, file=io.StringIO(), record=True)
-    config = Config()
+    config = ClassificationConfig()
     rows = [summary(document(config.to_dict()), {"solver.nfe_forward": 20.0, "time.epoch_seconds": 1.5})]
 
     console.print(runs_table(rows))

@@ -12,10 +12,9 @@ import pytest
 from matplotlib.axes import Axes
 from pymongo.database import Database
 
+from experiments.presets import resolve
 from odenet.main import main
-from pipeline.config.presets import parse_with, resolve
-from pipeline.config.sections import Config
-from pipeline.runs.query import flatten
+from pipeline.config.overrides import parse_with
 from pipeline.sweeps.axes import build_axes
 from pipeline.sweeps.figures import (
     plot_best_so_far,
@@ -28,7 +27,9 @@ from pipeline.sweeps.state import Check, SweepState
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table, trials_table
 from pipeline.sweeps.text import cautions, conditions, fraction, headline, memory, subtitle
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import OdenetError
+from pipeline.util.nested import flatten
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
 from tests.helpers.sweep_samples import RESNET_SPACE, sample_ledger, sweep_document
@@ -103,8 +104,7 @@ def test_the_command_trains_exactly_what_was_suggested() -> None:
     command = sweep.command()
     assert command[:3] == ["odenet", "run", "with"]
 
-    config = Config.from_dict(resolve(*parse_with(command[2:])))
-    trained = flatten("", config.to_dict())
+    trained = flatten(resolve(*parse_with(command[2:])).config.to_dict())
     assert sweep.best is not None
     assert {key: trained[key] for key in sweep.best.suggestion} == sweep.best.suggestion
     assert (trained["training.max_epochs"], trained["data.name"]) == (20, "digits")
@@ -327,7 +327,7 @@ def test_the_page_gives_the_command_for_the_best(tmp_path: Path) -> None:
     assert spelt_out is not None
     assert shlex.split(spelt_out[1]) == sweep.command()
     best = tmp_path / "my best.yaml"
-    assert f"<pre>odenet run with &#x27;{best}&#x27;</pre>" in page(sweep, best_file=best)
+    assert f"<pre>odenet run with &#39;{best}&#39;</pre>" in page(sweep, best_file=best)
 
 
 def test_runs_are_linked_where_a_board_is_known() -> None:
@@ -361,7 +361,7 @@ def sweeps(database: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A whole sweep, 12; one that runs, 13; one that cannot be read, 14; a trial of the first, 15."""
     monkeypatch.setenv("COLUMNS", "80")
     trial = copy.deepcopy(sweep_document(SweepState(), 0))
-    trial |= {"_id": 15, "config": Config().to_dict(), "info": {"sweep": {"id": 12, "trial": 3}}}
+    trial |= {"_id": 15, "config": ClassificationConfig().to_dict(), "info": {"sweep": {"id": 12, "trial": 3}}}
     trial["experiment"]["name"] = "classification"
     database.runs.insert_many(
         [

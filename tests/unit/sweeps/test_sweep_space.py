@@ -9,9 +9,10 @@ from hyperopt.pyll.stochastic import sample
 from numpy.random import default_rng
 
 from experiments.sweep_plan import SPACES, Plan, find_space
-from pipeline.config.sections import Config, DataConfig
+from pipeline.config import ImageConfig
 from pipeline.data import Splits, load_splits
 from pipeline.sweeps.space import Space, SpaceError, parse_space
+from pipeline.tasks.classification.config import ClassificationConfig
 
 CONDITIONAL = """
 with: [odenet_simple, digits]
@@ -53,7 +54,7 @@ def test_every_draw_is_a_configuration_and_conditional_keys_come_with_their_bran
     parsed = space(CONDITIONAL)
     drawn = draw(parsed, 200)
     for suggestion in drawn:
-        Config.from_dict(plan_of(parsed).config(suggestion, 0).to_dict())
+        ClassificationConfig.from_dict(plan_of(parsed).resolved(suggestion, 0).config.to_dict())
         assert ("training.momentum" in suggestion) == (suggestion["training.optimiser"] == "sgd")
         assert ("training.schedule" in suggestion) == (suggestion["training.optimiser"] == "sgd")
     assert {s["training.optimiser"] for s in drawn} == {"adam", "sgd"}
@@ -77,7 +78,7 @@ def test_logarithmic_bounds_are_the_values_themselves() -> None:
 
 def test_what_the_space_says_goes_over_the_named_configurations_and_their_siblings_stay() -> None:
     parsed = space(CONDITIONAL)
-    config = plan_of(parsed, "training.patience=7").config({"training.lr": 0.5, "model.augment": 4}, 3)
+    config = plan_of(parsed, "training.patience=7").resolved({"training.lr": 0.5, "model.augment": 4}, 3).config
     assert (config.training.lr, config.model.augment, config.seed) == (0.5, 4, 3)
     assert config.training.patience == 7
     assert (config.data.name, config.model.body) == ("digits", "odenet")
@@ -96,7 +97,7 @@ def test_the_parameters_are_those_that_vary() -> None:
 def test_every_space_that_comes_along_can_be_searched(path: Path) -> None:
     parsed = find_space(path.stem)
     for suggestion in [*parsed.corners(), *draw(parsed, 20)]:
-        plan_of(parsed).config(suggestion, 0)
+        plan_of(parsed).resolved(suggestion, 0)
 
 
 def test_the_corners_hold_every_extreme_and_every_option() -> None:
@@ -142,9 +143,9 @@ def test_a_space_that_allows_an_impossible_value_is_refused_before_anything_runs
 
 
 def test_the_data_are_loaded_once_for_all_corners_that_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[DataConfig] = []
+    loaded: list[ImageConfig] = []
 
-    def load(config: DataConfig, seed: int, device: torch.device) -> Splits:
+    def load(config: ImageConfig, seed: int, device: torch.device) -> Splits:
         loaded.append(config)
         return load_splits(config, seed, device)
 

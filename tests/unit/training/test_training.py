@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.config.sections import ConfigError, DataConfig, ModelConfig, SolverConfig, TrainingConfig
+from pipeline.config import ConfigError, ImageConfig, NetworkConfig, SolverConfig, TrainingConfig
 from pipeline.data import Images, Preprocessing, Splits, batches, build_preprocessing, load_splits
 from pipeline.device.precision import choose_device, numerics
 from pipeline.models import BatchNormalisationWarning, Network, build_model
 from pipeline.ode import SolverFailure
+from pipeline.tasks.classification.objective import CrossEntropy
 from pipeline.training import (
+    Callback,
     CheckpointError,
     Fitted,
     LossDiverged,
@@ -34,7 +37,6 @@ from pipeline.training import (
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
 from tests.helpers.paths import ROOT
-from tests.helpers.silent import Silent
 
 CPU = torch.device("cpu")
 DIGIT = (1, 8, 8)
@@ -48,8 +50,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-class Watch(Silent):
-    """A reporter that remembers, and may interrupt after an epoch."""
+class Watch(Callback):
+    """A callback that remembers, and may interrupt after an epoch."""
 
     def __init__(self, interrupt_after: int | None = None) -> None:
         self.batches: list[tuple[int, int, float]] = []
@@ -59,8 +61,8 @@ class Watch(Silent):
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
         self.batches.append((epoch, batch, loss()))
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float]) -> None:
-        assert metrics["epoch"] == epoch
+    def epoch_done(self, epoch: int, history: Sequence[dict[str, float]]) -> None:
+        assert [row["epoch"] for row in history] == list(range(1, epoch + 1))
         self.epochs.append(epoch)
         if epoch == self.interrupt_after:
             raise KeyboardInterrupt
@@ -69,15 +71,15 @@ class Watch(Silent):
 @pytest.fixture(scope="module")
 def digits() -> Splits:
     """150 training and 50 validation images."""
-    return load_splits(DataConfig(subset=200, validation_fraction=0.25), 0, CPU)
+    return load_splits(ImageConfig(subset=200, validation_fraction=0.25), 0, CPU)
 
 
-PLAIN = build_preprocessing(DataConfig(), DIGIT)
+PLAIN = build_preprocessing(ImageConfig(), DIGIT)
 
 
 def network(seed: int = 0, solver: dict[str, Any] | None = None, **model: Any) -> Network:
     torch.manual_seed(seed)
-    return build_model(ModelConfig(**model), SolverConfig(**(solver or {})), DIGIT, 10)
+    return build_model(NetworkConfig(**model), SolverConfig(**(solver or {})), DIGIT, 10)
 
 
 def train(
@@ -86,7 +88,7 @@ def train(
     folder: Path,
     seed: int = 0,
     preprocessing: Preprocessing = PLAIN,
-    reporter: Watch | None = None,
+    callback: Callback | None = None,
     validation: Images | None = None,
     resume: bool = False,
     **config: Any,
@@ -94,13 +96,11 @@ def train(
     settings = TrainingConfig(**({"max_epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"} | config))
     return fit(
         model,
-        digits.train,
-        validation or digits.validation,
-        preprocessing,
+        CrossEntropy(replace(digits, validation=validation or digits.validation), preprocessing),
         settings,
         seed,
-        reporter or Watch(),
         folder / "checkpoint.pt",
+        [callback or Watch()],
         resume,
     )
 
@@ -170,7 +170,7 @@ def test_the_last_smaller_batch_is_kept_and_weighted_right(digits: Splits, tmp_p
     net = network(0, **RESNET)
     expected = validation_loss(net, digits.train)
     watch = Watch()
-    fitted = train(digits, net, tmp_path, reporter=watch, optimiser="sgd", lr=1e-12, max_epochs=1)
+    fitted = train(digits, net, tmp_path, callback=watch, optimiser="sgd", lr=1e-12, max_epochs=1)
     (row,) = fitted.history
     losses = fitted.batch_losses
     assert [batch for _, batch, _ in watch.batches] == [1, 2, 3]
@@ -190,7 +190,7 @@ def test_validation_neither_uses_nor_moves_the_statistics_of_its_own_batches(dig
 def test_an_epoch_reports_what_it_measured(digits: Splits, tmp_path: Path) -> None:
     watch = Watch()
     net = network(0, {"gradient": "adjoint", "method": "rk4", "steps": 2}, **ODENET)
-    fitted = train(digits, net, tmp_path, reporter=watch)
+    fitted = train(digits, net, tmp_path, callback=watch)
     assert watch.epochs == [1, 2]
     assert [(epoch, batch) for epoch, batch, _ in watch.batches] == [(e, b) for e in (1, 2) for b in (1, 2, 3)]
     assert [loss for *_, loss in watch.batches] == fitted.batch_losses
@@ -332,17 +332,18 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(
     model, solver = KINDS[kind]
     model = model | {"stride": 4 if preprocessing == "random_crop" else 2}
     few = Splits(
+        "digits",
         Images(digits.train.pixels[:40], digits.train.labels[:40]),
         Images(digits.validation.pixels[:20], digits.validation.labels[:20]),
         digits.test,
         digits.classes,
         "",
     )
-    seen = build_preprocessing(DataConfig(preprocessing=preprocessing), DIGIT)
+    seen = build_preprocessing(ImageConfig(preprocessing=preprocessing), DIGIT)
 
     def net(seed: int) -> Network:
         torch.manual_seed(seed)
-        return build_model(ModelConfig(**model), SolverConfig(**solver), seen.output_shape, 10)
+        return build_model(NetworkConfig(**model), SolverConfig(**solver), seen.output_shape, 10)
 
     how: dict[str, Any] = {
         "preprocessing": seen,
@@ -355,11 +356,11 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(
     whole = net(0)
     uninterrupted = train(few, whole, tmp_path / "whole", **how)
     with pytest.raises(KeyboardInterrupt):
-        train(few, net(0), tmp_path / "parts", reporter=Watch(interrupt_after=2), **how)
+        train(few, net(0), tmp_path / "parts", callback=Watch(interrupt_after=2), **how)
     torch.manual_seed(99)
     parts = net(7)  # other weights, all of which the checkpoint replaces
     watch = Watch()
-    resumed = train(few, parts, tmp_path / "parts", reporter=watch, resume=True, **how)
+    resumed = train(few, parts, tmp_path / "parts", callback=watch, resume=True, **how)
     assert watch.epochs == [3, 4]
     assert resumed.batch_losses == uninterrupted.batch_losses
     assert without_clock(resumed.history) == without_clock(uninterrupted.history)
@@ -375,7 +376,7 @@ def test_patience_and_the_best_weights_outlive_an_interruption(digits: Splits, t
     uninterrupted = train(digits, whole, tmp_path / "whole", **how)
     last = len(uninterrupted.history) - 1
     with pytest.raises(KeyboardInterrupt):
-        train(digits, parts, tmp_path / "parts", reporter=Watch(interrupt_after=last), **how)
+        train(digits, parts, tmp_path / "parts", callback=Watch(interrupt_after=last), **how)
     resumed = train(digits, parts, tmp_path / "parts", resume=True, **how)
     assert (resumed.best_epoch, len(resumed.history)) == (uninterrupted.best_epoch, last + 1)
     assert same(weights(parts), weights(whole))
@@ -385,7 +386,7 @@ def test_a_finished_training_resumes_to_its_best_weights_without_another_epoch(d
     trained = network(0, **RESNET)
     train(digits, trained, tmp_path)
     again, watch = network(1, **RESNET), Watch()
-    fitted = train(digits, again, tmp_path, reporter=watch, resume=True)
+    fitted = train(digits, again, tmp_path, callback=watch, resume=True)
     assert watch.epochs == []
     assert len(fitted.history) == 2
     assert same(weights(again), weights(trained))
@@ -435,7 +436,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path: Pat
                     break
                 acknowledged = int(number)
             child = int(number)
-            half_written += path.with_suffix(".partial").exists()
+            half_written += path.with_name("checkpoint.pt.part").exists()
             state = load_checkpoint(path)
             assert state["number"] in (acknowledged, acknowledged + 1)
             assert (state["filled"] == state["number"]).all()
@@ -445,7 +446,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path: Pat
 def test_what_a_killed_save_left_does_not_stop_the_next(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "checkpoint.pt"
     save_checkpoint({"number": 1}, path)
-    path.with_suffix(".partial").write_bytes(b"half")
+    path.with_name("checkpoint.pt.part").write_bytes(b"half")
     save_checkpoint({"number": 2}, path)
     assert load_checkpoint(path) == {"number": 2}
     assert os.listdir(path.parent) == ["checkpoint.pt"]  # noqa: PTH208 - names alone

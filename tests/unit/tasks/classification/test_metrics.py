@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.config.sections import DataConfig, ModelConfig, SolverConfig
+from pipeline.config import ImageConfig, NetworkConfig, SolverConfig
 from pipeline.data import Images, Preprocessing, build_preprocessing
 from pipeline.models import Network, build_model
-from pipeline.tasks.classification.metrics import STORED_CURVE_POINTS, Predictions, predict, score
+from pipeline.tasks.classification.evaluation import STORED_CURVE_POINTS, Predictions, predict, score
 from pipeline.util.errors import InvalidInput, OdenetError
 
 silent = pytest.mark.filterwarnings("error")
@@ -38,13 +38,13 @@ def images() -> Images:
 
 @pytest.fixture
 def preprocessing() -> Preprocessing:
-    return build_preprocessing(DataConfig(), SHAPE)
+    return build_preprocessing(ImageConfig(), SHAPE)
 
 
 def small_network(**model: object) -> Network:
     torch.manual_seed(0)
-    config = ModelConfig(channels=4, augment=0, **model)
-    return build_model(config, SolverConfig(method="euler", steps=3), SHAPE, classes=3)
+    config = NetworkConfig(channels=4, augment=0, **model)
+    return build_model(config, SolverConfig(method="euler", steps=3), SHAPE, outputs=3)
 
 
 def test_loss_accuracy_and_confusions_are_those_worked_out_by_hand(four_images: Predictions) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.sections import Config
+from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.unused_settings import UnusedSettingWarning, warn_of_unused_settings
 
 
 def said(**sections: dict[str, Any]) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnusedSettingWarning)
-        warn_of_unused_settings(Config.from_dict(sections))
+        warn_of_unused_settings(ClassificationConfig.from_dict(sections))
     return [str(warning.message) for warning in caught]
 
 

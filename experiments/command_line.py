@@ -1,0 +1,52 @@
+"""Sacred's own command line for the experiment of a task."""
+
+import sys
+from collections.abc import Sequence
+
+from sacred.utils import SacredError
+
+from experiments.recording import describe_failure
+from experiments.tracked import FAILURES, describe_task, experiment_of
+from pipeline.plugins import load_plugins
+from pipeline.tracking.observer import StoreObserver
+from pipeline.util.errors import InvalidInput
+from pipeline.util.interruption import terminable
+from pipeline.util.paths import home
+from pipeline.util.user_warnings import warnings_in_a_line
+
+INTERRUPTED = 130
+
+
+def main(task_name: str) -> int:
+    """Sacred's command line, its exit status; `--plugin FILE` loads a plug-in before anything is parsed."""
+    try:
+        words = _load_named_plugins(sys.argv[1:])
+        experiment = experiment_of(task_name)
+        experiment.sacred.observers = [StoreObserver(home(), experiment=describe_task(experiment.task))]
+        with terminable(), warnings_in_a_line(), experiment.given(None, ()):
+            # --debug hands failures on, rather than tracing them.
+            experiment.sacred.run_commandline([sys.argv[0], "--debug", *words])
+    except SacredError as refused:
+        return _fail(str(refused), InvalidInput.exit_status)
+    except FAILURES as ended:
+        status = INTERRUPTED if isinstance(ended, KeyboardInterrupt) else getattr(ended, "exit_status", 1)
+        return _fail(describe_failure(ended), status)
+    return 0
+
+
+def _load_named_plugins(words: Sequence[str]) -> list[str]:
+    """Load what follows each `--plugin`; the other words."""
+    others, plugins = [], []
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--plugin":
+            plugins.append(next(remaining, ""))
+        else:
+            others.append(word)
+    load_plugins(plugins)
+    return others
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"odenet: {message}", file=sys.stderr)
+    return status

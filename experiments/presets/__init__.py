@@ -1,0 +1,85 @@
+"""The named configurations: those of this folder, a file each, and one for every data set and part of a plug-in."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.presets import Resolved, load_config, merge_presets
+from pipeline.config.sections import SHARED_SETTINGS
+from pipeline.plugins import registry
+from pipeline.tasks.lookup import DEFAULT, config_class
+from pipeline.util.nested import merge
+
+ORDER = (
+    "odenet_simple",
+    "resnet_small",
+    "resnet_large",
+    "odenet_complex",
+    "resnet_complex",
+    "gladzik_odenet",
+    "gladzik_resnet",
+)
+"""Of the files here, as they are listed; others follow by their names."""
+
+
+def presets() -> dict[str, Mapping[str, Any]]:
+    """Name -> what it sets; beside the sections it may say its `task`."""
+    return {**_files(), **_of_data_sets(), **_of_models(), **_of_tasks(), **_of_plugins()}
+
+
+def named_configs(task: str) -> dict[str, Mapping[str, Any]]:
+    """The named configurations of a task, as sections alone."""
+    return {
+        name: {key: value for key, value in values.items() if key != "task"}
+        for name, values in presets().items()
+        if values.get("task", DEFAULT) == task
+    }
+
+
+def resolve(names: Iterable[str], updates: Mapping[str, Any]) -> Resolved:
+    """The task and the parsed configuration that named configurations, files among them, and `updates` make.
+
+    Raises:
+        ConfigError: an unknown name, key or value, or names of different tasks.
+    """
+    task, values = merge_presets(names, updates, presets(), DEFAULT)
+    return Resolved(task, config_class(task).from_dict(values))
+
+
+def resolve_changed(task: str, stored: Mapping[str, Any], updates: Mapping[str, Any]) -> Resolved:
+    """The task of a stored run, and its configuration with `updates` over it.
+
+    Raises:
+        ConfigError: it cannot be.
+    """
+    return resolve([], merge({"task": task, **stored}, updates))
+
+
+@cache
+def _files() -> dict[str, Mapping[str, Any]]:
+    found = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+    return {name: load_config(found[name]) for name in dict.fromkeys([*ORDER, *found])}
+
+
+def _of_data_sets() -> dict[str, Mapping[str, Any]]:
+    tasks = {part.name: part.facts["task"] for part in registry.registered("data set")}
+    return {name: {**_task(tasks.get(name)), "data": {"name": name}} for name in registry.names("data set")}
+
+
+def _of_models() -> dict[str, Mapping[str, Any]]:
+    tasks = {part.name: part.facts["task"] for part in [*registry.registered("model"), *registry.registered("field")]}
+    names = [name for name in registry.names("model") if name not in SHARED_SETTINGS] + registry.names("field")
+    return {name: {**_task(tasks.get(name)), "model": {"architecture": name}} for name in names}
+
+
+def _of_tasks() -> dict[str, Mapping[str, Any]]:
+    return {part.name: {"task": part.name} for part in registry.registered("task")}
+
+
+def _of_plugins() -> dict[str, Mapping[str, Any]]:
+    return {part.name: part.build for part in registry.registered("named configuration")}
+
+
+def _task(name: str | None) -> dict[str, str]:
+    return {} if name in (None, DEFAULT) else {"task": str(name)}

@@ -1,0 +1,159 @@
+"""What every experiment leaves in the record of its run: epochs, failures, warnings, history, curves, weights."""
+
+import errno
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sacred.utils import SacredInterrupt
+from torch import Tensor
+
+from pipeline.device.out_of_memory import OutOfMemory
+from pipeline.ode import SolverFailure
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.training_figures import plot_function_evaluations, plot_learning_curves, plot_step_sizes
+from pipeline.tasks.base import Report
+from pipeline.tracking.run_log import RunLog
+from pipeline.training import Callback, Fitted, LossDiverged, load_checkpoint
+from pipeline.training.callback import Metrics
+from pipeline.util.paths import home
+from pipeline.util.user_warnings import noting_warnings
+
+
+class Pruned(SacredInterrupt):
+    """A run that its sweep ends early, because others do better after as many epochs."""
+
+    STATUS = "PRUNED"
+
+
+class RecordCallback(Callback):
+    """Writes the metrics of every epoch."""
+
+    def __init__(self, run_log: RunLog) -> None:
+        self._run_log = run_log
+
+    def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:  # noqa: ARG002 - the row says its epoch
+        log_epoch(self._run_log, history[-1])
+
+
+def log_epoch(run_log: RunLog, metrics: Mapping[str, float]) -> None:
+    """One point for each metric."""
+    run_log.log_epoch(int(metrics["epoch"]), {name: value for name, value in metrics.items() if name != "epoch"})
+
+
+def record_earlier_epochs(run_log: RunLog, checkpoint: Path) -> None:
+    """The epochs of the checkpoint; a kill may have come between a checkpoint and its epoch's metrics."""
+    for metrics in load_checkpoint(checkpoint)["fitted"]["history"]:
+        log_epoch(run_log, metrics)
+
+
+def record_training(
+    run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tensor], specs: Sequence[MetricSpec], title: str
+) -> None:
+    """The history, the series of single steps, the learning curves and the best weights."""
+    run_log.update_info(
+        {
+            "training": {
+                "epochs": len(fitted.history),
+                "best_epoch": fitted.best_epoch,
+                "stopped_early": fitted.stopped_early,
+                "compile_seconds": fitted.compile_seconds,
+                "epoch_seconds": statistics.median(row["time.epoch_seconds"] for row in fitted.history),
+            }
+        }
+    )
+    run_log.add_json("history.json", fitted.history)
+    run_log.add_json(
+        "steps.json",
+        {
+            "loss": fitted.batch_losses,
+            "nfe_forward": fitted.batch_nfe_forward,
+            "nfe_backward": fitted.batch_nfe_backward,
+            "nfe_per_image": fitted.batch_nfe_per_image,
+            "rejected_steps": fitted.batch_rejected,
+            "largest_error_ratio": fitted.batch_error_ratio,
+            "first_solves": fitted.first_solves,
+            "last_solves": fitted.last_solves,
+        },
+    )
+    run_log.add_weights("weights.safetensors", weights)
+    run_log.add_figure("learning_curves.png", plot_learning_curves(fitted.history, fitted.best_epoch, specs, title))
+    if fitted.batch_nfe_forward:
+        run_log.add_figure("function_evaluations.png", plot_function_evaluations(fitted.history, title))
+    if any(fitted.first_solves):  # torchdiffeq does not tell its steps
+        run_log.add_figure("step_sizes.png", plot_step_sizes(fitted.first_solves, fitted.last_solves, title))
+
+
+def record_unfinished_training(run_log: RunLog, checkpoint: Path, specs: Sequence[MetricSpec], title: str) -> None:
+    """The same of a training that was broken off, as far as its last whole epoch."""
+    if not checkpoint.exists():
+        return
+    state = load_checkpoint(checkpoint)
+    fitted = Fitted(**state["fitted"])
+    fitted.best_epoch = state["early_stopping"]["best_epoch"]
+    record_training(run_log, fitted, state["best_weights"] or state["model"], specs, title)
+
+
+def record_report(run_log: RunLog, report: Report) -> None:
+    """What an evaluation found: its numbers, then its files, then its figures."""
+    if report.test:
+        run_log.update_info({"test": dict(report.test)})
+    for name, content in report.files.items():
+        if isinstance(content, bytes):
+            run_log.add_artifact(name, content)
+        else:
+            run_log.add_json(name, content)
+    for name, draw in report.figures.items():
+        run_log.add_figure(name, draw())
+
+
+@contextmanager
+def recording_failure(run_log: RunLog) -> Iterator[None]:
+    """The kind of an error within, and its sentence, in the run's info: for the sweep that the run may be of."""
+    try:
+        yield
+    except SacredInterrupt:
+        raise
+    except Exception as error:
+        run_log.update_info({"failure": {"reason": failure_reason(error), "message": describe_failure(error)}})
+        raise
+
+
+@contextmanager
+def recording_warnings(run_log: RunLog) -> Iterator[None]:
+    """The sentences of what is warned of within, in the run's info."""
+    sentences: list[str] = []
+
+    def note(sentence: str) -> None:
+        sentences.append(sentence)
+        run_log.update_info({"warnings": sentences})
+
+    with noting_warnings(note):
+        yield
+
+
+def failure_reason(error: Exception) -> str:
+    """The kind of failure: one of `pipeline.sweeps.state.FAILURES`."""
+    match error:
+        case SolverFailure():
+            return str(error.status)
+        case LossDiverged():
+            return "loss_diverged"
+        case OutOfMemory():
+            return "out_of_memory"
+        case _:
+            return "failed"
+
+
+def describe_failure(error: BaseException) -> str:
+    """What ended a run, in one sentence with its remedy."""
+    match error:
+        case Pruned():
+            return "its sweep ended it early: others did better after as many epochs"
+        case KeyboardInterrupt() | SacredInterrupt():
+            return "interrupted; everything up to its last whole epoch is kept"
+        case OSError(errno=errno.ENOSPC):
+            return f"the disk is full ({error.filename or home()}): make room or set ODENET_HOME to another disk"
+        case _:
+            return str(error)

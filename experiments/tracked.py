@@ -1,0 +1,328 @@
+"""How a tracked experiment is run, resumed and told of, whatever its task.
+
+A task becomes a Sacred experiment with an ingredient a stage: data, model, solver, training, evaluation. Its
+configuration is parsed once, its data are loaded once and its model is described once, before the run is entered in
+the store, so that what cannot be run leaves no trace there; `Prepared` carries them to the stages.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from sacred import SETTINGS, Experiment, Ingredient
+from sacred.run import Run
+from sacred.utils import SacredError, SacredInterrupt
+
+from experiments.presets import named_configs
+from experiments.recording import (
+    RecordCallback,
+    describe_failure,
+    record_earlier_epochs,
+    record_report,
+    record_training,
+    record_unfinished_training,
+    recording_failure,
+    recording_warnings,
+)
+from pipeline.config import Config
+from pipeline.device.out_of_memory import naming_lack_of_memory
+from pipeline.device.precision import choose_device, numerics
+from pipeline.ode import SolverFailure
+from pipeline.reporting.console import EpochConsole, progress_bar
+from pipeline.runs.query import StoredRun
+from pipeline.tasks.base import Task
+from pipeline.tasks.lookup import get_task
+from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.run_log import RunLog
+from pipeline.training import Callback, Fitted, fit
+from pipeline.training.callback import Callbacks
+from pipeline.util.errors import OdenetError
+from pipeline.util.interruption import terminable
+from pipeline.util.paths import home
+
+SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
+SETTINGS.DISCOVER_SOURCES = "none"  # the observer stores sources and packages, all of them
+SETTINGS.DISCOVER_DEPENDENCIES = "none"
+
+FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt)
+"""What may end a run and is told without a traceback."""
+
+sacred_log = logging.getLogger("odenet.sacred")
+sacred_log.setLevel(logging.ERROR)  # it warns of types, which the configuration has checked
+
+
+class RefusedRun(SacredError):
+    """What cannot be run, as Sacred's own command line prints it: one sentence, no traceback."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment that can begin.
+
+    Attributes:
+        data: what the task has loaded, on the CPU.
+        facts: what is recorded of data and model before the training.
+    """
+
+    task: Task[Any, Any, Any]
+    config: Config
+    data: Any
+    facts: Mapping[str, Any]
+
+
+def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
+    """Load the data, unless they are given, and build the model once to describe it.
+
+    Raises:
+        OdenetError: the device, the data or the model cannot be what the configuration says.
+    """
+    task = get_task(task_name)
+    choose_device(config.training)
+    with naming_lack_of_memory():
+        if data is None:
+            data = task.load_data(config, torch.device("cpu"))
+        with torch.random.fork_rng(devices=()):
+            facts = task.facts(config, data)
+    return Prepared(task, config, data, facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a tracked run ended, whichever experiment it was of."""
+
+    document: Mapping[str, Any]
+    """The run's document, as the store has it or will have it."""
+    error: str | None
+    metrics: Mapping[str, Mapping[str, list[Any]]]
+    """Metric -> its steps and values."""
+
+    @property
+    def run_id(self) -> int:
+        return int(self.document["_id"])
+
+    @property
+    def status(self) -> str:
+        return str(self.document["status"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet run --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "result": self.document["result"],
+            "metrics": self.metrics,
+            "error": self.error,
+        }
+
+
+class TaskExperiment:
+    """A task as a Sacred experiment."""
+
+    def __init__(self, task: Task[Any, Any, Any]) -> None:
+        self.task = task
+        self._given: Prepared | None = None
+        self._prepared: Prepared | None = None
+        self._callbacks: Sequence[Callback] = ()
+        sections = task.config.sections()
+        self.ingredients = {name: Ingredient(name, save_git_info=False) for name in sections}
+        for name, section in sections.items():
+            self.ingredients[name].add_config(asdict(section()))
+        self.sacred = Experiment(
+            task.name, ingredients=list(self.ingredients.values()), base_dir=str(ROOT), save_git_info=False
+        )
+        self.sacred.logger = sacred_log  # type: ignore[assignment]  # annotated as None there
+        log = logging.getLogger(f"odenet.sacred.{task.name}")
+        log.setLevel(logging.WARNING)
+        # The command says it, and why.
+        log.addFilter(lambda said: not said.getMessage().startswith(("Failed after", "Aborted after")))
+        self.sacred.add_config(seed=task.config.seed)
+        for name, values in named_configs(task.name).items():
+            self.sacred.add_named_config(name, values)
+        self._define_stages()
+
+    @contextmanager
+    def given(self, prepared: Prepared | None, callbacks: Sequence[Callback]) -> Iterator[None]:
+        """Within it the experiment runs what is prepared, and tells the callbacks of it."""
+        self._given, self._callbacks = prepared, callbacks
+        try:
+            yield
+        finally:
+            self._given = self._prepared = None
+            self._callbacks = ()
+
+    def _define_stages(self) -> None:
+        task = self.task
+
+        @self.sacred.config_hook
+        def check(config: Mapping[str, Any], command_name: str, logger: logging.Logger) -> dict[str, Any]:  # noqa: ARG001
+            return self._check(config)
+
+        @self.ingredients["data"].capture
+        def load(prepared: Prepared, device: torch.device) -> Any:
+            return task.move_data(prepared.data, device)
+
+        @self.ingredients["model"].capture
+        def build(config: Config, data: Any, device: torch.device) -> torch.nn.Module:
+            torch.manual_seed(config.seed)
+            return task.build_model(config, data).to(device)
+
+        @self.ingredients["training"].capture
+        def train(model: torch.nn.Module, config: Config, data: Any, run_log: RunLog) -> Fitted:
+            return self._train(model, config, data, run_log)
+
+        @self.ingredients["evaluation"].capture
+        def evaluate(model: torch.nn.Module, config: Config, data: Any, device: torch.device) -> Any:
+            with progress_bar("test", task.test_items(data)) as progress, numerics(config.training, device):
+                return task.predict(model, config, data, progress)
+
+        def run(_run: Run) -> float:
+            """Train on the training split, choose by the validation split, score once on the test split."""
+            prepared, run_log = self._taken(), RunLog(_run)
+            config, title = prepared.config, task.title(prepared.config)
+            device = choose_device(config.training)
+            if run_log.run_id is not None:
+                Callbacks(self._callbacks).run_started(run_log.run_id)
+            with recording_failure(run_log), recording_warnings(run_log), naming_lack_of_memory():
+                data = load(prepared=prepared, device=device)
+                run_log.update_info({"device": str(device), **prepared.facts})
+                task.warn(config)
+                model = build(config=config, data=data, device=device)
+                train(model=model, config=config, data=data, run_log=run_log)
+                answers = evaluate(model=model, config=config, data=data, device=device)
+                report = task.report(answers, config, data, title)
+            record_report(run_log, report)
+            return float(report.test[task.result.removeprefix("test.")])
+
+        run.__name__ = task.name
+        self.sacred.main(run)
+
+    def _check(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Prepare what Sacred's own command line has configured; what cannot be run is refused before it is entered."""
+        if self._given is not None:
+            self._prepared = self._given
+            return {}
+        try:
+            parsed = self.task.config.from_dict(config)
+            self._prepared = prepare(self.task.name, parsed)
+        except OdenetError as error:
+            raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
+        return {name: asdict(getattr(parsed, name)) for name in self.ingredients}
+
+    def _taken(self) -> Prepared:
+        """What is prepared; its data are then this run's alone, and freed with it."""
+        if self._prepared is None:
+            raise RuntimeError("Sacred calls the configuration's hooks before the experiment")
+        prepared, self._given, self._prepared = self._prepared, None, None
+        return prepared
+
+    def _train(self, model: torch.nn.Module, config: Config, data: Any, run_log: RunLog) -> Fitted:
+        """Fit and record; what a training had reached is recorded too when it is broken off."""
+        task, title = self.task, self.task.title(config)
+        checkpoint = run_log.folder / "checkpoint.pt"
+        resumes = run_log.is_resuming and checkpoint.exists()  # otherwise it was broken off in its first epoch
+        if resumes:
+            record_earlier_epochs(run_log, checkpoint)
+        callbacks = [RecordCallback(run_log), EpochConsole(task.metric_specs(), task.result), *self._callbacks]
+        objective = task.objective(config, data)
+        try:
+            fitted = fit(model, objective, config.training, config.seed, checkpoint, callbacks, resume=resumes)
+        except BaseException as error:
+            if isinstance(error, SolverFailure):
+                run_log.update_info({"solver_failure": error.to_dict()})
+            record_unfinished_training(run_log, checkpoint, task.metric_specs(), title)
+            raise
+        record_training(run_log, fitted, model.state_dict(), task.metric_specs(), title)
+        return fitted
+
+
+def experiment_of(task_name: str) -> TaskExperiment:
+    """The experiment of a task, made once in a process."""
+    task = get_task(task_name)
+    if type(task) not in _experiments:
+        _experiments[type(task)] = TaskExperiment(task)
+    return _experiments[type(task)]
+
+
+_experiments: dict[type, TaskExperiment] = {}
+
+
+def run_tracked(
+    prepared: Prepared,
+    named: Sequence[str] = (),
+    info: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Outcome:
+    """Run what is prepared, tracked in the store.
+
+    Args:
+        named: the named configurations that it was made of, for the record.
+        info: first entries of the run's info, as `{"rerun_of": 3}`.
+
+    Raises:
+        OdenetError: the store does not take a new run.
+    """
+    observer = StoreObserver(home(), info=info, experiment=describe_task(prepared.task))
+    return _observe(observer, prepared, callbacks, {"named_configs": list(named)})
+
+
+def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> Outcome:
+    """Go on with a run, from its checkpoint on this machine if it has one, under its id, as is prepared.
+
+    Raises:
+        OdenetError: the store does not take it.
+    """
+    observer = StoreObserver(home(), resumed=run.document, experiment=describe_task(prepared.task))
+    return _observe(observer, prepared, callbacks, {})
+
+
+def describe_task(task: Task[Any, Any, Any]) -> dict[str, Any]:
+    """What a run's document says of its task, so that its numbers can be shown where a plug-in is missing."""
+    return {"task": task.name, "metrics": [asdict(spec) for spec in task.metric_specs()], "result": task.result}
+
+
+def _observe(
+    observer: StoreObserver, prepared: Prepared, callbacks: Sequence[Callback], meta_info: Mapping[str, Any]
+) -> Outcome:
+    experiment = experiment_of(prepared.task.name)
+    experiment.sacred.observers = [observer]
+    error = None
+    try:
+        # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
+        with terminable(), experiment.given(prepared, callbacks):
+            experiment.sacred.run(
+                config_updates=prepared.config.to_dict(), options={"--force": True}, meta_info=dict(meta_info)
+            )
+    except FAILURES as ended:
+        if not observer.has_started:
+            raise
+        error = describe_failure(ended)
+    return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
+
+
+def run_once(
+    experiment: Experiment, config: Mapping[str, Any], observer: StoreObserver, if_interrupted: str
+) -> str | None:
+    """Run an experiment that is made anew for each run; what broke it off, in a sentence, or None where nothing did.
+
+    Args:
+        if_interrupted: the remedy, with `{run_id}` for the number of the run.
+
+    Raises:
+        OdenetError: it could not begin.
+    """
+    experiment.logger = sacred_log  # type: ignore[assignment]  # annotated as None there
+    experiment.observers = [observer]
+    try:
+        # Forced: to Sacred the whole configuration is added keys.
+        experiment.run(config_updates=dict(config), options={"--force": True})
+    except FAILURES as ended:
+        if not observer.has_started:
+            raise
+        if isinstance(ended, KeyboardInterrupt):
+            return f"interrupted; {if_interrupted.format(run_id=observer.record.run_id)}"
+        return describe_failure(ended)
+    return None

@@ -1,0 +1,184 @@
+"""`odenet doctor`: what works on this machine and what to do about the rest."""
+
+import platform
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import click
+import psutil
+from rich.console import Console
+
+from odenet.arguments import JSON, examples
+from odenet.output import print_json
+from pipeline.device import processor
+from pipeline.util.errors import OdenetError
+from pipeline.util.paths import data_folder, home
+
+GIGABYTE = 2**30
+ENOUGH_DISK_GB = 5.0
+ENOUGH_SHARED_MEMORY_GB = 1.0
+PACKAGES = ("torch", "torchvision", "torchdiffeq", "sacred", "pymongo", "secantusdb")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Literal["ok", "warning", "problem"]
+    message: str
+    """What was found and, unless it is fine, what to do."""
+
+
+@click.command(short_help="What works on this machine and what to do about the rest.", epilog=examples("odenet doctor"))
+@JSON
+def doctor(as_json: bool) -> int:
+    """Look at everything that a run needs, and say what works and what to do about the rest."""
+    marks = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
+    findings = []
+    console = Console(soft_wrap=True)
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            console.print(marks[finding.verdict], f"[bold]{finding.name}[/]:", finding.message, highlight=False)
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything that a run needs, one finding after the other."""
+    for look in (_versions, _store, _waiting, _device, _precision, _compiler, _data, _disk, _shared_memory, _board):
+        yield from look()
+
+
+def _versions() -> Iterator[Finding]:
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    yield Finding("versions", "ok", f"Python {platform.python_version()}, {packages}")
+
+
+def _store() -> Iterator[Finding]:
+    from pipeline.tracking.store import INDEXES, connect, store_address
+
+    try:
+        address = store_address()
+        database = connect(address)
+    except OdenetError as error:
+        yield Finding("store", "problem", str(error))
+        return
+    yield Finding("store", "ok", f"{address.redacted()} answers and the login works")
+    missing = [
+        f"{collection}.{index.document['name']}"
+        for collection, indexes in INDEXES.items()
+        for index in indexes
+        if index.document["name"] not in database[collection].index_information()
+    ]
+    if missing:
+        yield Finding("indexes", "problem", f"{', '.join(missing)} missing: give the user the role readWrite and retry")
+    else:
+        yield Finding("indexes", "ok", "all there")
+    database.client.close()
+
+
+def _waiting() -> Iterator[Finding]:
+    from pipeline.tracking.record import waiting_records
+
+    waiting = waiting_records(home())
+    if waiting:
+        names = ", ".join(folder.name for folder in waiting)
+        yield Finding("records", "warning", f"{names} not delivered: `odenet sync` delivers those that are not running")
+    else:
+        yield Finding("records", "ok", "nothing waits to be delivered")
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        yield Finding("device", "ok", f"{', '.join(names)}; CUDA {torch.version.cuda}")
+    else:
+        message = (
+            f"no GPU that torch can use, so runs use the CPU ({psutil.cpu_count()} cores): "
+            "ODE-Nets of the papers' sizes take minutes an epoch; install a CUDA driver where there is a GPU"
+        )
+        yield Finding("device", "warning", message)
+
+
+def _precision() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        bf16, tf32 = torch.cuda.is_bf16_supported(False), torch.cuda.get_device_capability()[0] >= 8
+        where = "this GPU"
+    else:
+        bf16, tf32, where = processor.is_quick_in_bfloat16(), False, "this CPU"
+    quick = ["fp32", *(["tf32"] if tf32 else []), *(["bf16"] if bf16 else [])]
+    yield Finding("precision", "ok", f"{', '.join(quick)} are quick on {where}; all of training.precision work")
+
+
+def _compiler() -> Iterator[Finding]:
+    from pipeline.device.compilation import cxx_compiler
+
+    name = cxx_compiler()
+    if shutil.which(name) is None:
+        yield Finding(
+            "compiler", "warning", f"{name} missing: long runs on the CPU are not compiled; install g++ to have them so"
+        )
+    elif not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        yield Finding(
+            "compiler",
+            "warning",
+            "Python's headers missing: long runs on the CPU are not compiled; install python3-dev",
+        )
+    else:
+        yield Finding("compiler", "ok", f"{name} and Python's headers are there; long runs on the CPU are compiled")
+
+
+def _data() -> Iterator[Finding]:
+    from pipeline.data import list_data_sets
+
+    present = [status.name for status in list_data_sets() if status.present]
+    absent = [status.name for status in list_data_sets() if not status.present]
+    yield Finding("data", "ok", f"{', '.join(present)} in {data_folder()}")
+    if absent:
+        yield Finding("data", "warning", f"{', '.join(absent)} absent: `odenet data prepare NAME` downloads one")
+
+
+def _disk() -> Iterator[Finding]:
+    yield from _free("disk", _nearest_existing(home()), ENOUGH_DISK_GB, "make room or set ODENET_HOME to another disk")
+
+
+def _shared_memory() -> Iterator[Finding]:
+    folder = Path("/dev/shm")  # noqa: S108 - looked at, not written to
+    if folder.is_dir():
+        yield from _free(
+            "shared memory", folder, ENOUGH_SHARED_MEMORY_GB, "in a container, start it with --shm-size=2g"
+        )
+
+
+def _board() -> Iterator[Finding]:
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        yield Finding(
+            "dashboard", "warning", f"{' and '.join(missing)} missing: `odenet board` needs Node.js 20 or newer"
+        )
+    else:
+        yield Finding("dashboard", "ok", "node and npm are there; `odenet board` starts Omniboard")
+
+
+def _free(name: str, folder: Path, enough_gb: float, remedy: str) -> Iterator[Finding]:
+    free = shutil.disk_usage(folder).free / GIGABYTE
+    if free < enough_gb:
+        yield Finding(name, "warning", f"only {free:.1f} GB free at {folder}: {remedy}")
+    else:
+        yield Finding(name, "ok", f"{free:.1f} GB free at {folder}")
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())

@@ -1,0 +1,128 @@
+"""The whole configuration of a run, one class a task."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self, get_type_hints
+
+from pipeline.config.section import ConfigError, Section, check_type
+from pipeline.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    SolverConfig,
+    TrainingConfig,
+)
+from pipeline.plugins import registry
+from pipeline.util.nested import flatten
+
+ALIASES = {"training.optimizer": "training.optimiser"}
+"""Another spelling -> the key."""
+OPTIONS: Mapping[str, tuple[registry.Kind, ...]] = {
+    "data.options": ("data set",),
+    "model.options": ("model", "field"),
+    "training.optimiser_options": ("optimiser",),
+    "training.schedule_options": ("schedule",),
+}
+"""Key -> the kinds of parts whose options it holds."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What every experiment is made of: a section a stage, and the seed.
+
+    A task whose stages have other settings subclasses the sections, adds some of its own, and names them as fields.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = 0
+
+    SEED_LIMIT: ClassVar[int] = 2**32
+    """What NumPy accepts, which Sacred seeds."""
+
+    def __post_init__(self) -> None:
+        check_type("seed", self.seed, int)
+        if not 0 <= self.seed < self.SEED_LIMIT:
+            raise ConfigError(f"seed must be at least 0 and below 2**32, not {self.seed}")
+
+    @classmethod
+    def sections(cls) -> dict[str, type[Section]]:
+        """The sections by their names."""
+        return {
+            name: kind
+            for name, kind in get_type_hints(cls).items()
+            if isinstance(kind, type) and issubclass(kind, Section)
+        }
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """Every key, dotted."""
+        return [f"{name}.{f.name}" for name, section in cls.sections().items() for f in fields(section)] + ["seed"]
+
+    @classmethod
+    def kinds(cls) -> dict[str, Any]:
+        """Every key but the seed -> the type of its values, the options of plug-ins' parts included."""
+        kinds = {f"{name}.{f.name}": get_type_hints(s)[f.name] for name, s in cls.sections().items() for f in fields(s)}
+        for key, of_kinds in OPTIONS.items():
+            parts = [part for kind in of_kinds for part in registry.registered(kind)]
+            kinds |= {f"{key}.{option.name}": option.annotation for part in parts for option in part.options}
+        return kinds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, as they are stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration that `values` describes; what is missing keeps its default.
+
+        Raises:
+            ConfigError: an unknown key at any depth, a wrong type or an impossible value, named.
+        """
+        sections = cls.sections()
+        for key in values:
+            if key not in (*sections, "seed"):
+                raise ConfigError(f"unknown key {key}{cls._nearest_key(key)}")
+        parsed: dict[str, Any] = {
+            name: cls._parse_section(section, values.get(name, {})) for name, section in sections.items()
+        }
+        return cls(**parsed, seed=values.get("seed", cls.seed))
+
+    @classmethod
+    def complete(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` flat, with the defaults of the keys that they lack, unknown keys as they are.
+
+        For comparing a stored configuration, which may be older than some keys.
+        """
+        defaults = {f"{name}.{key}": value for name, s in cls.sections().items() for key, value in asdict(s()).items()}
+        return flatten(defaults) | flatten(values)
+
+    @classmethod
+    def _parse_section(cls, section: type[Section], values: Any) -> Section:
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{section.section} is a section with keys of its own, not {values!r}")
+        known, parsed = {f.name for f in fields(section)}, {}
+        for name, value in values.items():
+            key = ALIASES.get(f"{section.section}.{name}", f"{section.section}.{name}")
+            if (name := key.partition(".")[2]) not in known:
+                raise ConfigError(f"unknown key {key}{cls._nearest_key(key)}")
+            parsed[name] = value
+        return section(**parsed)
+
+    @classmethod
+    def _nearest_key(cls, key: str) -> str:
+        """As `nearest`, where the section may be missing or another's: lr is training.lr, and so is model.lr."""
+        section, _, name = key.rpartition(".")
+        known = [*cls.keys(), *cls.sections()]
+        same_name = [k for k in known if k.rpartition(".")[2] == name]
+        same_section = [k for k in known if k.rpartition(".")[0] == section]
+        for candidates in (same_name, same_section, known):
+            full_names = {k.rpartition(".")[2]: k for k in candidates}
+            matches = difflib.get_close_matches(name, full_names, n=1, cutoff=0.5)
+            if matches:
+                return f" (did you mean {full_names[matches[0]]}?)"
+        return ""

@@ -1,0 +1,64 @@
+"""The words of a command line that choose a configuration: `with`, named configurations, and `key=value`."""
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.config.section import ConfigError
+from pipeline.util.nested import merge
+
+
+def parse_with(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The words of a command line from `with` on, as `parse_arguments` parses what follows it.
+
+    Raises:
+        ConfigError: `with` is not the first of them.
+    """
+    if words and words[0] != "with":
+        raise ConfigError(f"expected `with` before {words[0]!r}, as in: odenet run with odenet_simple digits")
+    return parse_arguments(words[1:])
+
+
+def parse_changes(words: Sequence[str]) -> dict[str, Any]:
+    """The words of a command line from `with` on, where a run's own configuration is changed.
+
+    Raises:
+        ConfigError: `with` is not the first of them, or one is no `key=value`.
+    """
+    names, updates = parse_with(words)
+    if names:
+        raise ConfigError(
+            f"{names[0]!r} is no key=value, and this run has a configuration of its own; change single values, as in "
+            "training.max_epochs=20"
+        )
+    return updates
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Sacred's `with` syntax: names of configurations and `dotted.key=value`, values as Python literals or text.
+
+    Raises:
+        ConfigError: a key without a name.
+    """
+    names: list[str] = []
+    updates: dict[str, Any] = {}
+    for argument in arguments:
+        path, is_update, text = argument.partition("=")
+        if not is_update:
+            names.append(argument)
+            continue
+        value = literal(text.strip())
+        for key in reversed(path.strip().split(".")):
+            if not key:
+                raise ConfigError(f"{argument!r} names no key; write it as in training.lr=0.01")
+            value = {key: value}
+        updates = merge(updates, value)
+    return names, updates
+
+
+def literal(text: str) -> Any:
+    """The value that `text` is as a Python literal, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it is documented to raise
+        return text

@@ -1,0 +1,131 @@
+"""A section of a configuration: typed fields with bounds that refuse what cannot be, in one sentence."""
+
+import difflib
+import operator
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+from pipeline.plugins import registry
+from pipeline.util.errors import InvalidInput
+
+
+class ConfigError(InvalidInput):
+    """A configuration that names an unknown key, has a value of the wrong type, or an impossible value."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean …?)' with the known name closest to `name`, or nothing when none is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def option(default: Any, **bounds: float) -> Any:
+    """A field with bounds: `at_least`, `above`, `at_most`, `below`."""
+    return field(default=default, metadata=bounds)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One stage's part of the configuration; checks its own values when it is made."""
+
+    section: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            key, value = f"{self.section}.{f.name}", getattr(self, f.name)
+            check_type(key, value, hints[f.name])
+            _check_bounds(key, value, f)
+
+    def _choose_part(self, name: str, options: str, kinds: Iterable[registry.Kind], light: Iterable[str] = ()) -> None:
+        """Check the field `name`, which names a part of one of `kinds`, and complete the part's options.
+
+        Args:
+            options: the field that holds the part's options; those that are left out get their defaults.
+            light: parts without options, which need not be imported to know that.
+
+        Raises:
+            ConfigError: an unknown part, an unknown option or one of the wrong type, with the nearest right name.
+        """
+        chosen, known = getattr(self, name), [part for kind in kinds for part in registry.names(kind)]
+        if chosen not in known:
+            raise ConfigError(
+                f"{self.section}.{name} must be one of {', '.join(known)}, not {chosen!r}{nearest(str(chosen), known)}"
+            )
+        parts = (
+            () if chosen in light else [registry.find(kind, chosen) for kind in kinds if chosen in registry.names(kind)]
+        )
+        complete_options(self, options, parts[0].options if parts else ())
+
+
+def complete_options(section: Section, name: str, options: Iterable[registry.Option]) -> None:
+    """Check the field `name` of a section, which holds the options of a part, and fill in the defaults.
+
+    Raises:
+        ConfigError: an unknown option, or one of the wrong type, with the nearest right name.
+    """
+    given, known = getattr(section, name), {option.name: option for option in options}
+    prefix = f"{section.section}.{name}"
+    for key in given:
+        if key not in known:
+            there = f"there are {', '.join(known)}" if known else "there are none"
+            raise ConfigError(f"unknown option {prefix}.{key}{nearest(str(key), known)}; {there}")
+    complete = {option.name: given.get(option.name, option.default) for option in known.values()}
+    for key, value in complete.items():
+        check_type(f"{prefix}.{key}", value, known[key].annotation)
+    object.__setattr__(section, name, complete)
+
+
+_TYPE_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "True or False",
+    Mapping: "a section with keys of its own",
+    list: "a list",
+    dict: "a section with keys of its own",
+}
+
+
+def check_type(key: str, value: Any, expected: Any) -> None:
+    alternatives = get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
+    if value is None and type(None) in alternatives:
+        return
+    wanted = next(t for t in alternatives if t is not type(None))
+    if wanted is Any:
+        return
+    if get_origin(wanted) is Literal:
+        choices = get_args(wanted)
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # 1 is not True
+            words = [str(choice) for choice in choices]
+            raise ConfigError(f"{key} must be one of {', '.join(words)}, not {value!r}{nearest(str(value), words)}")
+        return
+    wanted = get_origin(wanted) or wanted
+    if wanted is float:
+        fits = isinstance(value, int | float) and abs(value) <= sys.float_info.max  # neither inf nor nan
+    else:
+        fits = isinstance(value, wanted)
+    if not fits or (isinstance(value, bool) and wanted is not bool):
+        or_none = " or None" if type(None) in alternatives else ""
+        raise ConfigError(f"{key} must be {_TYPE_WORDS.get(wanted, wanted)}{or_none}, not {value!r}")
+    if wanted is int and abs(value) >= 2**63:  # what a MongoDB document can hold
+        raise ConfigError(f"{key} must be below 2**63, not {value}")
+
+
+_BOUNDS: dict[str, Callable[[Any, float], bool]] = {
+    "at_least": operator.ge,
+    "above": operator.gt,
+    "at_most": operator.le,
+    "below": operator.lt,
+}
+
+
+def _check_bounds(key: str, value: Any, f: "Field[Any]") -> None:
+    if value is None:
+        return
+    for name, bound in f.metadata.items():
+        if not _BOUNDS[name](value, bound):
+            raise ConfigError(f"{key} must be {name.replace('_', ' ')} {bound}, not {value}")

@@ -1,0 +1,12 @@
+"""CIFAR-100.
+
+Source: Krizhevsky 2009.
+"""
+
+from torchvision.datasets import CIFAR100
+
+from pipeline import plugins
+from pipeline.data.cifar import CifarLayout
+
+LAYOUT = CifarLayout(CIFAR100, None)
+plugins.data_set("cifar100", shape=(3, 32, 32), classes=100)(LAYOUT)

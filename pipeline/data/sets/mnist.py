@@ -1,0 +1,12 @@
+"""MNIST.
+
+Source: LeCun, Cortes & Burges 1998.
+"""
+
+from torchvision.datasets import MNIST
+
+from pipeline import plugins
+from pipeline.data.idx import MnistLayout
+
+LAYOUT = MnistLayout(MNIST, "60000 + 10000, 1 × 28 × 28", tuple("0123456789"))
+plugins.data_set("mnist", shape=(1, 28, 28), classes=10)(LAYOUT)

@@ -1,0 +1,55 @@
+"""The network that a configuration names."""
+
+import inspect
+import warnings
+
+from torch import nn
+
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig
+from pipeline.models.architectures.simple import build_around
+from pipeline.plugins import registry
+from pipeline.util.user_warnings import OdenetWarning
+
+
+class BatchNormalisationWarning(OdenetWarning):
+    """A solve through batch normalisation: every evaluation also moves its running statistics."""
+
+
+def build_model(
+    config: NetworkConfig, solver: SolverConfig, input_shape: tuple[int, int, int], outputs: int
+) -> nn.Module:
+    """The network that `config` describes, with weights from torch's global random state.
+
+    Args:
+        input_shape: (channels, height, width) of the preprocessed images.
+        outputs: number of scores per image, one a class.
+
+    Raises:
+        ConfigError: values that do not go together.
+    """
+    is_odenet = config.body == "odenet"
+    if config.time_channel and not is_odenet:
+        raise ConfigError("model.time_channel is True, but a residual network has no time (model.body=resnet)")
+    if is_odenet and config.normalisation == "batch":
+        warnings.warn(
+            "batch normalisation inside an ODE block ended in a step size underflow in Bijsterbosch 2020, "
+            "section 7.1.3; model.normalisation=group did not",
+            BatchNormalisationWarning,
+            stacklevel=2,
+        )
+    if config.architecture in registry.names("field"):
+        field = registry.find("field", config.architecture)
+        return build_around(
+            lambda width: _module(field, field.build(width, **config.options)), input_shape, outputs, solver, config
+        )
+    part = registry.find("model", config.architecture)
+    shared = {"config": config} if "config" in inspect.signature(part.build).parameters else {}
+    return _module(part, part.build(input_shape, outputs, solver, **shared, **config.options))
+
+
+def _module(part: registry.Part, built: object) -> nn.Module:
+    if not isinstance(built, nn.Module):
+        raise registry.PluginError(
+            f"{part.where}: the {part.kind} {part.name} returned a {type(built).__name__}; return a torch.nn.Module"
+        )
+    return built

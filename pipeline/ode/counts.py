@@ -1,0 +1,38 @@
+"""What the solves of a module's ODE blocks cost, summed over the blocks; of the last forward and backward pass."""
+
+from torch import nn
+
+from pipeline.ode.block import ODEBlock
+
+
+def ode_blocks(module: nn.Module) -> list[ODEBlock]:
+    """The blocks that are solved; none in a residual network."""
+    return [part for part in module.modules() if isinstance(part, ODEBlock)]
+
+
+def nfe_forward(module: nn.Module) -> int | None:
+    """Evaluations of the forward pass; None without a block."""
+    blocks = ode_blocks(module)
+    return sum(block.statistics.nfe_forward for block in blocks) if blocks else None
+
+
+def nfe_per_sample(module: nn.Module) -> list[int] | None:
+    """Evaluations of the forward pass that each sample took part in.
+
+    None where the samples of a batch share their steps, and without a block.
+    """
+    counts = [[sample.nfe for sample in block.statistics.samples] for block in ode_blocks(module)]
+    return [sum(of_sample) for of_sample in zip(*counts, strict=True)] if all(counts) and counts else None
+
+
+def nfe_backward(module: nn.Module) -> int | None:
+    """Evaluations of the backward pass so far; None where backward makes none of its own."""
+    counts = [block.statistics.nfe_backward for block in ode_blocks(module)]
+    counted = [count for count in counts if count is not None]
+    return sum(counted) if counted else None
+
+
+def rejected_steps(module: nn.Module) -> int | None:
+    """Rejected steps of the forward pass; None without a block."""
+    blocks = ode_blocks(module)
+    return sum(block.statistics.rejected for block in blocks) if blocks else None

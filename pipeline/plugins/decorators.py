@@ -1,0 +1,113 @@
+"""How a part is registered: one decorator a kind."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
+
+from pipeline.plugins.registry import Kind, register
+
+Build = TypeVar("Build")
+
+
+def model(name: str, task: str = "classification") -> Callable[[Build], Build]:
+    """A function `(input_shape, outputs, solver, *, options) -> nn.Module`.
+
+    Args of the function:
+        input_shape: of one input without the batch, as (channels, height, width).
+        outputs: how many numbers the module gives for an input, as classes.
+        solver: the `SolverConfig` of the run, for `ODEBlock(field, final_time, solver)`.
+        config: where the function has it, the `ModelConfig` with the settings that the papers' networks share.
+    """
+    return _registering("model", name, reserved=("config",), task=task)
+
+
+def field(name: str) -> Callable[[Build], Build]:
+    """A function `(channels, *, options) -> nn.Module` whose module computes dz/dt = f(t, z).
+
+    z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem and the head of
+    the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual block.
+    """
+    return _registering("field", name, task="classification")
+
+
+def data_set(
+    name: str,
+    task: str = "classification",
+    shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    summary: str = "",
+) -> Callable[[Build], Build]:
+    """A function `(*, options) -> dict` of the arrays that the task takes.
+
+    For classification `x_train`, `y_train`, `x_test`, `y_test` (uint8 images, n × height × width or
+    n × height × width × channels; labels from 0) and, if their names matter, `classes`.
+
+    Args:
+        shape, classes: of the network's input, where it is known without the data.
+        summary: number and size of the images, for `odenet data list`.
+    """
+    return _registering("data set", name, task=task, shape=shape, classes=classes, summary=summary)
+
+
+def metric(
+    name: str,
+    *,
+    heading: str | None = None,
+    says: str = "",
+    unit: str = "",
+    format: str = ".4f",
+    better: Literal["lower", "higher"] | None = None,
+    per: Literal["item", "split"] = "split",
+    task: str = "classification",
+) -> Callable[[Build], Build]:
+    """A function `(outputs, targets) -> Tensor`; for classification of scores (n, classes) and labels (n,).
+
+    It is recorded as `validation.NAME` after every epoch, which a search may choose by if `better` says how, and as
+    `test.NAME`.
+
+    Args:
+        heading, says, unit, format, better: see `pipeline.reporting.metric_spec.MetricSpec`.
+        per: `item`: the function gives a value for every item, shape (n,), whose mean is the metric, and
+            `training.NAME` is recorded too. `split`: it gives one number for all items of the split together.
+    """
+    return _registering(
+        "metric",
+        name,
+        task=task,
+        heading=heading or name.replace("_", " "),
+        says=says or name.replace("_", " "),
+        unit=unit,
+        format=format,
+        better=better,
+        per=per,
+    )
+
+
+def optimiser(name: str) -> Callable[[Build], Build]:
+    """A function `(parameters, lr, weight_decay, *, options) -> torch.optim.Optimizer`."""
+    return _registering("optimiser", name, reserved=("momentum",))
+
+
+def schedule(name: str) -> Callable[[Build], Build]:
+    """A function `(optimiser, max_epochs, *, options) -> LRScheduler`, which is stepped once an epoch."""
+    return _registering("schedule", name)
+
+
+def named_config(name: str, values: Mapping[str, Any]) -> None:
+    """A named configuration: sections with what they set, as `{"model": {"channels": 16}}`."""
+    caller = sys._getframe(1)
+    where, module = f"{caller.f_code.co_filename}:{caller.f_lineno}", str(caller.f_globals.get("__name__"))
+    register("named configuration", name, dict(values), place=(where, module))
+
+
+def task(name: str) -> Callable[[Build], Build]:
+    """A subclass of `pipeline.tasks.Task`: a kind of experiment."""
+    return _registering("task", name)
+
+
+def _registering(kind: Kind, name: str, reserved: tuple[str, ...] = (), **facts: Any) -> Callable[[Build], Build]:
+    def enter(build: Build) -> Build:
+        register(kind, name, build, reserved, **facts)
+        return build
+
+    return enter

@@ -1,0 +1,186 @@
+"""Plug-ins as files, installed modules, or entry points of a package; with their sources, by content."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from pipeline.plugins.registry import PluginError, forget
+from pipeline.util.paths import home
+
+ENTRY_POINTS = "odenet.plugins"
+"""The group of entry points in which a package names its modules with plug-ins."""
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """A source file of a plug-in."""
+
+    spec: str
+    """What names the plug-in: the absolute path of a file, or a module."""
+    name: str
+    """Of the file, below the folder that holds the plug-in."""
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the plug-in is a file and no module."""
+        return self.spec.endswith(".py")
+
+
+_loaded: dict[str, tuple[PluginSource, ...]] = {}
+
+
+def load_plugins(specs: Sequence[str] = ()) -> None:
+    """Import plug-ins, so that their parts are registered: first those of installed packages, then `specs`.
+
+    A plug-in that is loaded already stays as it is, unless its file has changed.
+
+    Args:
+        specs: paths of `.py` files, or names of modules.
+
+    Raises:
+        PluginError: one is not there, fails when it is imported, or registers nothing that can be used.
+    """
+    for entry in entry_points(group=ENTRY_POINTS):
+        _load_module(entry.module)
+    for spec in specs:
+        if spec.endswith(".py") or Path(spec).is_file():
+            _load_file(Path(spec))
+        else:
+            _load_module(spec)
+
+
+def loaded_sources() -> tuple[PluginSource, ...]:
+    """The source files of all plug-ins that are loaded, in the order in which they were."""
+    return tuple(source for sources in _loaded.values() for source in sources)
+
+
+def load_sources(sources: Sequence[PluginSource]) -> None:
+    """Load plug-ins of which the sources are given, as to a worker that may be on another machine.
+
+    A file that lies where it did, unchanged, is loaded from there; otherwise a copy in `ODENET_HOME`.
+
+    Raises:
+        PluginError: as for `load_plugins`.
+    """
+    by_spec: dict[str, list[PluginSource]] = {}
+    for source in sources:
+        by_spec.setdefault(source.spec, []).append(source)
+    for spec, of_plugin in by_spec.items():
+        if _loaded.get(spec) == tuple(of_plugin):
+            continue
+        if of_plugin[0].is_file:
+            _load_file(_file_with(of_plugin[0]), spec)
+        else:
+            folder = _copy(of_plugin)
+            sys.path.insert(0, str(folder))
+            _load_module(spec)
+
+
+def read_file(spec: str) -> bytes | None:
+    """The content of a plug-in's file as it lies there now; None where it does not."""
+    try:
+        return Path(spec).read_bytes()
+    except OSError:
+        return None
+
+
+def read_module(spec: str) -> tuple[PluginSource, ...]:
+    """The source files of an installed module, all of them where it is a package; none where it is not installed."""
+    try:
+        found = importlib.util.find_spec(spec)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None:
+        return ()
+    origin = Path(found.origin)
+    is_package = found.submodule_search_locations is not None
+    root = origin.parents[len(spec.split(".")) - (0 if is_package else 1)]
+    files = sorted(origin.parent.rglob("*.py")) if is_package else [origin]
+    return tuple(PluginSource(spec, str(file.relative_to(root)), file.read_bytes()) for file in files)
+
+
+def _load_file(path: Path, spec: str | None = None) -> None:
+    spec = spec or str(path.expanduser().absolute())
+    content = read_file(str(path.expanduser()))
+    if content is None:
+        raise PluginError(f"the plug-in {path} cannot be read: name a .py file, or a module that is installed")
+    sources = (PluginSource(spec, path.name, content),)
+    if _loaded.get(spec) == sources:
+        return
+    forget(f"{path.expanduser().absolute()}:")
+    name = f"odenet_plugin_{path.stem}_{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
+    module_spec = importlib.util.spec_from_file_location(name, path.expanduser().absolute())
+    if module_spec is None or module_spec.loader is None:
+        raise PluginError(f"the plug-in {path} is no Python file: its name must end with .py")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # as classes and dataclasses look themselves up there
+    with _telling_failure(str(path), module):
+        module_spec.loader.exec_module(module)
+    _loaded[spec] = sources
+
+
+def _load_module(spec: str) -> None:
+    if spec in _loaded:
+        return
+    sources = read_module(spec)
+    if not sources:
+        raise PluginError(f"the plug-in {spec} is neither a file nor an installed module: correct its name")
+    with _telling_failure(spec):
+        importlib.import_module(spec)
+    _loaded[spec] = sources
+
+
+@contextmanager
+def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[None]:
+    """A failure within, in one sentence with the plug-in's own line; nothing of the plug-in stays then."""
+    try:
+        yield
+    except Exception as error:
+        if module is not None:
+            sys.modules.pop(module.__name__, None)
+            forget(f"{module.__file__}:")
+        if isinstance(error, PluginError):
+            raise
+        raise PluginError(
+            f"the plug-in {plugin} failed{_line(error, module)}: {type(error).__name__}: {error}; correct it there"
+        ) from error
+
+
+def _line(error: Exception, module: ModuleType | None) -> str:
+    if isinstance(error, SyntaxError):
+        return f" in line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if module is None or frame.filename == module.__file__]
+    return f" in line {own[-1].lineno}" if own else ""
+
+
+def _file_with(source: PluginSource) -> Path:
+    """A file with that content: the plug-in's own, or a copy."""
+    if read_file(source.spec) == source.content:
+        return Path(source.spec)
+    return _copy([source]) / source.name
+
+
+def _copy(sources: Sequence[PluginSource]) -> Path:
+    digest = hashlib.sha256(b"".join(source.content for source in sources)).hexdigest()
+    folder = home() / "plugins" / digest[:16]
+    for source in sources:
+        path = (folder / source.name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise PluginError(f"the plug-in's file {source.name} would be written outside its folder: do not load it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.content)
+    return folder

@@ -1,0 +1,84 @@
+"""The plug-ins of a stored run: found where they were, compared with what the store holds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gridfs import GridFS
+from gridfs.errors import CorruptGridFile, NoFile
+
+from pipeline.config import Config
+from pipeline.plugins.loading import PluginSource, load_sources, loaded_sources, read_file, read_module
+from pipeline.plugins.registry import PluginError
+from pipeline.runs.query import ArtifactError, StoredRun
+from pipeline.tasks.lookup import config_class
+from pipeline.tracking.gridfs import content_id
+
+
+def stored_plugins(run: StoredRun) -> tuple[PluginSource, ...]:
+    """The source files of the run's plug-ins as the store has them, each verified by its id.
+
+    Raises:
+        ArtifactError: one is missing from the store or has been changed there.
+    """
+    files, found = GridFS(run.database), []
+    for plugin in run.document["experiment"].get("plugins", []):
+        name = plugin["name"]
+        try:
+            content = files.get(plugin["file_id"]).read()
+        except (NoFile, CorruptGridFile) as error:
+            raise ArtifactError(f"the plug-in {name} of run {run.run_id} is not whole in the store") from error
+        if content_id(name, content) != plugin["file_id"]:
+            raise ArtifactError(f"the plug-in {name} of run {run.run_id} has been changed in the store: do not run it")
+        found.append(PluginSource(plugin["spec"], name, content))
+    return tuple(found)
+
+
+def current_source(stored: PluginSource) -> bytes | None:
+    """What stands now where a stored source was found; a plug-in of this file name that is loaded goes before."""
+    for loaded in loaded_sources():
+        if Path(loaded.name).name == Path(stored.name).name:
+            return loaded.content
+    if stored.is_file:
+        return read_file(stored.spec)
+    return next((source.content for source in read_module(stored.spec) if source.name == stored.name), None)
+
+
+def load_plugins_of(run: StoredRun) -> None:
+    """Load the plug-ins of the run from where they were, if they are what they were.
+
+    A plug-in of the same file name that somebody has loaded is taken for it, changed or not. Nothing that the store
+    holds is executed.
+
+    Raises:
+        PluginError: one is gone, has changed, or fails.
+    """
+    loaded = {Path(source.name).name for source in loaded_sources()}
+    missing = [source for source in stored_plugins(run) if Path(source.name).name not in loaded]
+    for source in missing:
+        _refuse_unless_same(run, source)
+    load_sources(missing)
+
+
+def config_of(run: StoredRun) -> Config:
+    """The configuration of the run, parsed, with its plug-ins loaded.
+
+    Raises:
+        PluginError: one is gone, has changed, or fails.
+        ConfigError: the stored configuration is not one of this version's.
+    """
+    load_plugins_of(run)
+    return config_class(run.task).from_dict(run.config)
+
+
+def _refuse_unless_same(run: StoredRun, source: PluginSource) -> None:
+    now = current_source(source)
+    if now == source.content:
+        return
+    what = f"is not at {source.spec} any more" if now is None else f"has changed at {source.spec} since"
+    remedy = f"name it with --plugin, or do the run again with `odenet rerun {run.run_id} --use-stored-source`"
+    raise PluginError(f"the plug-in {source.name} of run {run.run_id} {what}: {remedy}")
+
+
+def describe_plugins(sources: Sequence[PluginSource]) -> list[str]:
+    """A line a plug-in: its file, where it was found, and its fingerprint."""
+    return [f"{source.name} ({source.spec}, sha256 {source.sha256[:12]}…)" for source in sources]

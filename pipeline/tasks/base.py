@@ -1,0 +1,180 @@
+"""What one kind of experiment is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from pipeline.config import Config, SolverConfig
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.training import Objective
+
+C = TypeVar("C", bound=Config)
+D = TypeVar("D")
+A = TypeVar("A")
+Progress = Callable[[int], None]
+"""Called after each batch with the number of its items."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation on the test split leaves in the record of its run.
+
+    Attributes:
+        test: the run's `info.test`, one entry for each `test.X` of the task's metrics.
+        files: name -> content; what is no bytes is stored as JSON.
+        figures: name -> what draws it, called once the numbers are stored.
+    """
+
+    test: Mapping[str, Any]
+    files: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainedModel(Generic[C]):
+    """A model with its best weights; a task adds what is needed to use it."""
+
+    network: nn.Module
+    config: C
+
+
+class Task(ABC, Generic[C, D, A]):
+    """One kind of experiment: its data, its model, its loss, its evaluation, what it records, its metrics.
+
+    A subclass is registered by `pipeline.plugins.task("name")`. Its type parameters are its configuration, its data
+    and its answers: what `predict` gives and `scores`, `report` and `compare` take.
+
+    Attributes:
+        name: of the experiment in the store and on command lines.
+        config: the class of its configurations.
+        result: the metric of the test split that is the result of a run, as `test.accuracy`.
+    """
+
+    name: ClassVar[str]
+    config: ClassVar[type[Config]] = Config
+    result: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def metric_specs(cls) -> Sequence[MetricSpec]:
+        """Every `training.X`, `validation.X` and `test.X` that its runs record."""
+
+    @abstractmethod
+    def load_data(self, config: C, device: torch.device) -> D:
+        """The data set that `config.data` names, split by the seed, on `device`.
+
+        Raises:
+            OdenetError: the data cannot be had, or cannot be what the configuration wants.
+        """
+
+    @abstractmethod
+    def move_data(self, data: D, device: torch.device) -> D:
+        """The same data on another device."""
+
+    @abstractmethod
+    def build_model(self, config: C, data: D) -> nn.Module:
+        """The model with its first weights, of torch's global random state.
+
+        Raises:
+            ConfigError: values that do not go together.
+        """
+
+    @abstractmethod
+    def objective(self, config: C, data: D) -> Objective:
+        """What a training minimises."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, config: C, data: D, progress: Progress) -> A:
+        """What the model answers for the test split, in evaluation mode."""
+
+    def warm_up(self, model: nn.Module, config: C, data: D) -> None:
+        """Before a timed `predict`: whatever is slower the first time."""
+
+    @abstractmethod
+    def device_of(self, data: D) -> torch.device:
+        """Where the data lie."""
+
+    @abstractmethod
+    def test_items(self, data: D) -> int:
+        """How many items the test split has."""
+
+    @abstractmethod
+    def scores(self, answers: A, data: D) -> dict[str, float]:
+        """Metrics of the answers, by the names of `test.X`."""
+
+    def report(self, answers: A, config: C, data: D, title: str) -> Report:  # noqa: ARG002 - for those that override it
+        """What is recorded of the answers under the settings of the training."""
+        return Report(test=self.scores(answers, data))
+
+    def grid_report(self, rows: Sequence[Any], answers: Mapping[Any, A], data: D, title: str) -> Report:  # noqa: ARG002
+        """What is recorded of an evaluation under several settings, beside its rows.
+
+        Args:
+            rows: one `pipeline.tasks.solver_grid.Row` a setting, that of the training first.
+            answers: of the settings whose solve did not fail.
+        """
+        return Report(test={})
+
+    def grid_warning(self, rows: Sequence[Any], items: int) -> str | None:  # noqa: ARG002 - for those that override it
+        """What a reader of the rows should know, in a sentence."""
+        return None
+
+    def facts(self, config: C, data: D) -> dict[str, Any]:
+        """What is recorded of a run before it trains; `data.sha256` among it says which data it was.
+
+        With `Task.restore` it is enough to build the model again without its data.
+        """
+        model = self.build_model(config, data)
+        return {
+            "data": self.test_facts(data),
+            "parameters": {"total": sum(parameter.numel() for parameter in model.parameters())},
+        }
+
+    def test_facts(self, data: D) -> dict[str, Any]:
+        """What is recorded of the test split, as the run's `info.data`."""
+        return {"sha256": self.fingerprint(data), "test_items": self.test_items(data)}
+
+    @abstractmethod
+    def fingerprint(self, data: D) -> str:
+        """The sha256 (hex) of the data set, whatever file it was read from."""
+
+    @abstractmethod
+    def restore(self, config: C, facts: Mapping[str, Any], solver: SolverConfig) -> TrainedModel[C]:
+        """The model of a stored run, its weights still to be loaded.
+
+        Args:
+            facts: what `facts` gave when the run began.
+            solver: to be solved with.
+        """
+
+    def evaluation_data(self, trained: Any, name: str | None, device: torch.device) -> D:
+        """The data of the training, or of another data set that fits the model, for its test split.
+
+        Raises:
+            InvalidInput: the data do not fit the model, or the task has no other data sets.
+        """
+        config = trained.config
+        return self.load_data(replace(config, data=replace(config.data, name=name or config.data.name)), device)
+
+    def data_notes(self, trained: Any, data: D, recorded_sha256: str, run_id: int) -> list[str]:  # noqa: ARG002
+        """What a reader of an evaluation should know of its data, by sentences."""
+        if self.fingerprint(data) != recorded_sha256:
+            return [f"the data are not those that run {run_id} was trained on"]
+        return []
+
+    def changed(self, answers: A, reference: A) -> float | None:  # noqa: ARG002 - for those that override it
+        """The share of the items whose answer is another than in `reference`; None where that says nothing."""
+        return None
+
+    def title(self, config: C) -> str:
+        """What figures say they show."""
+        return f"{config.model.architecture} on {Path(config.data.name).stem}"
+
+    def warn(self, config: C) -> None:
+        """Warn of settings that change nothing."""

@@ -1,0 +1,29 @@
+"""The configuration of an image classification."""
+
+from dataclasses import dataclass, field
+
+from pipeline.config import Config, ConfigError, ImageConfig, NetworkConfig
+
+
+@dataclass(frozen=True)
+class ClassificationConfig(Config):
+    """The configuration of an image classification."""
+
+    data: ImageConfig = field(default_factory=ImageConfig)
+    model: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.solver.control, self.model.normalisation, self.model.body) == ("sample", "batch", "odenet"):
+            raise ConfigError(
+                "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
+                "use model.normalisation=group or none, or solver.control=batch"
+            )
+        if self.training.compile is True and self.model.body == "odenet" and not self.solver.can_be_compiled:
+            raise ConfigError(
+                "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
+                "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
+            )
+
+
+CONFIG = ClassificationConfig

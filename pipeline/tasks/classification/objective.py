@@ -1,0 +1,90 @@
+"""Cross entropy over the batches of a set of images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data import Preprocessing, Splits, batches
+from pipeline.plugins import registry
+from pipeline.training import BatchLoss
+
+Batch = tuple[Tensor, Tensor]
+
+
+class CrossEntropy:
+    """The `pipeline.training.Objective` of image classification, with the metrics that are registered."""
+
+    def __init__(self, splits: Splits, preprocessing: Preprocessing) -> None:
+        self._splits, self._preprocessing = splits, preprocessing
+        metrics = metric_parts()
+        self._per_item = {part.name: part for part in metrics if part.facts["per"] == "item"}
+        self._per_split = {part.name: part for part in metrics if part.facts["per"] == "split"}
+
+    @property
+    def device(self) -> torch.device:
+        return self._splits.train.pixels.device
+
+    @property
+    def training_items(self) -> int:
+        return len(self._splits.train)
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        return batches(self._splits.train, batch_size, generator)
+
+    def validation_batches(self, batch_size: int) -> Iterator[Batch]:
+        return batches(self._splits.validation, batch_size)
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator | None) -> BatchLoss:
+        pixels, labels = batch
+        if generator is not None:
+            images = self._preprocessing.for_training(pixels, generator)
+        else:
+            images = self._preprocessing.for_evaluation(pixels)
+        scores = model(images)
+        loss = functional.cross_entropy(scores.float(), labels)
+        answered = scores.detach()
+        sums = {name: part.build(answered, labels).sum() for name, part in self._per_item.items()}
+        keeps = generator is None and self._per_split
+        return BatchLoss(loss, len(labels), sums, (answered.float(), labels) if keeps else None)
+
+    def split_metrics(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> Mapping[str, float]:
+        if not self._per_split:
+            return {}
+        return whole_split_metrics(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
+
+    def example(self, batch_size: int) -> Tensor:
+        return self._preprocessing.for_evaluation(self._splits.train.pixels[:batch_size])
+
+
+def metric_parts() -> list[registry.Part]:
+    """The registered metrics of image classification."""
+    parts = [registry.find("metric", name) for name in registry.names("metric")]
+    return [part for part in parts if part.facts["task"] == "classification"]
+
+
+def whole_split_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """The metrics that are of a split as a whole, of scores (n, classes) and labels (n,).
+
+    Raises:
+        PluginError: one of them fails, or gives no number.
+    """
+    return {part.name: _number(part, scores, labels) for part in metric_parts() if part.facts["per"] == "split"}
+
+
+def item_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """The means of the metrics that have a value for every image.
+
+    Raises:
+        PluginError: as for `whole_split_metrics`.
+    """
+    parts = [part for part in metric_parts() if part.facts["per"] == "item"]
+    return {part.name: float(part.build(scores, labels).double().mean()) for part in parts}
+
+
+def _number(part: registry.Part, scores: Tensor, labels: Tensor) -> float:
+    try:
+        return float(part.build(scores, labels))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise registry.PluginError(f"{part.where}: the metric {part.name} gives no number: {error}") from error

@@ -1,0 +1,212 @@
+"""Image classification: an ODE-Net or a residual network, trained by cross entropy, scored by accuracy."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline import plugins
+from pipeline.config import SolverConfig
+from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits
+from pipeline.device.precision import numerics
+from pipeline.models import build_model
+from pipeline.models.describe import describe
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks import base
+from pipeline.tasks.base import Progress, Report, Task
+from pipeline.tasks.classification import figures, metric_specs
+from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tasks.classification.evaluation import Predictions, predict, score
+from pipeline.tasks.classification.hard_images import hard_images_report
+from pipeline.tasks.classification.objective import CrossEntropy, item_metrics, whole_split_metrics
+from pipeline.tasks.classification.solver_dependence import solver_dependence
+from pipeline.tasks.classification.solver_figures import plot_solvers
+from pipeline.tasks.classification.test_data import load_test_split, without_labels
+from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
+from pipeline.tasks.solver_grid import Row, Setting, spread, trained_setting
+from pipeline.training import Objective
+from pipeline.util.array_types import FloatArray
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """The splits, and what turns their images into the network's input."""
+
+    splits: Splits
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class TrainedModel(base.TrainedModel[ClassificationConfig]):
+    """A network with its best weights and all that is needed to use it."""
+
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+
+
+@plugins.task("classification")
+class Classification(Task[ClassificationConfig, ImageData, Predictions]):
+    """Images to classes."""
+
+    name = "classification"
+    config = ClassificationConfig
+    result: ClassVar[str] = metric_specs.RESULT
+
+    @classmethod
+    def metric_specs(cls) -> Sequence[MetricSpec]:
+        return metric_specs.metric_specs()
+
+    def load_data(self, config: ClassificationConfig, device: torch.device) -> ImageData:
+        splits = load_splits(config.data, config.seed, device)
+        return ImageData(splits, build_preprocessing(config.data, splits.image_shape))
+
+    def move_data(self, data: ImageData, device: torch.device) -> ImageData:
+        return ImageData(data.splits.to(device), data.preprocessing)
+
+    def build_model(self, config: ClassificationConfig, data: ImageData) -> nn.Module:
+        classes = len(data.splits.classes)
+        return build_model(config.model, config.solver, data.preprocessing.output_shape, classes)
+
+    def objective(self, config: ClassificationConfig, data: ImageData) -> Objective:  # noqa: ARG002
+        return CrossEntropy(data.splits, data.preprocessing)
+
+    def predict(
+        self, model: nn.Module, config: ClassificationConfig, data: ImageData, progress: Progress
+    ) -> Predictions:
+        return predict(model, data.splits.test, data.preprocessing, config.evaluation.batch_size, progress)
+
+    def test_items(self, data: ImageData) -> int:
+        return len(data.splits.test)
+
+    def scores(self, answers: Predictions, data: ImageData) -> dict[str, float]:  # noqa: ARG002
+        logits, labels = torch.from_numpy(answers.logits), torch.from_numpy(answers.labels)
+        # Not finite where any score is not: such a network has diverged, whatever its loss over the others.
+        loss = float(nn.functional.cross_entropy(logits, labels)) if logits.isfinite().all() else math.nan
+        return {**item_metrics(logits, labels), "loss": loss, **whole_split_metrics(logits, labels)}
+
+    def report(self, answers: Predictions, config: ClassificationConfig, data: ImageData, title: str) -> Report:
+        evaluation = score(answers, data.splits.classes)
+        counts = evaluation.nfe_per_batch
+        report = Report(
+            test={
+                **self.scores(answers, data),
+                "accuracy": evaluation.accuracy,
+                "loss": evaluation.loss,
+                "images": len(answers.labels),
+                "nfe_forward": float(np.mean(counts)) if counts else None,
+                "nfe_per_image": spread(answers.nfe_per_image),
+            },
+            files={"evaluation.json": evaluation.to_dict(), "predictions.npz": answers.to_npz()},
+            figures={
+                "confusion_matrix.png": partial(figures.plot_confusion_matrix, evaluation, title),
+                "classification_report.png": partial(figures.plot_classification_report, evaluation, title),
+                "precision_recall.png": partial(figures.plot_precision_recall, evaluation, title),
+                "roc.png": partial(figures.plot_roc, evaluation, title),
+            },
+        )
+        if not answers.nfe_per_image:
+            return report
+        more = hard_images_report({trained_setting(config): answers}, data.splits.test, evaluation.classes, title)
+        return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
+
+    def facts(self, config: ClassificationConfig, data: ImageData) -> dict[str, Any]:
+        splits, shape = data.splits, data.preprocessing.output_shape
+        description = describe(config.model, shape, len(splits.classes)).to_dict()
+        return {
+            "data": {
+                "sha256": splits.fingerprint,
+                "classes": list(splits.classes),
+                "image_shape": list(shape),
+                "training_images": len(splits.train),
+                "validation_images": len(splits.validation),
+                "test_images": len(splits.test),
+            },
+            "parameters": description["parameters"],
+            "multiply_adds": description["multiply_adds"],
+        }
+
+    def test_facts(self, data: ImageData) -> dict[str, Any]:
+        channels, height, width = data.splits.test.pixels.shape[1:]
+        return {
+            "sha256": data.splits.fingerprint,
+            "classes": list(data.splits.classes),
+            "image_shape": [channels, height, width],
+            "test_images": len(data.splits.test),
+        }
+
+    def fingerprint(self, data: ImageData) -> str:
+        return data.splits.fingerprint
+
+    def device_of(self, data: ImageData) -> torch.device:
+        return data.splits.test.pixels.device
+
+    def warm_up(self, model: nn.Module, config: ClassificationConfig, data: ImageData) -> None:
+        size, test = config.evaluation.batch_size, data.splits.test
+        predict(model, Images(test.pixels[:size], test.labels[:size]), data.preprocessing, size)
+
+    def restore(self, config: ClassificationConfig, facts: Mapping[str, Any], solver: SolverConfig) -> TrainedModel:
+        channels, height, width = facts["data"]["image_shape"]
+        preprocessing = build_preprocessing(config.data, (channels, height, width))
+        classes = tuple(facts["data"]["classes"])
+        network = build_model(config.model, solver, preprocessing.output_shape, len(classes))
+        return TrainedModel(network, config, preprocessing, classes)
+
+    def evaluation_data(self, trained: TrainedModel, name: str | None, device: torch.device) -> ImageData:
+        config = trained.config.data
+        if name is not None and name != config.name:
+            config = replace(config, name=name, options={})
+        splits = load_test_split(config, trained.preprocessing, trained.classes, device)
+        return ImageData(splits, trained.preprocessing)
+
+    def data_notes(self, trained: TrainedModel, data: ImageData, recorded_sha256: str, run_id: int) -> list[str]:
+        name = data.splits.name
+        if name == trained.config.data.name and data.splits.fingerprint != recorded_sha256:
+            return [f"the arrays of {name} are not those that run {run_id} was trained on"]
+        if data.splits.classes != trained.classes:
+            return [f"the classes of {name} have other names than the network's: they are matched in order"]
+        return []
+
+    def changed(self, answers: Predictions, reference: Predictions) -> float:
+        return float((answers.logits.argmax(axis=1) != reference.logits.argmax(axis=1)).mean())
+
+    def grid_report(
+        self, rows: Sequence[Row], answers: Mapping[Setting, Predictions], data: ImageData, title: str
+    ) -> Report:
+        test = data.splits.test
+        apart = {setting: predictions for setting, predictions in answers.items() if predictions.nfe_per_image}
+        found = hard_images_report(apart, test, data.splits.classes, title) if apart else Report(test={})
+        if any(row.nfe_forward is not None for row in rows):
+            solvers = {"solvers.png": partial(plot_solvers, rows, len(test), title)}
+            found = Report({}, found.files, {**solvers, **found.figures})
+        return found
+
+    def grid_warning(self, rows: Sequence[Row], items: int) -> str | None:
+        return solver_dependence(rows, items)
+
+    def title(self, config: ClassificationConfig) -> str:
+        body = {"odenet": "ODE-Net", "resnet": "ResNet"}[config.model.body]
+        blocks = f", {config.model.blocks} blocks" if config.model.blocks > 1 else ""
+        return f"{config.model.architecture} {body}{blocks} on {Path(config.data.name).stem}"
+
+    def warn(self, config: ClassificationConfig) -> None:
+        warn_of_unused_settings(config)
+
+
+def class_probabilities(model: TrainedModel, pixels: Tensor) -> FloatArray:
+    """The probability of each class for each image, shape (n, classes), under the setting of the training.
+
+    Args:
+        pixels: uint8, shape (n, channels, height, width), as the network takes them, on its device.
+
+    Raises:
+        SolverFailure: the solve could not reach its end time.
+    """
+    images = without_labels(pixels)
+    with numerics(model.config.training, pixels.device):
+        return predict(model.network, images, model.preprocessing, model.config.evaluation.batch_size).probabilities

@@ -1,0 +1,45 @@
+"""The test split of another data set, for a trained network; and images without labels."""
+
+import torch
+from torch import Tensor
+
+from pipeline.config import ImageConfig
+from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, prepare
+from pipeline.data.catalogue import read
+from pipeline.util.errors import InvalidInput
+
+
+def load_test_split(
+    config: ImageConfig, preprocessing: Preprocessing, classes: tuple[str, ...], device: torch.device
+) -> Splits:
+    """The data set `config.name`, downloaded if need be, as the network can take it: its test split alone.
+
+    Args:
+        preprocessing, classes: of the network.
+
+    Raises:
+        InvalidInput: an unknown name, images of another shape, or another number of classes.
+        DataError: the data set is absent and cannot be downloaded, or is damaged.
+    """
+    name = config.name
+    arrays = read(name, prepare(name), config.options)
+    _, height, width, channels = arrays.x_test.shape
+    wanted = preprocessing.output_shape
+    if build_preprocessing(config, (channels, height, width)).output_shape != wanted:
+        raise InvalidInput(
+            f"the images of {name} are {channels} × {height} × {width}, but the network takes "
+            f"{' × '.join(map(str, wanted))}: choose a data set of that size"
+        )
+    if len(arrays.classes) != len(classes):
+        raise InvalidInput(
+            f"{name} has {len(arrays.classes)} classes, but the network knows {len(classes)}: "
+            "choose a data set with as many"
+        )
+    images = Images.from_arrays(arrays.x_test, arrays.y_test, device)
+    none = Images(images.pixels[:0], images.labels[:0])
+    return Splits(name, none, none, images, arrays.classes, arrays.fingerprint())
+
+
+def without_labels(pixels: Tensor) -> Images:
+    """Images whose classes nobody knows."""
+    return Images(pixels, torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device))

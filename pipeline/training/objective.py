@@ -1,0 +1,56 @@
+"""What a training minimises, as `fit` sees it: batches, and the loss of a batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of one batch and what else is summed over an epoch.
+
+    Attributes:
+        loss: mean over the batch's items, a scalar that wants gradients.
+        items: how many they are.
+        sums: name -> sum over the items of a metric whose mean is wanted, scalars on the device.
+        outputs: what metrics of a whole split are computed from, kept in validation alone.
+    """
+
+    loss: Tensor
+    items: int
+    sums: Mapping[str, Tensor] = field(default_factory=dict)
+    outputs: Any = None
+
+
+class Objective(Protocol):
+    """The training and validation splits of an experiment, on one device, and the loss over their batches."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data lie, and the model."""
+
+    @property
+    def training_items(self) -> int:
+        """How many items are trained on."""
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Any]:
+        """The training split in the order that `generator`, of the CPU, draws; the last batch has what remains."""
+
+    def validation_batches(self, batch_size: int) -> Iterator[Any]:
+        """The validation split in its order."""
+
+    def loss(self, model: nn.Module, batch: Any, generator: torch.Generator | None) -> BatchLoss:
+        """The loss of one batch.
+
+        Args:
+            generator: of the chance that training has, as random crops; None in validation.
+        """
+
+    def split_metrics(self, outputs: Sequence[Any]) -> Mapping[str, float]:
+        """Metrics of the whole validation split, by name, from the `outputs` of its batches."""
+
+    def example(self, batch_size: int) -> Tensor | None:
+        """One whole batch as the model takes it, to compile for; None where the model cannot be compiled."""

@@ -1,0 +1,1 @@
+"""The optimisers that come along, a file each; `training.optimiser` names the file."""

@@ -1,0 +1,15 @@
+"""Stochastic gradient descent with momentum, as torch has it."""
+
+from collections.abc import Iterable
+
+from torch import nn, optim
+
+from pipeline import plugins
+
+
+@plugins.optimiser("sgd")
+def sgd(
+    parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, *, momentum: float = 0.9
+) -> optim.Optimizer:
+    """Stochastic gradient descent with momentum; `momentum` is training.momentum."""
+    return optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay)

@@ -1,0 +1,99 @@
+"""Files that are written whole or not at all, and files that hold a secret."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from pipeline.sweeps.ray_environment import token_file
+from pipeline.util.errors import OdenetError
+from pipeline.util.files import append, create_private, whole_file, write_result, write_whole
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_file_that_breaks_off_leaves_the_one_that_was_there(tmp_path: Path, private: bool) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("whole")
+
+    def write_half() -> None:
+        with whole_file(path, private) as file:
+            file.write(b"ha")
+            raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_half()
+    assert contents(tmp_path) == {"page.html": "whole"}
+
+
+def test_a_file_takes_the_place_of_the_one_that_was_there_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    with whole_file(path) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
+    assert contents(tmp_path) == {"page.html": "new"}
+
+
+def test_what_a_kill_left_beside_a_file_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "record.json.part").write_text("half of something much longer")
+    write_whole(tmp_path / "record.json", b"whole")
+    assert contents(tmp_path) == {"record.json": "whole"}
+
+
+def test_a_private_file_is_its_owners_alone_and_others_follow_the_umask(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "backup", private=True):
+        pass
+    write_whole(tmp_path / "page", b"")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "page").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_what_is_appended_follows_what_is_there(tmp_path: Path) -> None:
+    for line in (b"1", b"2"):
+        append(tmp_path / "metrics", line)
+    assert contents(tmp_path) == {"metrics": "12"}
+
+
+def test_what_cannot_be_written_is_called_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "best.yaml"
+    with pytest.raises(OdenetError, match=f"cannot write the configuration {path} \\(No such file or directory\\)"):
+        write_result(path, "seed: 1", "configuration")
+
+
+def test_a_secret_is_its_owners_alone_and_nothing_else_is_left(tmp_path: Path) -> None:
+    create_private(tmp_path / "secret", "first")
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_that_others_may_have_read_is_not_replaced(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        create_private(tmp_path / "secret", content)
+    assert (tmp_path / "secret").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_a_secret_that_cannot_be_put_in_its_place_is_left_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        create_private(tmp_path / "missing" / "secret", "content")
+    assert not list(tmp_path.iterdir())
+
+
+def test_first_sweeps_that_begin_at_once_agree_on_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = 8
+    together = Barrier(sweeps)
+
+    def begin(_: int) -> str:
+        together.wait()
+        return token_file().read_text()
+
+    with ThreadPoolExecutor(sweeps) as threads:
+        for attempt in range(20):
+            monkeypatch.setenv("ODENET_HOME", str(tmp_path / str(attempt)))
+            assert len(set(threads.map(begin, range(sweeps)))) == 1
