@@ -24,7 +24,7 @@ from sacred import Experiment
 from sacred.run import Run
 
 from experiments.sweep_plan import Plan
-from experiments.tracked import Outcome, run_once
+from experiments.tracked import Outcome, describe_task, run_once
 from experiments.trial import TrackedTrial
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
@@ -44,9 +44,10 @@ from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import counted, duration
 from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
 from pipeline.sweeps.tune_callback import TuneCallback
+from pipeline.tasks.lookup import get_task
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
-from pipeline.tracking.run_document import NAME, is_sweep
+from pipeline.tracking.run_document import NAME, RunStatus, is_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
 from pipeline.util.errors import InvalidInput
@@ -96,7 +97,7 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
         OdenetError: the sweep could not begin: its space, its data, the store or the cluster.
     """
     plan.check()
-    return _observe(plan, SweepState(), address, StoreObserver(home()))
+    return _observe(plan, SweepState(), address, StoreObserver(home(), experiment=_described(plan)))
 
 
 def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
@@ -112,11 +113,15 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
         raise InvalidInput(f"run {run_id} is no sweep; `odenet sweeps` lists those there are")
     load_plugins_of(StoredRun(document, database))
     sweep = Sweep.from_document(document)
-    if sweep.is_whole and sweep.status == "COMPLETED":
+    if sweep.is_whole and sweep.status is RunStatus.COMPLETED:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
     plan = Plan.from_dict(document["config"])
     plan.check()
-    return _observe(plan, sweep.state, address, StoreObserver(home(), resumed=document))
+    return _observe(plan, sweep.state, address, StoreObserver(home(), resumed=document, experiment=_described(plan)))
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    return describe_task(get_task(plan.resolved({}, 0).task))
 
 
 def _observe(plan: Plan, state: SweepState, address: str, observer: StoreObserver) -> SweepOutcome:
@@ -159,7 +164,7 @@ class _Driver:
         return Runs()
 
     def carry_out(self) -> float | None:
-        """Search, check, report: the mean test accuracy of the best configuration on fresh seeds."""
+        """Search, check, report: the mean result of the best configuration on fresh seeds."""
         self._keep()
         if torch.cuda.is_available():
             sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
@@ -175,9 +180,10 @@ class _Driver:
                 trial.outcome = INTERRUPTED
             self._keep()
             self._progress.close(self._state)
-        accuracies = [c.accuracy for c in self._state.checks if c.accuracy is not None]
-        result = fmean(accuracies) if accuracies else None
-        self._report(best, {"result": result, "status": "INTERRUPTED" if interruption.is_asked else "COMPLETED"})
+        results = [check.result for check in self._state.checks if check.result is not None]
+        result = fmean(results) if results else None
+        status = RunStatus.INTERRUPTED if interruption.is_asked else RunStatus.COMPLETED
+        self._report(best, {"result": result, "status": status})
         if interruption.is_asked:
             raise KeyboardInterrupt
         return result
@@ -231,11 +237,13 @@ class _Driver:
         self, interruption: Interruption, param_space: dict[str, Any] | None = None, **search: Any
     ) -> tune.ResultGrid:
         plan = self._plan
+        beside = plan.space.task.validation_result
         sweep = SweepOfTrial(
             self._record.run_id,
             self._record.document["uid"],
             plan.space.metric,
             plan.space.mode,
+            None if beside is None else beside.name,
             plan.skips_existing and "search_alg" in search,
             loaded_sources(),
         )

@@ -1,6 +1,6 @@
 """What a sweep is to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from experiments.presets import resolve
 from pipeline.config import ConfigError, DataConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
+from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
 from pipeline.util.nested import merge, nest
 
@@ -106,7 +107,7 @@ class Plan:
         same = ("trials", "seed", "fresh_seeds", "prunes", "skips_existing", "minutes")
         shares = ("parallel", "cpus_per_trial", "gpus_per_trial")
         return cls(
-            space=parse_space(values["space"]["text"], values["space"]["file"]),
+            space=parse_space(values["space"]["text"], values["space"]["file"], _find_task),
             space_file=values["space"]["file"],
             words=tuple(values["with"]),
             **{name: values[name] for name in (*same, *shares)},
@@ -122,4 +123,13 @@ def find_space(name: str) -> Space:
     shipped = {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
     if name not in shipped and not Path(name).exists():
         raise SpaceError(f"{name} is neither a file nor one of the spaces that come along: {', '.join(shipped)}")
-    return load_space(shipped.get(name, Path(name)))
+    return load_space(shipped.get(name, Path(name)), _find_task)
+
+
+def _find_task(words: Sequence[str]) -> SearchedTask:
+    """The task that the words of a space choose.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    return SearchedTask.of(resolve(*parse_arguments(words)).task)

@@ -37,6 +37,7 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.lookup import get_task
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
 from pipeline.training.callback import Callbacks
@@ -281,7 +282,7 @@ def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callb
 
 def describe_task(task: Task[Any, Any, Any]) -> dict[str, Any]:
     """What a run's document says of its task, so that its numbers can be shown where a plug-in is missing."""
-    return {"task": task.name, "metrics": [asdict(spec) for spec in task.metric_specs()], "result": task.result}
+    return {"task": task.name, "metrics": [metric_entry(spec) for spec in task.metric_specs()], "result": task.result}
 
 
 def _observe(

@@ -255,7 +255,7 @@ def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
     if run.status is RunStatus.COMPLETED and report["value"] is None:
         return report | {"outcome": "loss_diverged", "error": f"{sweep.metric} never was a finite number"}
     if run.status is RunStatus.COMPLETED:
-        return report | {"test_accuracy": run.result}
+        return report | {"test_result": run.result}
     if run.status is RunStatus.FAILED and failure is not None:
         reason = failure.reason if failure.reason in FAILURES else "failed"
         return report | {"outcome": reason, "error": failure.message}
@@ -270,12 +270,12 @@ def summarise(metrics: Points, sweep: SweepOfTrial) -> dict[str, Any]:
     scored = np.where(np.isfinite(values), values if sweep.mode == "max" else -values, -np.inf)
     is_known = bool(np.isfinite(scored).any())
     best = int(scored.argmax()) if is_known else 0
-    accuracies = metrics.get("validation.accuracy", {}).get("values", [])
+    results = metrics.get(sweep.validation_result or "", {}).get("values", [])
     evaluations = metrics.get("solver.nfe_forward", {}).get("values", [])
     memory = metrics.get("memory.peak_mb", {}).get("values", [])
     return {
         "value": float(values[best]) if is_known else None,
-        "accuracy": accuracies[best] if is_known and len(accuracies) > best else None,
+        "validation_result": results[best] if is_known and len(results) > best else None,
         "nfe_forward": evaluations[-1] if evaluations else None,
         "epochs": len(values),
         "seconds": float(sum(metrics.get("time.epoch_seconds", {}).get("values", []))),

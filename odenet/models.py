@@ -23,7 +23,7 @@ def promote(run_id: int | None, name: str | None, remove: str | None, as_json: b
         document, words = {"removed": remove}, f"{remove} names no model any more"
     elif remove is None and run_id is not None and name is not None:
         model = promote_run(Runs().get(run_id), name)
-        document = {"name": model.name, **vars(model.current)}
+        document = {"name": model.name, **model.current.to_dict()}
         words = f"{model.name} is now the model of run {model.current.run_id}"
     else:
         raise InvalidInput("write `odenet promote ID NAME`, or `odenet promote --remove NAME`")
@@ -41,23 +41,24 @@ def models(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.reporting.text_table import NOTHING, shown
+    from pipeline.reporting.text_table import NOTHING
     from pipeline.runs.registry import list_models
     from pipeline.tracking.store import connect
 
     promoted = list_models(connect())
     if as_json:
-        print_json([{"name": model.name, "history": list(map(vars, model.history))} for model in promoted])
+        print_json([{"name": model.name, "history": [p.to_dict() for p in model.history]} for model in promoted])
         return
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("model", overflow="fold")
     table.add_column("run", justify="right")
-    table.add_column("accuracy", justify="right")
+    table.add_column("result", justify="right")
     table.add_column("promoted (UTC)")
     table.add_column("before that, runs")
     for model in promoted:
         current = model.current
-        accuracy = shown(current.accuracy, ".2%")
+        spec = current.metric
+        result = NOTHING if current.result is None else f"{spec.heading} {current.result:{spec.format}}"
         earlier = ", ".join(str(promotion.run_id) for promotion in model.history[:-1]) or NOTHING
-        table.add_row(model.name, str(current.run_id), accuracy, f"{current.promoted_at:%Y-%m-%d %H:%M}", earlier)
+        table.add_row(model.name, str(current.run_id), result, f"{current.promoted_at:%Y-%m-%d %H:%M}", earlier)
     Console().print(table)

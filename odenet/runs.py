@@ -19,7 +19,7 @@ def runs(filters: tuple[str, ...], limit: int, as_json: bool) -> None:
     stored = Runs()
     rows = summaries(stored, stored.find(parse_filters(filters), limit))
     if as_json:
-        print_json(rows)
+        print_json([row.to_dict() for row in rows])
     else:
         Console().print(runs_table(rows))
 

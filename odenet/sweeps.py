@@ -25,7 +25,7 @@ def sweeps(context: click.Context, limit: int, as_json: bool) -> None:
 
     rows = [summary(run.document) for run in find_sweeps(Runs(), limit)]
     if as_json:
-        print_json(rows)
+        print_json([row.to_dict() for row in rows])
     else:
         Console().print(sweeps_table(rows))
 

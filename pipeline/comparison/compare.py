@@ -7,7 +7,6 @@ comparison = compare([runs.get(run_id) for run_id in (3, 4, 5, 6)])
 comparison.groups[0].spread("accuracy")
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,38 +14,23 @@ from itertools import combinations, product
 from math import isfinite
 from string import ascii_uppercase
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
 
-from pipeline.comparison.paired import PairedTest, adjust_holm, compare_paired
+from pipeline.comparison.holm import adjust_holm
+from pipeline.config.display_names import model_name
+from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import ArtifactError, StoredRun
-from pipeline.runs.tables import model_name
+from pipeline.tasks.classification.answers import count_confusion
+from pipeline.tasks.paired_test import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import DataFacts, RunStatus, is_sweep
-from pipeline.util.array_types import FloatArray, IntArray
+from pipeline.tracking.run_document import DataFacts, RunStatus, is_sweep, result_spec, test_specs
+from pipeline.util.array_types import IntArray
 from pipeline.util.errors import InvalidInput
-from pipeline.util.nested import flatten
 
 SERIES = {"nfe_forward": "solver.nfe_forward", "nfe_backward": "solver.nfe_backward"}
 """Quantity -> the metric whose last value it is, as in `odenet runs`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a run answered on its test split."""
-
-    labels: IntArray
-    """The true classes, shape (n,)."""
-    predicted: IntArray
-    """The likeliest classes, shape (n,)."""
-
-    @property
-    def correct(self) -> Any:
-        """Which images are right, shape (n,), bool."""
-        return self.predicted == self.labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +38,11 @@ class ComparedRun:
     """One run by what a comparison asks of it; what it has not come to is None."""
 
     run_id: int
+    task: str
+    metrics: tuple[MetricSpec, ...]
+    """All of its task."""
+    result: MetricSpec
+    """Which of them its result is."""
     seed: int
     status: RunStatus
     config: Mapping[str, Any]
@@ -66,10 +55,11 @@ class ComparedRun:
     stopped_early: bool
     best_epoch: int | None
     values: Mapping[str, float | None]
-    """Quantity -> its value: accuracy, loss, parameters, …"""
+    """Quantity -> its value: each metric of the test split by its own name, parameters, …"""
     history: pd.DataFrame
     """Metrics in columns, epochs as index."""
-    answers: Answers | None
+    answers: Any
+    """To the test split, as its task's paired test takes them."""
 
     @property
     def completed(self) -> bool:
@@ -109,35 +99,40 @@ class Group:
 
     def spread(self, quantity: str) -> Spread | None:
         """Mean and standard deviation over the completed runs; None where none of them has the quantity."""
-        values = [value for run in self.completed if (value := run.values[quantity]) is not None]
+        values = [value for run in self.completed if (value := run.values.get(quantity)) is not None]
         if not values:
             return None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return Spread(float(np.mean(values)), deviation, len(values))
 
     def confusion(self) -> IntArray | None:
-        """Counts of test images summed over the completed runs, shape (true class, predicted class)."""
-        classes = range(len(self.classes))
-        matrices = [
-            confusion_matrix(run.answers.labels, run.answers.predicted, labels=classes)
-            for run in self.completed
-            if run.answers is not None and tuple(run.data.others["classes"]) == self.classes
-        ]
-        return sum(matrices[1:], start=matrices[0]) if matrices else None
+        """Counts of test images summed over the completed runs, shape (true class, predicted class).
+
+        None where no run has predictions, or the task has no classes.
+        """
+        answered = [run for run in self.completed if run.answers is not None and _classes(run) == self.classes]
+        if not self.classes or not answered:
+            return None
+        return count_confusion([run.answers for run in answered], len(self.classes))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes; empty where no run completed."""
-        return tuple(self.completed[0].data.others["classes"]) if self.completed else ()
+        """Names of the classes; empty where no run completed, or the task has none."""
+        return _classes(self.completed[0]) if self.completed else ()
+
+
+def _classes(run: ComparedRun) -> tuple[str, ...]:
+    return tuple(run.data.others.get("classes", ()))
 
 
 @dataclass(frozen=True)
 class PairTest:
-    """Two runs on the same test images."""
+    """Two runs on the same test items."""
 
     first: int
     second: int
-    test: PairedTest
+    test: Any
+    """What the task's paired test gives."""
     adjusted_p_value: float
     """Holm's, for all pairs of the comparison."""
 
@@ -149,6 +144,8 @@ class Comparison:
     groups: tuple[Group, ...]
     config_differences: Mapping[str, tuple[Any, ...]]
     """Dotted key -> its value in each group, for the keys whose values differ; None where a group lacks the key."""
+    paired_test: PairedTest | None
+    """Of the runs' task; None where it has none, or the runs are of several."""
     tests: tuple[PairTest, ...]
     untested: tuple[str, ...]
     """Why runs that could have been expected among the tests are not."""
@@ -156,6 +153,11 @@ class Comparison:
     @property
     def runs(self) -> tuple[ComparedRun, ...]:
         return tuple(run for group in self.groups for run in group.runs)
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """Those of the runs' tasks, each once."""
+        return tuple({spec.name: spec for run in self.runs for spec in run.metrics}.values())
 
     def group_of(self, run_id: int) -> Group:
         """The group that has the run."""
@@ -198,8 +200,10 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
         if (parent := run.facts.parent) is not None:
             raise InvalidInput(f"run {run.run_id} trained nothing, it evaluates run {parent}: compare run {parent}")
     groups = _group([_read(run) for run in stored])
-    tests, untested = _test(groups)
-    return Comparison(groups, _config_differences(groups), tests, untested)
+    tasks = {run.task for run in stored}
+    paired_test = paired_test_of(stored[0].task) if len(tasks) == 1 else None
+    tests, untested = _test(groups, paired_test) if paired_test is not None else ((), ())
+    return Comparison(groups, _config_differences(groups), paired_test, tests, untested)
 
 
 def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,9 +219,12 @@ def _read(run: StoredRun) -> ComparedRun:
     history = pd.DataFrame(run.metrics())
     return ComparedRun(
         run_id=run.run_id,
+        task=run.task,
+        metrics=run.metric_specs,
+        result=result_spec(run.document),
         seed=run.config["seed"],
         status=run.status,
-        config=flatten(run.whole_config),
+        config=run.whole_config,
         data=info.data,
         machine=machine(run.document),
         software=software(run.document),
@@ -232,11 +239,9 @@ def _read(run: StoredRun) -> ComparedRun:
 
 def _values(run: StoredRun, history: pd.DataFrame) -> dict[str, float | None]:
     info = run.facts
-    test = info.test.others
     seconds = history.get("time.epoch_seconds", pd.Series(dtype=float))
     return {
-        "accuracy": test.get("accuracy"),
-        "loss": test.get("loss"),
+        **{spec.quantity: info.test.others.get(spec.quantity) for spec in test_specs(run.document)},
         "epochs": len(history) or None,
         "parameters": info.parameters.total,
         "multiply_adds": info.multiply_adds.total,
@@ -260,7 +265,7 @@ def _multiply_adds_test(run: StoredRun) -> float | None:
     if evaluations is None:
         return None
     model = run.config["model"]
-    ode_blocks = 1 if model["architecture"] == "complex" else model["blocks"]
+    ode_blocks = 1 if model.get("architecture") == "complex" else model.get("blocks", 1)
     rest = counts.total - counts.per_evaluation
     return float(rest + counts.per_evaluation * evaluations / ode_blocks)
 
@@ -277,16 +282,15 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and isfinite(value) else None
 
 
-def _answers(run: StoredRun) -> Answers | None:
-    if "predictions.npz" not in run.artifacts:
+def _answers(run: StoredRun) -> Any:
+    test = paired_test_of(run.task)
+    if test is None or test.artifact not in run.artifacts:
         return None
     try:
-        with np.load(io.BytesIO(run.artifact("predictions.npz")), allow_pickle=False) as stored:
-            probabilities: FloatArray = stored["probabilities"]
-            return Answers(labels=stored["labels"], predicted=probabilities.argmax(axis=1))
-    except (KeyError, ValueError, BadZipFile) as error:
+        return test.read(run.artifact(test.artifact))
+    except ValueError as error:
         raise ArtifactError(
-            f"the artifact predictions.npz of run {run.run_id} holds no predictions; evaluate the run again"
+            f"the artifact {test.artifact} of run {run.run_id} holds no predictions; evaluate the run again"
         ) from error
 
 
@@ -318,7 +322,7 @@ def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
     alike: list[list[ComparedRun]] = []
     for run in runs:
         for members in alike:
-            if without_seed(members[0].config) == without_seed(run.config):
+            if members[0].task == run.task and without_seed(members[0].config) == without_seed(run.config):
                 members.append(run)
                 break
         else:
@@ -360,18 +364,18 @@ def _differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 # Testing
 
 
-def _test(groups: Sequence[Group]) -> tuple[tuple[PairTest, ...], tuple[str, ...]]:
+def _test(groups: Sequence[Group], how: PairedTest) -> tuple[tuple[PairTest, ...], tuple[str, ...]]:
     without = [run for group in groups for run in group.runs if run.answers is None]
     untested = [f"Run {run.run_id} has no predictions ({run.status})." for run in without]
     pairs, tests = [], []
     for first, second in _pairs(groups):
         if first.answers is None or second.answers is None:
             continue
-        if not _same_test_images(first, second):
-            untested.append(f"Runs {first.run_id} and {second.run_id} were not tested on the same images.")
+        if first.data.sha256 != second.data.sha256 or not how.have_same_items(first.answers, second.answers):
+            untested.append(f"Runs {first.run_id} and {second.run_id} were not tested on the same {how.items}.")
             continue
         pairs.append((first.run_id, second.run_id))
-        tests.append(compare_paired(first.answers.correct, second.answers.correct))
+        tests.append(how.compare(first.answers, second.answers))
     adjusted = adjust_holm([test.p_value for test in tests])
     found = zip(pairs, tests, adjusted, strict=True)
     return tuple(PairTest(first, second, test, p) for (first, second), test, p in found), tuple(untested)
@@ -389,12 +393,6 @@ def _pairs(groups: Sequence[Group]) -> list[tuple[ComparedRun, ComparedRun]]:
         pairs = list(product(first.runs, second.runs))
         chosen += [pair for pair in pairs if pair[0].seed == pair[1].seed] or pairs
     return chosen
-
-
-def _same_test_images(first: ComparedRun, second: ComparedRun) -> bool:
-    if first.answers is None or second.answers is None or first.data.sha256 != second.data.sha256:
-        return False
-    return np.array_equal(first.answers.labels, second.answers.labels)
 
 
 # Plain values

@@ -16,6 +16,7 @@ def find_unfairness(comparison: Comparison) -> list[str]:
     runs = comparison.runs
     return [
         *_outcomes(runs),
+        *_tasks(runs),
         *_data(runs),
         *_seeds(comparison.groups),
         *_repetitions(comparison.groups),
@@ -29,6 +30,12 @@ def _outcomes(runs: Sequence[ComparedRun]) -> Iterator[str]:
     for run in runs:
         if not run.completed:
             yield f"Run {run.run_id} did not complete ({run.status}) and is in no mean."
+
+
+def _tasks(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    tasks = by_value(runs, lambda run: run.task)
+    if len(tasks) > 1:
+        yield f"The tasks differ: {listed(tasks)}."
 
 
 def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
@@ -73,16 +80,16 @@ def _parameters(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _parameter_count(group: Group) -> float | None:
-    return next((count for run in group.runs if (count := run.values["parameters"]) is not None), None)
+    return next((count for run in group.runs if (count := run.values.get("parameters")) is not None), None)
 
 
 def _stopping(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    fixed = {(run.config["training.patience"], run.config["training.max_epochs"]) for run in runs}
-    if len(fixed) == 1 and runs[0].config["training.patience"] is None:
+    fixed = {(run.config.get("training.patience"), run.config.get("training.max_epochs")) for run in runs}
+    if len(fixed) == 1 and runs[0].config.get("training.patience") is None:
         return  # all of them trained for the same number of epochs on purpose
     late = [run for run in runs if run.completed and not run.stopped_early]
     if late:
-        limits = by_value(late, lambda run: run.config["training.max_epochs"])
+        limits = by_value(late, lambda run: run.config.get("training.max_epochs"))
         yield f"Not stopped early but by training.max_epochs: {listed(limits)}; more epochs might have changed them."
 
 

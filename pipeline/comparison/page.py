@@ -15,17 +15,17 @@ from pipeline.comparison.tables import (
     runs_table,
     tests_table,
 )
+from pipeline.config.display_names import data_name
 from pipeline.reporting.html import render
 from pipeline.tasks.classification.figures import plot_confusion_counts
-from pipeline.tasks.classification.metric_specs import metric_specs
 from pipeline.util.files import write_result
 
 
 def page(comparison: Comparison) -> str:
     """The page with all tables and figures of the comparison."""
-    groups, runs = comparison.groups, comparison.runs
+    groups, runs, test = comparison.groups, comparison.runs, comparison.paired_test
     title = " against ".join(group.name for group in groups) if len(groups) < 4 else f"{len(groups)} configurations"
-    data = sorted({Path(run.config["data.name"]).stem for run in runs})
+    data = sorted({data_name({"name": run.config.get("data.name")}) for run in runs})
     curves = [
         RunCurve(group.label, run.history, run.best_epoch, run.completed)
         for group in groups
@@ -39,12 +39,12 @@ def page(comparison: Comparison) -> str:
         title=title[0].upper() + title[1:],
         subtitle=f"{len(runs)} runs on {', '.join(data)}: {'; '.join(map(_members, groups))}",
         cautions=find_unfairness(comparison),
-        results=results_table(groups),
-        curves=plot_run_curves(curves, metric_specs(), "") if curves else None,
+        results=results_table(comparison),
+        curves=plot_run_curves(curves, comparison.metrics, "") if curves else None,
         curves_caption=f"One line a run, one colour a group.{gap}",
-        tests=tests_table(comparison),
+        tests=None if test is None else tests_table(comparison, test),
         cost=cost_table(groups),
-        matrices=[_matrix(group) for group in groups],
+        matrices=[_matrix(group) for group in groups] if any(group.classes for group in groups) else [],
         config=config_table(comparison),
         runs=runs_table(comparison),
         conditions=conditions(comparison),

@@ -1,97 +1,53 @@
 """A comparison as tables of words, for a terminal, for Markdown and for the page."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
+from pipeline.comparison.quantities import COST, EPOCHS, Quantity
+from pipeline.config.display_names import data_name
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _millions(value: float) -> str:
-    return f"{value / 1e6:,.2f}"
-
-
-def _one_decimal(value: float) -> str:
-    return f"{value:,.1f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:,.2f}"
-
-
-def _loss(value: float) -> str:
-    return f"{value:.4f}"
-
-
-RESULTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "accuracy": ("accuracy (%)", _percent),
-    "loss": ("loss (nats per image)", _loss),
-    "epochs": ("epochs", _one_decimal),
-}
-COST: dict[str, tuple[str, Callable[[float], str]]] = {
-    "parameters": ("parameters", _count),
-    "multiply_adds": ("multiply-adds, one evaluation (M)", _millions),
-    "multiply_adds_test": ("multiply-adds, test, as solved (M)", _millions),
-    "nfe_test": ("evaluations, test", _one_decimal),
-    "nfe_forward": ("evaluations, training, forward", _one_decimal),
-    "nfe_backward": ("evaluations, training, backward", _one_decimal),
-    "epoch_seconds": ("seconds per epoch", _seconds),
-    "training_seconds": ("seconds of all epochs", _seconds),
-    "images_per_second": ("training images per second", _count),
-    "peak_memory_mb": ("peak memory (MB)", _count),
-}
-"""Quantity -> its row's name and the form of its values."""
+from pipeline.tasks.paired_test import PairedTest
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """All of the comparison's tables, in the order in which one reads them."""
+    test = comparison.paired_test
     return [
-        results_table(comparison.groups),
-        tests_table(comparison),
+        results_table(comparison),
+        *([] if test is None else [tests_table(comparison, test)]),
         cost_table(comparison.groups),
         config_table(comparison),
         runs_table(comparison),
     ]
 
 
-def results_table(groups: Sequence[Group]) -> TextTable:
+def results_table(comparison: Comparison) -> TextTable:
     """What the groups reached on the test split."""
+    groups = comparison.groups
+    results = [Quantity.of(spec) for spec in comparison.metrics if spec.split == "test"]
     completed = ("runs completed", *(f"{len(group.completed)} of {len(group.runs)}" for group in groups))
     return TextTable(
         "Results on the test split",
         ("", *(group.label for group in groups)),
-        (completed, *_spread_rows(groups, RESULTS)),
+        (completed, *_spread_rows(groups, [*results, EPOCHS])),
         alignment="l" + "r" * len(groups),
         note="Mean ± standard deviation (n − 1) over the completed runs of a group, which differ in their seed alone.",
     )
 
 
-def tests_table(comparison: Comparison) -> TextTable:
-    """The accuracies of pairs of runs on the same test images."""
-    methods = (
-        "Difference of accuracy, 1st run less 2nd, in points, with Newcombe's 95 % interval for paired "
-        "proportions (1998, method 10). Alone: test images that this run alone gets right. p: McNemar's exact test; "
-        "Holm: adjusted for all pairs here. The test is of two trained networks, not of two architectures: how those "
-        "vary with the seed is in the results."
-    )
+def tests_table(comparison: Comparison, test: PairedTest) -> TextTable:
+    """The results of pairs of runs on the same test items."""
+    headings = ("1st", "2nd", *test.headings, "p", "Holm")
     return TextTable(
-        "Differences in accuracy",
-        ("1st", "2nd", "difference", "95 % interval", "1st alone", "2nd alone", "p", "Holm"),
-        tuple(_test_row(comparison, test) for test in comparison.tests),
-        alignment="llrrrrrr",
-        note=" ".join([*comparison.untested, methods]),
+        test.title,
+        headings,
+        tuple(_test_row(comparison, pair) for pair in comparison.tests),
+        alignment="ll" + "r" * (len(headings) - 2),
+        note=" ".join([*comparison.untested, test.methods]),
     )
 
 
@@ -100,7 +56,7 @@ def cost_table(groups: Sequence[Group]) -> TextTable:
     return TextTable(
         "Cost",
         ("", *(group.label for group in groups)),
-        _spread_rows(groups, COST),
+        tuple(_spread_rows(groups, COST)),
         alignment="l" + "r" * len(groups),
         note="Multiply-adds are of one image, evaluations of the field for one batch, those in training in the last "
         "epoch. Times and memory are those of the runs as they happened, beside whatever else the machine did. "
@@ -122,16 +78,18 @@ def config_table(comparison: Comparison) -> TextTable:
 
 def runs_table(comparison: Comparison) -> TextTable:
     """Every run, and how it ended."""
+    results = {Quantity.of(run.result) for run in comparison.runs}
+    heading = next(iter(results)).label if len(results) == 1 else "result"
     return TextTable(
         "Runs",
-        ("run", "group", "seed", "accuracy (%)", "epochs", "how it ended"),
+        ("run", "group", "seed", heading, "epochs", "how it ended"),
         tuple(
             (
                 str(run.run_id),
                 group.letter,
                 str(run.seed),
-                shown(run.values["accuracy"], _percent),
-                shown(run.values["epochs"], _count),
+                shown(run.values.get(run.result.quantity), Quantity.of(run.result).text),
+                shown(run.values["epochs"], ",.0f"),
                 ending(run),
             )
             for group in comparison.groups
@@ -168,7 +126,7 @@ def _data_facts(run: ComparedRun) -> str | None:
     *others, last = [f"{number:,} {split}" for split, (number, _) in run.data.sizes.items()]
     things = next(things for _, things in run.data.sizes.values())
     return (
-        f"{Path(run.config['data.name']).stem} with {', '.join(others)} and {last} {things}, "
+        f"{data_name({'name': run.config.get('data.name')})} with {', '.join(others)} and {last} {things}, "
         f"sha256 {run.data.sha256[:10]}…"
     )
 
@@ -204,42 +162,25 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _spread_rows(
-    groups: Sequence[Group], quantities: dict[str, tuple[str, Callable[[float], str]]]
-) -> tuple[tuple[str, ...], ...]:
+def _spread_rows(groups: Sequence[Group], quantities: Iterable[Quantity]) -> Iterator[tuple[str, ...]]:
     """A row for each quantity that any group has."""
-    rows = []
-    for quantity, (name, form) in quantities.items():
-        spreads = [group.spread(quantity) for group in groups]
+    for quantity in quantities:
+        spreads = [group.spread(quantity.name) for group in groups]
         if any(spreads):
-            rows.append((name, *(_spread(spread, form) for spread in spreads)))
-    return tuple(rows)
+            yield quantity.label, *(_spread(spread, quantity) for spread in spreads)
 
 
-def _spread(spread: Spread | None, form: Callable[[float], str]) -> str:
+def _spread(spread: Spread | None, quantity: Quantity) -> str:
     if spread is None:
         return NOTHING
     if not spread.standard_deviation:  # a single run, or a constant such as the number of parameters
-        return form(spread.mean)
-    return f"{form(spread.mean)} ± {form(spread.standard_deviation)}"
+        return quantity.text(spread.mean)
+    return f"{quantity.text(spread.mean)} ± {quantity.text(spread.standard_deviation)}"
 
 
 def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:
-    test = pair.test
-    return (
-        f"{pair.first} ({comparison.group_of(pair.first).letter})",
-        f"{pair.second} ({comparison.group_of(pair.second).letter})",
-        _points(test.difference),
-        f"{_points(test.lower)} to {_points(test.upper)}",
-        f"{test.only_first:,}",
-        f"{test.only_second:,}",
-        _p_value(test.p_value),
-        _p_value(pair.adjusted_p_value),
-    )
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.2f}".replace("-", "−") if share else "0.00"
+    runs = (f"{run} ({comparison.group_of(run).letter})" for run in (pair.first, pair.second))
+    return *runs, *pair.test.cells(), _p_value(pair.test.p_value), _p_value(pair.adjusted_p_value)
 
 
 def _p_value(p: float) -> str:

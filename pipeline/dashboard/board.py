@@ -16,6 +16,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
 from pipeline.tracking.store import StoreAddress, connect, store_address
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import create_private
@@ -28,23 +29,6 @@ DEFAULT_PORT = 9000
 START_SECONDS = 30
 STOP_SECONDS = 5
 USER = "odenet"
-
-CONFIG_COLUMNS = {
-    "dataset": "config.data.name",
-    "architecture": "config.model.architecture",
-    "body": "config.model.body",
-    "test_accuracy": "result",
-    "parameters": "info.parameters.total",
-    "seed": "config.seed",
-}
-"""Omniboard's column name to the value's path in a run."""
-
-METRIC_COLUMNS = {
-    "validation_accuracy": ("validation.accuracy", "max"),
-    "nfe_forward": ("solver.nfe_forward", "last"),
-    "epoch_seconds": ("time.epoch_seconds", "last"),
-}
-"""Omniboard's column name to the metric and what is shown of its values."""
 
 
 class BoardError(OdenetError):
@@ -164,14 +148,39 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
             raise BoardError(f"Omniboard ended by itself; look into {home() / 'board' / 'board.log'}.")
 
 
+def config_columns(task: str = DEFAULT) -> dict[str, str]:
+    """Omniboard's column name -> the value's path in a run."""
+    return {
+        "dataset": "config.data.name",
+        "architecture": "config.model.architecture",
+        "body": "config.model.body",
+        result_name(task).replace(".", "_"): "result",
+        "parameters": "info.parameters.total",
+        "seed": "config.seed",
+    }
+
+
+def metric_columns(task: str = DEFAULT) -> dict[str, tuple[str, str]]:
+    """Omniboard's column name -> the metric, and what is shown of its values: `min`, `max` or `last`."""
+    name = result_name(task).replace("test.", "validation.", 1)
+    validated = {
+        spec.name.replace(".", "_"): (spec.name, spec.mode) for spec in metric_specs(task) if spec.name == name
+    }
+    return {
+        **validated,
+        "nfe_forward": ("solver.nfe_forward", "last"),
+        "epoch_seconds": ("time.epoch_seconds", "last"),
+    }
+
+
 def ensure_columns(database: Database[dict[str, Any]]) -> None:
     """Give Omniboard its useful columns, unless the person has chosen columns of their own."""
     of_config, of_metrics = database["omniboard.custom.columns"], database["omniboard.metric.columns"]
     if of_config.find_one() or of_metrics.find_one():
         return
-    for name, config_path in CONFIG_COLUMNS.items():
+    for name, config_path in config_columns().items():
         of_config.update_one({"name": name}, {"$set": {"config_path": config_path}}, upsert=True)
-    for name, (metric, extrema) in METRIC_COLUMNS.items():
+    for name, (metric, extrema) in metric_columns().items():
         of_metrics.update_one({"name": name}, {"$set": {"metric_name": metric, "extrema": extrema}}, upsert=True)
     settings = database["omniboard.settings"]
     settings.update_one({"name": "row_height"}, {"$setOnInsert": {"value": 50}}, upsert=True)

@@ -67,6 +67,16 @@ def loaded_sources() -> tuple[PluginSource, ...]:
     return tuple(source for sources in _loaded.values() for source in sources)
 
 
+@contextmanager
+def recording_source(source: PluginSource) -> Iterator[None]:
+    """Within it runs record this source too, of something that no plug-in brought."""
+    _loaded[source.spec] = (source,)
+    try:
+        yield
+    finally:
+        del _loaded[source.spec]
+
+
 def load_sources(sources: Sequence[PluginSource]) -> None:
     """Load plug-ins of which the sources are given, as to a worker that may be on another machine.
 

@@ -1,5 +1,6 @@
 """What a metric is, for all that show, compare or search it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,20 @@ class MetricSpec:
     """Which values are better; None where neither are."""
     is_searchable: bool = False
     """Whether a search may choose by it. Nothing of the test split is."""
+
+    @property
+    def split(self) -> str:
+        """`training`, `validation` or `test`."""
+        return self.name.partition(".")[0]
+
+    @property
+    def quantity(self) -> str:
+        """The name without the split, as `loss`."""
+        return self.name.partition(".")[2]
+
+    def of_split(self, split: str, among: Iterable["MetricSpec"]) -> "MetricSpec | None":
+        """The same quantity on another split."""
+        return next((spec for spec in among if spec.name == f"{split}.{self.quantity}"), None)
 
     @property
     def is_share(self) -> bool:

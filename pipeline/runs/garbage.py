@@ -5,7 +5,7 @@ file that somebody stores again in the meantime stays (`pipeline.tracking.gridfs
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,13 +19,14 @@ from pipeline.runs.portions import in_portions, list_ids
 from pipeline.runs.removal import claimed_files
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
 from pipeline.tracking.record import claimed, run_folder
-from pipeline.tracking.run_document import READABLE, RunStatus, effective_status
+from pipeline.tracking.run_document import READABLE, RunStatus, effective_status, result_spec
 from pipeline.tracking.store import translate_store_errors
 
 CHECKPOINT_AGE = timedelta(days=30)
 KEPT_CHECKPOINTS = 5
 
 _ARTIFACTS = "artifact://runs/"
+_RESULT = ("experiment.metrics", "experiment.result")
 _FIRST_ID, _LAST_ID = ObjectId(b"\x00" * 12), ObjectId(b"\xff" * 12)
 
 
@@ -76,7 +77,7 @@ def find_garbage(
         chunks = _chunks_without_file(database, before)
         files = _files_without_run(database, before)
         metrics = _metrics_without_run(database, before)
-        wanted = dict.fromkeys(["format", "uid", "status", "heartbeat", "result", "config.data.name"], True)
+        wanted = dict.fromkeys(["format", "uid", "status", "heartbeat", "result", "config.data.name", *_RESULT], True)
         every = in_portions(database.runs, "_id", list_ids(database.runs), wanted)
         documents = [document for document in every if document.get("format") in READABLE]
     runs = {run_folder(home, document): document for document in documents}
@@ -161,15 +162,13 @@ def _has_ended(folder: Path, document: Mapping[str, Any]) -> bool:
 
 def _best(ended: Mapping[Path, Mapping[str, Any]], number: int) -> set[Path]:
     """Folders of the `number` runs with the best results on each data set; a run without a result is never best."""
-    by_data: dict[str, list[Path]] = {}
+    results: dict[tuple[Any, str], list[tuple[float, Path]]] = {}
     for folder, document in ended.items():
         if document.get("result") is not None:
-            by_data.setdefault(document["config"]["data"]["name"], []).append(folder)
-    return set(_flat(sorted(folders, key=lambda f: ended[f]["result"])[::-1][:number] for folders in by_data.values()))
-
-
-def _flat(lists: Iterable[list[Path]]) -> list[Path]:
-    return [path for paths in lists for path in paths]
+            spec, data = result_spec(document), document["config"]["data"]["name"]
+            good = -document["result"] if spec.better == "lower" else document["result"]
+            results.setdefault((data, spec.name), []).append((good, folder))
+    return {folder for of_data in results.values() for _, folder in sorted(of_data)[::-1][:number]}
 
 
 def _remove_checkpoint(checkpoint: Path) -> None:

@@ -44,10 +44,13 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
     return model
 
 
-def load_model(name: str, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None) -> Any:
+def load_model(
+    name: str | int, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
+) -> Any:
     """The model of that name as its task's `TrainedModel`, its weights verified; nothing is unpickled.
 
     Args:
+        name: of a promoted model, or the number of a run.
         database: the store; without it the one of `ODENET_MONGO_URL`, or the embedded one.
 
     Raises:
@@ -59,6 +62,8 @@ def load_model(name: str, device: torch.device | str = "cpu", database: Database
         PluginError: a plug-in of its run is gone, or not what it was.
     """
     runs = Runs(database)
+    if isinstance(name, int):
+        return load_run_model(runs.get(name), torch.device(device))
     promotion = get_model(name, runs.database).current
     run = runs.get(promotion.run_id)
     if run.info.get("weights", {}).get("sha256") != promotion.sha256:

@@ -59,12 +59,15 @@ class ArtifactError(OdenetError):
     """A file of a run that is missing or not what was stored."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredRun:
     """A run as the store has it."""
 
     document: Mapping[str, Any]
     database: Database[dict[str, Any]]
+
+    def __repr__(self) -> str:
+        return f"StoredRun({self.run_id}, {self.document['experiment']['name']}, {self.status}, result={self.result})"
 
     @property
     def run_id(self) -> int:

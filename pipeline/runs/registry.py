@@ -12,8 +12,9 @@ from typing import Any
 from pymongo.database import Database
 
 from pipeline.config import nearest
+from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import StoredRun
-from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_document import RunStatus, metric_entry, read_metric, result_spec
 from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
@@ -35,10 +36,17 @@ class Promotion:
     run_id: int
     sha256: str
     """Of the weights' file."""
-    accuracy: float | None
-    """On the test split, when it was promoted."""
+    result: float | None
+    """Of the run, when it was promoted."""
+    metric: MetricSpec
+    """What that is."""
     promoted_at: datetime
     """UTC."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the result by its own name, as `accuracy`."""
+        own = {"run_id": self.run_id, "sha256": self.sha256, "promoted_at": self.promoted_at}
+        return own | {self.metric.quantity: self.result}
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ def promote(run: StoredRun, name: str) -> Model:
     promotion = {
         "run_id": run.run_id,
         "sha256": run.facts.weights.sha256,
-        "accuracy": run.result,
+        "result": run.result,
+        "metric": metric_entry(result_spec(run.document)),
         "promoted_at": datetime.now(UTC),
     }
     with translate_store_errors():
@@ -116,4 +125,11 @@ def names_of(run_id: int, database: Database[dict[str, Any]]) -> list[str]:
 
 
 def _model(document: Mapping[str, Any]) -> Model:
-    return Model(document["_id"], tuple(Promotion(**promotion) for promotion in document["history"]))
+    return Model(document["_id"], tuple(map(_promotion, document["history"])))
+
+
+def _promotion(stored: Mapping[str, Any]) -> Promotion:
+    """Format 1 calls the result `accuracy`, and knows no other."""
+    metric = read_metric(stored["metric"]) if "metric" in stored else result_spec({})
+    result = stored.get("result", stored.get("accuracy"))
+    return Promotion(stored["run_id"], stored["sha256"], result, metric, stored["promoted_at"])

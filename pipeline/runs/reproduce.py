@@ -119,7 +119,7 @@ def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -
 
 
 def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
-    """Test accuracy and weights, which have no epoch: that of the last one is named."""
+    """Result and weights, which have no epoch: that of the last one is named."""
     epoch = repeated.facts.training.epochs or 0
     found = []
     if original.result != repeated.result:

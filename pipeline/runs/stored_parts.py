@@ -71,6 +71,11 @@ def config_of(run: StoredRun) -> Config:
 
 
 def _refuse_unless_same(run: StoredRun, source: PluginSource) -> None:
+    if source.spec.startswith("<"):
+        raise PluginError(
+            f"run {run.run_id} used {source.spec.strip('<>')}: make its class a plug-in, as `odenet show` names its "
+            "source, and train that"
+        )
     now = current_source(source)
     if now == source.content:
         return

@@ -1,7 +1,8 @@
 """Runs as tables on a terminal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,55 +10,87 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.reporting.text_table import shown
+from pipeline.config.display_names import data_name, model_name
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.text_table import NOTHING, shown
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.tracking.run_document import RunInfo, effective_status, is_sweep, space_name
+from pipeline.tracking.run_document import (
+    RunInfo,
+    RunStatus,
+    effective_status,
+    is_sweep,
+    result_spec,
+    space_name,
+    task_of,
+    test_specs,
+)
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:  # these import torch, which takes seconds and a list of runs does not need
     from pipeline.data import DataSetStatus
     from pipeline.models.describe import Description
 
-LAST = ("solver.nfe_forward", "solver.nfe_backward", "time.epoch_seconds", "validation.accuracy")
+LAST = ("solver.nfe_forward", "solver.nfe_backward", "time.epoch_seconds")
 
 
-def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> dict[str, Any]:
-    """A run in a few plain values; what it has not come to yet is None.
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in a few plain values; what it has not come to yet is None."""
+
+    run_id: int
+    status: RunStatus
+    task: str
+    model: str
+    """Of a sweep `sweep`."""
+    data: str
+    """Of a sweep its space."""
+    seed: int | None
+    results: Mapping[MetricSpec, float | None]
+    """Metric of the test split -> its value; of a sweep the mean result of its best configuration on fresh seeds."""
+    parameters: int | None
+    nfe_forward: float | None
+    nfe_backward: float | None
+    epochs: int | None
+    epoch_seconds: float | None
+    started: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: each metric of the test split by its own name, as `accuracy`."""
+        values = vars(self) | {"status": self.status.value}
+        del values["results"]
+        return values | {spec.quantity: value for spec, value in self.results.items()}
+
+
+def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummary:
+    """A run's document in a few plain values.
 
     Args:
-        document: the run's document.
         last: metric -> its last value.
     """
-    info = RunInfo.read(document)
-    test = info.test.others
-    return {
-        "run_id": document["_id"],
-        "status": effective_status(document).value,
-        **_identity(document),
-        "accuracy": document.get("result") if is_sweep(document) else test.get("accuracy"),
-        "loss": test.get("loss"),
-        "parameters": info.parameters.total,
-        "nfe_forward": last.get("solver.nfe_forward"),
-        "nfe_backward": last.get("solver.nfe_backward"),
-        "epochs": info.training.epochs,
-        "epoch_seconds": info.training.epoch_seconds or last.get("time.epoch_seconds"),
-        "started": document["start_time"].isoformat(timespec="seconds"),
-    }
-
-
-def _identity(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Model, data and seed, of a sweep its space; a question mark where the configuration was tampered with."""
-    config = document["config"]
+    info, config = RunInfo.read(document), document["config"]
+    results = {spec: info.test.others.get(spec.quantity) for spec in test_specs(document)}
     if is_sweep(document):
-        return {"model": "sweep", "data": space_name(config), "seed": config.get("seed")}
-    try:
-        data = Path(config["data"]["name"]).stem
-        return {"model": model_name(config["model"]), "data": data, "seed": config["seed"]}
-    except (KeyError, TypeError):
-        return {"model": "?", "data": "?", "seed": None}
+        names = {"model": "sweep", "data": space_name(config)}
+        results |= {result_spec(document): document.get("result")}
+    else:
+        names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
+    return RunSummary(
+        run_id=document["_id"],
+        status=effective_status(document),
+        task=task_of(document),
+        **names,
+        seed=config.get("seed"),
+        results=results,
+        parameters=info.parameters.total,
+        nfe_forward=last.get("solver.nfe_forward"),
+        nfe_backward=last.get("solver.nfe_backward"),
+        epochs=info.training.epochs,
+        epoch_seconds=info.training.epoch_seconds or last.get("time.epoch_seconds"),
+        started=document["start_time"].isoformat(timespec="seconds"),
+    )
 
 
-def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[dict[str, Any]]:
+def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[RunSummary]:
     """One `summary` a run."""
     last = runs.last_values(found, LAST)
     return [summary(run.document, last[run.run_id]) for run in found]
@@ -68,36 +101,48 @@ def last_values(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, flo
     return {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
 
 
-def model_name(model: Mapping[str, Any]) -> str:
-    """The family, its architecture and its number of blocks."""
-    body = {"odenet": "ODE-Net", "resnet": "ResNet"}[model["body"]]
-    blocks = f" × {model['blocks']}" if model["blocks"] > 1 else ""
-    return f"{model['architecture']} {body}{blocks}"
-
-
-def runs_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
-    """One line a run, as `summaries` gives them."""
+def runs_table(rows: Sequence[RunSummary], title: str | None = None) -> Table:
+    """One line a run, with a column for each metric of the test split that one of them has."""
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    results = _result_columns(rows)
     for heading in ("run", "status"):
         table.add_column(heading, no_wrap=True)
     table.add_column("model", min_width=len("ODE-Net"))
     table.add_column("data", overflow="fold")
-    for heading in ("accuracy", "loss", "params", "NFE", "epochs", "s/epoch"):
+    for heading in (*results.values(), "params", "NFE", "epochs", "s/epoch"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
+        values = {_column(spec): shown(value, spec.format) for spec, value in row.results.items()}
         table.add_row(
-            str(row["run_id"]),
-            row["status"],
-            row["model"],
-            row["data"],
-            shown(row["accuracy"], ".2%"),
-            shown(row["loss"], ".4f"),
-            shown(row["parameters"], ","),
+            str(row.run_id),
+            row.status.value,
+            row.model,
+            row.data,
+            *(values.get(column, NOTHING) for column in results),
+            shown(row.parameters, ","),
             _evaluations(row),
-            shown(row["epochs"], "d"),
-            shown(row["epoch_seconds"], ".1f"),
+            shown(row.epochs, "d"),
+            shown(row.epoch_seconds, ".1f"),
         )
     return table
+
+
+Column = tuple[str, str, str, str]
+
+
+def _column(spec: MetricSpec) -> Column:
+    """What has to be the same of two metrics that share a column."""
+    return spec.name, spec.heading, spec.unit, spec.format
+
+
+def _result_columns(rows: Sequence[RunSummary]) -> dict[Column, str]:
+    """The columns of results and their headings; those that would be called the same have their tasks' names."""
+    tasks = {_column(spec): row.task for row in reversed(rows) for spec in row.results}
+    columns = list(dict.fromkeys(_column(spec) for row in rows for spec in row.results)) or list(
+        map(_column, test_specs({}))
+    )
+    headings = Counter(heading for _, heading, *_ in columns)
+    return {column: column[1] if headings[column[1]] == 1 else f"{tasks[column]} {column[1]}" for column in columns}
 
 
 def print_run(run: StoredRun, console: Console) -> None:
@@ -158,6 +203,6 @@ def _pairs(title: str, values: Mapping[str, Any]) -> Table:
     return table
 
 
-def _evaluations(row: Mapping[str, Any]) -> str:
-    backward = f" + {row['nfe_backward']:.1f}" if row["nfe_backward"] is not None else ""
-    return shown(row["nfe_forward"], ".1f") + backward
+def _evaluations(row: RunSummary) -> str:
+    backward = f" + {row.nfe_backward:.1f}" if row.nfe_backward is not None else ""
+    return shown(row.nfe_forward, ".1f") + backward

@@ -83,13 +83,18 @@ def build_axes(space: Space, trials: Iterable[Trial]) -> list[Axis]:
 
 
 def build_metric_axis(space: Space, trials: Iterable[Trial]) -> Axis | None:
-    """The axis of what the search looks at, losses by their logarithm; None where no trial has a value."""
+    """The axis of what the search looks at; None where no trial has a value.
+
+    What is the better the lower it is, and above 0, is there by its logarithm.
+    """
     values = [trial.value for trial in trials if trial.value is not None]
     if not values:
         return None
-    if space.metric == "validation.loss" and min(values) > 0:
-        return Axis(space.metric, None, min(values) / 1.02, max(values) * 1.02, is_logarithmic=True)
-    return Axis(space.metric, None, min(values) - 0.005, max(values) + 0.005, is_share="accuracy" in space.metric)
+    low, high, spec = min(values), max(values), space.spec
+    if spec.better == "lower" and not spec.is_share and low > 0:
+        return Axis(space.metric, None, low / 1.02, high * 1.02, is_logarithmic=True)
+    margin = max(0.005, 0.02 * (high - low))
+    return Axis(space.metric, None, low - margin, high + margin, is_share=spec.is_share)
 
 
 def spread(number: int, width: float) -> float:

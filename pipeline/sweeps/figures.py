@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.reporting.figure_style import FAINT, INK, PALETTE, new_figure
+from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis, spread
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import COMPLETED, PRUNED, SweepState, Trial
@@ -40,7 +41,7 @@ def plot_best_so_far(space: Space, state: SweepState) -> Figure:
         ax.step(
             [*orders, len(trials)], [*heights, heights[-1]], "-", where="post", color=INK, lw=2, label="best so far"
         )
-    ax.set(xlabel="Trials that are over", xlim=(0.5, max(len(trials), 2) + 0.5), ylabel=metric_name(space))
+    ax.set(xlabel="Trials that are over", xlim=(0.5, max(len(trials), 2) + 0.5), ylabel=metric_label(space.spec))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _add_legend(figure, [ax])
     return figure
@@ -65,7 +66,7 @@ def plot_hyperparameters(space: Space, state: SweepState) -> Figure:
         share = "" if len(places) == len(trials) else f" ({len(places)} of {len(trials)} trials)"
         ax.set(xlabel=f"{axis.key}{share}", xlim=(-0.04, 1.04))
     for ax in panels[: len(axes) : columns]:
-        ax.set_ylabel(metric_name(space))
+        ax.set_ylabel(metric_label(space.spec))
     for ax in panels[len(axes) :]:
         ax.set_axis_off()
     _add_legend(figure, panels[: len(axes)])
@@ -73,13 +74,14 @@ def plot_hyperparameters(space: Space, state: SweepState) -> Figure:
 
 
 def plot_evaluations(space: Space, state: SweepState) -> Figure | None:
-    """Accuracy over the solver's evaluations; None where no trial has both, as with ResNets."""
+    """The validation result over the solver's evaluations; None where no trial has both, as with ResNets."""
     points = {
-        trial.number: (trial.outcome, trial.nfe_forward, trial.accuracy)
+        trial.number: (trial.outcome, trial.nfe_forward, trial.validation_result)
         for trial in _with_value(state.over())
-        if trial.nfe_forward is not None and trial.accuracy is not None
+        if trial.nfe_forward is not None and trial.validation_result is not None
     }
-    if not points:
+    spec = space.task.validation_result
+    if not points or spec is None:
         return None
     figure, (ax,) = new_figure(9, 4.8, "")
     for outcome in (COMPLETED, PRUNED):
@@ -91,8 +93,9 @@ def plot_evaluations(space: Space, state: SweepState) -> Figure | None:
     if max(counts) > 8 * min(counts) > 0:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set(xlabel="Mean forward evaluations per batch, last epoch", ylabel="Validation accuracy")
+    if spec.is_share:
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="Mean forward evaluations per batch, last epoch", ylabel=metric_label(spec))
     ax.margins(0.06, 0.08)
     _finish(ax)
     _add_legend(figure, [ax])
@@ -128,9 +131,9 @@ def plot_parallel_coordinates(space: Space, state: SweepState) -> Figure:
     return figure
 
 
-def metric_name(space: Space) -> str:
-    """What the search looks at, as an axis calls it."""
-    return {"validation.loss": "Validation loss (nats)", "validation.accuracy": "Validation accuracy"}[space.metric]
+def metric_label(spec: MetricSpec) -> str:
+    """What an axis calls a metric: `Validation loss (nats per image)`."""
+    return f"{spec.split.capitalize()} {spec.heading}{f' ({spec.unit})' if spec.unit else ''}"
 
 
 def _with_value(trials: Sequence[Trial]) -> list[Trial]:

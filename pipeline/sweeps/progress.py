@@ -13,7 +13,7 @@ from rich.table import Table
 from pipeline.reporting.text_table import shown
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
-from pipeline.sweeps.text import duration, last_names, metric_words, suggestion_text, value_text
+from pipeline.sweeps.text import duration, last_names, metric_text, metric_words, suggestion_text, value_text
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -55,6 +55,12 @@ class SweepProgress:
             self._live.console.print(escape(line))
         else:
             self._say(line)
+
+    def tell_check(self, seed: int, run_id: int | None, outcome: str | None, result: float | None) -> None:
+        """Say how the best configuration did on a fresh seed."""
+        spec = self._space.task.result
+        reached = "" if result is None else f", test {spec.heading} {metric_text(spec, result)}"
+        self.note(f"fresh seed {seed} | run {run_id} | {outcome}{reached}")
 
     def close(self, state: SweepState) -> None:
         """Leave the last state there."""
@@ -136,7 +142,7 @@ class SweepProgress:
 
     @property
     def _metric(self) -> str:
-        return metric_words(self._space).lower()
+        return metric_words(self._space)
 
     def _counts(self, state: SweepState) -> str:
         counts = state.counts()

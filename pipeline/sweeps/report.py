@@ -42,6 +42,7 @@ def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) 
         worse_edge="top" if sweep.space.mode == "min" else "bottom",
         failures=failures_table(sweep),
         conditions=[*conditions(sweep), *memory(sweep)],
+        result=sweep.space.task.result.heading,
         space=sweep.space.text.strip(),
         trials=trials,
         run_link=(lambda run: run_address(board, int(run))) if board else None,

@@ -156,7 +156,7 @@ REPORTED = (
     "run_id",
     "outcome",
     "value",
-    "accuracy",
+    "validation_result",
     "nfe_forward",
     "epochs",
     "seconds",

@@ -11,7 +11,7 @@ space:
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,13 +20,12 @@ import yaml
 from hyperopt import hp
 
 from pipeline.config import nearest
-from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.util.errors import InvalidInput
 
 Mode = Literal["min", "max"]
 OBJECTIVES: dict[str, Mode] = {"minimise": "min", "maximise": "max"}
-METRICS = ("validation.loss", "validation.accuracy")
-"""What a search may look at: the test split is not for choosing."""
 ARGUMENTS = {
     "uniform": "low, high",
     "loguniform": "low, high",
@@ -103,6 +102,12 @@ class Space:
     metric: str
     mode: Mode
     branch: Branch
+    task: SearchedTask
+
+    @property
+    def spec(self) -> MetricSpec:
+        """What the metric is."""
+        return self.task.searchable[self.metric]
 
     def build(self) -> dict[str, Any]:
         """Hyperopt's expression of the whole space."""
@@ -125,7 +130,15 @@ class Space:
         return _corners(self.branch)
 
 
-def load_space(path: Path) -> Space:
+FindTask = Callable[[Sequence[str]], SearchedTask]
+"""The words of a space's `with` -> the task that they name."""
+
+
+def _default_task(words: Sequence[str]) -> SearchedTask:  # noqa: ARG001 - as any other has them
+    return SearchedTask.of()
+
+
+def load_space(path: Path, find_task: FindTask = _default_task) -> Space:
     """The space in a file.
 
     Raises:
@@ -135,14 +148,15 @@ def load_space(path: Path) -> Space:
         text = path.read_text()
     except OSError as error:
         raise SpaceError(f"the space {path} cannot be read ({error.strerror}): name a YAML file") from error
-    return parse_space(text, str(path))
+    return parse_space(text, str(path), find_task)
 
 
-def parse_space(text: str, where: str) -> Space:
+def parse_space(text: str, where: str, find_task: FindTask = _default_task) -> Space:
     """The space that the YAML `text` describes; `where` it stands is for error messages.
 
     Raises:
         SpaceError: it is no space, with the place in it and the remedy.
+        ConfigError: its words name what is not there.
     """
     try:
         values = yaml.safe_load(text)
@@ -154,89 +168,106 @@ def parse_space(text: str, where: str) -> Space:
     for key in values:
         if key not in known:
             raise SpaceError(f"{where}: unknown key {key}{nearest(str(key), known)}; there are {', '.join(known)}")
-    metric, mode = _objective(values, where)
     words = values.get("with", [])
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise SpaceError(f"{where}: with must be a list of named configurations and key=value, not {words!r}")
+    task = find_task(words)
+    metric, mode = _objective(values, where, task)
     if not isinstance(values.get("space"), Mapping) or not values["space"]:
         raise SpaceError(f"{where}: space must say which keys vary, as in training.lr: {{loguniform: [1e-5, 1e-2]}}")
-    branch = _parse_branch(values["space"], where)
-    space = Space(text, tuple(words), metric, mode, branch)
+    branch = _BranchParser(where, task).parse(values["space"])
+    space = Space(text, tuple(words), metric, mode, branch, task)
     if not space.parameters():
         raise SpaceError(f"{where}: nothing in space varies; give a key a distribution or a choice")
     space.corners()  # raises where a key is set twice
     return space
 
 
-def _objective(values: Mapping[str, Any], where: str) -> tuple[str, Mode]:
+def _objective(values: Mapping[str, Any], where: str, task: SearchedTask) -> tuple[str, Mode]:
     found = [name for name in OBJECTIVES if name in values]
     if len(found) != 1:
         raise SpaceError(f"{where}: say either minimise or maximise, and what, as in minimise: validation.loss")
     metric = values[found[0]]
-    if metric not in METRICS:
-        raise SpaceError(f"{where}: {found[0]} must name one of {', '.join(METRICS)}, not {metric!r}")
+    if metric not in task.searchable:
+        raise SpaceError(f"{where}: {found[0]} must name one of {', '.join(task.searchable)}, not {metric!r}")
     return metric, OBJECTIVES[found[0]]
 
 
-def _parse_branch(values: Mapping[str, Any], where: str) -> Branch:
-    return {key: _parse_node(key, node, where) for key, node in values.items()}
+class _BranchParser:
+    """What stands below `space`, checked against the keys of the task's configuration."""
 
+    def __init__(self, where: str, task: SearchedTask) -> None:
+        self._where, self._task = where, task
 
-def _parse_node(key: Any, node: Any, where: str) -> Any:
-    if not isinstance(node, Mapping):
-        return _parse_value(key, node, where)
-    if len(node) != 1:
-        raise SpaceError(f"{where}: {key} must have one distribution, not {', '.join(map(str, node)) or 'none'}")
-    [(name, arguments)] = node.items()
-    if name == "choice":
-        return _parse_choice(key, arguments, where)
-    if name not in ARGUMENTS:
-        known = [*ARGUMENTS, "choice"]
-        raise SpaceError(
-            f"{where}: {key} has the unknown distribution {name}{nearest(str(name), known)}; there are "
-            f"{', '.join(known)}"
-        )
-    return _parse_distribution(key, name, arguments, where)
+    def parse(self, values: Mapping[str, Any]) -> Branch:
+        return {key: self._parse_node(key, node) for key, node in values.items()}
 
+    def _parse_node(self, key: Any, node: Any) -> Any:
+        if not isinstance(node, Mapping):
+            return self._parse_value(key, node)
+        if len(node) != 1:
+            raise self._error(f"{key} must have one distribution, not {', '.join(map(str, node)) or 'none'}")
+        [(name, arguments)] = node.items()
+        if name == "choice":
+            return self._parse_choice(key, arguments)
+        if name not in ARGUMENTS:
+            known = [*ARGUMENTS, "choice"]
+            raise self._error(
+                f"{key} has the unknown distribution {name}{nearest(str(name), known)}; there are {', '.join(known)}"
+            )
+        return self._parse_distribution(key, name, arguments)
 
-def _parse_distribution(key: str, name: str, arguments: Any, where: str) -> Distribution:
-    wanted = ARGUMENTS[name].split(", ")
-    numbers = [_number(argument) for argument in arguments] if isinstance(arguments, list) else []
-    if len(numbers) != len(wanted) or None in numbers:
-        raise SpaceError(f"{where}: {name} of {key} takes [{', '.join(wanted)}], not {arguments!r}")
-    low, high, *step = (float(number) for number in numbers if number is not None)
-    if not low < high or any(size <= 0 for size in step):
-        raise SpaceError(f"{where}: {name} of {key} wants low below high and a step above 0, not {arguments!r}")
-    if name in LOGARITHMIC and low <= 0:
-        raise SpaceError(f"{where}: {name} of {key} takes the values themselves, above 0, not logarithms: {arguments}")
-    kind = _kind(key, where)
-    if kind not in (int, float):
-        raise SpaceError(f"{where}: {key} is no number; use choice, not {name}")
-    if kind is int and name != "uniformint" and (not step or step[0] != int(step[0])):
-        raise SpaceError(f"{where}: {key} is a whole number; use uniformint, or quniform with a whole step")
-    if name == "uniformint" and (kind is not int or low != int(low) or high != int(high)):
-        raise SpaceError(f"{where}: uniformint is for whole numbers between whole bounds, not for {key}: {arguments}")
-    return Distribution(name, low, high, step[0] if step else None, kind is int)
+    def _parse_distribution(self, key: str, name: str, arguments: Any) -> Distribution:
+        wanted = ARGUMENTS[name].split(", ")
+        numbers = [_number(argument) for argument in arguments] if isinstance(arguments, list) else []
+        if len(numbers) != len(wanted) or None in numbers:
+            raise self._error(f"{name} of {key} takes [{', '.join(wanted)}], not {arguments!r}")
+        low, high, *step = (float(number) for number in numbers if number is not None)
+        if not low < high or any(size <= 0 for size in step):
+            raise self._error(f"{name} of {key} wants low below high and a step above 0, not {arguments!r}")
+        if name in LOGARITHMIC and low <= 0:
+            raise self._error(f"{name} of {key} takes the values themselves, above 0, not logarithms: {arguments}")
+        kind = self._kind(key) or (int if name == "uniformint" or (step and step[0] == int(step[0])) else float)
+        if kind not in (int, float):
+            raise self._error(f"{key} is no number; use choice, not {name}")
+        if kind is int and name != "uniformint" and (not step or step[0] != int(step[0])):
+            raise self._error(f"{key} is a whole number; use uniformint, or quniform with a whole step")
+        if name == "uniformint" and (kind is not int or low != int(low) or high != int(high)):
+            raise self._error(f"uniformint is for whole numbers between whole bounds, not for {key}: {arguments}")
+        return Distribution(name, low, high, step[0] if step else None, kind is int)
 
+    def _parse_choice(self, key: str, options: Any) -> Choice:
+        if not isinstance(options, list) or len(options) < 2:
+            raise self._error(f"choice of {key} takes a list of two or more options, not {options!r}")
+        branches = [isinstance(option, Mapping) for option in options]
+        if all(branches):
+            return Choice(tuple(self.parse(option) for option in options))
+        if any(branches):
+            raise self._error(f"the options of {key} must all be values, or all be branches")
+        return Choice(tuple(self._parse_value(key, option) for option in options))
 
-def _parse_choice(key: str, options: Any, where: str) -> Choice:
-    if not isinstance(options, list) or len(options) < 2:
-        raise SpaceError(f"{where}: choice of {key} takes a list of two or more options, not {options!r}")
-    branches = [isinstance(option, Mapping) for option in options]
-    if all(branches):
-        return Choice(tuple(_parse_branch(option, where) for option in options))
-    if any(branches):
-        raise SpaceError(f"{where}: the options of {key} must all be values, or all be branches")
-    return Choice(tuple(_parse_value(key, option, where) for option in options))
+    def _parse_value(self, key: Any, value: Any) -> Any:
+        number = _number(value)
+        if self._kind(key) is float and number is not None:
+            return number  # YAML takes 1e-5, without a point, for text
+        if isinstance(value, list | Mapping):
+            raise self._error(f"{key} must be a value, a distribution or a choice, not {value!r}")
+        return value
 
+    def _kind(self, key: Any) -> Any:
+        """The type of a configuration key's values; None where it is not known and need not be."""
+        kinds = self._task.kinds
+        if key == "seed":
+            raise self._error("seed is not searched; `odenet sweep --seed` sets the sweep's")
+        if key not in kinds:
+            if self._task.is_stored:
+                return None
+            raise self._error(f"unknown key {key}{nearest(str(key), kinds)}")
+        alternatives = [kind for kind in get_args(kinds[key]) if kind is not type(None)] or [kinds[key]]
+        return alternatives[0] if alternatives[0] in (int, float, str, bool) else str
 
-def _parse_value(key: Any, value: Any, where: str) -> Any:
-    number = _number(value)
-    if _kind(key, where) is float and number is not None:
-        return number  # YAML takes 1e-5, without a point, for text
-    if isinstance(value, list | Mapping):
-        raise SpaceError(f"{where}: {key} must be a value, a distribution or a choice, not {value!r}")
-    return value
+    def _error(self, message: str) -> SpaceError:
+        return SpaceError(f"{self._where}: {message}")
 
 
 def _number(value: Any) -> float | None:
@@ -247,17 +278,6 @@ def _number(value: Any) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _kind(key: Any, where: str) -> Any:
-    """The type of a configuration key's values."""
-    kinds = ClassificationConfig.kinds()
-    if key == "seed":
-        raise SpaceError(f"{where}: seed is not searched; `odenet sweep --seed` sets the sweep's")
-    if key not in kinds:
-        raise SpaceError(f"{where}: unknown key {key}{nearest(str(key), kinds)}")
-    alternatives = [kind for kind in get_args(kinds[key]) if kind is not type(None)] or [kinds[key]]
-    return alternatives[0] if alternatives[0] in (int, float, str, bool) else str
 
 
 def _build(branch: Branch, path: str) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class Trial:
     """running, completed, pruned, interrupted, or one of `FAILURES`."""
     value: float | None = None
     """The best of the metric so far, over the epochs."""
-    accuracy: float | None = None
-    """On the validation split, at the epoch of `value`."""
+    validation_result: float | None = None
+    """The quantity that is a run's result, on the validation split, at the epoch of `value`."""
     nfe_forward: float | None = None
     """Mean evaluations of the field per training batch in the last epoch; None for a ResNet."""
     epochs: int = 0
@@ -64,8 +64,8 @@ class Check:
     seed: int
     run_id: int
     outcome: str
-    accuracy: float | None
-    """On the test split."""
+    result: float | None
+    """Of its run."""
 
 
 @dataclass
@@ -122,12 +122,17 @@ class SweepState:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SweepState":
         """What `to_dict` gave."""
-        trials = [Trial(**{**t, "suggestion": flatten(t["suggestion"])}) for t in values["trials"]]
+        trials = [_renamed(t, "validation_result") | {"suggestion": flatten(t["suggestion"])} for t in values["trials"]]
         return cls(
-            {trial.number: trial for trial in trials},
+            {trial["number"]: Trial(**trial) for trial in trials},
             [(event, number) for event, number in values["events"]],
-            [Check(**check) for check in values["checks"]],
+            [Check(**_renamed(check, "result")) for check in values["checks"]],
         )
+
+
+def _renamed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """With the name of today for what format 1 calls `accuracy`."""
+    return {name if key == "accuracy" else key: value for key, value in values.items()}
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError, parse_space
 from pipeline.sweeps.state import COMPLETED, Check, SweepState, Trial
 from pipeline.tracking.conditions import machine, software
@@ -33,8 +34,8 @@ class Sweep:
     trials: int
     """That it is to have."""
     config: Mapping[str, Any]
-    accuracy: float | None
-    """On the test split, mean of the best configuration's runs on fresh seeds."""
+    result: float | None
+    """Mean result of the best configuration's runs on fresh seeds."""
     started: datetime
     seconds: float | None
     """From start to end, or until now; None where it was resumed, as the pause would count."""
@@ -56,13 +57,13 @@ class Sweep:
             return cls(
                 sweep_id=int(document["_id"]),
                 status=effective_status(document),
-                space=parse_space(config["space"]["text"], "its space"),
+                space=parse_space(config["space"]["text"], "its space", lambda _: SearchedTask.of_document(document)),
                 name=space_name(config),
                 state=SweepState() if info.sweep is None else SweepState.from_dict(info.sweep),
                 words=tuple(config["with"]),
                 trials=config["trials"],
                 config=config,
-                accuracy=document.get("result"),
+                result=document.get("result"),
                 started=document["start_time"],
                 seconds=_seconds(document),
                 machine=machine(document),
@@ -82,7 +83,7 @@ class Sweep:
     @property
     def checked(self) -> list[Check]:
         """The completed runs of the best configuration on fresh seeds."""
-        return [check for check in self.state.checks if check.outcome == COMPLETED and check.accuracy is not None]
+        return [check for check in self.state.checks if check.outcome == COMPLETED and check.result is not None]
 
     @property
     def is_whole(self) -> bool:

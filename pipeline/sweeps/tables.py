@@ -9,11 +9,11 @@ from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import (
     counted,
     listed,
+    metric_text,
     metric_words,
     outcome_text,
-    percent,
     reached,
-    test_accuracy,
+    test_result,
     value_text,
 )
 
@@ -39,14 +39,16 @@ def checks_table(sweep: Sweep) -> TextTable:
     title = "On fresh seeds"
     if not sweep.state.checks:
         return TextTable(title, (), (), "", note=_no_checks(sweep))
+    result = sweep.space.task.result
     rows = [
-        (str(check.run_id), str(check.seed), check.outcome, percent(check.accuracy)) for check in sweep.state.checks
+        (str(check.run_id), str(check.seed), check.outcome, metric_text(result, check.result))
+        for check in sweep.state.checks
     ]
     if sweep.checked:
-        rows.append(("mean", "", f"{len(sweep.checked)} completed", test_accuracy(sweep)))
+        rows.append(("mean", "", f"{len(sweep.checked)} completed", test_result(sweep)))
     return TextTable(
         title,
-        ("run", "seed", "outcome", "test accuracy"),
+        ("run", "seed", "outcome", f"test {result.heading}"),
         tuple(rows),
         "lrlr",
         note="The best configuration trained anew: weights, order and split of the images differ from the search's. "
@@ -96,7 +98,7 @@ def trials_table(sweep: Sweep) -> TextTable:
             )
         )
     evaluations = ["evaluations"] if has_evaluations else []
-    headings = ["trial", "run", *keys, "outcome", metric_words(sweep.space).lower(), *evaluations]
+    headings = ["trial", "run", *keys, "outcome", metric_words(sweep.space), *evaluations]
     return TextTable(
         "Trials",
         (*headings, "epochs", "seconds", "peak memory (MB)"),

@@ -1,8 +1,7 @@
 """Sweeps on a terminal, and as plain values."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -26,37 +25,52 @@ from pipeline.sweeps.text import (
     suggestion_text,
     value_text,
 )
-from pipeline.tracking.run_document import effective_status, space_name
+from pipeline.tracking.run_document import effective_status, result_spec, space_name
 from pipeline.util.errors import OdenetError
 
 
-def summary(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A sweep's run in a few plain values; those of a sweep that cannot be read are None."""
-    row: dict[str, Any] = {
-        "sweep_id": document["_id"],
-        "status": effective_status(document).value,
-        "space": space_name(document["config"]),
-        **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
-        "accuracy": document.get("result"),
-        "started": document["start_time"].isoformat(timespec="seconds"),
-    }
-    with suppress(OdenetError):
-        sweep = Sweep.from_document(document)
-        best, state = sweep.best, sweep.state
-        row |= {
-            "over": len(state.over()),
-            "trials": sweep.trials,
-            "failed": sum(state.failures().values()),
-            "pruned": state.counts().get(PRUNED, 0),
-            "metric": sweep.space.metric,
-            "best_value": best.value if best else None,
-            "best_run_id": best.run_id if best else None,
+@dataclass(frozen=True)
+class SweepSummary:
+    """A line in the list of sweeps."""
+
+    document: Mapping[str, Any]
+    sweep: Sweep | None
+    """None where it cannot be read."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A few plain values; those of a sweep that cannot be read are None. The mean result has its own name."""
+        row: dict[str, Any] = {
+            "sweep_id": self.document["_id"],
+            "status": effective_status(self.document).value,
+            "space": space_name(self.document["config"]),
+            **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
+            result_spec(self.document).quantity: self.document.get("result"),
+            "started": self.document["start_time"].isoformat(timespec="seconds"),
         }
-    return row
+        if self.sweep is not None:
+            best, state = self.sweep.best, self.sweep.state
+            row |= {
+                "over": len(state.over()),
+                "trials": self.sweep.trials,
+                "failed": sum(state.failures().values()),
+                "pruned": state.counts().get(PRUNED, 0),
+                "metric": self.sweep.space.metric,
+                "best_value": best.value if best else None,
+                "best_run_id": best.run_id if best else None,
+            }
+        return row
 
 
-def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One line a sweep, as `summary` gives them."""
+def summary(document: Mapping[str, Any]) -> SweepSummary:
+    """The line of a sweep's run."""
+    try:
+        return SweepSummary(document, Sweep.from_document(document))
+    except OdenetError:
+        return SweepSummary(document, None)
+
+
+def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
+    """One line a sweep."""
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading in ("sweep", "status"):
         table.add_column(heading, no_wrap=True)
@@ -65,18 +79,18 @@ def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("started", no_wrap=True)
     for row in rows:
-        form = ".2%" if row["metric"] == "validation.accuracy" else ".4f"
+        values, result = row.to_dict(), result_spec(row.document)
         table.add_row(
-            str(row["sweep_id"]),
-            row["status"],
-            escape(row["space"]),
-            f"{shown(row['over'])}/{shown(row['trials'])}",
-            shown(row["failed"]),
-            shown(row["pruned"]),
-            shown(row["best_value"], form),
-            shown(row["best_run_id"]),
-            shown(row["accuracy"], ".2%"),
-            row["started"][:10],
+            str(values["sweep_id"]),
+            values["status"],
+            escape(values["space"]),
+            f"{shown(values['over'])}/{shown(values['trials'])}",
+            shown(values["failed"]),
+            shown(values["pruned"]),
+            shown(values["best_value"], row.sweep.space.spec.format if row.sweep else ""),
+            shown(values["best_run_id"]),
+            shown(values[result.quantity], result.format),
+            values["started"][:10],
         )
     return table
 
@@ -128,9 +142,9 @@ def _trials_table(sweep: Sweep) -> Table:
 
 def to_dict(sweep: Sweep) -> dict[str, Any]:
     """Everything as plain values."""
-    accuracies = [check.accuracy for check in sweep.checked if check.accuracy is not None]
-    mean, deviation = mean_and_deviation(accuracies) if accuracies else (None, None)
-    best = sweep.best
+    results = [check.result for check in sweep.checked if check.result is not None]
+    mean, deviation = mean_and_deviation(results) if results else (None, None)
+    best, result = sweep.best, sweep.space.task.result.quantity
     return {
         "sweep_id": sweep.sweep_id,
         "status": sweep.status.value,
@@ -142,8 +156,8 @@ def to_dict(sweep: Sweep) -> dict[str, Any]:
         "best": asdict(best) if best else None,
         "command": sweep.command() or None,
         "checks": [asdict(check) for check in sweep.state.checks],
-        "accuracy": mean,
-        "accuracy_deviation": deviation,
+        result: mean,
+        f"{result}_deviation": deviation,
         "cautions": cautions(sweep),
         "trials": [asdict(trial) for trial in sweep.state.trials.values()],
         "started": sweep.started,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.text_table import NOTHING, shown
 from pipeline.sweeps.axes import build_axes, tidy
 from pipeline.sweeps.space import Space
@@ -28,15 +29,16 @@ def headline(sweep: Sweep) -> str:
         return f"No trial has completed: {', '.join(outcome_counts(sweep))}" if over else "No trial is over yet"
     winner = f"the best of {over:,} trials" if over > 1 else "the only trial"
     if sweep.checked:
-        return f"{test_accuracy(sweep)} on test with {winner}"
-    return f"{metric_words(sweep.space)} {value_text(sweep.space, sweep.best.value)} in {winner}"
+        name = "" if sweep.space.task.result.is_share else f"{sentence_case(sweep.space.task.result.heading)} "
+        return f"{name}{test_result(sweep)} on test with {winner}"
+    return f"{sentence_case(metric_words(sweep.space))} {value_text(sweep.space, sweep.best.value)} in {winner}"
 
 
 def subtitle(sweep: Sweep) -> str:
     """What was searched, and what became of it."""
     aim = {"min": "lowest", "max": "highest"}[sweep.space.mode]
     counts = ", ".join(outcome_counts(sweep)) or "no trials yet"
-    return f"Sweep {sweep.sweep_id} of {sweep.name}, for the {aim} {metric_words(sweep.space).lower()}: {counts}."
+    return f"Sweep {sweep.sweep_id} of {sweep.name}, for the {aim} {metric_words(sweep.space)}: {counts}."
 
 
 def outcome_counts(sweep: Sweep) -> list[str]:
@@ -110,13 +112,25 @@ def fraction(trials: int) -> float:
 
 
 def metric_words(space: Space) -> str:
-    """`Validation loss`."""
-    return space.metric.replace(".", " ").capitalize()
+    """`validation loss`."""
+    return f"{space.spec.split} {space.spec.heading}"
+
+
+def sentence_case(words: str) -> str:
+    """With a capital at its beginning, and its other letters as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def value_text(space: Space, value: float | None) -> str:
     """The metric with as many digits as one reads."""
-    return percent(value) if space.metric == "validation.accuracy" else shown(value, ".4f")
+    return metric_text(space.spec, value)
+
+
+def metric_text(spec: MetricSpec, value: float | None) -> str:
+    """The value of a metric; a share in per cent."""
+    if not spec.is_share:
+        return shown(value, spec.format)
+    return shown(value, lambda share: f"{100 * share:{spec.format[:-1]}f} %")
 
 
 def outcome_text(trial: Trial) -> str:
@@ -134,20 +148,22 @@ def last_names(suggestion: Mapping[str, Any]) -> dict[str, Any]:
     return {key.rpartition(".")[2]: value for key, value in suggestion.items()}
 
 
-def test_accuracy(sweep: Sweep) -> str:
+def test_result(sweep: Sweep) -> str:
     """Mean and standard deviation over the fresh seeds."""
-    accuracies = [check.accuracy for check in sweep.checked if check.accuracy is not None]
-    if not accuracies:
+    results, spec = [check.result for check in sweep.checked if check.result is not None], sweep.space.task.result
+    if not results:
         return NOTHING
-    mean, deviation = mean_and_deviation(accuracies)
-    return percent(mean) if deviation is None else f"{100 * mean:.2f} ± {100 * deviation:.2f} %"
+    mean, deviation = mean_and_deviation(results)
+    if deviation is None:
+        return metric_text(spec, mean)
+    return f"{metric_text(spec, mean).removesuffix(' %')} ± {metric_text(spec, deviation)}"
 
 
 def reached(space: Space, trial: Trial) -> list[str]:
     """What a trial came to."""
-    facts = [f"{metric_words(space).lower()} {value_text(space, trial.value)}"]
-    if space.metric != "validation.accuracy" and trial.accuracy is not None:
-        facts.append(f"validation accuracy {percent(trial.accuracy)}")
+    facts, beside = [f"{metric_words(space)} {value_text(space, trial.value)}"], space.task.validation_result
+    if beside not in (None, space.spec) and trial.validation_result is not None:
+        facts.append(f"{beside.split} {beside.heading} {metric_text(beside, trial.validation_result)}")
     if trial.nfe_forward is not None:
         facts.append(f"{trial.nfe_forward:.1f} evaluations per batch")
     return [*facts, counted(trial.epochs, "epoch"), duration(trial.seconds)]
@@ -156,10 +172,6 @@ def reached(space: Space, trial: Trial) -> list[str]:
 def shell_command(words: Sequence[str]) -> str:
     """A command as one types it."""
     return shlex.join(words)
-
-
-def percent(value: float | None) -> str:
-    return shown(value, lambda share: f"{100 * share:.2f} %")
 
 
 def counted(many: int, thing: str) -> str:
@@ -224,7 +236,8 @@ def _unchecked(sweep: Sweep) -> list[str]:
     lost = len(checks) - len(sweep.checked)
     sentences = [f"{lost} of {counted(len(checks), 'run')} on fresh seeds did not complete."] if lost else []
     if len(sweep.checked) == 1:
-        sentences.append("A single run on a fresh seed says nothing of how much the accuracy varies with the seed.")
+        heading = sweep.space.task.result.heading
+        sentences.append(f"A single run on a fresh seed says nothing of how much the {heading} varies with the seed.")
     return sentences
 
 

@@ -17,6 +17,8 @@ class SweepOfTrial:
     uid: str
     metric: str
     mode: str
+    validation_result: str | None
+    """What of the validation split is told beside the metric; None for nothing."""
     skips_existing: bool
     plugins: tuple[PluginSource, ...]
     """Which the driver has loaded, for the workers to load."""

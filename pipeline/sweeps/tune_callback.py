@@ -30,10 +30,8 @@ class TuneCallback(tune.Callback):
         spec = TrialSpec.from_json(trial.config["trial"])
         report = trial.last_result
         if spec.phase == "check":
-            accuracy = f", test accuracy {report['test_accuracy']:.2%}" if report.get("test_accuracy") else ""
-            self._progress.note(
-                f"fresh seed {spec.config['seed']} | run {report.get('run_id')} | {report.get('outcome')}{accuracy}"
-            )
+            told = (report.get(name) for name in ("run_id", "outcome", "test_result"))
+            self._progress.tell_check(spec.config["seed"], *told)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         spec = TrialSpec.from_json(trial.config["trial"])

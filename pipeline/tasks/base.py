@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from pipeline.config import Config, SolverConfig
+from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.training import Objective
 
@@ -174,7 +174,7 @@ class Task(ABC, Generic[C, D, A]):
 
     def title(self, config: C) -> str:
         """What figures say they show."""
-        return f"{config.model.architecture} on {Path(config.data.name).stem}"
+        return f"{model_name(vars(config.model))} on {data_name(vars(config.data))}"
 
     def warn(self, config: C) -> None:
         """Warn of settings that change nothing."""

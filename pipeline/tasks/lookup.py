@@ -1,6 +1,6 @@
 """Tasks by name; what lists and checks need of one is had without importing torch."""
 
-import importlib
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +28,7 @@ def config_class(name: str) -> type[Config]:
     Raises:
         ConfigError: there is no such task.
     """
-    if (light := _light_module(name, "config")) is not None:
+    if (light := light_module(name, "config")) is not None:
         found: type[Config] = light.CONFIG
         return found
     return _part(name).build.config  # type: ignore[no-any-return]
@@ -40,9 +40,19 @@ def metric_specs(name: str) -> Sequence[MetricSpec]:
     Raises:
         ConfigError: there is no such task.
     """
-    light = _light_module(name, "metric_specs")
+    light = light_module(name, "metric_specs")
     specs: Sequence[MetricSpec] = light.metric_specs() if light is not None else _part(name).build.metric_specs()
     return specs
+
+
+def result_name(name: str) -> str:
+    """Which metric the result of a task's runs is, as `test.accuracy`.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    light = light_module(name, "metric_specs")
+    return str(light.RESULT if light is not None else _part(name).build.result)
 
 
 def _part(name: str) -> registry.Part:
@@ -55,8 +65,9 @@ def _part(name: str) -> registry.Part:
         ) from None
 
 
-def _light_module(name: str, module: str) -> Any:
-    """A module of a task that comes along; None for a plug-in's."""
+def light_module(name: str, module: str) -> Any:
+    """A module of a task that comes along; None for a plug-in's, or where the task has no such module."""
     if any(part.name == name for part in registry.registered("task")) or name not in registry.names("task"):
         return None
-    return importlib.import_module(f"{registry.PACKAGES['task']}.{name}.{module}")
+    path = f"{registry.PACKAGES['task']}.{name}.{module}"
+    return importlib.import_module(path) if importlib.util.find_spec(path) else None

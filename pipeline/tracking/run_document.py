@@ -7,7 +7,7 @@ The document of format 2 is that of format 1 and
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -288,14 +288,24 @@ def metric_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
     """What the metrics of the run's task are."""
     stored = document.get("experiment", {}).get("metrics")
     if stored is None:
-        return tuple(spec for spec in lookup.metric_specs(DEFAULT) if spec.name.partition(".")[2] in FORMAT_1_METRICS)
+        return tuple(spec for spec in lookup.metric_specs(DEFAULT) if spec.quantity in FORMAT_1_METRICS)
+    return tuple(map(read_metric, stored))
+
+
+def read_metric(stored: Mapping[str, Any]) -> MetricSpec:
+    """What `metric_entry` gave, without entries that this version does not know."""
     known = {f.name for f in fields(MetricSpec)}
-    return tuple(MetricSpec(**{key: value for key, value in spec.items() if key in known}) for spec in stored)
+    return MetricSpec(**{key: value for key, value in stored.items() if key in known})
 
 
-def metric_entries(specs: Iterable[MetricSpec]) -> list[dict[str, Any]]:
-    """As `experiment.metrics` has them."""
-    return [asdict(spec) for spec in specs]
+def metric_entry(spec: MetricSpec) -> dict[str, Any]:
+    """The specification of a metric as it is stored, in `experiment.metrics` for one."""
+    return asdict(spec)
+
+
+def test_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
+    """Those of the test split."""
+    return tuple(spec for spec in metric_specs(document) if spec.split == "test")
 
 
 def result_spec(document: Mapping[str, Any]) -> MetricSpec:

@@ -54,14 +54,14 @@ def ended_trial(draw: random.Random, number: int, odenet: bool = True) -> Trial:
     loss = 0.08 + 0.25 * (math.log10(lr) + 2.8) ** 2 + abs(draw.gauss(0, 0.05))
     accuracy = max(0.1, 1 - loss / 3)
     trial = Trial(number, suggestion, run_id=100 + number, epochs=20, seconds=draw.uniform(15, 60))
-    trial.value, trial.accuracy = (loss if odenet else accuracy), accuracy
+    trial.value, trial.validation_result = (loss if odenet else accuracy), accuracy
     trial.nfe_forward = 14 + 6 * draw.randint(0, 3) + suggestion["model.augment"] * 0.2 if odenet else None
     trial.peak_memory_mb = draw.uniform(700, 900)
     trial.outcome = "completed"
     if math.log10(lr) > -1.7 and draw.random() < 0.7:
         trial.outcome = draw.choice(["underflow", "underflow", "loss_diverged"])
         trial.error = ERRORS[trial.outcome]
-        trial.value = trial.accuracy = trial.nfe_forward = None
+        trial.value = trial.validation_result = trial.nfe_forward = None
         trial.epochs, trial.seconds = draw.randint(0, 3), draw.uniform(0.5, 6)
     elif loss > 0.35 and draw.random() < 0.7:
         trial.outcome, trial.epochs, trial.seconds = "pruned", 4, trial.seconds / 5
@@ -81,7 +81,7 @@ def sample_ledger(over: int, running: int = 0, checks: int = 0, seed: int = 0, o
         else:
             trial.outcome, trial.error, trial.epochs, trial.seconds = "running", None, number % 7, 3.5 * (number % 7)
             if trial.epochs == 0:
-                trial.value = trial.accuracy = trial.nfe_forward = None
+                trial.value = trial.validation_result = trial.nfe_forward = None
     for k in range(checks):
         state.checks.append(Check(1000 + k, 900 + k, "completed", 0.9611 + 0.004 * k))
     return state
@@ -93,7 +93,7 @@ def sweep_document(
     """The document of the sweep's run."""
     start = datetime(2026, 11, 20, 9, 30)  # as the store gives it
     now = datetime.now(UTC)
-    accuracies = [check.accuracy for check in state.checks if check.accuracy is not None]
+    accuracies = [check.result for check in state.checks if check.result is not None]
     return {
         "_id": 12,
         "format": "odenet-1",

@@ -183,7 +183,7 @@ def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_las
     board: Board, database: Database[dict[str, Any]]
 ) -> None:
     ensure_columns(database)
-    names = [*(metric for metric, _ in module.METRIC_COLUMNS.values()), *(f"other.{i}" for i in range(7))]
+    names = [*(metric for metric, _ in module.metric_columns().values()), *(f"other.{i}" for i in range(7))]
     runs, metrics = [], []
     for run_id in range(1, 301):
         series = [
@@ -365,7 +365,7 @@ def test_the_useful_columns_are_given_once(database: Database[dict[str, Any]]) -
     first = list(database["omniboard.custom.columns"].find())
     ensure_columns(database)
     assert list(database["omniboard.custom.columns"].find()) == first
-    assert {column["name"] for column in first} == set(module.CONFIG_COLUMNS)
+    assert {column["name"] for column in first} == set(module.config_columns())
 
 
 def test_a_person_sees_the_runs_with_columns_a_plot_and_the_confusion_matrix(

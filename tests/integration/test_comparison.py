@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments.classification import run_tracked
+from experiments.presets import resolve
+from experiments.tracked import prepare, run_tracked
 from odenet.main import main
 from pipeline.comparison.compare import Comparison, Group, compare
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.figures import RunCurve, plot_run_curves
 from pipeline.comparison.page import page, write_page
-from pipeline.comparison.paired import adjust_holm, compare_paired, newcombe_interval
 from pipeline.comparison.tables import comparison_tables, markdown
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.tasks.classification.metric_specs import metric_specs
@@ -53,17 +53,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         store = EmbeddedStore(home)
         store.start()
         short = {"training": {"max_epochs": 2}}
-        run_tracked(["resnet_small", "digits"], {**short, "seed": 0})
-        run_tracked(["resnet_small", "digits"], {**short, "seed": 1})
-        run_tracked(["resnet_large", "digits"], {**short, "data": {"subset": 600}})
-        run_tracked(["resnet_small"], {**short, "data": {"name": str(other)}})
-        run_tracked(["odenet_simple", "digits"], {**short, "seed": 0})
-        run_tracked(["odenet_simple", "digits"], {**short, "solver": {"max_steps": 1}})
+        train(["resnet_small", "digits"], {**short, "seed": 0})
+        train(["resnet_small", "digits"], {**short, "seed": 1})
+        train(["resnet_large", "digits"], {**short, "data": {"subset": 600}})
+        train(["resnet_small"], {**short, "data": {"name": str(other)}})
+        train(["odenet_simple", "digits"], {**short, "seed": 0})
+        train(["odenet_simple", "digits"], {**short, "solver": {"max_steps": 1}})
         stored = Runs()
         _interrupted_run(stored)
         yield stored
         stored.database.client.close()
         store.stop()
+
+
+def train(names: list[str], updates: dict[str, Any]) -> None:
+    resolved = resolve(names, updates)
+    run_tracked(prepare(resolved.task, resolved.config), names)
 
 
 def _interrupted_run(runs: Runs) -> None:
@@ -98,48 +103,6 @@ def changed(run: StoredRun, **values: Any) -> StoredRun:
 
 def group_of(comparison: Comparison, run_id: int) -> Group:
     return comparison.group_of(run_id)
-
-
-# The statistics
-
-
-@pytest.mark.parametrize(
-    ("counts", "lower", "upper"),
-    [((36, 12, 2, 0), 0.0569, 0.3404), ((18, 12, 2, 18), 0.0562, 0.3290), ((53, 0, 0, 1), -0.0729, 0.0729)],
-)
-def test_the_interval_is_that_of_newcombes_paper(counts: tuple[int, int, int, int], lower: float, upper: float) -> None:
-    assert newcombe_interval(*counts) == pytest.approx((lower, upper), abs=1e-4)
-
-
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(0)
-    shares = [0.93, 0.03, 0.02, 0.02]
-    intervals = [newcombe_interval(*map(int, counts)) for counts in generator.multinomial(360, shares, size=500)]
-    covered = np.mean([lower <= shares[1] - shares[2] <= upper for lower, upper in intervals])
-    assert 0.93 < covered < 0.99
-
-
-def test_mcnemars_test_counts_the_images_that_one_run_alone_gets_right() -> None:
-    first = np.array([True] * 10 + [False] * 2 + [True] * 30 + [False] * 8)
-    second = np.array([False] * 10 + [True] * 2 + [True] * 30 + [False] * 8)
-    test = compare_paired(first, second)
-    assert (test.only_first, test.only_second, test.images) == (10, 2, 50)
-    assert test.difference == pytest.approx(0.16)
-    assert test.p_value == pytest.approx(2 * (1 + 12 + 66) / 2**12)
-    swapped = compare_paired(second, first)
-    assert (swapped.lower, swapped.upper) == pytest.approx((-test.upper, -test.lower))
-
-
-def test_two_runs_that_are_always_right_do_not_differ() -> None:
-    test = compare_paired(np.ones(100, dtype=bool), np.ones(100, dtype=bool))
-    assert test.p_value == 1
-    assert test.lower == pytest.approx(-test.upper)
-
-
-def test_p_values_are_adjusted_for_their_number_and_stay_in_order() -> None:
-    assert adjust_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert adjust_holm([0.6, 0.7]) == [1, 1]
-    assert adjust_holm([]) == []
 
 
 # What is compared

@@ -199,7 +199,7 @@ def test_lists_of_runs_show_a_reevaluation_beside_its_parent(evaluated: Reevalua
     runs = Runs()
     child, parent = summaries(runs, [runs.get(evaluated.run_id), runs.get(odenet)])
     for key in ("model", "data", "seed", "accuracy", "parameters"):
-        assert child[key] == parent[key]
+        assert child.to_dict()[key] == parent.to_dict()[key]
 
 
 def test_a_reevaluation_sends_the_reader_to_the_run_that_has_the_network(evaluated: Reevaluation, odenet: int) -> None:

@@ -136,8 +136,8 @@ def test_the_best_is_trained_anew_on_seeds_that_the_search_did_not_use(swept: Sw
     assert len(seeds) == 2
     assert seeds.isdisjoint(document["config"]["seed"] for document in documents_of(swept.home))
     accuracies = [document["result"] for document in checks]
-    assert swept.sweep.accuracy == pytest.approx(sum(accuracies) / 2)
-    assert swept.command.json["result"] == swept.sweep.accuracy
+    assert swept.sweep.result == pytest.approx(sum(accuracies) / 2)
+    assert swept.command.json["result"] == swept.sweep.result
     assert sorted(check.run_id for check in swept.sweep.state.checks) == sorted(d["_id"] for d in checks)
     assert swept.sweep.best is not None
     number = swept.sweep.best.number

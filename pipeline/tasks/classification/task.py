@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -188,11 +187,6 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     def grid_warning(self, rows: Sequence[Row], items: int) -> str | None:
         return solver_dependence(rows, items)
-
-    def title(self, config: ClassificationConfig) -> str:
-        body = {"odenet": "ODE-Net", "resnet": "ResNet"}[config.model.body]
-        blocks = f", {config.model.blocks} blocks" if config.model.blocks > 1 else ""
-        return f"{config.model.architecture} {body}{blocks} on {Path(config.data.name).stem}"
 
     def warn(self, config: ClassificationConfig) -> None:
         warn_of_unused_settings(config)

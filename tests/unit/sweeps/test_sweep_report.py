@@ -283,7 +283,7 @@ def test_evaluations_are_drawn_for_ode_nets_alone() -> None:
     assert figure is not None
     best = sweep.best
     assert best is not None
-    assert points(figure.axes[0], "best") == [(best.nfe_forward, best.accuracy)]
+    assert points(figure.axes[0], "best") == [(best.nfe_forward, best.validation_result)]
     assert len(points(figure.axes[0], "completed")) == outcomes(sweep.state, "completed")
     assert plot_evaluations(resnet_sweep(30).space, resnet_sweep(30).state) is None
 

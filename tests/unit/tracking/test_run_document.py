@@ -15,7 +15,7 @@ from pipeline.tracking.run_document import (
     RunStatus,
     effective_status,
     files_of,
-    metric_entries,
+    metric_entry,
     metric_specs,
     result_spec,
     task_of,
@@ -33,8 +33,7 @@ def test_a_run_without_metrics_of_its_own_is_of_image_classification() -> None:
 
 
 def test_metrics_come_back_as_they_were_stored_and_what_a_later_version_says_of_them_is_left_out() -> None:
-    entries = metric_entries([NLL])
-    assert metric_specs({"experiment": {"metrics": [{**entries[0], "colour": "red"}]}}) == (NLL,)
+    assert metric_specs({"experiment": {"metrics": [{**metric_entry(NLL), "colour": "red"}]}}) == (NLL,)
 
 
 def test_what_a_run_has_not_come_to_is_none() -> None:
@@ -84,7 +83,7 @@ def test_a_configuration_of_a_task_that_is_not_here_stays_as_it_is() -> None:
 
 
 def test_a_run_says_its_task_and_which_metric_its_result_is() -> None:
-    density = {"name": "density", "task": "density", "metrics": metric_entries([NLL]), "result": "test.nll"}
+    density = {"name": "density", "task": "density", "metrics": [metric_entry(NLL)], "result": "test.nll"}
     assert (task_of({"experiment": density}), result_spec({"experiment": density})) == ("density", NLL)
     for name in ("classification", "sweep", "reevaluation"):  # as format 1 has them
         document = {"experiment": {"name": name}}

@@ -1,0 +1,95 @@
+"""Tracked experiments from Python: in a notebook, with module objects of one's own.
+
+import odenet
+run = odenet.train("odenet_simple", "digits", config={"training.max_epochs": 3})
+run.metrics()["validation.loss"].plot()
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from experiments.presets import resolve
+from experiments.tracked import prepare, run_tracked
+from pipeline.plugins import load_plugins
+from pipeline.plugins.loading import PluginSource, recording_source
+from pipeline.plugins.registry import Kind, forget, register
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.run_document import RunStatus
+from pipeline.training import Callback
+from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.nested import merge, nest
+
+
+class RunFailed(OdenetError):
+    """A run that was entered in the store and failed; `odenet show` tells more of it."""
+
+
+def train(
+    *names: str,
+    config: Mapping[str, Any] | None = None,
+    model: nn.Module | None = None,
+    field: nn.Module | None = None,
+    plugins: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
+) -> StoredRun:
+    """Train and evaluate, tracked, as `odenet run with NAMES …` does, in this process.
+
+    Args:
+        names: named configurations.
+        config: values over theirs, nested or with dotted keys: `{"training.lr": 1e-3}`.
+        model: a module from inputs to scores, trained in place; it takes the place of the configured architecture.
+        field: a module (t, z) -> dz/dt, trained in place, in the ODE block between the usual stem and head.
+        plugins: files or modules, as `--plugin` takes them.
+        callbacks: told of the training; one may end it by raising.
+
+    Returns:
+        The run, as the store has it. An object's class is stored with it as source, where Python can tell it, but the
+        run can be repeated from the store only if the class comes as a plug-in.
+
+    Raises:
+        OdenetError: the run could not begin.
+        RunFailed: it failed.
+    """
+    load_plugins(plugins)
+    if model is not None and field is not None:
+        raise InvalidInput("give train() a model or a field, not both: a field becomes part of a model")
+    updates: dict[str, Any] = {}
+    for key, value in (config or {}).items():
+        updates = merge(updates, nest({key: value}))
+    with _as_part("model", model) as of_model, _as_part("field", field) as of_field:
+        resolved = resolve(names, merge(updates, of_model | of_field))
+        outcome = run_tracked(prepare(resolved.task, resolved.config), names, callbacks=callbacks)
+    if outcome.status == RunStatus.FAILED:
+        raise RunFailed(f"run {outcome.run_id} failed: {outcome.error}")
+    return Runs().get(outcome.run_id)
+
+
+@contextmanager
+def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
+    """Within it `module` is registered as a part; what selects it in a configuration."""
+    if module is None:
+        yield {}
+        return
+    name = type(module).__name__
+    where = f"<the {name} given to train()>"
+
+    def build(*_: object) -> nn.Module:
+        return module
+
+    register(kind, name, build, place=(f"{where}:0", type(module).__module__), task="classification")
+    try:
+        with recording_source(PluginSource(where, f"{name}.py", _source_of(module))):
+            yield {"model": {"architecture": name}}
+    finally:
+        forget(where)
+
+
+def _source_of(module: nn.Module) -> bytes:
+    try:
+        return inspect.getsource(type(module)).encode()
+    except (OSError, TypeError):  # of a class that was typed in
+        return f"# The source of {type(module).__qualname__} is not known.\n".encode()
