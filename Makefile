@@ -38,10 +38,11 @@ test-newest: ## run the quick tests with the newest of all that pyproject.toml a
 	$(NEWEST)/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
 	$(NEWEST)/bin/pytest -n 2 --dist loadfile
 
-lint: setup ## formatting, lint and types
+lint: setup ## formatting, lint, types and the layers of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: setup ## time the solver beside other libraries, a process each, in turns
 	$(BIN)/pip install $(LOCKED) requirements/bench.lock

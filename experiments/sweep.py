@@ -147,7 +147,7 @@ def _joined(plan: Plan, address: str) -> Iterator[tuple[Share, Path]]:
 
 
 class _Driver:
-    """One sitting of a sweep, from its beginning or from where its state ends."""
+    """One session of a sweep, from its beginning or from where its state ends."""
 
     def __init__(self, plan: Plan, state: SweepState, run_log: RunLog, observer: StoreObserver, folder: Path) -> None:
         self._plan, self._state, self._run_log, self._folder = plan, state, run_log, folder
@@ -198,7 +198,7 @@ class _Driver:
             self._searcher_seed,
             plan.initial_points,
             state,
-            self._spell_out,
+            self._encode,
             self._keep,
             self._deadline,
         )
@@ -221,8 +221,8 @@ class _Driver:
         seeds = counted(len(specs), "fresh seed")
         lasts = "" if best.is_reused else f", about {duration(rounds * best.seconds)}"
         self._progress.note(f"the search is over; trial {best.number}, its best, is trained anew on {seeds}{lasts}")
-        spelt_out = tune.grid_search([spec.to_json() for spec in specs])
-        ended = self._tune(interruption, param_space={"trial": spelt_out})
+        encoded = tune.grid_search([spec.to_json() for spec in specs])
+        ended = self._tune(interruption, param_space={"trial": encoded})
         for number in range(len(ended)):
             report = ended[number].metrics or {}
             outcome = report.get("outcome", "lost")
@@ -268,7 +268,7 @@ class _Driver:
         )
         return tuner.fit()
 
-    def _spell_out(self, trial: Trial) -> str:
+    def _encode(self, trial: Trial) -> str:
         return _trial_spec(trial.number, "search", self._resolved(trial)).to_json()
 
     def _resolved(self, trial: Trial) -> Resolved:

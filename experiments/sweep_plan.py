@@ -24,7 +24,7 @@ class Plan:
 
     space: Space
     space_file: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     """Of the command line, over the space's own."""
     trials: int
     seed: int
@@ -32,7 +32,7 @@ class Plan:
     prunes: bool
     skips_existing: bool
     minutes: float | None = None
-    """After which no trial is begun, in each sitting."""
+    """After which no trial is begun, in each session."""
     parallel: int | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
@@ -48,7 +48,7 @@ class Plan:
         Raises:
             ConfigError: it cannot be.
         """
-        names, updates = parse_arguments([*self.space.words, *self.words])
+        names, updates = parse_arguments([*self.space.overrides, *self.overrides])
         return resolve(names, merge(merge(updates, nest(suggestion)), {"seed": seed}))
 
     def seeds(self) -> tuple[int, int, list[int]]:
@@ -88,7 +88,7 @@ class Plan:
         """As the sweep's run has it for its configuration."""
         return {
             "space": {"file": self.space_file, "text": self.space.text},
-            "with": list(self.words),
+            "with": list(self.overrides),
             "trials": self.trials,
             "seed": self.seed,
             "fresh_seeds": self.fresh_seeds,
@@ -109,7 +109,7 @@ class Plan:
         return cls(
             space=parse_space(values["space"]["text"], values["space"]["file"], _find_task),
             space_file=values["space"]["file"],
-            words=tuple(values["with"]),
+            overrides=tuple(values["with"]),
             **{name: values[name] for name in (*same, *shares)},
         )
 
@@ -126,10 +126,10 @@ def find_space(name: str) -> Space:
     return load_space(shipped.get(name, Path(name)), _find_task)
 
 
-def _find_task(words: Sequence[str]) -> SearchedTask:
+def _find_task(overrides: Sequence[str]) -> SearchedTask:
     """The task that the words of a space choose.
 
     Raises:
         ConfigError: one is unknown.
     """
-    return SearchedTask.of(resolve(*parse_arguments(words)).task)
+    return SearchedTask.of(resolve(*parse_arguments(overrides)).task)

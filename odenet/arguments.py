@@ -53,11 +53,11 @@ LIMIT = click.option(
 )
 
 
-def words_argument(text: str, takes_names: bool = True) -> Callable[[F], F]:
+def overrides_argument(text: str, takes_names: bool = True) -> Callable[[F], F]:
     """Sacred's `with` syntax; `text` says what may follow, named configurations only if it `takes_names`."""
     completed = partial(complete_words, takes_names)
     return click.argument(
-        "words", metavar="[with …]", nargs=-1, help=f"`with` and then {text}", shell_complete=completed
+        "overrides", metavar="[with …]", nargs=-1, help=f"`with` and then {text}", shell_complete=completed
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odenet.arguments import JSON, PLUGINS, RUN_ID, examples, words_argument
+from odenet.arguments import JSON, PLUGINS, RUN_ID, examples, overrides_argument
 from odenet.output import fail, finish_run, print_json
 from pipeline.util.errors import InvalidInput
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     epilog=examples("odenet rerun 3 --expect-identical", "odenet rerun 3 with seed=1"),
 )
 @RUN_ID
-@words_argument("key=value over its configuration", takes_names=False)
+@overrides_argument("key=value over its configuration", takes_names=False)
 @click.option("--strict", is_flag=True, help="refuse when anything differs from the original's world")
 @click.option("--use-stored-source", is_flag=True, help="run the sources that the store holds")
 @click.option("--expect-identical", is_flag=True, help="exit status 1 unless identical to the bit")
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @JSON
 def rerun(
     run_id: int,
-    words: tuple[str, ...],
+    overrides: tuple[str, ...],
     strict: bool,
     use_stored_source: bool,
     expect_identical: bool,
@@ -41,7 +41,7 @@ def rerun(
     from pipeline.runs.stored_parts import describe_plugins, load_plugins_of, stored_plugins
     from pipeline.tracking.run_document import refuse_sweep
 
-    updates = parse_changes(words)
+    updates = parse_changes(overrides)
     original = Runs().get(run_id)
     refuse_sweep(original.document)
     resolved = None
@@ -92,16 +92,16 @@ def rerun(
     epilog=examples("odenet resume 3", "odenet resume 3 with training.max_epochs=80"),
 )
 @RUN_ID
-@words_argument("training.max_epochs or training.patience", takes_names=False)
+@overrides_argument("training.max_epochs or training.patience", takes_names=False)
 @PLUGINS
 @JSON
-def resume(run_id: int, words: tuple[str, ...], as_json: bool) -> int:
+def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
     from pipeline.config.overrides import parse_changes
     from pipeline.runs.query import Runs
     from pipeline.util.paths import home
 
-    updates = parse_changes(words)
+    updates = parse_changes(overrides)
     runs = Runs()
     runs.get(run_id)
     # Here, when there is such a run: torch and its like take seconds to import.

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, words_argument
+from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, overrides_argument
 from odenet.output import finish_run, print_json
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:
     from pipeline.config.presets import Resolved
 
-WORDS = words_argument("named configurations and key=value")
+WORDS = overrides_argument("named configurations and key=value")
 
 
 @click.command(
@@ -25,12 +25,12 @@ WORDS = words_argument("named configurations and key=value")
 @WORDS
 @PLUGINS
 @JSON
-def run(words: tuple[str, ...], as_json: bool) -> int:
+def run(overrides: tuple[str, ...], as_json: bool) -> int:
     """Train and evaluate, tracked."""
     from experiments.presets import resolve
     from pipeline.config.overrides import parse_with
 
-    names, updates = parse_with(words)
+    names, updates = parse_with(overrides)
     resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
     from experiments.tracked import prepare, run_tracked
 
@@ -41,12 +41,12 @@ def run(words: tuple[str, ...], as_json: bool) -> int:
 @WORDS
 @PLUGINS
 @JSON
-def describe(words: tuple[str, ...], as_json: bool) -> None:
+def describe(overrides: tuple[str, ...], as_json: bool) -> None:
     """Layers, parameters and multiply-adds of a model."""
     from experiments.presets import resolve
     from pipeline.config.overrides import parse_with
 
-    resolved = resolve(*parse_with(words))
+    resolved = resolve(*parse_with(overrides))
     if resolved.task != "classification":
         _describe_facts(resolved, as_json)
         return

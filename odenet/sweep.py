@@ -12,8 +12,8 @@ from odenet.arguments import (
     at_least_one,
     examples,
     number,
+    overrides_argument,
     whole_number,
-    words_argument,
 )
 from odenet.output import INTERRUPTED, fail, print_json
 from pipeline.util.errors import InvalidInput
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("space", required=False, metavar="[SPACE]", help="a YAML file, or one that comes along: digits, …")
-@words_argument("named configurations and key=value over those of the space")
+@overrides_argument("named configurations and key=value over those of the space")
 @click.option("--trials", type=at_least_one, metavar="N", default=50, help="how many (default 50)")
 @click.option("--minutes", type=number, metavar="M", help="begin no trial after so many")
 @click.option("--parallel", type=at_least_one, metavar="N", help="trials at once; all that fit without it")
@@ -49,12 +49,17 @@ if TYPE_CHECKING:
 @PLUGINS
 @JSON
 def sweep(
-    space: str | None, words: tuple[str, ...], address: str | None, resume: int | None, as_json: bool, **settings: Any
+    space: str | None,
+    overrides: tuple[str, ...],
+    address: str | None,
+    resume: int | None,
+    as_json: bool,
+    **settings: Any,
 ) -> int:
     """Search hyperparameters on this machine or a Ray cluster, check the best on fresh seeds, report."""
     from pipeline.sweeps.ray_environment import LOCAL, prepare
 
-    plan = _plan(space, words, resume, settings)  # what is wrong is told before Ray's and torch's imports
+    plan = _plan(space, overrides, resume, settings)  # what is wrong is told before Ray's and torch's imports
     cluster = address or os.environ.get("RAY_ADDRESS") or LOCAL
     prepare(cluster)  # before anything imports Ray
     from experiments.sweep import resume_sweep, sweep_tracked
@@ -71,7 +76,7 @@ def sweep(
     return 0
 
 
-def _plan(space: str | None, words: tuple[str, ...], resumed: int | None, settings: dict[str, Any]) -> "Plan | int":
+def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, settings: dict[str, Any]) -> "Plan | int":
     """What a new sweep is to do, or the id of the one that goes on."""
     if resumed is not None:
         if space is not None:
@@ -81,6 +86,6 @@ def _plan(space: str | None, words: tuple[str, ...], resumed: int | None, settin
 
     if space is None:
         raise InvalidInput("odenet sweep needs a space, as in: odenet sweep digits --trials 20")
-    if words and words[0] != "with":
-        raise InvalidInput(f"expected `with` before {words[0]!r}")
-    return Plan(space=find_space(space), space_file=space, words=words[1:], **settings)
+    if overrides and overrides[0] != "with":
+        raise InvalidInput(f"expected `with` before {overrides[0]!r}")
+    return Plan(space=find_space(space), space_file=space, overrides=overrides[1:], **settings)

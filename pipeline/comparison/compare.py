@@ -23,7 +23,7 @@ from pipeline.config.display_names import model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.classification.answers import count_confusion
-from pipeline.tasks.paired_test import PairedTest, paired_test_of
+from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.run_document import DataFacts, RunStatus, is_sweep, result_spec, test_specs
 from pipeline.util.array_types import IntArray

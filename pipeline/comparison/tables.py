@@ -10,7 +10,7 @@ from pipeline.comparison.fairness import by_value, find_unfairness, listed
 from pipeline.comparison.quantities import COST, EPOCHS, Quantity
 from pipeline.config.display_names import data_name
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
-from pipeline.tasks.paired_test import PairedTest
+from pipeline.tasks.pairing import PairedTest
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:

@@ -1,4 +1,4 @@
-"""The words of a command line that choose a configuration: `with`, named configurations, and `key=value`."""
+"""The overrides of a command line that choose a configuration: `with`, named configurations, and `key=value`."""
 
 import ast
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from pipeline.config.section import ConfigError
 from pipeline.util.nested import merge
 
 
-def parse_with(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The words of a command line from `with` on, as `parse_arguments` parses what follows it.
+def parse_with(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The overrides of a command line from `with` on, as `parse_arguments` parses what follows it.
 
     Raises:
         ConfigError: `with` is not the first of them.
     """
-    if words and words[0] != "with":
-        raise ConfigError(f"expected `with` before {words[0]!r}, as in: odenet run with odenet_simple digits")
-    return parse_arguments(words[1:])
+    if overrides and overrides[0] != "with":
+        raise ConfigError(f"expected `with` before {overrides[0]!r}, as in: odenet run with odenet_simple digits")
+    return parse_arguments(overrides[1:])
 
 
-def parse_changes(words: Sequence[str]) -> dict[str, Any]:
-    """The words of a command line from `with` on, where a run's own configuration is changed.
+def parse_changes(overrides: Sequence[str]) -> dict[str, Any]:
+    """The overrides of a command line from `with` on, where a run's own configuration is changed.
 
     Raises:
         ConfigError: `with` is not the first of them, or one is no `key=value`.
     """
-    names, updates = parse_with(words)
+    names, updates = parse_with(overrides)
     if names:
         raise ConfigError(
             f"{names[0]!r} is no key=value, and this run has a configuration of its own; change single values, as in "

@@ -1,19 +1,21 @@
 """Omniboard, the dashboard of the runs: installed on first use, served on 127.0.0.1 behind a login."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import secrets
 import select
 import shutil
 import subprocess
+import tempfile
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import platformdirs
+from filelock import FileLock
 from pymongo.database import Database
 
 from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
@@ -36,11 +38,11 @@ class BoardError(OdenetError):
 
 
 class Board:
-    """A running Omniboard; ends with its context, and with this process however that ends.
+    """A running Omniboard, which ends when the `with` block or this process ends.
 
     Args:
-        address: the MongoDB whose runs it shows.
-        port: the first port to try; the next free one is taken.
+        address: of the MongoDB whose runs it shows.
+        port: the first port to try; if it is taken, the next free one.
     """
 
     def __init__(self, address: StoreAddress, port: int = DEFAULT_PORT) -> None:
@@ -53,23 +55,24 @@ class Board:
         self.url = ""
 
     def start(self) -> None:
-        """Install Omniboard where it is not yet, start it and wait until it serves.
+        """Start Omniboard, which is installed on first use, and wait until it serves.
 
         Raises:
-            BoardError: Node.js or the network is missing, or Omniboard does not come up.
+            BoardError: Node.js or the network is missing, or Omniboard does not start.
         """
-        install(self._folder)
-        self.password = _password(self._folder)
+        with _usable(self._folder, "ODENET_HOME"):
+            installation = install(self._folder / "npm.log")
+            self.password = _password(self._folder)
         log = self._folder / "board.log"
         with log.open("w") as written:
             process = subprocess.Popen(
                 ["node", str(SOURCE / "start.js")],
-                cwd=self._folder,
+                cwd=installation,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=written,
                 text=True,
-                start_new_session=True,  # Ctrl-C is ours to pass on
+                start_new_session=True,  # a Ctrl-C reaches this process alone, which then stops Omniboard
             )
         self._process = process
         try:
@@ -96,12 +99,12 @@ class Board:
         return int(json.loads(process.stdout.readline())["port"])
 
     def wait(self) -> None:
-        """Return when Omniboard ends."""
+        """Wait until Omniboard ends."""
         if self._process is not None:
             self._process.wait()
 
     def stop(self) -> None:
-        """End Omniboard; nothing happens where it does not run."""
+        """Stop Omniboard if it is running."""
         if self._process is None:
             return
         self._process.terminate()
@@ -127,7 +130,7 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
 
     Args:
         port: the first port to try.
-        open_browser: open the address in the person's browser as well.
+        open_browser: also open the address in a browser.
 
     Raises:
         OdenetError: the store cannot be reached, or Omniboard cannot be installed or started.
@@ -174,7 +177,7 @@ def metric_columns(task: str = DEFAULT) -> dict[str, tuple[str, str]]:
 
 
 def ensure_columns(database: Database[dict[str, Any]]) -> None:
-    """Give Omniboard its useful columns, unless the person has chosen columns of their own."""
+    """Add useful columns to Omniboard, unless the user has chosen columns."""
     of_config, of_metrics = database["omniboard.custom.columns"], database["omniboard.metric.columns"]
     if of_config.find_one() or of_metrics.find_one():
         return
@@ -186,55 +189,70 @@ def ensure_columns(database: Database[dict[str, Any]]) -> None:
     settings.update_one({"name": "row_height"}, {"$setOnInsert": {"value": 50}}, upsert=True)
 
 
-def install(folder: Path) -> None:
-    """Put the pinned Omniboard into `folder`, unless it is there already, whole.
+def install(log: Path) -> Path:
+    """The folder of the pinned Omniboard, which is installed on first use, once for all home folders of a user.
+
+    Args:
+        log: the file for what npm prints.
 
     Raises:
-        BoardError: npm or Node.js is missing, or the packages cannot be had.
+        BoardError: npm or Node.js is missing, the packages cannot be downloaded, or the cache folder is not writable.
     """
+    _require("node")
     pins = [SOURCE / "package.json", SOURCE / "package-lock.json"]
-    wanted = hashlib.sha256(b"".join(pin.read_bytes() for pin in pins)).hexdigest()
-    stamp, log = folder / "installed", folder / "npm.log"
-    with _locked(folder) as lock:
-        if stamp.exists() and stamp.read_text() == wanted:
-            return
-        for program in ("node", "npm"):
-            if shutil.which(program) is None:
-                raise BoardError(f"The dashboard needs {program}, which is not here; install Node.js 18 or later.")
-        stamp.unlink(missing_ok=True)
-        for pin in pins:
-            shutil.copy(pin, folder)
-        with log.open("w") as written:
-            # npm keeps the lock by its descriptor, should it outlive us.
-            done = subprocess.run(
-                ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=written,
-                pass_fds=[lock],
-                check=False,
-            )
-        if done.returncode != 0:
-            raise BoardError(
-                f"npm could not install Omniboard, which needs the network once; look into {log} for the reason."
-            )
-        # The sources of Omniboard's page come with all that built it: nine tenths of the installation.
-        shutil.rmtree(folder / "node_modules/omniboard/web/node_modules", ignore_errors=True)
-        stamp.write_text(wanted)
+    version = hashlib.sha256(b"".join(pin.read_bytes() for pin in pins)).hexdigest()[:16]
+    folder = platformdirs.user_cache_path("odenet") / f"omniboard-{version}"
+    if folder.exists():
+        return folder
+    _require("npm")
+    with _usable(folder.parent, "XDG_CACHE_HOME"), FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.exists():  # another process may have installed it meanwhile
+            # Should we be killed, npm goes on, in a folder that nobody takes for an installation.
+            with tempfile.TemporaryDirectory(
+                dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True
+            ) as scratch:
+                installed = Path(scratch) / "installed"
+                _run_npm(pins, installed, log)
+                installed.rename(folder)
+    return folder
+
+
+def _run_npm(pins: Sequence[Path], folder: Path, log: Path) -> None:
+    folder.mkdir()
+    for pin in pins:
+        shutil.copy(pin, folder)
+    with log.open("w") as written:
+        done = subprocess.run(
+            ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise BoardError(
+            f"npm could not install Omniboard, which needs the network once; look into {log} for the reason."
+        )
+    # The sources of Omniboard's page come with everything that built it: nine tenths of the installation.
+    shutil.rmtree(folder / "node_modules/omniboard/web/node_modules", ignore_errors=True)
+
+
+def _require(program: str) -> None:
+    if shutil.which(program) is None:
+        raise BoardError(f"The dashboard needs {program}, which is not here; install Node.js 18 or later.")
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int]:
+def _usable(folder: Path, variable: str) -> Iterator[None]:
+    """Create the folder, and turn failures to write there into one sentence that names the environment variable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield lock.fileno()
+        yield
     except OSError as error:
         raise BoardError(
             f"The dashboard's folder {folder} cannot be used ({error.strerror}); "
-            "set that right, or name another folder in ODENET_HOME."
+            f"set that right, or name another folder in {variable}."
         ) from error
 
 
@@ -243,14 +261,13 @@ def _login_file(folder: Path) -> Path:
 
 
 def _password(folder: Path) -> str:
-    """The password of the dashboard's login, made on first use."""
+    """The password of the dashboard's login, which is created on first use."""
     file = _login_file(folder)
-    with _locked(folder):
-        if not file.exists():
-            create_private(file, json.dumps({"user": USER, "password": secrets.token_urlsafe(18)}))
-        try:
-            return str(json.loads(file.read_text())["password"])
-        except (ValueError, KeyError, TypeError):
-            raise BoardError(
-                f"The dashboard's login {file} cannot be read; delete it, and the next start makes a new one."
-            ) from None
+    if not file.exists():
+        create_private(file, json.dumps({"user": USER, "password": secrets.token_urlsafe(18)}))
+    try:
+        return str(json.loads(file.read_text())["password"])
+    except (ValueError, KeyError, TypeError):
+        raise BoardError(
+            f"The dashboard's login {file} cannot be read; delete it, and the next start makes a new one."
+        ) from None

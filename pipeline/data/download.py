@@ -1,7 +1,6 @@
 """Data sets brought from the internet: whole, verified and at once, or not at all."""
 
 import errno
-import fcntl
 import shutil
 import sys
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torchvision.datasets.utils import check_integrity, extract_archive
@@ -58,14 +58,17 @@ def prepare(name: str) -> Path:
 
 
 @contextmanager
-def _only_one_process(name: str, lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process to prepare {name}", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+def _only_one_process(name: str, path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"waiting for another process to prepare {name}", file=sys.stderr)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:

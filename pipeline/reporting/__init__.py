@@ -1,1 +1,1 @@
-"""How numbers are shown: figures, tables, HTML, progress on a terminal."""
+"""How results are presented: figures, text tables, HTML pages, progress on a terminal."""

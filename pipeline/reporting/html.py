@@ -12,12 +12,12 @@ from pipeline.reporting.figure_style import png
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that the template of this name makes of the values; text among them is escaped."""
+    """Render a template of the folder `templates` with these values, whose strings are escaped."""
     return _ENVIRONMENT.get_template(template).render(values)
 
 
 def _code(text: str) -> Markup:
-    """The text with `<code>` where it has backticks."""
+    """The escaped text, with `<code>` around what is between backticks."""
     parts = re.split(r"`([^`]+)`", text)  # every second part was between backticks
     return Markup().join(Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts))
 

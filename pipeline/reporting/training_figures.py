@@ -25,7 +25,7 @@ def by_quantity(metrics: Iterable[MetricSpec]) -> dict[str, MetricSpec]:
 
 
 def axis_label(metric: MetricSpec) -> str:
-    """`Loss (nats per image)`."""
+    """The metric's heading and unit, such as `Loss (nats per image)`."""
     return metric.heading.capitalize() + (f" ({metric.unit})" if metric.unit else "")
 
 

@@ -49,7 +49,7 @@ class TpeSearch(Searcher):
         seed: int,
         random_points: int,
         state: SweepState,
-        spell_out: Callable[[Trial], str],
+        encode: Callable[[Trial], str],
         keep: Callable[[], None],
         deadline: float = math.inf,
     ) -> None:
@@ -57,7 +57,7 @@ class TpeSearch(Searcher):
 
         Args:
             trials: so many in all, those of the state among them.
-            spell_out: a trial -> what its worker needs to know.
+            encode: a trial -> what its worker needs to know.
             keep: makes what the state holds outlive this process.
             deadline: on the monotonic clock; after it nothing more is proposed.
 
@@ -65,7 +65,7 @@ class TpeSearch(Searcher):
             SearchDrifted: a proposal is another than it was; the libraries have changed since.
         """
         super().__init__(metric=OBJECTIVE, mode=space.mode)
-        self._space, self._state, self._spell_out, self._keep = space, state, spell_out, keep
+        self._space, self._state, self._encode, self._keep = space, state, encode, keep
         self._trials = trials
         self._tpe = HyperOptSearch(
             space.build(),
@@ -101,7 +101,7 @@ class TpeSearch(Searcher):
         trial.outcome = RUNNING
         self._numbers[trial_id] = trial.number
         # As text: in nested dictionaries Tune looks for search spaces of its own, and flattens keys.
-        return {"trial": self._spell_out(trial)}
+        return {"trial": self._encode(trial)}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         update(self._state.trials[self._numbers[trial_id]], result)

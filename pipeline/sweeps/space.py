@@ -97,7 +97,7 @@ class Space:
 
     text: str
     """The YAML."""
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     """Named configurations and key=value that every trial starts from."""
     metric: str
     mode: Mode
@@ -134,7 +134,7 @@ FindTask = Callable[[Sequence[str]], SearchedTask]
 """The words of a space's `with` -> the task that they name."""
 
 
-def _default_task(words: Sequence[str]) -> SearchedTask:  # noqa: ARG001 - as any other has them
+def _default_task(overrides: Sequence[str]) -> SearchedTask:  # noqa: ARG001 - as any other has them
     return SearchedTask.of()
 
 
@@ -168,15 +168,15 @@ def parse_space(text: str, where: str, find_task: FindTask = _default_task) -> S
     for key in values:
         if key not in known:
             raise SpaceError(f"{where}: unknown key {key}{nearest(str(key), known)}; there are {', '.join(known)}")
-    words = values.get("with", [])
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise SpaceError(f"{where}: with must be a list of named configurations and key=value, not {words!r}")
-    task = find_task(words)
+    overrides = values.get("with", [])
+    if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+        raise SpaceError(f"{where}: with must be a list of named configurations and key=value, not {overrides!r}")
+    task = find_task(overrides)
     metric, mode = _objective(values, where, task)
     if not isinstance(values.get("space"), Mapping) or not values["space"]:
         raise SpaceError(f"{where}: space must say which keys vary, as in training.lr: {{loguniform: [1e-5, 1e-2]}}")
     branch = _BranchParser(where, task).parse(values["space"])
-    space = Space(text, tuple(words), metric, mode, branch, task)
+    space = Space(text, tuple(overrides), metric, mode, branch, task)
     if not space.parameters():
         raise SpaceError(f"{where}: nothing in space varies; give a key a distribution or a choice")
     space.corners()  # raises where a key is set twice

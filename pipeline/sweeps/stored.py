@@ -29,7 +29,7 @@ class Sweep:
     name: str
     """The space's file name, without its ending."""
     state: SweepState
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     """What followed `with` on the command line."""
     trials: int
     """That it is to have."""
@@ -60,7 +60,7 @@ class Sweep:
                 space=parse_space(config["space"]["text"], "its space", lambda _: SearchedTask.of_document(document)),
                 name=space_name(config),
                 state=SweepState() if info.sweep is None else SweepState.from_dict(info.sweep),
-                words=tuple(config["with"]),
+                overrides=tuple(config["with"]),
                 trials=config["trials"],
                 config=config,
                 result=document.get("result"),
@@ -96,7 +96,7 @@ class Sweep:
         if self.best is None:
             return []
         suggested = [f"{key}={value}" for key, value in self.best.suggestion.items()]
-        return ["odenet", "run", "with", *self.space.words, *self.words, *suggested]
+        return ["odenet", "run", "with", *self.space.overrides, *self.overrides, *suggested]
 
 
 def find_sweeps(runs: Runs, limit: int = 0) -> list[StoredRun]:

@@ -30,7 +30,7 @@ def best_table(sweep: Sweep) -> TextTable:
         tuple(facts),
         "ll",
         note=f"Trial {best.number}, run {best.run_id}: {'; '.join(reached(sweep.space, best))}. "
-        f"All else is as in {' '.join([*sweep.space.words, *sweep.words]) or 'the defaults'}.",
+        f"All else is as in {' '.join([*sweep.space.overrides, *sweep.overrides]) or 'the defaults'}.",
     )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 def machine(document: Mapping[str, Any]) -> str:
     """The host of a run's document with the processor that did the work; of a resumed run also those it had before."""
     now = machine_now(document)
-    before = dict.fromkeys(sitting["machine_before"] for sitting in document.get("resumed", []))
+    before = dict.fromkeys(session["machine_before"] for session in document.get("resumed", []))
     return "; before that ".join([now, *(words for words in before if words != now)])
 
 
 def machine_now(document: Mapping[str, Any]) -> str:
-    """The same of the last sitting alone."""
+    """The same of the last session alone."""
     host = document["host"]
     found = host.get("machine", {})
     gpus = found.get("gpu_names", [])

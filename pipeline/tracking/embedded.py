@@ -1,7 +1,6 @@
-"""The store of a single machine: one SecantusDB server per home folder, started on demand and shared."""
+"""The store of a single machine: one SecantusDB server for each home folder, started on demand and shared."""
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pymongo
+from filelock import FileLock
 from pymongo.errors import PyMongoError
 
 from pipeline.tracking.address import StoreAddress, StoreError
@@ -31,7 +31,7 @@ NEEDED_MB = 10
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """What `odenet store status` tells; `address` is redacted, and empty while the server is down."""
+    """The output of `odenet store status`. `address` hides the password, and is empty while the server is down."""
 
     running: bool
     address: str
@@ -47,10 +47,10 @@ class _Server:
 
 
 class EmbeddedStore:
-    """The server, its data, its log and its credentials, in the folder `store` of a home folder.
+    """The server with its data, its log and its credentials, in the folder `store` of a home folder.
 
-    The server outlives the command that started it. Commands that want it at once take turns by a lock on a
-    file, which the system releases when its holder dies.
+    The server keeps running after the command that started it. Commands that start or stop it at the same time wait
+    for each other by a file lock, which the system releases if its holder dies.
     """
 
     def __init__(self, home: Path) -> None:
@@ -60,17 +60,17 @@ class EmbeddedStore:
         self._record = self.folder / "server.json"
 
     def start(self) -> StoreAddress:
-        """The address of the running server, which is started where it is not running yet.
+        """Start the server unless it is running, and return its address.
 
         Raises:
-            StoreError: the folder cannot be written, the disk is full, or the server does not come up.
+            StoreError: the folder cannot be written, the disk is full, or the server does not start.
         """
         with self._locked():
             self._ensure_credentials()
             return self._address(self._running() or self._launch())
 
     def stop(self) -> bool:
-        """End the server; False when none was running."""
+        """Stop the server; False if none was running."""
         if not self.folder.is_dir():
             return False
         with self._locked():
@@ -85,7 +85,7 @@ class EmbeddedStore:
             return True
 
     def status(self) -> StoreStatus:
-        """What is there, without starting anything."""
+        """The state of the server, which is not started for this."""
         server = self._find()
         sizes = [_size(path) for path in self.folder.rglob("*")] if self.folder.is_dir() else []
         return StoreStatus(
@@ -101,8 +101,7 @@ class EmbeddedStore:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            with (self.folder / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with FileLock(self.folder / "lock"):
                 yield
         except OSError as error:
             raise StoreError(
@@ -127,7 +126,7 @@ class EmbeddedStore:
         return StoreAddress(f"mongodb://{place}", login["database"], embedded=True)
 
     def _recorded(self) -> _Server | None:
-        """The server that was started last, dead or alive."""
+        """The server that was started last, whether or not it is still running."""
         try:
             record = json.loads(self._record.read_text())
             return _Server(pid=int(record["pid"]), port=int(record["port"]))
@@ -135,7 +134,7 @@ class EmbeddedStore:
             return None
 
     def _find(self) -> _Server | None:
-        """The server that was started last, if its process still lives and is a server of this folder."""
+        """The server that was started last, if its process is still running and serves this folder."""
         server = self._recorded()
         if server is None:
             return None
@@ -148,7 +147,7 @@ class EmbeddedStore:
         return server if ours else None
 
     def _ended(self, seconds: float) -> bool:
-        """Whether the server ends in time; one that its parent has not buried yet has ended, too."""
+        """Wait until the server has ended, at most so long; a zombie has ended."""
         deadline = time.monotonic() + seconds
         while self._find() is not None:
             if time.monotonic() > deadline:
@@ -157,7 +156,7 @@ class EmbeddedStore:
         return True
 
     def _running(self) -> _Server | None:
-        """The server found, once it has answered."""
+        """The running server, after it has answered a ping."""
         server = self._find()
         if server is None:
             return None
@@ -174,7 +173,7 @@ class EmbeddedStore:
         return server
 
     def _launch(self) -> _Server:
-        """A new server, or one that a killed command left starting, once it listens."""
+        """Start a server, or find one that a killed command had started; return it when it listens."""
         self._require_space()
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -188,7 +187,7 @@ class EmbeddedStore:
             time.sleep(0.2)
 
     def _require_space(self) -> None:
-        """Not left to the server, which starts with a few kilobytes left and breaks at its first write."""
+        """Refuse to start on a full disk: the server would start and fail at its first write."""
         free_mb = shutil.disk_usage(self.folder).free / 1e6
         if free_mb < NEEDED_MB:
             raise StoreError(
@@ -197,7 +196,7 @@ class EmbeddedStore:
             )
 
     def _attempt(self, deadline: float) -> _Server | None:
-        """Start a server; None when it ended before it listened."""
+        """Start a server; None if it ended before it listened."""
         known = self._recorded()
         self._log.unlink(missing_ok=True)
         with self._log.open("ab") as log:

@@ -282,8 +282,8 @@ def _reopen(
 ) -> Record:
     """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
     goes_on = {"stop_time": None, "fail_trace": None, "result": None}
-    sitting = {"time": now, "status_before": document["status"], "machine_before": machine_now(document)}
-    resumed = {"resumed": [*document.get("resumed", []), sitting]}
+    session = {"time": now, "status_before": document["status"], "machine_before": machine_now(document)}
+    resumed = {"resumed": [*document.get("resumed", []), session]}
     record = Record.reopen(run_folder(home, document), {**document, **values, **goes_on, **resumed}, database)
     record.deliver(database)
     return record

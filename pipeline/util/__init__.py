@@ -1,1 +1,1 @@
-"""What has nothing to do with networks: errors, paths, files, text, signals."""
+"""Utilities without any knowledge of networks or experiments: errors, paths, files, JSON, warnings, signals."""

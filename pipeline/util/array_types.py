@@ -1,4 +1,4 @@
-"""Names for arrays of numbers whose precision is left open."""
+"""Types of NumPy arrays of any floating-point or integer precision."""
 
 from typing import Any
 

@@ -1,13 +1,13 @@
-"""Failures that are told to a person in one sentence, without a traceback."""
+"""Errors that a command prints as one sentence, without a traceback."""
 
 
 class OdenetError(Exception):
-    """Something went wrong outside the program; the message names the thing, the value and the remedy."""
+    """An error whose cause is outside the program. Its message says what is wrong, with which value, and what to do."""
 
     exit_status = 1
 
 
 class InvalidInput(OdenetError):
-    """The caller asked for something that cannot be: an unknown name, a wrong type, an impossible value."""
+    """The user asked for something invalid: an unknown name, a wrong type, an impossible value."""
 
     exit_status = 2

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, a crash or a full disk never meets half of one."""
+"""Writing files so that neither a crash nor a full disk leaves half of one behind."""
 
 import os
 import tempfile

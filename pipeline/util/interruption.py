@@ -1,4 +1,4 @@
-"""Ending in order when asked to from outside."""
+"""Ending in an orderly way on SIGTERM."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within it SIGTERM is what Ctrl-C is, a KeyboardInterrupt; in the main thread, which alone gets signals."""
+    """Make SIGTERM raise KeyboardInterrupt, as Ctrl-C does, in the block; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

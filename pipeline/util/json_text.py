@@ -1,4 +1,4 @@
-"""JSON that every program can read."""
+"""Strict JSON, which knows no NaN."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def to_json(value: Any) -> str:
-    """`value` as JSON text: a number that is not finite becomes null, what JSON has no type for its `str`."""
+    """The value as JSON, with null for numbers that are not finite, and `str(x)` for an x that JSON has no type for."""
     return json.dumps(_finite(value), indent=1, allow_nan=False, default=str)
 
 

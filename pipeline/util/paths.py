@@ -1,11 +1,14 @@
-"""Where things lie on disk."""
+"""The folders that the environment variables `ODENET_HOME` and `ODENET_DATA` choose."""
 
 import os
 from pathlib import Path
 
 
 def home() -> Path:
-    """The folder of the embedded store, checkpoints and waiting records: `ODENET_HOME`, or `.odenet`."""
+    """The folder of the embedded store, the checkpoints and the runs not yet in the store.
+
+    `ODENET_HOME`, or `.odenet` in the working directory.
+    """
     return Path(os.environ.get("ODENET_HOME") or ".odenet").expanduser().absolute()
 
 

@@ -1,4 +1,4 @@
-"""Warnings of ours, which are told to a person in one sentence."""
+"""Warnings that a command prints as one sentence."""
 
 import sys
 import warnings
@@ -8,12 +8,16 @@ from typing import TextIO
 
 
 class OdenetWarning(UserWarning):
-    """Something that works, but likely not as it is meant to; the message names the thing, the value and the remedy."""
+    """Something works, but probably not as intended. The message says what, with which value, and what to do."""
 
 
 @contextmanager
 def noting_warnings(note: Callable[[str], None], are_shown: bool = True) -> Iterator[None]:
-    """Call `note` with the sentence of each of our warnings within, once; then show it as outside, or not at all."""
+    """Call `note` once with the message of each different OdenetWarning in the block.
+
+    Args:
+        are_shown: also show these warnings as usual; other warnings always are.
+    """
     show, noted = warnings.showwarning, set()
 
     def look(
@@ -39,5 +43,5 @@ def noting_warnings(note: Callable[[str], None], are_shown: bool = True) -> Iter
 
 
 def warnings_in_a_line() -> AbstractContextManager[None]:
-    """Show each of our warnings within once, in a line of stderr, and the others as Python does."""
+    """Print each different OdenetWarning in the block as one line to stderr; other warnings are shown as usual."""
     return noting_warnings(lambda sentence: print(f"odenet: warning: {sentence}", file=sys.stderr), are_shown=False)

@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,8 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import gridfs
@@ -36,14 +39,22 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def board(store_home: Path) -> Iterator[Board]:
-    """A running dashboard of the session's store; the first one in a home installs Omniboard."""
+    """A running dashboard of the session's store, with the Omniboard that this user has or now gets."""
     with Board(EmbeddedStore(store_home).start(), port=9100) as running:
         yield running
 
 
 @pytest.fixture
-def tiny_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Omniboard is installed, for this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "odenet"
+
+
+@pytest.fixture
+def tiny_source(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pins of a package without dependencies in place of Omniboard's, so that npm is done in a second."""
+    assert not cache.exists()
     source = tmp_path / "source"
     source.mkdir()
     package = {"name": "tiny", "version": "1.0.0"}
@@ -74,12 +85,10 @@ def ask(
 
 
 def nodes_of(home: Path) -> list[psutil.Process]:
-    """The Node.js processes of a home's dashboards."""
-    found = []
-    for process in psutil.process_iter(["name", "cwd", "status"]):
-        if process.info["name"] == "node" and process.info["cwd"] == str(home / "board"):
-            found.append(process)
-    return found
+    """The Node.js processes of a home's dashboards, which write to its log."""
+    log = str(home / "board" / "board.log")
+    nodes = [process for process in psutil.process_iter(["name", "open_files"]) if process.info["name"] == "node"]
+    return [node for node in nodes if log in {file.path for file in node.info["open_files"] or []}]
 
 
 def wait_until_gone(process: psutil.Process) -> None:
@@ -312,42 +321,81 @@ def test_a_dashboard_that_cannot_start_names_its_log(
 # The installation
 
 
-def test_an_installation_is_made_once_and_again_when_its_pins_change(tiny_source: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "board"
-    install(folder)
-    log = folder / "npm.log"
-    assert log.exists()
+def test_an_installation_is_made_once_and_another_beside_it_when_the_pins_change(
+    tiny_source: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "npm.log"
+    first = install(log)
+    assert (first / "package-lock.json").exists()
     log.unlink()
-    install(folder)
+    assert install(log) == first
     assert not log.exists()
     pins = tiny_source / "package-lock.json"
     pins.write_text(pins.read_text() + "\n")
-    install(folder)
+    assert install(log) != first
     assert log.exists()
 
 
-@pytest.mark.usefixtures("tiny_source")
-def test_an_interrupted_installation_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
-    folder = tmp_path / "board"
-    left = folder / "node_modules" / "omniboard" / "half"
-    left.mkdir(parents=True)
-    install(folder)
-    assert (folder / "npm.log").exists()
-    assert not left.exists()
+def test_dashboards_that_start_at_once_in_different_homes_share_one_installation(cache: Path, tmp_path: Path) -> None:
+    together = Barrier(4)
+
+    def install_for(home: int) -> Path:
+        together.wait()
+        return install(tmp_path / f"{home}.log")
+
+    with ThreadPoolExecutor(4) as threads:
+        folders = set(threads.map(install_for, range(4)))
+    assert len(list(tmp_path.glob("*.log"))) == 1
+    assert {path for path in cache.iterdir() if path.is_dir()} == folders
 
 
-def test_a_failed_installation_is_told_and_not_taken_for_a_whole_one(tiny_source: Path, tmp_path: Path) -> None:
+def test_an_installation_whose_command_was_killed_is_not_taken_for_a_whole_one(
+    tiny_source: Path, cache: Path, tmp_path: Path
+) -> None:
+    npm = tmp_path / "bin" / "npm"  # goes on when its command is gone
+    npm.parent.mkdir()
+    npm.write_text("#!/bin/sh\ntouch half\nkill -9 $PPID\nsleep 1\ntouch late\n")
+    npm.chmod(0o755)
+    code = (
+        f"import pathlib, {module.__name__} as board; board.SOURCE = pathlib.Path({str(tiny_source)!r}); "
+        f"board.install(pathlib.Path({str(tmp_path / 'killed.log')!r}))"
+    )
+    environment = {**os.environ, "PATH": f"{npm.parent}:{os.environ['PATH']}"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -signal.SIGKILL
+
+    folder = install(tmp_path / "npm.log")
+    deadline = time.monotonic() + 10
+    while not list(cache.glob(".*/installed/late")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert {path.name for path in folder.iterdir()} <= {"package.json", "package-lock.json", "node_modules"}
+
+
+def test_a_failed_installation_is_told_and_not_taken_for_a_whole_one(
+    tiny_source: Path, cache: Path, tmp_path: Path
+) -> None:
     (tiny_source / "package.json").write_text('{"name": "tiny", "dependencies": {"absent": "1.0.0"}}')
     for _ in range(2):
         with pytest.raises(BoardError, match=r"^npm could not install Omniboard, .*npm\.log .*\.$"):
-            install(tmp_path / "board")
+            install(tmp_path / "npm.log")
+    assert not [path for path in cache.iterdir() if path.is_dir()]
+
+
+@pytest.mark.usefixtures("tiny_source")
+def test_a_cache_folder_that_cannot_be_written_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BoardError, match=r"^The dashboard's folder .*file/odenet cannot be used .*XDG_CACHE_HOME\.$"):
+        install(tmp_path / "npm.log")
 
 
 @pytest.mark.usefixtures("tiny_source")
 def test_a_machine_without_node_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BoardError, match=r"needs node, .* install Node\.js"):
-        install(tmp_path / "board")
+        install(tmp_path / "npm.log")
 
 
 # What a person sees

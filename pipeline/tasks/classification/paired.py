@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from pipeline.tasks.classification.answers import Answers, read_answers
-from pipeline.tasks.paired_test import PairedTest
+from pipeline.tasks.pairing import PairedTest
 
 CONFIDENCE = 0.95
 

@@ -67,7 +67,7 @@ def plot_solvers(rows: Sequence[Row], images: int, title: str) -> Figure:
 
 
 def _draw_solver(ax: Axes, settings: pd.DataFrame, name: str, k: int) -> None:
-    """One method's points, with labels on a side that differs from its neighbours', so that they do not overlap."""
+    """Draw one method, its labels on another side than its neighbours', so that they do not overlap."""
     colour, marker = PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)]
     ax.plot(settings["nfe_forward"], settings["accuracy"], color=colour, marker=marker, markersize=7, label=name)
     offset, across, up = LABEL_SIDES[k % len(LABEL_SIDES)]

@@ -22,11 +22,11 @@ from pipeline.tasks.base import Progress, Report, Task
 from pipeline.tasks.classification import figures, metric_specs
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import Predictions, predict, score
+from pipeline.tasks.classification.evaluation_data import load_test_split, without_labels
 from pipeline.tasks.classification.hard_images import hard_images_report
 from pipeline.tasks.classification.objective import CrossEntropy, item_metrics, whole_split_metrics
 from pipeline.tasks.classification.solver_dependence import solver_dependence
 from pipeline.tasks.classification.solver_figures import plot_solvers
-from pipeline.tasks.classification.test_data import load_test_split, without_labels
 from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
 from pipeline.tasks.solver_grid import Row, Setting, spread, trained_setting
 from pipeline.training import Objective

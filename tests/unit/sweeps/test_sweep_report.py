@@ -323,9 +323,9 @@ def test_the_page_needs_nothing_beside_itself_and_takes_what_was_said_as_text() 
 
 def test_the_page_gives_the_command_for_the_best(tmp_path: Path) -> None:
     sweep = sweep_of(sample_ledger(50, checks=3))
-    spelt_out = re.search(r"<pre>(odenet run .*?)</pre>", page(sweep))
-    assert spelt_out is not None
-    assert shlex.split(spelt_out[1]) == sweep.command()
+    encoded = re.search(r"<pre>(odenet run .*?)</pre>", page(sweep))
+    assert encoded is not None
+    assert shlex.split(encoded[1]) == sweep.command()
     best = tmp_path / "my best.yaml"
     assert f"<pre>odenet run with &#39;{best}&#39;</pre>" in page(sweep, best_file=best)
 
