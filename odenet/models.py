@@ -41,7 +41,7 @@ def models(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.reporting.text_table import NOTHING
+    from pipeline.reporting.text_table import NOTHING, shown
     from pipeline.runs.registry import list_models
     from pipeline.tracking.store import connect
 
@@ -53,12 +53,12 @@ def models(as_json: bool) -> None:
     table.add_column("model", overflow="fold")
     table.add_column("run", justify="right")
     table.add_column("result", justify="right")
+    table.add_column("metric")
     table.add_column("promoted (UTC)")
     table.add_column("before that, runs")
     for model in promoted:
         current = model.current
-        spec = current.metric
-        result = NOTHING if current.result is None else f"{spec.heading} {current.result:{spec.format}}"
+        result, metric = shown(current.result, current.metric.format), current.metric.heading
         earlier = ", ".join(str(promotion.run_id) for promotion in model.history[:-1]) or NOTHING
-        table.add_row(model.name, str(current.run_id), result, f"{current.promoted_at:%Y-%m-%d %H:%M}", earlier)
+        table.add_row(model.name, str(current.run_id), result, metric, f"{current.promoted_at:%Y-%m-%d %H:%M}", earlier)
     Console().print(table)

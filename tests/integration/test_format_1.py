@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 from gridfs import GridFS
-from pipeline.promotion import get_model
-from pipeline.repetition import stored_sources
-from pipeline.restore import load_model
 
 from pipeline.data import load_splits
 from pipeline.runs import Runs, StoredRun
+from pipeline.runs.load_model import load_model
+from pipeline.runs.registry import get_model
+from pipeline.runs.reproduce import stored_sources
 from pipeline.sweeps.stored import load_sweep
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers.commands import Command, database_of, start_command
