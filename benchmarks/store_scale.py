@@ -35,7 +35,7 @@ from pipeline.runs.query import Runs
 from pipeline.runs.tables import summaries
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect, next_run_id
-from tests.browser import logged_in_page, missing
+from tests.helpers.browser import logged_in_page, missing
 
 PATTERN = (
     *("run", "with", "odenet_simple", "digits", "data.subset=200", "model.channels=16"),

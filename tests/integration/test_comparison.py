@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments.presets import resolve
-from experiments.tracked import prepare, run_tracked
 from odenet.main import main
 from pipeline.comparison.compare import Comparison, Group, compare
 from pipeline.comparison.fairness import find_unfairness
@@ -31,6 +29,7 @@ from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
+from tests.helpers.training import train
 from tests.helpers.waiting import status_of
 
 RESNET_0, RESNET_1, LARGE, OTHER_DATA, ODENET_0, UNSOLVED, INTERRUPTED = range(1, 8)
@@ -64,11 +63,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         yield stored
         stored.database.client.close()
         store.stop()
-
-
-def train(names: list[str], updates: dict[str, Any]) -> None:
-    resolved = resolve(names, updates)
-    run_tracked(prepare(resolved.task, resolved.config), names)
 
 
 def _interrupted_run(runs: Runs) -> None:

@@ -15,30 +15,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipeline.data.digits import read_digits
 
-from experiments.classification import run_tracked
 from experiments.evaluate import Reevaluation, load_trained, reevaluate_tracked
 from odenet.main import main
 from pipeline.config import ConfigError
 from pipeline.data.image_files import read_images
+from pipeline.data.sets.digits import read_digits
 from pipeline.ode.counts import ode_blocks
 from pipeline.reporting.figure_style import save_figure
-from pipeline.runs.load_model import TrainedModel
 from pipeline.runs.query import ArtifactError, Runs
 from pipeline.runs.tables import summaries
+from pipeline.tasks.classification.solver_dependence import solver_dependence
 from pipeline.tasks.classification.solver_figures import plot_solvers
-from pipeline.tasks.solver_grid import (
-    Grid,
-    Row,
-    Setting,
-    class_probabilities,
-    load_evaluation_data,
-    reevaluate,
-    solver_dependence,
-    trained_setting,
-)
+from pipeline.tasks.classification.task import Classification, ImageData, TrainedModel, class_probabilities
+from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_setting
 from pipeline.util.errors import InvalidInput
+from tests.helpers import training
 from tests.helpers.waiting import output_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -49,7 +41,7 @@ def train(name: str, **sections: dict[str, Any]) -> int:
     """A small network on the digits; its run's id."""
     sections.setdefault("model", {})["channels"] = 16
     small = {"max_epochs": 4, "lr": 1e-2, "batch_size": 64, "device": "cpu"}
-    outcome = run_tracked([name, "digits"], {"training": small, **sections})
+    outcome = training.train([name, "digits"], {"training": small, **sections})
     assert outcome.status == "COMPLETED", outcome.error
     return outcome.run_id
 
@@ -87,6 +79,10 @@ def odenet_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+def digits_of(model: TrainedModel) -> ImageData:
+    return Classification().evaluation_data(model, "digits", CPU)
+
+
 def number_of_runs() -> int:
     return len(Runs().find())
 
@@ -99,7 +95,7 @@ def test_the_first_row_repeats_what_the_training_recorded(evaluated: Reevaluatio
     first = evaluated.rows[0]
     assert first.trained
     assert (first.method, first.rtol, first.changed) == ("dopri5", 1e-3, 0)
-    assert (first.accuracy, first.loss, first.nfe_forward) == pytest.approx(
+    assert (first.scores["accuracy"], first.scores["loss"], first.nfe_forward) == pytest.approx(
         (recorded["accuracy"], recorded["loss"], recorded["nfe_forward"]), rel=1e-6
     )
 
@@ -122,7 +118,7 @@ def test_tolerances_are_applied(evaluated: Reevaluation) -> None:
     rows = {row.rtol: row for row in evaluated.rows if row.method == "dopri5"}
     counts = [rows[tolerance].nfe_forward or 0 for tolerance in (1e-1, 1e-3, 1e-5)]
     assert counts[0] < counts[1] < counts[2]
-    assert rows[1e-1].loss != rows[1e-3].loss != rows[1e-5].loss
+    assert len({rows[tolerance].scores["loss"] for tolerance in (1e-1, 1e-3, 1e-5)}) == 3
 
 
 def test_fixed_steps_cost_their_evaluations_and_more_of_them_come_nearer(evaluated: Reevaluation) -> None:
@@ -134,34 +130,34 @@ def test_fixed_steps_cost_their_evaluations_and_more_of_them_come_nearer(evaluat
 
 
 def test_the_share_of_changed_predictions_counts_images(model: TrainedModel) -> None:
-    images = load_evaluation_data("digits", model, CPU).images
+    data = digits_of(model)
     trained = trained_setting(model.config)
     euler = Setting(replace(trained.solver, method="euler"), trained.final_time)
-    _, row = reevaluate(model, images, [trained, euler])
-    before = class_probabilities(model, images.pixels).argmax(axis=1)
+    _, row = reevaluate(Classification(), model, data, [trained, euler])
+    before = class_probabilities(model, data.splits.test.pixels).argmax(axis=1)
     ode_blocks(model.network)[0].solver = euler.solver
-    after = class_probabilities(model, images.pixels).argmax(axis=1)
+    after = class_probabilities(model, data.splits.test.pixels).argmax(axis=1)
     ode_blocks(model.network)[0].solver = trained.solver
     assert row.changed == (before != after).mean() > 0
 
 
 def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: TrainedModel) -> None:
-    images = load_evaluation_data("digits", model, CPU).images
+    data = digits_of(model)
     trained = trained_setting(model.config)
     impatient = Setting(replace(trained.solver, rtol=1e-6, atol=1e-6, max_steps=2), trained.final_time)
     rk4 = Setting(replace(trained.solver, method="rk4", steps=4), trained.final_time)
-    rows = list(reevaluate(model, images, [trained, impatient, rk4]))
+    rows = list(reevaluate(Classification(), model, data, [trained, impatient, rk4]))
     assert [row.status for row in rows] == ["completed", "step_limit", "completed"]
-    assert rows[1].accuracy is None
+    assert rows[1].scores["accuracy"] is None
     assert "step limit" in str(rows[1].failure)
-    assert rows[2].accuracy == pytest.approx(rows[0].accuracy, abs=0.02)
+    assert rows[2].scores["accuracy"] == pytest.approx(rows[0].scores["accuracy"], abs=0.02)
     assert ode_blocks(model.network)[0].solver == trained.solver
 
 
 def test_other_final_times_are_solved_up_to(model: TrainedModel) -> None:
-    images = load_evaluation_data("digits", model, CPU).images
+    data = digits_of(model)
     settings = Grid(methods=("rk4",), steps=(2,), final_times=(0.5, 1.0)).settings(trained_setting(model.config))
-    rows = list(reevaluate(model, images, settings))
+    rows = list(reevaluate(Classification(), model, data, settings))
     assert [row.final_time for row in rows] == [1.0, 0.5, 1.0]
     assert (rows[1].changed or 0) > (rows[2].changed or 0)
 
@@ -190,7 +186,7 @@ def test_a_reevaluation_is_a_run_that_points_to_its_parent(evaluated: Reevaluati
     assert stored.status == "COMPLETED"
     assert stored.document["experiment"]["name"] == "reevaluation"
     assert stored.info["parent"] == stored.config["reevaluation"]["parent"] == odenet
-    assert stored.result == evaluated.rows[0].accuracy
+    assert stored.result == evaluated.rows[0].scores["accuracy"]
     assert json.loads(stored.artifact("reevaluation.json"))["rows"] == evaluated.to_dict()["rows"]
     assert Image.open(BytesIO(stored.artifact("solvers.png"))).size > (800, 400)
 
@@ -229,7 +225,7 @@ def test_a_resnet_has_no_solver_but_answers_about_other_data(resnet: int, tmp_pa
         reevaluate_tracked(resnet, Grid())
     done = reevaluate_tracked(resnet, Grid(), str(digits_file(tmp_path)))
     (row,) = done.rows
-    assert row.accuracy == Runs().get(resnet).result
+    assert row.scores["accuracy"] == Runs().get(resnet).result
     assert (row.label, row.nfe_forward) == ("no solver", None)
     assert Runs().get(done.run_id).artifacts[-1] == "reevaluation.json"
 
@@ -279,8 +275,9 @@ def test_other_data_are_scored_on_their_test_images(odenet: int, tmp_path: Path)
     wrong_labels = digits_file(tmp_path, y_test=(digits.y_test + 1) % 10)
     done = reevaluate_tracked(odenet, Grid(methods=()), str(wrong_labels))
     (row,) = done.rows
-    assert row.accuracy is not None
-    assert row.accuracy < 0.2 < (Runs().get(odenet).result or 0)
+    accuracy = row.scores["accuracy"]
+    assert accuracy is not None
+    assert accuracy < 0.2 < (Runs().get(odenet).result or 0)
     assert Runs().get(done.run_id).config["data"]["name"] == str(wrong_labels)
 
 
@@ -319,17 +316,24 @@ def test_data_that_do_not_fit_are_refused_in_a_sentence(
 
 # The warning
 
-TRAINED = Row("dopri5", None, 1e-3, 1e-3, 1.0, True, "completed", 0.9, 0.3, 20.0, 0.1, 0.0)
+SCORES = {"accuracy": 0.9, "loss": 0.3}
+TRAINED = Row("dopri5", None, 1e-3, 1e-3, 1.0, True, "completed", SCORES, 20.0, 0.1, 0.0)
 IMAGES = 900
 """Of which 90 % right have a standard error of one percentage point."""
 
 
 def fixed(method: str, steps: int, nfe: float, accuracy: float, trained: bool = False) -> Row:
-    return Row(method, steps, None, None, 1.0, trained, "completed", accuracy, 0.3, nfe, 0.1, 0.0)
+    scores = {**SCORES, "accuracy": accuracy}
+    return Row(method, steps, None, None, 1.0, trained, "completed", scores, nfe, 0.1, 0.0)
 
 
 def adaptive(tolerance: float, nfe: float, accuracy: float) -> Row:
-    return replace(TRAINED, rtol=tolerance, atol=tolerance, nfe_forward=nfe, accuracy=accuracy, trained=False)
+    scores = {**SCORES, "accuracy": accuracy}
+    return replace(TRAINED, rtol=tolerance, atol=tolerance, nfe_forward=nfe, scores=scores, trained=False)
+
+
+def failed(row: Row, status: str) -> Row:
+    return replace(row, scores=dict.fromkeys(SCORES), nfe_forward=None, status=status, failure="why")
 
 
 def test_the_warning_begins_beyond_twice_the_standard_error() -> None:
@@ -346,7 +350,7 @@ def test_the_warning_begins_beyond_twice_the_standard_error() -> None:
         fixed("euler", 4, 4, 0.5),
         fixed("rk4", 100, 400, 0.5),
         replace(adaptive(1e-5, 60, 0.5), final_time=2.0),
-        replace(adaptive(1e-5, 60, 0.5), accuracy=None, nfe_forward=None, status="step_limit"),
+        failed(adaptive(1e-5, 60, 0.5), "step_limit"),
     ],
 )
 def test_what_a_coarser_or_another_solve_answers_is_no_reason_to_warn(coarser: Row) -> None:
@@ -365,8 +369,8 @@ def test_a_coarse_training_is_held_against_finer_solvers_or_warned_about_unseen(
 
 
 def test_the_figure_has_a_line_a_method_and_rings_the_training(tmp_path: Path) -> None:
-    failed = replace(adaptive(1e-9, 0, 0), accuracy=None, nfe_forward=None, status="underflow", failure="why")
-    rows = [TRAINED, fixed("euler", 1, 1, 0.8), fixed("euler", 2, 2, 0.85), adaptive(1e-1, 14, 0.9), failed]
+    rows = [TRAINED, fixed("euler", 1, 1, 0.8), fixed("euler", 2, 2, 0.85), adaptive(1e-1, 14, 0.9)]
+    rows.append(failed(adaptive(1e-9, 0, 0), "underflow"))
     figure = plot_solvers(rows, IMAGES, "a network")
     (ax,) = figure.axes
     lines = {line.get_label(): line.get_xydata() for line in ax.get_lines()}

@@ -18,15 +18,16 @@ import torch
 from gridfs import GridFS
 
 from pipeline.data import load_splits
-from pipeline.runs import Runs, StoredRun
 from pipeline.runs.load_model import load_model
+from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import get_model
 from pipeline.runs.reproduce import stored_sources
 from pipeline.sweeps.stored import load_sweep
 from pipeline.tracking.embedded import EmbeddedStore
+from tests.helpers import paths
 from tests.helpers.commands import Command, database_of, start_command
 
-SAMPLES = Path(__file__).parents[1] / "samples" / "format_1"
+SAMPLES = paths.SAMPLES / "format_1"
 
 STATUSES = {
     1: "COMPLETED",  # an ODE-Net

@@ -11,18 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.classification import run_tracked
 from experiments.evaluate import Reevaluation, load_trained, reevaluate_tracked
 from odenet.main import main
 from pipeline.comparison.compare import compare
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images
-from pipeline.runs.load_model import TrainedModel
 from pipeline.runs.query import Runs
 from pipeline.tasks.classification.evaluation import Predictions, predict
 from pipeline.tasks.classification.figures import plot_hard_images
-from pipeline.tasks.solver_grid import Grid, Setting, load_evaluation_data, solved_with, trained_setting
+from pipeline.tasks.classification.task import Classification, TrainedModel
+from pipeline.tasks.solver_grid import Grid, Setting, solved_with, trained_setting
 from pipeline.util.errors import InvalidInput
+from tests.helpers import training
 
 pytestmark = pytest.mark.usefixtures("store_home")
 TOLERANCE = 1e-5
@@ -31,7 +31,7 @@ SMALL = {"max_epochs": 1, "lr": 1e-2, "batch_size": 64, "device": "cpu"}
 
 def train(**sections: dict[str, Any]) -> int:
     sections = {"training": SMALL, "model": {"channels": 8}, "data": {"subset": 200}, **sections}
-    outcome = run_tracked(["odenet_simple", "digits"], sections)
+    outcome = training.train(["odenet_simple", "digits"], sections)
     assert outcome.status == "COMPLETED", outcome.error
     return outcome.run_id
 
@@ -55,7 +55,7 @@ def model(shared: int) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def images(model: TrainedModel) -> Images:
-    return load_evaluation_data("digits", model, torch.device("cpu")).images
+    return Classification().evaluation_data(model, "digits", torch.device("cpu")).splits.test
 
 
 def counted(run_id: int) -> pd.DataFrame:
@@ -81,8 +81,9 @@ def test_every_image_is_counted_as_it_would_be_alone(apart: Reevaluation, model:
 
 
 def test_counts_and_answers_do_not_depend_on_the_batches(model: TrainedModel, images: Images) -> None:
-    trained = trained_setting(model.config)
-    setting = replace(trained, solver=SolverConfig(control="sample", rtol=TOLERANCE, atol=TOLERANCE))
+    setting = replace(
+        trained_setting(model.config), solver=SolverConfig(control="sample", rtol=TOLERANCE, atol=TOLERANCE)
+    )
     few = Images(images.pixels[:60], images.labels[:60])
     whole, parts = (asked(model, few, setting, batch_size) for batch_size in (60, 7))
     assert whole.nfe_per_image == parts.nfe_per_image
@@ -92,9 +93,9 @@ def test_counts_and_answers_do_not_depend_on_the_batches(model: TrainedModel, im
 
 
 def test_a_reevaluation_tells_the_spread_of_the_images_where_they_have_steps_of_their_own(apart: Reevaluation) -> None:
-    trained, euler, *by_sample = apart.rows
+    as_trained, euler, *by_sample = apart.rows
     assert [row.label for row in by_sample] == ["dopri5, tol 0.001, by sample", "dopri5, tol 1e-05, by sample"]
-    assert (trained.control, trained.nfe_per_image, euler.control, euler.nfe_per_image) == (
+    assert (as_trained.control, as_trained.nfe_per_image, euler.control, euler.nfe_per_image) == (
         "batch",
         None,
         "batch",
@@ -105,7 +106,7 @@ def test_a_reevaluation_tells_the_spread_of_the_images_where_they_have_steps_of_
     for row in by_sample:
         counts = table.loc[table["rtol"] == row.rtol, "evaluations"]
         assert row.nfe_per_image == {"mean": counts.mean(), "smallest": counts.min(), "largest": counts.max()}
-        assert row.accuracy == pytest.approx(trained.accuracy, abs=0.02)
+        assert row.scores["accuracy"] == pytest.approx(as_trained.scores["accuracy"], abs=0.02)
     loose, tight = (row.nfe_per_image or {} for row in by_sample)
     assert loose["mean"] < tight["mean"]
 
