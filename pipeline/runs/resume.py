@@ -13,7 +13,7 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.lookup import get_task
 from pipeline.tracking.record import claimed, run_folder
-from pipeline.tracking.run_document import refuse_sweep
+from pipeline.tracking.run_document import RunStatus, refuse_sweep
 from pipeline.tracking.sync import sync_folder
 from pipeline.training import load_checkpoint
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -53,7 +53,7 @@ def prepare_resume(
     refuse_sweep(run.document)
     config = _config(run, updates)
     state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
-    if run.status == "COMPLETED":
+    if run.status is RunStatus.COMPLETED:
         _refuse_finished(run, config, state)
     task = get_task(run.task)
     data = task.load_data(config, torch.device("cpu"))
@@ -71,7 +71,7 @@ def _refuse_live(run: StoredRun, folder: Path) -> None:
         with claimed(folder) as is_free:  # on this machine the lock knows better than the heartbeat
             is_live = not is_free
     else:
-        is_live = run.status == "RUNNING"
+        is_live = run.status is RunStatus.RUNNING
     if is_live:
         raise StillRunning(f"run {run.run_id} is still running on {run.document['host']['hostname']}: stop it first")
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
+from experiments.trial import find_completed
 from odenet.main import main
 from pipeline.comparison.compare import compare
 from pipeline.comparison.fairness import find_unfairness
@@ -232,6 +234,18 @@ def test_an_old_run_that_lacks_a_key_is_in_the_group_of_those_that_have_its_defa
     assert len(compare(runs).groups) == 1
     runs[0].document["config"]["solver"]["rtol"] = 1e-5  # type: ignore[index]
     assert set(compare(runs).config_differences) == {"solver.rtol"}
+
+
+def test_a_trial_takes_an_old_completed_run_that_lacks_a_key_if_it_wants_the_default(database: Store) -> None:
+    config = ClassificationConfig()
+    older = {key: value for key, value in config.to_dict()["solver"].items() if key != "control"}
+    image_run(database, 1, solver=older)
+    found = find_completed(database, "classification", config)
+    assert found is not None
+    assert found.run_id == 1
+    other = replace(config, solver=replace(config.solver, control="sample"))
+    assert find_completed(database, "classification", other) is None
+    assert find_completed(database, "density", config) is None
 
 
 # Exports, promotions, clearing

@@ -172,7 +172,7 @@ def test_uncommitted_changes_are_an_artifact_of_a_run(tmp_path: Path) -> None:
     identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
     for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "All")):
         subprocess.run(["git", *identity, *words], cwd=checkout, check=True)
-    changed = checkout / "pipeline" / "errors.py"
+    changed = checkout / "pipeline" / "util" / "errors.py"
     changed.write_text(changed.read_text() + "# not committed\n")
     home = tmp_path / "home"
     code = "import sys; from odenet.main import main; sys.exit(main(sys.argv[1:]))"
