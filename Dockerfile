@@ -33,12 +33,14 @@ RUN case "$DEVICE" in \
 
 WORKDIR /opt/odenet
 COPY pyproject.toml README.md ./
+COPY omniboard omniboard
 COPY pipeline pipeline
 COPY experiments experiments
+COPY odenet odenet
 COPY stack stack
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
     && pip check \
-    && python -m compileall -q pipeline experiments stack
+    && python -m compileall -q odenet experiments pipeline stack
 
 ENV ODENET_HOME=/var/lib/odenet ODENET_DATA=/data
 USER odenet

@@ -2,9 +2,7 @@
 
 import os
 
-# Before torch is imported: its threads then spin for some microseconds while they wait for one another, and sleep after
-# that. When they spin on, as they do by themselves, two runs on two cores take ten times longer than one after the
-# other; when they sleep at once, small networks take twice as long, as waking up takes longer than what there is to do.
+# Before torch is imported: its threads then wait without holding a core (docs/decisions/waiting-threads.md).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")

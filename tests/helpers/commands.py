@@ -23,6 +23,8 @@ from pipeline.tracking.store import connect
 from tests.helpers.waiting import run, wait_until
 
 os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which another run has cost seconds a step
+# Ray's workers stand back (nice 15) for whatever else runs: beside busy processes they get a hundredth of a core.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray writes it
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     ["experiments.classification", "odenet.main", "pipeline.runs.tables", "sklearn.datasets"]

@@ -178,6 +178,12 @@ def test_the_command_line_wins_over_named_configurations_whatever_the_order() ->
         assert merged.training.momentum == 0.9
 
 
+def test_what_is_resolved_may_be_changed_without_changing_the_named_configurations() -> None:
+    before = resolve(["gladzik_odenet"], {})
+    resolve(["gladzik_odenet"], {}).config.data.options["changed"] = 99
+    assert resolve(["gladzik_odenet"], {}) == before
+
+
 def test_training_optimizer_is_accepted_for_training_optimiser() -> None:
     assert resolve(*parse_arguments(["training.optimizer=sgd"])).config.training.optimiser == "sgd"
     with pytest.raises(ConfigError, match=r"training\.optimiser must be one of .*\(did you mean sgd\?\)"):
