@@ -428,7 +428,7 @@ def test_a_sweep_without_a_cluster_says_so_and_does_not_start(run_command: Any) 
 @pytest.fixture
 def dashboard(store_home: Path, tmp_path: Path) -> Iterator[tuple[int, Path, psutil.Process]]:
     """Omniboard as its container starts it, on a port of 127.0.0.1; the port, its settings and its process."""
-    install(store_home / "board")
+    installed = install(tmp_path / "npm.log")
     address = EmbeddedStore(store_home).start()
     settings = tmp_path / "settings.json"
     login = {"user": "odenet", "password": "open-sesame"}
@@ -436,9 +436,7 @@ def dashboard(store_home: Path, tmp_path: Path) -> Iterator[tuple[int, Path, psu
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["node", str(ROOT / "omniboard/start.js"), str(settings), "127.0.0.1", str(port)]
-    with subprocess.Popen(
-        command, cwd=store_home / "board", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, cwd=installed, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"port": port}
         yield port, settings, psutil.Process(process.pid)

@@ -180,7 +180,7 @@ def test_the_command_line_wins_over_named_configurations_whatever_the_order() ->
 
 def test_what_is_resolved_may_be_changed_without_changing_the_named_configurations() -> None:
     before = resolve(["gladzik_odenet"], {})
-    resolve(["gladzik_odenet"], {}).config.data.options["changed"] = 99
+    resolve(["gladzik_odenet"], {}).config.to_dict()["training"]["lr"] = 99
     assert resolve(["gladzik_odenet"], {}) == before
 
 
