@@ -17,6 +17,7 @@ from experiments.tracked import Outcome, describe_task, run_once
 from pipeline.config import Config
 from pipeline.device.precision import choose_device
 from pipeline.ode.counts import ode_blocks
+from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import progress_bar
 from pipeline.runs.load_model import load_run_model
 from pipeline.runs.query import Runs, StoredRun
@@ -122,7 +123,7 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
 
     @experiment.main
     def reevaluation(_run: Run) -> float | None:
-        with terminable():
+        with terminable(), naming_plugin_failures():
             return _evaluate(subject, RunLog(_run))
 
     error = run_once(experiment, _config(subject), observer, "the settings that were done are kept")

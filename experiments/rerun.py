@@ -12,7 +12,7 @@ from typing import Any
 from experiments.tracked import Outcome, Prepared, run_tracked
 from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import stored_sources, write_sources
-from pipeline.runs.stored_parts import stored_plugins
+from pipeline.runs.stored_parts import refuse_object, stored_plugins
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten, merge
 from pipeline.util.paths import data_folder, home
@@ -73,8 +73,11 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
 
 
 def _plugin_words(run: StoredRun, folder: Path) -> list[str]:
-    """Lay the run's stored plug-ins out; what names them on the command line."""
-    stored = stored_plugins(run)
-    write_sources({source.name: source.content for source in stored}, folder)
-    words = {source.spec: str(folder / source.name) if source.is_file else source.spec for source in stored}
+    """Lay the run's stored plug-ins out, each file in a folder of its own; what names them on the command line."""
+    words: dict[str, str] = {}
+    for number, source in enumerate(stored_plugins(run)):
+        refuse_object(run, source)
+        where = folder / str(number) if source.is_file else folder
+        write_sources({source.name: source.content}, where)
+        words[source.spec] = str(where / source.name) if source.is_file else source.spec
     return [word for named in words.values() for word in ("--plugin", named)]

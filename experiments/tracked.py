@@ -31,6 +31,7 @@ from pipeline.config import Config
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
+from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
 from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import Task
@@ -83,7 +84,7 @@ def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
     """
     task = get_task(task_name)
     choose_device(config.training)
-    with naming_lack_of_memory():
+    with naming_plugin_failures(), naming_lack_of_memory():
         if data is None:
             data = task.load_data(config, torch.device("cpu"))
         with torch.random.fork_rng(devices=()):
@@ -187,7 +188,12 @@ class TaskExperiment:
             device = choose_device(config.training)
             if run_log.run_id is not None:
                 Callbacks(self._callbacks).run_started(run_log.run_id)
-            with recording_failure(run_log), recording_warnings(run_log), naming_lack_of_memory():
+            with (
+                recording_failure(run_log),
+                recording_warnings(run_log),
+                naming_plugin_failures(),
+                naming_lack_of_memory(),
+            ):
                 data = load(prepared=prepared, device=device)
                 run_log.update_info({"device": str(device), **prepared.facts})
                 task.warn(config)
@@ -195,7 +201,7 @@ class TaskExperiment:
                 train(model=model, config=config, data=data, run_log=run_log)
                 answers = evaluate(model=model, config=config, data=data, device=device)
                 report = task.report(answers, config, data, title)
-            record_report(run_log, report)
+                record_report(run_log, report)
             return float(report.test[task.result.removeprefix("test.")])
 
         run.__name__ = task.name

@@ -80,7 +80,7 @@ def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
     def build(*_: object) -> nn.Module:
         return module
 
-    register(kind, name, build, place=(f"{where}:0", type(module).__module__), task="classification")
+    register(kind, name, build, place=(f"{where}:0", type(module).__module__), task=None)
     try:
         with recording_source(PluginSource(where, f"{name}.py", _source_of(module))):
             yield {"model": {"architecture": name}}

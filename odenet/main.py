@@ -13,6 +13,7 @@ from odenet.arguments import examples
 from odenet.output import INTERRUPTED, fail
 from odenet.wrong_use import sentence
 from pipeline.device.out_of_memory import naming_lack_of_memory
+from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import warnings_in_a_line
 
@@ -66,7 +67,7 @@ def odenet(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
     try:
-        with warnings_in_a_line(), naming_lack_of_memory():
+        with warnings_in_a_line(), naming_plugin_failures(), naming_lack_of_memory():
             status = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()  # so that a reader who has left is noticed here, not at the interpreter's end
         return status

@@ -7,9 +7,11 @@ from rich.console import Console
 
 from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, overrides_argument
 from odenet.output import finish_run, print_json
+from pipeline.config.config import OPTIONS
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
     from pipeline.config.presets import Resolved
 
 WORDS = overrides_argument("named configurations and key=value")
@@ -56,13 +58,11 @@ def describe(overrides: tuple[str, ...], as_json: bool) -> None:
 
     config: Any = resolved.config
     description = describe_model(config.model, *network_input(config.data))
-    options = flatten({"model.options": config.model.options, "data.options": config.data.options})
     if as_json:
-        print_json(description.to_dict() | {"options": options})
+        print_json(description.to_dict() | {"options": _options(config)})
         return
     print_description(description, Console())
-    if options:
-        print("options:", ", ".join(f"{key}={value!r}" for key, value in options.items()))
+    _print_options(config)
 
 
 def _describe_facts(resolved: "Resolved", as_json: bool) -> None:
@@ -71,7 +71,22 @@ def _describe_facts(resolved: "Resolved", as_json: bool) -> None:
 
     facts = dict(prepare(resolved.task, resolved.config).facts)
     if as_json:
-        print_json(facts)
+        print_json(facts | {"options": _options(resolved.config)})
         return
     for key, value in flatten(facts).items():
         print(f"{key}: {value}")
+    _print_options(resolved.config)
+
+
+def _options(config: "Config") -> dict[str, Any]:
+    """Key -> value of the options of plug-ins' parts."""
+    found: dict[str, Any] = {}
+    for key in OPTIONS:
+        section, _, name = key.partition(".")
+        found |= {f"{key}.{option}": value for option, value in getattr(getattr(config, section), name).items()}
+    return found
+
+
+def _print_options(config: "Config") -> None:
+    if options := _options(config):
+        print("options:", ", ".join(f"{key}={value!r}" for key, value in options.items()))

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import Config, ConfigError
 from pipeline.config.presets import Resolved, load_config, merge_presets
 from pipeline.config.sections import SHARED_SETTINGS
 from pipeline.plugins import registry
@@ -24,8 +25,17 @@ ORDER = (
 
 
 def presets() -> dict[str, Mapping[str, Any]]:
-    """Name -> what it sets; beside the sections it may say its `task`."""
-    return {**_files(), **_of_data_sets(), **_of_models(), **_of_tasks(), **_of_plugins()}
+    """Name -> what it sets; beside the sections it may say its `task`.
+
+    Raises:
+        PluginError: two of them have the same name.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for of_kind in (_files(), _of_data_sets(), _of_models(), _of_tasks(), _of_plugins()):
+        if taken := sorted(found.keys() & of_kind.keys()):
+            raise registry.PluginError(_taken(taken[0]))
+        found |= of_kind
+    return found
 
 
 def named_configs(task: str) -> dict[str, Mapping[str, Any]]:
@@ -44,7 +54,9 @@ def resolve(names: Iterable[str], updates: Mapping[str, Any]) -> Resolved:
         ConfigError: an unknown name, key or value, or names of different tasks.
     """
     task, values = merge_presets(names, updates, presets(), DEFAULT)
-    return Resolved(task, config_class(task).from_dict(values))
+    config = config_class(task).from_dict(values)
+    _refuse_parts_of_other_tasks(task, config)
+    return Resolved(task, config)
 
 
 def resolve_changed(task: str, stored: Mapping[str, Any], updates: Mapping[str, Any]) -> Resolved:
@@ -79,6 +91,23 @@ def _of_tasks() -> dict[str, Mapping[str, Any]]:
 
 def _of_plugins() -> dict[str, Mapping[str, Any]]:
     return {part.name: part.build for part in registry.registered("named configuration")}
+
+
+def _taken(name: str) -> str:
+    kinds: tuple[registry.Kind, ...] = ("data set", "model", "field", "task", "named configuration")
+    part = next(part for kind in reversed(kinds) for part in registry.registered(kind) if part.name == name)
+    return f"{part.where}: something else that `with` takes is called {name}; choose another name for the {part.kind}"
+
+
+def _refuse_parts_of_other_tasks(task: str, config: Config) -> None:
+    data_sets, models = registry.registered("data set"), [*registry.registered("model"), *registry.registered("field")]
+    for key, name, parts in (
+        ("data.name", config.data.name, data_sets),
+        ("model.architecture", config.model.architecture, models),
+    ):
+        for part in parts:
+            if part.name == name and part.facts["task"] not in (task, None):
+                raise ConfigError(f"{key} is {name}, which is of the task {part.facts['task']} and not of {task}")
 
 
 def _task(name: str | None) -> dict[str, str]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.sections import SHARED_SETTINGS
+
 UNKNOWN = "?"
 _BODIES = {"odenet": "ODE-Net", "resnet": "ResNet"}
 
@@ -12,8 +14,10 @@ def model_name(model: Any) -> str:
     """The architecture, the family and the number of blocks of a section `model`: `simple ODE-Net × 3`."""
     if not isinstance(model, Mapping):
         return UNKNOWN
-    body, blocks = model.get("body"), model.get("blocks")
-    words = [model.get("architecture"), _BODIES.get(body, body) if isinstance(body, str) else None]
+    architecture, body, blocks = model.get("architecture"), model.get("body"), model.get("blocks")
+    if architecture not in SHARED_SETTINGS and body == "odenet":
+        body = None  # the default, which a plug-in's model need not look at
+    words = [architecture, _BODIES.get(body, body) if isinstance(body, str) else None]
     name = " ".join(word for word in words if isinstance(word, str)) or UNKNOWN
     return f"{name} × {blocks}" if isinstance(blocks, int) and blocks > 1 else name
 

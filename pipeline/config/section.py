@@ -75,7 +75,8 @@ def complete_options(section: Section, name: str, options: Iterable[registry.Opt
             raise ConfigError(f"unknown option {prefix}.{key}{nearest(str(key), known)}; {there}")
     complete = {option.name: given.get(option.name, option.default) for option in known.values()}
     for key, value in complete.items():
-        check_type(f"{prefix}.{key}", value, known[key].annotation)
+        words = "" if key in given else "the default of "
+        check_type(f"{words}{prefix}.{key}", value, known[key].annotation)
     object.__setattr__(section, name, complete)
 
 

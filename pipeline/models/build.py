@@ -5,7 +5,7 @@ import warnings
 
 from torch import nn
 
-from pipeline.config import ConfigError, NetworkConfig, SolverConfig
+from pipeline.config import ConfigError, ModelConfig, NetworkConfig, SolverConfig
 from pipeline.models.architectures.simple import build_around
 from pipeline.plugins import registry
 from pipeline.util.user_warnings import OdenetWarning
@@ -37,14 +37,32 @@ def build_model(
             BatchNormalisationWarning,
             stacklevel=2,
         )
-    if config.architecture in registry.names("field"):
-        field = registry.find("field", config.architecture)
+    part = named_part(config)
+    if part.kind == "field":
         return build_around(
-            lambda width: _module(field, field.build(width, **config.options)), input_shape, outputs, solver, config
+            lambda width: _module(part, part.build(width, **config.options)), input_shape, outputs, solver, config
         )
-    part = registry.find("model", config.architecture)
+    return build_named(config, solver, input_shape, outputs)
+
+
+def build_named(config: ModelConfig, solver: SolverConfig, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """The registered model that `config.architecture` names, with its options, whichever task it is for.
+
+    Args:
+        input_shape: of one input, without the batch.
+        outputs: how many numbers it gives for an input.
+
+    Raises:
+        PluginError: it is no module.
+    """
+    part = named_part(config)
     shared = {"config": config} if "config" in inspect.signature(part.build).parameters else {}
     return _module(part, part.build(input_shape, outputs, solver, **shared, **config.options))
+
+
+def named_part(config: ModelConfig) -> registry.Part:
+    """The model or the field that `config.architecture` names."""
+    return registry.find("field" if config.architecture in registry.names("field") else "model", config.architecture)
 
 
 def _module(part: registry.Part, built: object) -> nn.Module:

@@ -1,5 +1,7 @@
 """What a network is made of: layers, sizes, parameters, multiply-adds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,8 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import NetworkConfig, SolverConfig
-from pipeline.models.build import build_model
+from pipeline.device.out_of_memory import is_out_of_memory
+from pipeline.models.build import build_model, named_part
+from pipeline.models.layers import ResidualBlock
 from pipeline.ode.counts import ode_blocks
+from pipeline.plugins.registry import Part, PluginError
+from pipeline.util.errors import OdenetError
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,13 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
 
     Raises:
         ConfigError: values that do not go together.
+        PluginError: a plug-in's network or field does not take the image, or gives something of another shape.
     """
     one_evaluation = SolverConfig(method="euler", steps=1)
     with torch.random.fork_rng(devices=()):
         model = build_model(config, one_evaluation, image_shape, classes).eval()
-    outputs = _layer_outputs(model, image_shape)
+    with _blaming(named_part(config), image_shape):
+        outputs = _layer_outputs(model, image_shape, classes)
     layers = tuple(_layer(name, module, outputs[name]) for name, module in model.named_modules() if name in outputs)
     in_fields = sum(layer.multiply_adds for layer in layers if ".field." in layer.name)
     parameters = sum(p.numel() for p in model.parameters())
@@ -75,8 +83,27 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
     )
 
 
-def _layer_outputs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    """Name -> output shape, without the batch, of every leaf that changes its input."""
+@contextmanager
+def _blaming(part: Part, image_shape: tuple[int, int, int]) -> Iterator[None]:
+    """An error within is one of a plug-in's part, where the network is of one."""
+    try:
+        yield
+    except Exception as error:
+        if part.is_shipped or isinstance(error, OdenetError) or is_out_of_memory(error):
+            raise
+        image = " × ".join(map(str, image_shape))
+        raise PluginError(
+            f"{part.where}: the {part.kind} {part.name} does not work for an image of {image}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _layer_outputs(model: nn.Module, image_shape: tuple[int, int, int], classes: int) -> dict[str, tuple[int, ...]]:
+    """Name -> output shape, without the batch, of every leaf that changes its input.
+
+    Raises:
+        ValueError: a field, or the network, gives something of a shape that it must not have.
+    """
     outputs: dict[str, tuple[int, ...]] = {}
     hooks = []
     for name, module in model.named_modules():
@@ -87,11 +114,26 @@ def _layer_outputs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[
             outputs[name] = tuple(output.shape[1:])
 
         hooks.append(module.register_forward_hook(note))
+    fields = [block.field for block in ode_blocks(model)]
+    fields += [part.function for part in model.modules() if isinstance(part, ResidualBlock)]
+    hooks += [of_block.register_forward_hook(_check_field) for of_block in fields]
     with torch.no_grad():
-        model(torch.zeros(1, *image_shape))
+        scores = model(torch.zeros(1, *image_shape))
     for hook in hooks:
         hook.remove()
+    if _shape(scores) != (1, classes):
+        raise ValueError(f"it gives {_shape(scores)} and not (1, {classes}), a score for each class")
     return outputs
+
+
+def _check_field(_field: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    state = inputs[-1]
+    if _shape(output) != _shape(state):
+        raise ValueError(f"its field gives {_shape(output)} for a state of {_shape(state)}, and both must be the same")
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _layer(name: str, module: nn.Module, output: tuple[int, ...]) -> Layer:

@@ -1,12 +1,14 @@
 """How a part is registered: one decorator a kind."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from pipeline.plugins.registry import Kind, register
+from pipeline.plugins.registry import Kind, PluginError, place_of, register
 
 Build = TypeVar("Build")
+_RECORDED_ALREADY = ("loss", "lr", "images", "nfe_forward", "nfe_per_image")
+"""Beside the metrics of a split."""
 
 
 def model(name: str, task: str = "classification") -> Callable[[Build], Build]:
@@ -18,16 +20,16 @@ def model(name: str, task: str = "classification") -> Callable[[Build], Build]:
         solver: the `SolverConfig` of the run, for `ODEBlock(field, final_time, solver)`.
         config: where the function has it, the `ModelConfig` with the settings that the papers' networks share.
     """
-    return _registering("model", name, reserved=("config",), task=task)
+    return _registering("model", name, ("input_shape", "outputs", "solver"), reserved=("config",), task=task)
 
 
 def field(name: str) -> Callable[[Build], Build]:
-    """A function `(channels, *, options) -> nn.Module` whose module computes dz/dt = f(t, z).
+    """A function, or a class of modules, `(channels, *, options) -> nn.Module` whose module computes dz/dt = f(t, z).
 
     z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem and the head of
     the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual block.
     """
-    return _registering("field", name, task="classification")
+    return _registering("field", name, ("channels",), task="classification")
 
 
 def data_set(
@@ -73,6 +75,7 @@ def metric(
     return _registering(
         "metric",
         name,
+        ("outputs", "targets"),
         task=task,
         heading=heading or name.replace("_", " "),
         says=says or name.replace("_", " "),
@@ -85,12 +88,12 @@ def metric(
 
 def optimiser(name: str) -> Callable[[Build], Build]:
     """A function `(parameters, lr, weight_decay, *, options) -> torch.optim.Optimizer`."""
-    return _registering("optimiser", name, reserved=("momentum",))
+    return _registering("optimiser", name, ("parameters", "lr", "weight_decay"), reserved=("momentum",))
 
 
 def schedule(name: str) -> Callable[[Build], Build]:
     """A function `(optimiser, max_epochs, *, options) -> LRScheduler`, which is stepped once an epoch."""
-    return _registering("schedule", name)
+    return _registering("schedule", name, ("optimiser", "max_epochs"))
 
 
 def named_config(name: str, values: Mapping[str, Any]) -> None:
@@ -101,13 +104,31 @@ def named_config(name: str, values: Mapping[str, Any]) -> None:
 
 
 def task(name: str) -> Callable[[Build], Build]:
-    """A subclass of `pipeline.tasks.Task`: a kind of experiment."""
-    return _registering("task", name)
+    """A subclass of `pipeline.tasks.base.Task`: a kind of experiment. It gets the attribute `name`."""
 
-
-def _registering(kind: Kind, name: str, reserved: tuple[str, ...] = (), **facts: Any) -> Callable[[Build], Build]:
     def enter(build: Build) -> Build:
-        register(kind, name, build, reserved, **facts)
+        where, _ = place_of(build)
+        missing = [*getattr(build, "__abstractmethods__", ())]
+        missing += [attribute for attribute in ("config", "result", "metric_specs") if not hasattr(build, attribute)]
+        if missing:
+            raise PluginError(
+                f"{where}: the task {name} has no {', '.join(sorted(set(missing)))}: derive it from "
+                "pipeline.tasks.base.Task, and write what is missing"
+            )
+        register("task", name, build)
+        build.name = name  # type: ignore[attr-defined]
+        return build
+
+    return enter
+
+
+def _registering(
+    kind: Kind, name: str, takes: Sequence[str] = (), reserved: tuple[str, ...] = (), **facts: Any
+) -> Callable[[Build], Build]:
+    def enter(build: Build) -> Build:
+        if kind == "metric" and name in _RECORDED_ALREADY:
+            raise PluginError(f"{place_of(build)[0]}: the metric {name} is recorded already; choose another name")
+        register(kind, name, build, takes, reserved, **facts)
         return build
 
     return enter

@@ -12,7 +12,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from pipeline.plugins.registry import PluginError, forget
+from pipeline.plugins.registry import PluginError, forget, plugin_files
+from pipeline.util.errors import OdenetError
+from pipeline.util.files import whole_file
 from pipeline.util.paths import home
 
 ENTRY_POINTS = "odenet.plugins"
@@ -26,7 +28,7 @@ class PluginSource:
     spec: str
     """What names the plug-in: the absolute path of a file, or a module."""
     name: str
-    """Of the file, below the folder that holds the plug-in."""
+    """Of the file, below the folder that holds the plug-in: `my_net.py`, or `lab_nets/fields.py` of a package."""
     content: bytes
 
     @property
@@ -80,7 +82,7 @@ def recording_source(source: PluginSource) -> Iterator[None]:
 def load_sources(sources: Sequence[PluginSource]) -> None:
     """Load plug-ins of which the sources are given, as to a worker that may be on another machine.
 
-    A file that lies where it did, unchanged, is loaded from there; otherwise a copy in `ODENET_HOME`.
+    A plug-in that is where it was, unchanged, is loaded from there; otherwise a copy in `ODENET_HOME`.
 
     Raises:
         PluginError: as for `load_plugins`.
@@ -94,9 +96,29 @@ def load_sources(sources: Sequence[PluginSource]) -> None:
         if of_plugin[0].is_file:
             _load_file(_file_with(of_plugin[0]), spec)
         else:
-            folder = _copy(of_plugin)
-            sys.path.insert(0, str(folder))
+            if read_module(spec) != tuple(of_plugin):
+                sys.path.insert(0, str(_copy(of_plugin)))
+                importlib.invalidate_caches()
             _load_module(spec)
+
+
+@contextmanager
+def naming_plugin_failures() -> Iterator[None]:
+    """Within it an exception that comes from the code of a plug-in becomes a sentence with the plug-in's own line.
+
+    Raises:
+        PluginError: instead.
+    """
+    try:
+        yield
+    except OdenetError:
+        raise
+    except Exception as error:
+        files = plugin_files()
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+        if not frames:
+            raise
+        raise _failure(Path(frames[-1].filename).name, f" in line {frames[-1].lineno}", error) from error
 
 
 def read_file(spec: str) -> bytes | None:
@@ -108,37 +130,45 @@ def read_file(spec: str) -> bytes | None:
 
 
 def read_module(spec: str) -> tuple[PluginSource, ...]:
-    """The source files of an installed module, all of them where it is a package; none where it is not installed."""
+    """The source files of an installed module, all those of its package where it is in one; none where it is absent.
+
+    Nothing is imported.
+    """
     try:
-        found = importlib.util.find_spec(spec)
+        found = importlib.util.find_spec(spec.partition(".")[0])
     except (ImportError, ValueError):
         found = None
-    if found is None or found.origin is None:
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
         return ()
     origin = Path(found.origin)
-    is_package = found.submodule_search_locations is not None
-    root = origin.parents[len(spec.split(".")) - (0 if is_package else 1)]
-    files = sorted(origin.parent.rglob("*.py")) if is_package else [origin]
-    return tuple(PluginSource(spec, str(file.relative_to(root)), file.read_bytes()) for file in files)
+    if found.submodule_search_locations is None:
+        return (PluginSource(spec, origin.name, origin.read_bytes()),)
+    folder = origin.parent
+    files = sorted(folder.rglob("*.py"))
+    return tuple(PluginSource(spec, str(file.relative_to(folder.parent)), file.read_bytes()) for file in files)
 
 
 def _load_file(path: Path, spec: str | None = None) -> None:
-    spec = spec or str(path.expanduser().absolute())
-    content = read_file(str(path.expanduser()))
+    file = path.expanduser().absolute()
+    spec = spec or str(file)
+    content = read_file(str(file))
     if content is None:
         raise PluginError(f"the plug-in {path} cannot be read: name a .py file, or a module that is installed")
     sources = (PluginSource(spec, path.name, content),)
     if _loaded.get(spec) == sources:
         return
-    forget(f"{path.expanduser().absolute()}:")
+    forget(f"{file}:")
     name = f"odenet_plugin_{path.stem}_{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
-    module_spec = importlib.util.spec_from_file_location(name, path.expanduser().absolute())
-    if module_spec is None or module_spec.loader is None:
-        raise PluginError(f"the plug-in {path} is no Python file: its name must end with .py")
-    module = importlib.util.module_from_spec(module_spec)
+    module = ModuleType(name)
+    module.__file__ = str(file)
     sys.modules[name] = module  # as classes and dataclasses look themselves up there
     with _telling_failure(str(path), module):
-        module_spec.loader.exec_module(module)
+        # By its content, so that what is recorded is what is executed; Python's own import may take an older .pyc.
+        exec(compile(content, str(file), "exec"), vars(module))  # noqa: S102
+        if str(file) not in plugin_files():
+            raise PluginError(
+                f'the plug-in {path} registers nothing: put a decorator such as @plugins.model("mine") on it'
+            )
     _loaded[spec] = sources
 
 
@@ -147,7 +177,9 @@ def _load_module(spec: str) -> None:
         return
     sources = read_module(spec)
     if not sources:
-        raise PluginError(f"the plug-in {spec} is neither a file nor an installed module: correct its name")
+        raise PluginError(
+            f"the plug-in {spec} is neither a file nor an installed module: correct its name, or install it"
+        )
     with _telling_failure(spec):
         importlib.import_module(spec)
     _loaded[spec] = sources
@@ -164,9 +196,12 @@ def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[
             forget(f"{module.__file__}:")
         if isinstance(error, PluginError):
             raise
-        raise PluginError(
-            f"the plug-in {plugin} failed{_line(error, module)}: {type(error).__name__}: {error}; correct it there"
-        ) from error
+        raise _failure(plugin, _line(error, module), error) from error
+
+
+def _failure(plugin: str, line: str, error: Exception) -> PluginError:
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return PluginError(f"the plug-in {plugin} failed{line}: {type(error).__name__}: {said}; correct it there")
 
 
 def _line(error: Exception, module: ModuleType | None) -> str:
@@ -192,5 +227,6 @@ def _copy(sources: Sequence[PluginSource]) -> Path:
         if not path.is_relative_to(folder.resolve()):
             raise PluginError(f"the plug-in's file {source.name} would be written outside its folder: do not load it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(source.content)
+        with whole_file(path, private=True) as file:  # as other workers write it, too
+            file.write(source.content)
     return folder

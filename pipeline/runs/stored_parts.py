@@ -1,7 +1,6 @@
 """The plug-ins of a stored run: found where they were, compared with what the store holds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
@@ -36,7 +35,7 @@ def stored_plugins(run: StoredRun) -> tuple[PluginSource, ...]:
 def current_source(stored: PluginSource) -> bytes | None:
     """What stands now where a stored source was found; a plug-in of this file name that is loaded goes before."""
     for loaded in loaded_sources():
-        if Path(loaded.name).name == Path(stored.name).name:
+        if loaded.name == stored.name:
             return loaded.content
     if stored.is_file:
         return read_file(stored.spec)
@@ -52,8 +51,8 @@ def load_plugins_of(run: StoredRun) -> None:
     Raises:
         PluginError: one is gone, has changed, or fails.
     """
-    loaded = {Path(source.name).name for source in loaded_sources()}
-    missing = [source for source in stored_plugins(run) if Path(source.name).name not in loaded]
+    loaded = {source.name for source in loaded_sources()}
+    missing = [source for source in stored_plugins(run) if source.name not in loaded]
     for source in missing:
         _refuse_unless_same(run, source)
     load_sources(missing)
@@ -70,12 +69,21 @@ def config_of(run: StoredRun) -> Config:
     return config_class(run.task).from_dict(run.config)
 
 
-def _refuse_unless_same(run: StoredRun, source: PluginSource) -> None:
+def refuse_object(run: StoredRun, source: PluginSource) -> None:
+    """For what can be done with plug-ins alone.
+
+    Raises:
+        PluginError: it is the class of an object that was given to `odenet.train`.
+    """
     if source.spec.startswith("<"):
         raise PluginError(
-            f"run {run.run_id} used {source.spec.strip('<>')}: make its class a plug-in, as `odenet show` names its "
-            "source, and train that"
+            f"run {run.run_id} was trained with {source.spec.strip('<>')}, an object that cannot be built again from "
+            "the store: make its class a plug-in, and train that"
         )
+
+
+def _refuse_unless_same(run: StoredRun, source: PluginSource) -> None:
+    refuse_object(run, source)
     now = current_source(source)
     if now == source.content:
         return

@@ -51,7 +51,7 @@ class Task(ABC, Generic[C, D, A]):
     and its answers: what `predict` gives and `scores`, `report` and `compare` take.
 
     Attributes:
-        name: of the experiment in the store and on command lines.
+        name: of the experiment in the store and on command lines; that under which it is registered.
         config: the class of its configurations.
         result: the metric of the test split that is the result of a run, as `test.accuracy`.
     """

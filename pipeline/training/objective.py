@@ -49,8 +49,10 @@ class Objective(Protocol):
             generator: of the chance that training has, as random crops; None in validation.
         """
 
-    def split_metrics(self, outputs: Sequence[Any]) -> Mapping[str, float]:
-        """Metrics of the whole validation split, by name, from the `outputs` of its batches."""
+    def split_metrics(self, outputs: Sequence[Any]) -> Mapping[str, float]:  # noqa: ARG002 - for those that have some
+        """Metrics of the whole validation split, by name, from the `outputs` of its batches; without it none."""
+        return {}
 
-    def example(self, batch_size: int) -> Tensor | None:
-        """One whole batch as the model takes it, to compile for; None where the model cannot be compiled."""
+    def example(self, batch_size: int) -> Tensor | None:  # noqa: ARG002
+        """One whole batch as the model takes it, to compile for; without it the model is not compiled."""
+        return None

@@ -45,7 +45,7 @@ class CrossEntropy:
         scores = model(images)
         loss = functional.cross_entropy(scores.float(), labels)
         answered = scores.detach()
-        sums = {name: part.build(answered, labels).sum() for name, part in self._per_item.items()}
+        sums = {name: item_values(part, answered, labels).sum() for name, part in self._per_item.items()}
         keeps = generator is None and self._per_split
         return BatchLoss(loss, len(labels), sums, (answered.float(), labels) if keeps else None)
 
@@ -80,11 +80,28 @@ def item_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
         PluginError: as for `whole_split_metrics`.
     """
     parts = [part for part in metric_parts() if part.facts["per"] == "item"]
-    return {part.name: float(part.build(scores, labels).double().mean()) for part in parts}
+    return {part.name: float(item_values(part, scores, labels).double().mean()) for part in parts}
+
+
+def item_values(part: registry.Part, scores: Tensor, labels: Tensor) -> Tensor:
+    """What a metric gives for every item, shape (n,).
+
+    Raises:
+        PluginError: it gives something else.
+    """
+    values = part.build(scores, labels)
+    if not isinstance(values, Tensor) or values.shape != labels.shape:
+        given = tuple(values.shape) if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        raise registry.PluginError(
+            f"{part.where}: the metric {part.name} must give a value for each of {len(labels)} items, of shape "
+            f'({len(labels)},), and not {given}: correct it, or leave out per="item"'
+        )
+    return values
 
 
 def _number(part: registry.Part, scores: Tensor, labels: Tensor) -> float:
+    given = part.build(scores, labels)
     try:
-        return float(part.build(scores, labels))
+        return float(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise registry.PluginError(f"{part.where}: the metric {part.name} gives no number: {error}") from error

@@ -53,7 +53,6 @@ class TrainedModel(base.TrainedModel[ClassificationConfig]):
 class Classification(Task[ClassificationConfig, ImageData, Predictions]):
     """Images to classes."""
 
-    name = "classification"
     config = ClassificationConfig
     result: ClassVar[str] = metric_specs.RESULT
 
