@@ -86,7 +86,7 @@ class Untracked:
     def run(self) -> Times:
         clock, config, task = Clock(), self.config, Classification()
         device = choose_device(config.training)
-        data = task.load_data(config, device)
+        data = task.load_data(config).to(device)
         torch.manual_seed(config.seed)
         network = task.build_model(config, data).to(device)
         with tempfile.TemporaryDirectory(dir=home()) as folder:  # on the disk that the tracked run's is on

@@ -50,7 +50,7 @@ class Subject:
 
     @property
     def items(self) -> int:
-        return self.task.test_items(self.data)
+        return int(self.data.test_items)
 
     @property
     def config(self) -> Config:
@@ -142,7 +142,7 @@ def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
             )
         settings = [trained]
     name = data or model.config.data.name
-    return Subject(parent, task, model, settings, name, task.evaluation_data(model, data, device), device)
+    return Subject(parent, task, model, settings, name, task.evaluation_data(model, data).to(device), device)
 
 
 def _config(subject: Subject) -> dict[str, Any]:

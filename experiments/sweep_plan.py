@@ -74,14 +74,13 @@ class Plan:
                 corners.append(self.resolved(corner, 0))
             except ConfigError as error:
                 raise SpaceError(f"{self.space_file} allows what cannot be: {error}") from error
-        import torch  # here, as it takes seconds, and a space that cannot be is told without it
 
         from pipeline.tasks.lookup import get_task
 
         loaded: list[DataConfig] = []
         for corner_ in corners:
             if corner_.config.data not in loaded:
-                get_task(corner_.task).load_data(corner_.config, torch.device("cpu"))
+                get_task(corner_.task).load_data(corner_.config)
                 loaded.append(corner_.config.data)
 
     def to_dict(self) -> dict[str, Any]:

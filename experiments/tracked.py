@@ -86,7 +86,7 @@ def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
     choose_device(config.training)
     with naming_plugin_failures(), naming_lack_of_memory():
         if data is None:
-            data = task.load_data(config, torch.device("cpu"))
+            data = task.load_data(config)
         with torch.random.fork_rng(devices=()):
             facts = task.facts(config, data)
     return Prepared(task, config, data, facts)
@@ -165,7 +165,7 @@ class TaskExperiment:
 
         @self.ingredients["data"].capture
         def load(prepared: Prepared, device: torch.device) -> Any:
-            return task.move_data(prepared.data, device)
+            return prepared.data.to(device)
 
         @self.ingredients["model"].capture
         def build(config: Config, data: Any, device: torch.device) -> torch.nn.Module:
@@ -178,7 +178,7 @@ class TaskExperiment:
 
         @self.ingredients["evaluation"].capture
         def evaluate(model: torch.nn.Module, config: Config, data: Any, device: torch.device) -> Any:
-            with progress_bar("test", task.test_items(data)) as progress, numerics(config.training, device):
+            with progress_bar("test", data.test_items) as progress, numerics(config.training, device):
                 return task.predict(model, config, data, progress)
 
         def run(_run: Run) -> float:

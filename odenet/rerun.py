@@ -55,7 +55,7 @@ def rerun(
     from pipeline.runs.reproduce import deviations, differences
 
     prepared = prepare(resolved.task, resolved.config) if resolved else None
-    fingerprint = prepared.task.fingerprint(prepared.data) if prepared else None
+    fingerprint = prepared.data.sha256 if prepared else None
     found = list(differences(original, fingerprint))
     _print_differences(original, found)
     if strict and found:

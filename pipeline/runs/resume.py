@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from pymongo.database import Database
 
 from pipeline.config import Config, ConfigError
@@ -56,8 +55,8 @@ def prepare_resume(
     if run.status is RunStatus.COMPLETED:
         _refuse_finished(run, config, state)
     task = get_task(run.task)
-    data = task.load_data(config, torch.device("cpu"))
-    fingerprint = task.fingerprint(data)
+    data = task.load_data(config)
+    fingerprint = data.sha256
     if fingerprint != run.info["data"]["sha256"]:
         raise OdenetError(
             f"{config.data.name} is not what run {run_id} was trained on (sha256 {fingerprint[:12]}…, then "

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from matplotlib.figure import Figure
@@ -15,10 +15,29 @@ from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.training import Objective
 
 C = TypeVar("C", bound=Config)
-D = TypeVar("D")
+D = TypeVar("D", bound="TaskData")
 A = TypeVar("A")
 Progress = Callable[[int], None]
 """Called after each batch with the number of its items."""
+
+
+class TaskData(Protocol):
+    """What a task has loaded: its training, validation and test split, on one device."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the data set (hex), before it was split, whatever file it was read from."""
+
+    @property
+    def test_items(self) -> int:
+        """How many items the test split has."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data lie."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +85,12 @@ class Task(ABC, Generic[C, D, A]):
         """Every `training.X`, `validation.X` and `test.X` that its runs record."""
 
     @abstractmethod
-    def load_data(self, config: C, device: torch.device) -> D:
-        """The data set that `config.data` names, split by the seed, on `device`.
+    def load_data(self, config: C) -> D:
+        """The data set that `config.data` names, split by the seed, on the CPU.
 
         Raises:
             OdenetError: the data cannot be had, or cannot be what the configuration wants.
         """
-
-    @abstractmethod
-    def move_data(self, data: D, device: torch.device) -> D:
-        """The same data on another device."""
 
     @abstractmethod
     def build_model(self, config: C, data: D) -> nn.Module:
@@ -95,14 +110,6 @@ class Task(ABC, Generic[C, D, A]):
 
     def warm_up(self, model: nn.Module, config: C, data: D) -> None:
         """Before a timed `predict`: whatever is slower the first time."""
-
-    @abstractmethod
-    def device_of(self, data: D) -> torch.device:
-        """Where the data lie."""
-
-    @abstractmethod
-    def test_items(self, data: D) -> int:
-        """How many items the test split has."""
 
     @abstractmethod
     def scores(self, answers: A, data: D) -> dict[str, float]:
@@ -138,11 +145,7 @@ class Task(ABC, Generic[C, D, A]):
 
     def test_facts(self, data: D) -> dict[str, Any]:
         """What is recorded of the test split, as the run's `info.data`."""
-        return {"sha256": self.fingerprint(data), "test_items": self.test_items(data)}
-
-    @abstractmethod
-    def fingerprint(self, data: D) -> str:
-        """The sha256 (hex) of the data set, whatever file it was read from."""
+        return {"sha256": data.sha256, "test_items": data.test_items}
 
     @abstractmethod
     def restore(self, config: C, facts: Mapping[str, Any], solver: SolverConfig) -> TrainedModel[C]:
@@ -153,18 +156,18 @@ class Task(ABC, Generic[C, D, A]):
             solver: to be solved with.
         """
 
-    def evaluation_data(self, trained: Any, name: str | None, device: torch.device) -> D:
-        """The data of the training, or of another data set that fits the model, for its test split.
+    def evaluation_data(self, trained: Any, name: str | None) -> D:
+        """The data of the training, or another data set that fits the model, for its test split; on the CPU.
 
         Raises:
             InvalidInput: the data do not fit the model, or the task has no other data sets.
         """
         config = trained.config
-        return self.load_data(replace(config, data=replace(config.data, name=name or config.data.name)), device)
+        return self.load_data(replace(config, data=replace(config.data, name=name or config.data.name)))
 
     def data_notes(self, trained: Any, data: D, recorded_sha256: str, run_id: int) -> list[str]:  # noqa: ARG002
         """What a reader of an evaluation should know of its data, by sentences."""
-        if self.fingerprint(data) != recorded_sha256:
+        if data.sha256 != recorded_sha256:
             return [f"the data are not those that run {run_id} was trained on"]
         return []
 

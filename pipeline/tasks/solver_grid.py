@@ -201,7 +201,7 @@ def _timed_answers(
         per_item.extend(nfe_per_sample(model.network) or [])
         progress(items)
 
-    with numerics(model.config.training, task.device_of(data)), solved_with(model.network, setting):
+    with numerics(model.config.training, data.device), solved_with(model.network, setting):
         task.warm_up(model.network, model.config, data)
         started = time.perf_counter()
         answers = task.predict(model.network, model.config, data, count)
@@ -209,7 +209,7 @@ def _timed_answers(
     return answers, {
         "nfe_forward": float(np.mean(per_batch)) if per_batch else None,
         "nfe_per_image": spread(per_item),
-        "milliseconds_per_image": 1000 * seconds / task.test_items(data),
+        "milliseconds_per_image": 1000 * seconds / data.test_items,
     }
 
 

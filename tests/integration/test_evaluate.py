@@ -80,7 +80,7 @@ def odenet_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def digits_of(model: TrainedModel) -> ImageData:
-    return Classification().evaluation_data(model, "digits", CPU)
+    return Classification().evaluation_data(model, "digits")
 
 
 def number_of_runs() -> int:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from experiments.evaluate import Reevaluation, load_trained, reevaluate_tracked
@@ -55,7 +54,7 @@ def model(shared: int) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def images(model: TrainedModel) -> Images:
-    return Classification().evaluation_data(model, "digits", torch.device("cpu")).splits.test
+    return Classification().evaluation_data(model, "digits").splits.test
 
 
 def counted(run_id: int) -> pd.DataFrame:

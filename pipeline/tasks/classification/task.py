@@ -40,6 +40,21 @@ class ImageData:
     splits: Splits
     preprocessing: Preprocessing
 
+    @property
+    def sha256(self) -> str:
+        return self.splits.fingerprint
+
+    @property
+    def test_items(self) -> int:
+        return len(self.splits.test)
+
+    @property
+    def device(self) -> torch.device:
+        return self.splits.test.pixels.device
+
+    def to(self, device: torch.device) -> "ImageData":
+        return ImageData(self.splits.to(device), self.preprocessing)
+
 
 @dataclass(frozen=True)
 class TrainedModel(base.TrainedModel[ClassificationConfig]):
@@ -60,12 +75,9 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
     def metric_specs(cls) -> Sequence[MetricSpec]:
         return metric_specs.metric_specs()
 
-    def load_data(self, config: ClassificationConfig, device: torch.device) -> ImageData:
-        splits = load_splits(config.data, config.seed, device)
+    def load_data(self, config: ClassificationConfig) -> ImageData:
+        splits = load_splits(config.data, config.seed, torch.device("cpu"))
         return ImageData(splits, build_preprocessing(config.data, splits.image_shape))
-
-    def move_data(self, data: ImageData, device: torch.device) -> ImageData:
-        return ImageData(data.splits.to(device), data.preprocessing)
 
     def build_model(self, config: ClassificationConfig, data: ImageData) -> nn.Module:
         classes = len(data.splits.classes)
@@ -78,9 +90,6 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         self, model: nn.Module, config: ClassificationConfig, data: ImageData, progress: Progress
     ) -> Predictions:
         return predict(model, data.splits.test, data.preprocessing, config.evaluation.batch_size, progress)
-
-    def test_items(self, data: ImageData) -> int:
-        return len(data.splits.test)
 
     def scores(self, answers: Predictions, data: ImageData) -> dict[str, float]:  # noqa: ARG002
         logits, labels = torch.from_numpy(answers.logits), torch.from_numpy(answers.labels)
@@ -138,12 +147,6 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
             "test_images": len(data.splits.test),
         }
 
-    def fingerprint(self, data: ImageData) -> str:
-        return data.splits.fingerprint
-
-    def device_of(self, data: ImageData) -> torch.device:
-        return data.splits.test.pixels.device
-
     def warm_up(self, model: nn.Module, config: ClassificationConfig, data: ImageData) -> None:
         size, test = config.evaluation.batch_size, data.splits.test
         predict(model, Images(test.pixels[:size], test.labels[:size]), data.preprocessing, size)
@@ -155,11 +158,11 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         network = build_model(config.model, solver, preprocessing.output_shape, len(classes))
         return TrainedModel(network, config, preprocessing, classes)
 
-    def evaluation_data(self, trained: TrainedModel, name: str | None, device: torch.device) -> ImageData:
+    def evaluation_data(self, trained: TrainedModel, name: str | None) -> ImageData:
         config = trained.config.data
         if name is not None and name != config.name:
             config = replace(config, name=name, options={})
-        splits = load_test_split(config, trained.preprocessing, trained.classes, device)
+        splits = load_test_split(config, trained.preprocessing, trained.classes)
         return ImageData(splits, trained.preprocessing)
 
     def data_notes(self, trained: TrainedModel, data: ImageData, recorded_sha256: str, run_id: int) -> list[str]:
