@@ -40,6 +40,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0
+    """Of the split into training and validation, the first weights, the order of the items and random crops."""
 
     SEED_LIMIT: ClassVar[int] = 2**32
     """What NumPy accepts, which Sacred seeds."""

@@ -31,6 +31,7 @@ class DataConfig(Section):
     subset: int | None = option(None, at_least=1)
     """This many of the training items, stratified; all of them without."""
     validation_fraction: float = option(0.2, above=0, below=1)
+    """The share of the training items that is held out, to choose the best epoch and to stop by."""
     options: Mapping[str, Any] = _options()
     """What a plug-in's data set takes."""
 
@@ -68,7 +69,9 @@ class NetworkConfig(ModelConfig):
     """The network: a stem, a body that is an ODE or residual blocks, a head."""
 
     body: Literal["odenet", "resnet"] = "odenet"
+    """ODE blocks, or residual blocks of the same functions."""
     blocks: int = option(1, at_least=1)
+    """How many of them, one after the other."""
     channels: int | None = option(None, at_least=1)
     """Width of the stem. Without it the papers': simple 64 for grey and 256 for colour images, gladzik 64.
     In the complex architecture, width of the first of three stages: 48 for grey, 64 for colour images."""
@@ -77,9 +80,11 @@ class NetworkConfig(ModelConfig):
     In the complex ODE-Net, whose state is the padded image, the zero channels that its field keeps; the complex
     ResNet has none whatever stands here."""
     activation: Literal["relu", "tanh", "softplus"] = "relu"
+    """Inside a block."""
     activation_before: Literal["none", "relu", "tanh", "softplus"] = "none"
     """Activation between the stem and the first block."""
     normalisation: Literal["group", "batch", "none"] = "group"
+    """Inside a block."""
     groups: int | None = option(None, at_least=1)
     """Groups of the group normalisation; without it gladzik's divisor nearest to 32, the others' nearest to 6."""
     stride: int | None = option(None, at_least=1)
@@ -98,10 +103,13 @@ class SolverConfig(Section):
     engine: Literal["odenet", "torchdiffeq"] = "odenet"
     """`odenet`: the integrator of `pipeline.ode`. `torchdiffeq`: the library, as a reference."""
     method: Literal["euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "tsit5", "dopri8"] = "dopri5"
+    """The Runge–Kutta method: adaptive, or with equal steps."""
     steps: int = option(1, at_least=1)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
     rtol: float = option(1e-3, at_least=SMALLEST_TOLERANCE)
+    """Relative tolerance of an adaptive method."""
     atol: float = option(1e-3, at_least=SMALLEST_TOLERANCE)
+    """Absolute tolerance of an adaptive method."""
     controller: Literal["i", "pi"] = "i"
     """What the next step's size is chosen by: the last error estimate, or the last two."""
     control: Literal["batch", "sample"] = "batch"
@@ -119,6 +127,7 @@ class SolverConfig(Section):
     adjoint_rtol: float | None = option(None, at_least=SMALLEST_TOLERANCE)
     """Of the adjoint ODE; `rtol` without it."""
     adjoint_atol: float | None = option(None, at_least=SMALLEST_TOLERANCE)
+    """Of the adjoint ODE; `atol` without it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,15 +169,19 @@ class TrainingConfig(Section):
 
     section = "training"
     max_epochs: int = option(50, at_least=1)
+    """Epochs after which training stops at the latest."""
     batch_size: int = option(128, at_least=1)
+    """Items of a training batch; the last one has what remains."""
     optimiser: str = "adam"
     """sgd, adam, adamw, rmsprop, or one of a plug-in."""
     optimiser_options: Mapping[str, Any] = _options()
     """What a plug-in's optimiser takes."""
     lr: float = option(1e-3, above=0)
+    """Learning rate, at the beginning."""
     momentum: float = option(0.9, at_least=0, below=1)
     """For sgd alone."""
     weight_decay: float = option(0.0, at_least=0)
+    """As the optimiser takes it."""
     schedule: str = "constant"
     """constant, step, cosine, or one of a plug-in; `step` divides the rate by 10 after every 0.3 × max_epochs."""
     schedule_options: Mapping[str, Any] = _options()
@@ -176,7 +189,9 @@ class TrainingConfig(Section):
     patience: int | None = option(5, at_least=1)
     """Epochs without a lower validation loss after which training stops; without it, never."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """tf32 rounds the inputs of products on a GPU; bf16 runs convolutions and linear layers in bfloat16."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: a GPU where torch finds one."""
     deterministic: bool = False
     """Ask torch for deterministic kernels, so that a GPU repeats itself to the bit; slower there."""
     compile: Literal["auto", True, False] = "auto"
@@ -195,3 +210,4 @@ class EvaluationConfig(Section):
 
     section = "evaluation"
     batch_size: int = option(256, at_least=1)
+    """Items of a batch of the test split."""
