@@ -41,7 +41,7 @@ from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
-from pipeline.training.callback import Callbacks
+from pipeline.training.callback import tell
 from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
@@ -187,7 +187,7 @@ class TaskExperiment:
             config, title = prepared.config, task.title(prepared.config)
             device = choose_device(config.training)
             if run_log.run_id is not None:
-                Callbacks(self._callbacks).run_started(run_log.run_id)
+                tell(self._callbacks, Callback.run_started, run_log.run_id)
             with (
                 recording_failure(run_log),
                 recording_warnings(run_log),

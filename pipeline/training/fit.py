@@ -21,7 +21,7 @@ from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
 from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
-from pipeline.training.callback import Callback, Callbacks, Metrics
+from pipeline.training.callback import Callback, Metrics, tell
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.objective import BatchLoss, Objective
@@ -94,8 +94,7 @@ def fit(
         CheckpointError: the checkpoint cannot be written, or with `resume` not read.
     """
     keep_freed_memory()
-    told = Callbacks(callbacks)
-    trainer = _Trainer(model, objective, config, seed, told)
+    trainer = _Trainer(model, objective, config, seed, callbacks)
     if resume:
         state = load_checkpoint(checkpoint)
         try:
@@ -104,16 +103,16 @@ def fit(
             if is_out_of_memory(error):
                 raise
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
-    told.training_started(trainer.batches_per_epoch, config.max_epochs)
+    tell(callbacks, Callback.training_started, trainer.batches_per_epoch, config.max_epochs)
     try:
         with numerics(config, objective.device):
             trainer.fitted.compile_seconds = trainer.compile()
             while not trainer.is_over():
                 trainer.run_epoch()
                 save_checkpoint(trainer.state_dict(), checkpoint)
-                told.epoch_done(trainer.epoch, trainer.fitted.history)
+                tell(callbacks, Callback.epoch_done, trainer.epoch, trainer.fitted.history)
     finally:
-        told.training_ended()
+        tell(callbacks, Callback.training_ended)
     return trainer.finish()
 
 
@@ -141,9 +140,9 @@ class _Trainer:
     """The state of a training between epochs."""
 
     def __init__(
-        self, model: nn.Module, objective: Objective, config: TrainingConfig, seed: int, callback: Callback
+        self, model: nn.Module, objective: Objective, config: TrainingConfig, seed: int, callbacks: Sequence[Callback]
     ) -> None:
-        self.model, self.objective, self.config, self.callback = model, objective, config, callback
+        self.model, self.objective, self.config, self.callbacks = model, objective, config, callbacks
         self.blocks = ode_blocks(model)
         self.batches_per_epoch = -(-objective.training_items // config.batch_size)
         self.optimiser: optim.Optimizer = build_optimiser(config, model.parameters())
@@ -165,9 +164,9 @@ class _Trainer:
         example = self.objective.example(size)
         if example is None:
             return None
-        self.callback.compiling()
+        tell(self.callbacks, Callback.compiling)
         seconds = compile_for_training(self.model, example)
-        self.callback.compiled(seconds)
+        tell(self.callbacks, Callback.compiled, seconds)
         return seconds
 
     def _is_to_be_compiled(self) -> bool:
@@ -223,7 +222,7 @@ class _Trainer:
             totals.add(result)
             losses.append(result.loss.detach())
             self._count_evaluations()
-            self.callback.batch_done(self.epoch, number, losses[-1].item)
+            tell(self.callbacks, Callback.batch_done, self.epoch, number, losses[-1].item)
         self.fitted.batch_losses += torch.stack(losses).tolist()
         return totals
 
