@@ -51,7 +51,7 @@ def find(name: str) -> Path | None:
         )
     layout, root = layout_of(name), data_folder()
     if layout is None:
-        return _file_of(name)
+        return Path(registry.find("data set", name).where.rpartition(":")[0])
     if not layout.missing(root):
         return root / layout.folder
     npz = root / f"{name}.npz"
@@ -86,25 +86,21 @@ def list_data_sets() -> list[DataSetStatus]:
 
 
 def _status(name: str) -> DataSetStatus:
-    where = find(name)
+    where, layout = find(name), layout_of(name)
     if where is None:
-        layout = layout_of(name)
-        images = layout.images if layout else ""
-        return DataSetStatus(name, False, None, images, f"odenet data prepare {name} downloads it")
+        return DataSetStatus(
+            name, False, None, layout.images if layout else "", f"odenet data prepare {name} downloads it"
+        )
     try:
         if where.suffix == ".npz":
             return DataSetStatus(name, True, where, describe_npz(where), "arrays in an .npz")
-        if (layout := layout_of(name)) is not None:
+        if layout is not None:
             return DataSetStatus(name, True, where, layout.describe(where.parent), "torchvision's layout")
         part = registry.find("data set", name)
         note = "comes with scikit-learn" if part.is_shipped else "made by a plug-in"
         return DataSetStatus(name, True, where, part.facts["summary"], note)
     except (DataError, OSError) as error:
         return DataSetStatus(name, False, where, "", str(error))
-
-
-def _file_of(name: str) -> Path:
-    return Path(registry.find("data set", name).where.rpartition(":")[0])
 
 
 def _made(name: str, where: Path, options: Mapping[str, Any]) -> Arrays:

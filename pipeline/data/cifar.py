@@ -1,7 +1,6 @@
 """CIFAR-10 and CIFAR-100 in torchvision's layout."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,32 +14,14 @@ class CifarLayout(TorchvisionLayout):
 
     The official files are pickles, so they are read through torchvision's class alone, which unpickles nothing
     before every file's md5 is found to be the official one.
-
-    Args:
-        source: torchvision's class.
     """
 
-    def __init__(self, source: Any, classes: tuple[str, ...] | None) -> None:
-        self.source = source
-        self.images = "50000 + 10000, 3 × 32 × 32"
-        self.classes = classes
+    def archives(self) -> list[Archive]:
+        return [Archive((self.source.url,), self.source.filename, self.source.tgz_md5)]
 
-    @property
-    def folder(self) -> str:
-        return str(self.source.base_folder)
-
-    @property
-    def unpack_into(self) -> str:
-        return "."
-
-    @property
-    def archives(self) -> tuple[Archive, ...]:
-        return (Archive((self.source.url,), self.source.filename, self.source.tgz_md5),)
-
-    @property
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> list[str]:
         batches = [name for name, _ in self.source.train_list + self.source.test_list]
-        return tuple(f"{self.folder}/{name}" for name in [*batches, self.source.meta["filename"]])
+        return [f"{self.folder}/{name}" for name in [*batches, self.source.meta["filename"]]]
 
     def read(self, root: Path) -> Arrays:
         try:
@@ -50,14 +31,8 @@ class CifarLayout(TorchvisionLayout):
                 f"a file in {root / self.folder} is not the official one, so none was read; "
                 "remove the folder and prepare the data set again"
             ) from error
-        return checked_arrays(
-            root / self.folder,
-            train.data,
-            np.asarray(train.targets),
-            test.data,
-            np.asarray(test.targets),
-            tuple(train.classes),
-        )
+        labels = np.asarray(train.targets), np.asarray(test.targets)
+        return checked_arrays(root / self.folder, train.data, labels[0], test.data, labels[1], tuple(train.classes))
 
     def describe(self, root: Path) -> str:  # noqa: ARG002
         return self.images  # nothing else has the right md5 sums, and those are checked when it is read

@@ -85,7 +85,7 @@ def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:
         shutil.rmtree(unpacked, ignore_errors=True)
         (unpacked / layout.unpack_into).mkdir(parents=True)
         _download(name, layout, partial, folder)
-        for archive in layout.archives:
+        for archive in layout.archives():
             extract_archive(str(partial / archive.name), str(unpacked / layout.unpack_into))
         layout.read(unpacked)
         (unpacked / layout.folder).rename(target)
@@ -99,7 +99,7 @@ def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:
 def _download(name: str, layout: TorchvisionLayout, into: Path, folder: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        for archive in layout.archives:
+        for archive in layout.archives():
             problems = []
             for url in archive.urls:
                 if check_integrity(into / archive.name, archive.md5):

@@ -21,44 +21,23 @@ class MnistLayout(TorchvisionLayout):
 
     The raw files are read here, not through torchvision's class: that prefers a pickled copy in `processed`, and
     checks sizes by assertions alone.
-
-    Args:
-        source: torchvision's class, for its addresses, md5 sums and folder.
     """
 
-    def __init__(self, source: Any, images: str, classes: tuple[str, ...]) -> None:
-        self.source = source
-        self.images = images
-        self.classes = classes
+    def archives(self) -> list[Archive]:
+        mirrors, resources = self.source.mirrors, self.source.resources
+        return [Archive(tuple(mirror + name for mirror in mirrors), name, md5) for name, md5 in resources]
 
-    @property
-    def folder(self) -> str:
-        return str(self.source.__name__)
-
-    @property
-    def unpack_into(self) -> str:
-        return f"{self.folder}/raw"
-
-    @property
-    def archives(self) -> tuple[Archive, ...]:
-        return tuple(
-            Archive(tuple(mirror + name for mirror in self.source.mirrors), name, md5)
-            for name, md5 in self.source.resources
-        )
-
-    @property
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> list[str]:
         """Training images, training labels, test images, test labels."""
-        return tuple(f"{self.unpack_into}/{archive.name.removesuffix('.gz')}" for archive in self.archives)
+        return [f"{self.unpack_into}/{archive.name.removesuffix('.gz')}" for archive in self.archives()]
 
     def read(self, root: Path) -> Arrays:
-        x_train, y_train, x_test, y_test = (read_idx(root / file) for file in self.files)
-        return checked_arrays(
-            root / self.folder, x_train, self._labels(y_train), x_test, self._labels(y_test), self.classes
-        )
+        x_train, y_train, x_test, y_test = (read_idx(root / file) for file in self.files())
+        y_train, y_test = self._labels(y_train), self._labels(y_test)
+        return checked_arrays(root / self.folder, x_train, y_train, x_test, y_test, self.classes)
 
     def describe(self, root: Path) -> str:
-        train, _, test, _ = (read_idx_shape(root / file) for file in self.files)
+        train, _, test, _ = (read_idx_shape(root / file) for file in self.files())
         return describe_shapes(train, test)
 
     def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
@@ -71,13 +50,9 @@ class QmnistLayout(MnistLayout):
     Source: Yadav & Bottou 2019, Cold Case: The Lost MNIST Digits.
     """
 
-    @property
-    def archives(self) -> tuple[Archive, ...]:
-        return tuple(
-            Archive((url,), url.rsplit("/", 1)[-1], md5)
-            for split in ("train", "test")
-            for url, md5 in self.source.resources[split]
-        )
+    def archives(self) -> list[Archive]:
+        resources = [*self.source.resources["train"], *self.source.resources["test"]]
+        return [Archive((url,), url.rsplit("/", 1)[-1], md5) for url, md5 in resources]
 
     def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
         return stored[:, 0]  # (n, 8): the class, then series, writer and so on

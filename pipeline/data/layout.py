@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.arrays import Arrays
 
@@ -16,32 +17,30 @@ class Archive:
     md5: str
 
 
+@dataclass(frozen=True)
 class TorchvisionLayout(ABC):
-    """A data set as torchvision lays it out below a root folder."""
+    """A data set as torchvision lays it out below a root folder.
 
+    Attributes:
+        source: torchvision's class.
+        folder: the one folder below the root that holds everything.
+        unpack_into: the folder below the root in which the archives are unpacked.
+        images: how many images of which size the official data set has.
+        classes: their names, where the files do not give them.
+    """
+
+    source: Any
+    folder: str
+    unpack_into: str
     images: str
-    """How many images of which size the official data set has."""
     classes: tuple[str, ...] | None
-    """The classes' names, where the files do not give them."""
 
-    @property
     @abstractmethod
-    def folder(self) -> str:
-        """The one folder below the root that holds everything."""
-
-    @property
-    @abstractmethod
-    def unpack_into(self) -> str:
-        """The folder below the root in which the archives are unpacked."""
-
-    @property
-    @abstractmethod
-    def archives(self) -> tuple[Archive, ...]:
+    def archives(self) -> list[Archive]:
         """What has to be downloaded."""
 
-    @property
     @abstractmethod
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> list[str]:
         """Every file that the data set consists of, below the root."""
 
     @abstractmethod
@@ -62,4 +61,4 @@ class TorchvisionLayout(ABC):
 
     def missing(self, root: Path) -> list[str]:
         """The files that are not there."""
-        return [file for file in self.files if not (root / file).is_file()]
+        return [file for file in self.files() if not (root / file).is_file()]

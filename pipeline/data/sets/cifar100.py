@@ -8,5 +8,5 @@ from torchvision.datasets import CIFAR100
 from pipeline import plugins
 from pipeline.data.cifar import CifarLayout
 
-LAYOUT = CifarLayout(CIFAR100, None)
+LAYOUT = CifarLayout(CIFAR100, "cifar-100-python", ".", "50000 + 10000, 3 × 32 × 32", None)
 plugins.data_set("cifar100", shape=(3, 32, 32), classes=100)(LAYOUT)

@@ -8,5 +8,6 @@ from torchvision.datasets import FashionMNIST
 from pipeline import plugins
 from pipeline.data.idx import MnistLayout
 
-LAYOUT = MnistLayout(FashionMNIST, "60000 + 10000, 1 × 28 × 28", tuple(FashionMNIST.classes))
+CLASSES = tuple(FashionMNIST.classes)
+LAYOUT = MnistLayout(FashionMNIST, "FashionMNIST", "FashionMNIST/raw", "60000 + 10000, 1 × 28 × 28", CLASSES)
 plugins.data_set("fashion_mnist", shape=(1, 28, 28), classes=10)(LAYOUT)
