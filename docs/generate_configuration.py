@@ -101,6 +101,8 @@ def _default(key: "Field[Any]") -> str:
 
 def _values(hint: Any, key: "Field[Any]") -> str:
     bounds = [f"{BOUNDS.get(name, name)} {bound:g}" for name, bound in key.metadata.items() if _is_number(bound)]
+    if choices := key.metadata.get("one_of"):
+        return ", ".join(f"`{choice}`" for choice in choices)
     return ", ".join([_type(hint), *bounds])
 
 

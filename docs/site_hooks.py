@@ -15,8 +15,8 @@ PAGES = {"README.md": "start.md", "CONTRIBUTING.md": "contributing.md", "CHANGEL
 """File at the top of the repository -> page of the site."""
 
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
-_RECIPE = re.compile(r"^(```\w+) [\w=-]+$", re.MULTILINE)
-"""Words behind a code block's language, which name it for a test."""
+_RECIPE = re.compile(r"^(```\w+) recipe=\w+", re.MULTILINE)
+"""What names a code block for a test. Its title, which may follow, is shown."""
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:

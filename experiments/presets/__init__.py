@@ -86,7 +86,7 @@ def _of_models() -> dict[str, Mapping[str, Any]]:
 
 
 def _of_tasks() -> dict[str, Mapping[str, Any]]:
-    return {part.name: {"task": part.name} for part in registry.registered("task")}
+    return {name: {"task": name} for name in registry.names("task") if name != DEFAULT}
 
 
 def _of_plugins() -> dict[str, Mapping[str, Any]]:

@@ -22,9 +22,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {matches[0]}?)" if matches else ""
 
 
-def option(default: Any, **bounds: float) -> Any:
-    """A field with bounds: `at_least`, `above`, `at_most`, `below`."""
-    return field(default=default, metadata=bounds)
+def option(default: Any, *, one_of: Iterable[Any] = (), **bounds: float) -> Any:
+    """A field with bounds, `at_least`, `above`, `at_most`, `below`, or with choices that its type does not name."""
+    choices = {"one_of": tuple(one_of)} if one_of else {}
+    return field(default=default, metadata={**bounds, **choices})
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Section:
         hints = get_type_hints(type(self))
         for f in fields(self):
             key, value = f"{self.section}.{f.name}", getattr(self, f.name)
+            if "one_of" in f.metadata:
+                _check_choice(key, value, f.metadata["one_of"])
+                continue
             check_type(key, value, hints[f.name])
             _check_bounds(key, value, f)
 
@@ -99,10 +103,7 @@ def check_type(key: str, value: Any, expected: Any) -> None:
     if wanted is Any:
         return
     if get_origin(wanted) is Literal:
-        choices = get_args(wanted)
-        if not any(type(value) is type(choice) and value == choice for choice in choices):  # 1 is not True
-            words = [str(choice) for choice in choices]
-            raise ConfigError(f"{key} must be one of {', '.join(words)}, not {value!r}{nearest(str(value), words)}")
+        _check_choice(key, value, get_args(wanted))
         return
     wanted = get_origin(wanted) or wanted
     if wanted is float:
@@ -114,6 +115,12 @@ def check_type(key: str, value: Any, expected: Any) -> None:
         raise ConfigError(f"{key} must be {_TYPE_WORDS.get(wanted, wanted)}{or_none}, not {value!r}")
     if wanted is int and abs(value) >= 2**63:  # what a MongoDB document can hold
         raise ConfigError(f"{key} must be below 2**63, not {value}")
+
+
+def _check_choice(key: str, value: Any, choices: Iterable[Any]) -> None:
+    if not any(type(value) is type(choice) and value == choice for choice in choices):  # 1 is not True
+        words = [str(choice) for choice in choices]
+        raise ConfigError(f"{key} must be one of {', '.join(words)}, not {value!r}{nearest(str(value), words)}")
 
 
 _BOUNDS: dict[str, Callable[[Any, float], bool]] = {

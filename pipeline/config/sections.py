@@ -1,10 +1,11 @@
 """The sections that every experiment has: data, model, solver, training and evaluation; and those of images."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.config.section import ConfigError, Section, complete_options, option
+from pipeline.methods import FIXED_STEP_METHODS, TABLEAUS
 from pipeline.plugins import registry
 
 SMALLEST_TOLERANCE = 1e-15
@@ -12,6 +13,8 @@ SMALLEST_TOLERANCE = 1e-15
 # Parts without options, known here so that checking a configuration does not import torch.
 SHARED_SETTINGS = ("simple", "complex", "gladzik")
 """The architectures that have the settings of `NetworkConfig` instead of options."""
+IN_TORCHDIFFEQ = ("euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "dopri8")
+"""The methods that torchdiffeq has."""
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 
@@ -102,7 +105,7 @@ class SolverConfig(Section):
     section = "solver"
     engine: Literal["odenet", "torchdiffeq"] = "odenet"
     """`odenet`: the integrator of `pipeline.ode`. `torchdiffeq`: the library, as a reference."""
-    method: Literal["euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "tsit5", "dopri8"] = "dopri5"
+    method: str = option("dopri5", one_of=TABLEAUS)
     """The Runge–Kutta method: adaptive, or with equal steps."""
     steps: int = option(1, at_least=1)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
@@ -134,7 +137,7 @@ class SolverConfig(Section):
         if self.control == "sample":
             self._refuse(
                 ("engine", ("torchdiffeq",), "odenet"),
-                ("method", ("euler", "midpoint", "rk4"), "an adaptive method such as dopri5"),
+                ("method", FIXED_STEP_METHODS, "an adaptive method such as dopri5"),
                 ("gradient", ("direct", "adjoint"), "auto or checkpointed"),
                 ("reuse_first_step", (True,), "False"),
                 reason="solver.control=sample does not go with",
@@ -142,7 +145,7 @@ class SolverConfig(Section):
             )
         if self.engine == "torchdiffeq":
             self._refuse(
-                ("method", ("tsit5",), "dopri5"),
+                ("method", TABLEAUS.keys() - IN_TORCHDIFFEQ, "dopri5"),
                 ("gradient", ("checkpointed",), "direct or adjoint"),
                 ("controller", ("pi",), "i"),
                 ("reuse_first_step", (True,), "False"),
@@ -150,7 +153,7 @@ class SolverConfig(Section):
                 instead="solver.engine=odenet",
             )
 
-    def _refuse(self, *choices: tuple[str, tuple[object, ...], str], reason: str, instead: str) -> None:
+    def _refuse(self, *choices: tuple[str, Collection[object], str], reason: str, instead: str) -> None:
         """Of each key the values that cannot be here, and what to use for them."""
         for key, refused, others in choices:
             value = getattr(self, key)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from math import hypot
 
 from pipeline.config import SolverConfig
+from pipeline.methods import TABLEAUS
 from pipeline.ode.field import VectorField
 from pipeline.ode.solution import Attempt
-from pipeline.ode.tableau import TABLEAUS
 from pipeline.util.user_warnings import OdenetWarning
 
 NOTICEABLE = 0.3

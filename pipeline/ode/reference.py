@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
 from pipeline.config import SolverConfig
+from pipeline.methods import FIXED_STEP_METHODS
 from pipeline.ode.monitor import AdaptiveMonitoredField, MonitoredField
 from pipeline.ode.solution import Solution
 from pipeline.ode.step import root_mean_square
-from pipeline.ode.tableau import FIXED_STEP_METHODS
 
 NAMES = {"heun": "adaptive_heun"}
 """Methods that torchdiffeq calls otherwise."""

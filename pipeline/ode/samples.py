@@ -16,13 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.config import SolverConfig
 from pipeline.device.random_state import RandomState, get_random_state
+from pipeline.methods import TABLEAUS
 from pipeline.ode.control import StepSizeControl, end_of_step, estimated_dt, obstacle, probe
 from pipeline.ode.field import VectorField
 from pipeline.ode.gradients import refuse_second_derivatives, sum_of
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.solution import Attempt, SampleStatistics, Solution, SolverFailure, Statistics, Status, state_norm
 from pipeline.ode.step import Norm, advance, error_ratio, tolerance
-from pipeline.ode.tableau import TABLEAUS
 from pipeline.util.errors import InvalidInput
 
 INSTEAD = "use solver.control=batch"

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from pipeline.config import SolverConfig
 from pipeline.device.random_state import RandomState
+from pipeline.methods import TABLEAUS
+from pipeline.methods.tableau import Tableau
 from pipeline.ode.control import EqualSteps, StepSizeControl, end_of_step, first_step, obstacle
 from pipeline.ode.solution import Attempt, SolverFailure, Status, state_norm
 from pipeline.ode.step import Derivative, Norm, scalar
 from pipeline.ode.step_functions import EAGER, StepFunctions
-from pipeline.ode.tableau import TABLEAUS, Tableau
 from pipeline.ode.trajectory import Segment, Trajectory
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.ode.tableau import Tableau
+from pipeline.methods.tableau import Tableau
 
 Derivative = Callable[[Tensor, Tensor], Tensor]
 """dz/dt as a function of t, a scalar or of shape (batch, 1, …, 1), and z, of any shape."""

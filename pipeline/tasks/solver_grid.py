@@ -12,9 +12,9 @@ from torch import nn
 
 from pipeline.config import Config, NetworkConfig, SolverConfig
 from pipeline.device.precision import numerics
+from pipeline.methods import FIXED_STEP_METHODS
 from pipeline.ode import SolverFailure, Status
 from pipeline.ode.counts import nfe_forward, nfe_per_sample, ode_blocks
-from pipeline.ode.tableau import FIXED_STEP_METHODS
 from pipeline.tasks.base import Progress, Task, TrainedModel
 
 

@@ -7,10 +7,12 @@ about the start of a process or about its standard streams uses `run_command`, w
 import json
 import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -79,21 +81,51 @@ class Command:
 
 def start_command(home: Path, *arguments: str, **environment: str) -> Command:
     """`odenet arguments`, with `home` as its home folder."""
+    return _start(_odenet, home, arguments, environment)
+
+
+def start_script(home: Path, script: Path, *arguments: str, **environment: str) -> Command:
+    """`python script arguments`, likewise."""
+    return _start(_script, home, (str(script), *arguments), environment)
+
+
+def _start(
+    target: Callable[[tuple[str, ...]], int], home: Path, arguments: tuple[str, ...], environment: dict[str, str]
+) -> Command:
     folder = Path(tempfile.mkdtemp(dir=home.parent))
-    process = FORKSERVER.Process(target=_main, args=(home, folder, arguments, environment))
+    process = FORKSERVER.Process(target=_main, args=(target, home, folder, arguments, environment))
     process.start()
     return Command(process, folder)
 
 
-def _main(home: Path, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+def _odenet(arguments: tuple[str, ...]) -> int:
+    from odenet.main import main
+
+    return main(arguments)
+
+
+def _script(arguments: tuple[str, ...]) -> int:
+    sys.argv = list(arguments)
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
+
+
+def _main(
+    target: Callable[[tuple[str, ...]], int],
+    home: Path,
+    folder: Path,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+) -> None:
     os.environ.pop("ODENET_MONGO_URL", None)
     os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
     tempfile.tempdir = str(folder)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
-    from odenet.main import main
-
-    sys.exit(main(arguments))
+    if "PYTHONPATH" in environment:  # which an interpreter looks at when it starts
+        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    sys.exit(target(arguments))
 
 
 def run_command(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 
-from pipeline.ode.tableau import ORDERS
+from pipeline.methods import ORDERS
 from pipeline.tasks.solver_grid import Row
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from pipeline.config import NetworkConfig, Section, SolverConfig
-from pipeline.ode.tableau import TABLEAUS
+from pipeline.methods import TABLEAUS
 from pipeline.plugins import registry
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.user_warnings import OdenetWarning

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchdiffeq import odeint
 
 from pipeline.config import ConfigError, SolverConfig
+from pipeline.methods import TABLEAUS
 from pipeline.ode import Status, integrate
 from pipeline.ode.field import VectorField
 from pipeline.ode.step import advance, scalar, weighted_sum
-from pipeline.ode.tableau import TABLEAUS
 from pipeline.util.errors import InvalidInput
 from tests.helpers.ode_fields import (
     ADAPTIVE,

@@ -1,0 +1,25 @@
+"""Dormand and Prince, order 5(4).
+
+Source: Dormand & Prince 1980, *A family of embedded Runge–Kutta formulae*, RK5(4)7M, with the embedded formula of
+Shampine 1986, *Some practical Runge–Kutta formulas*: two thirds of the original's error. torchdiffeq has the same, so
+that evaluations are those of the papers.
+"""
+
+from pipeline.methods.tableau import Tableau, difference, row
+
+_B = row("35/384", 0, "500/1113", "125/192", "-2187/6784", "11/84", 0)
+TABLEAU = Tableau(
+    order=5,
+    c=row(0, "1/5", "3/10", "4/5", "8/9", 1, 1),
+    a=(
+        row("1/5"),
+        row("3/40", "9/40"),
+        row("44/45", "-56/15", "32/9"),
+        row("19372/6561", "-25360/2187", "64448/6561", "-212/729"),
+        row("9017/3168", "-355/33", "46732/5247", "49/176", "-5103/18656"),
+        _B[:-1],
+    ),
+    b=_B,
+    error=difference(_B, row("1951/21600", 0, "22642/50085", "451/720", "-12231/42400", "649/6300", "1/60")),
+    error_order=4,
+)

@@ -1,0 +1,8 @@
+"""Euler's method.
+
+Source: Euler 1768.
+"""
+
+from pipeline.methods.tableau import Tableau
+
+TABLEAU = Tableau(order=1, c=(0,), a=(), b=(1,))
