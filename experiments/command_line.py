@@ -1,17 +1,16 @@
 """Sacred's own command line for the experiment of a task."""
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from sacred.utils import SacredError
 
 from experiments.recording import describe_failure
-from experiments.tracked import FAILURES, describe_task, experiment_of
+from experiments.tracked import FAILURES, experiment_of, observer_for
 from pipeline.plugins import load_plugins
-from pipeline.tracking.observer import StoreObserver
 from pipeline.util.errors import InvalidInput
 from pipeline.util.interruption import terminable
-from pipeline.util.paths import home
 from pipeline.util.user_warnings import warnings_in_a_line
 
 INTERRUPTED = 130
@@ -22,7 +21,7 @@ def main(task_name: str) -> int:
     try:
         words = _load_named_plugins(sys.argv[1:])
         experiment = experiment_of(task_name)
-        experiment.sacred.observers = [StoreObserver(home(), experiment=describe_task(experiment.task))]
+        experiment.sacred.observers = [observer_for(experiment.task)]
         with terminable(), warnings_in_a_line(), experiment.given(None, ()):
             # --debug hands failures on, rather than tracing them.
             experiment.sacred.run_commandline([sys.argv[0], "--debug", *words])
@@ -36,14 +35,10 @@ def main(task_name: str) -> int:
 
 def _load_named_plugins(words: Sequence[str]) -> list[str]:
     """Load what follows each `--plugin`; the other words."""
-    others, plugins = [], []
-    remaining = iter(words)
-    for word in remaining:
-        if word == "--plugin":
-            plugins.append(next(remaining, ""))
-        else:
-            others.append(word)
-    load_plugins(plugins)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--plugin", action="append", default=[])
+    named, others = parser.parse_known_args(words)
+    load_plugins(named.plugin)
     return others
 
 

@@ -9,11 +9,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from sacred import Experiment
-from sacred.run import Run
 
 from experiments.recording import record_report
-from experiments.tracked import Outcome, describe_task, run_once
+from experiments.tracked import Outcome, observer_for, run_once
 from pipeline.config import Config
 from pipeline.device.precision import choose_device
 from pipeline.ode.counts import ode_blocks
@@ -25,13 +23,10 @@ from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.base import Task, TrainedModel
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_setting
-from pipeline.tracking.observer import StoreObserver
-from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_document import refuse_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput
 from pipeline.util.interruption import terminable
-from pipeline.util.paths import home
 
 NAME = "reevaluation"
 
@@ -118,15 +113,9 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
         OdenetError: the run could not begin: its parent, the grid, the data or the store.
     """
     subject = _subject(run_id, grid, data)
-    observer = StoreObserver(home(), experiment=describe_task(subject.task))
-    experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
-
-    @experiment.main
-    def reevaluation(_run: Run) -> float | None:
-        with terminable(), naming_plugin_failures():
-            return _evaluate(subject, RunLog(_run))
-
-    error = run_once(experiment, _config(subject), observer, "the settings that were done are kept")
+    observer = observer_for(subject.task)
+    body = partial(_evaluate, subject)
+    error = run_once(NAME, body, _config(subject), observer, "the settings that were done are kept")
     return Reevaluation(document=observer.record.document, metrics={}, error=error)
 
 
@@ -155,6 +144,8 @@ def _config(subject: Subject) -> dict[str, Any]:
     }
 
 
+@terminable()
+@naming_plugin_failures()
 def _evaluate(subject: Subject, run_log: RunLog) -> float | None:
     """All rows, recorded as they come; the result under the setting of the training, chosen before any was known."""
     task, items = subject.task, subject.items

@@ -1,4 +1,4 @@
-"""Running a stored run again: with the sources that are here, or with those that the store holds."""
+"""Running a stored run again with the sources that the store holds."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.tracked import Outcome, Prepared, run_tracked
 from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import stored_sources, write_sources
 from pipeline.runs.stored_parts import refuse_object, stored_plugins
@@ -21,17 +20,8 @@ MODULES = ("odenet/main.py", "pipeline/cli.py")
 """Where the command line is in stored sources, the newest layout first."""
 
 
-def rerun(run: StoredRun, prepared: Prepared) -> Outcome:
-    """What is prepared, as a new run that points to the old one.
-
-    Raises:
-        OdenetError: the run could not begin.
-    """
-    return run_tracked(prepared, info={"rerun_of": run.run_id})
-
-
 def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
-    """The same with the sources that the store holds for `run`, plug-ins too, in a temporary folder; the new run's id.
+    """Run it again with the sources that the store holds for it, plug-ins too, in a temporary folder; the new id.
 
     Raises:
         ArtifactError: the stored sources are not whole.

@@ -20,11 +20,9 @@ from typing import Any
 import torch
 import yaml
 from ray import tune
-from sacred import Experiment
-from sacred.run import Run
 
 from experiments.sweep_plan import Plan
-from experiments.tracked import Outcome, describe_task, run_once
+from experiments.tracked import Outcome, observer_for, run_once
 from experiments.trial import TrackedTrial
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
@@ -46,7 +44,6 @@ from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
 from pipeline.sweeps.tune_callback import TuneCallback
 from pipeline.tasks.lookup import get_task
 from pipeline.tracking.observer import StoreObserver
-from pipeline.tracking.provenance import ROOT
 from pipeline.tracking.run_document import NAME, RunStatus, is_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
@@ -97,7 +94,7 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
         OdenetError: the sweep could not begin: its space, its data, the store or the cluster.
     """
     plan.check()
-    return _observe(plan, SweepState(), address, StoreObserver(home(), experiment=_described(plan)))
+    return _run(plan, SweepState(), address)
 
 
 def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
@@ -117,24 +114,19 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
     plan = Plan.from_dict(document["config"])
     plan.check()
-    return _observe(plan, sweep.state, address, StoreObserver(home(), resumed=document, experiment=_described(plan)))
+    return _run(plan, sweep.state, address, resumed=document)
 
 
-def _described(plan: Plan) -> dict[str, Any]:
-    return describe_task(get_task(plan.resolved({}, 0).task))
-
-
-def _observe(plan: Plan, state: SweepState, address: str, observer: StoreObserver) -> SweepOutcome:
-    experiment = Experiment(NAME, base_dir=str(ROOT), save_git_info=False)
+def _run(plan: Plan, state: SweepState, address: str, **of_run: Any) -> SweepOutcome:
+    observer = observer_for(get_task(plan.resolved({}, 0).task), **of_run)
     with _joined(plan, address) as (share, folder):
         shared_plan = replace(plan, **asdict(share))
 
-        @experiment.main
-        def sweep(_run: Run) -> float | None:
-            return _Driver(shared_plan, state, RunLog(_run), observer, folder).carry_out()
+        def carry_out(run_log: RunLog) -> float | None:
+            return _Driver(shared_plan, state, run_log, observer, folder).carry_out()
 
         remedy = "`odenet sweep --resume {run_id}` goes on with it"
-        error = run_once(experiment, shared_plan.to_dict(), observer, remedy)
+        error = run_once(NAME, carry_out, shared_plan.to_dict(), observer, remedy)
     return SweepOutcome(document=observer.record.document, metrics={}, error=error)
 
 

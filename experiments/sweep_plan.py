@@ -1,7 +1,7 @@
 """What a sweep is to do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -78,39 +78,30 @@ class Plan:
         from pipeline.tasks.lookup import get_task
 
         loaded: list[DataConfig] = []
-        for corner_ in corners:
-            if corner_.config.data not in loaded:
-                get_task(corner_.task).load_data(corner_.config)
-                loaded.append(corner_.config.data)
+        for extreme in corners:
+            if extreme.config.data not in loaded:
+                get_task(extreme.task).load_data(extreme.config)
+                loaded.append(extreme.config.data)
 
     def to_dict(self) -> dict[str, Any]:
         """As the sweep's run has it for its configuration."""
         return {
             "space": {"file": self.space_file, "text": self.space.text},
             "with": list(self.overrides),
-            "trials": self.trials,
-            "seed": self.seed,
-            "fresh_seeds": self.fresh_seeds,
-            "prunes": self.prunes,
-            "skips_existing": self.skips_existing,
-            "minutes": self.minutes,
             "initial_points": self.initial_points,
-            "parallel": self.parallel,
-            "cpus_per_trial": self.cpus_per_trial,
-            "gpus_per_trial": self.gpus_per_trial,
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
         """What `to_dict` gave."""
-        same = ("trials", "seed", "fresh_seeds", "prunes", "skips_existing", "minutes")
-        shares = ("parallel", "cpus_per_trial", "gpus_per_trial")
-        return cls(
-            space=parse_space(values["space"]["text"], values["space"]["file"], _find_task),
-            space_file=values["space"]["file"],
-            overrides=tuple(values["with"]),
-            **{name: values[name] for name in (*same, *shares)},
-        )
+        file, text = values["space"]["file"], values["space"]["text"]
+        plain = {name: values[name] for name in _PLAIN}
+        return cls(parse_space(text, file, _find_task), file, tuple(values["with"]), **plain)
+
+
+_PLAIN = [setting.name for setting in fields(Plan) if setting.name not in ("space", "space_file", "overrides")]
+"""What of a plan is stored as it is."""
 
 
 def find_space(name: str) -> Space:

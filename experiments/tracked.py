@@ -6,7 +6,7 @@ the store, so that what cannot be run leaves no trace there; `Prepared` carries 
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -272,8 +272,7 @@ def run_tracked(
     Raises:
         OdenetError: the store does not take a new run.
     """
-    observer = StoreObserver(home(), info=info, experiment=describe_task(prepared.task))
-    return _observe(observer, prepared, callbacks, {"named_configs": list(named)})
+    return _run(observer_for(prepared.task, info=info), prepared, callbacks, {"named_configs": list(named)})
 
 
 def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> Outcome:
@@ -282,38 +281,27 @@ def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callb
     Raises:
         OdenetError: the store does not take it.
     """
-    observer = StoreObserver(home(), resumed=run.document, experiment=describe_task(prepared.task))
-    return _observe(observer, prepared, callbacks, {})
+    return _run(observer_for(prepared.task, resumed=run.document), prepared, callbacks, {})
 
 
-def describe_task(task: Task[Any, Any, Any]) -> dict[str, Any]:
-    """What a run's document says of its task, so that its numbers can be shown where a plug-in is missing."""
-    return {"task": task.name, "metrics": [metric_entry(spec) for spec in task.metric_specs()], "result": task.result}
+def observer_for(task: Task[Any, Any, Any], **of_run: Any) -> StoreObserver:
+    """The observer of one run; it says of the task what shows the run's numbers where a plug-in is missing.
 
-
-def _observe(
-    observer: StoreObserver, prepared: Prepared, callbacks: Sequence[Callback], meta_info: Mapping[str, Any]
-) -> Outcome:
-    experiment = experiment_of(prepared.task.name)
-    experiment.sacred.observers = [observer]
-    error = None
-    try:
-        # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
-        with terminable(), experiment.given(prepared, callbacks):
-            experiment.sacred.run(
-                config_updates=prepared.config.to_dict(), options={"--force": True}, meta_info=dict(meta_info)
-            )
-    except FAILURES as ended:
-        if not observer.has_started:
-            raise
-        error = describe_failure(ended)
-    return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
+    Args:
+        of_run: `info` or `resumed`, as `StoreObserver` takes them.
+    """
+    metrics = [metric_entry(spec) for spec in task.metric_specs()]
+    return StoreObserver(home(), experiment={"task": task.name, "metrics": metrics, "result": task.result}, **of_run)
 
 
 def run_once(
-    experiment: Experiment, config: Mapping[str, Any], observer: StoreObserver, if_interrupted: str
+    name: str,
+    body: Callable[[RunLog], float | None],
+    config: Mapping[str, Any],
+    observer: StoreObserver,
+    if_interrupted: str,
 ) -> str | None:
-    """Run an experiment that is made anew for each run; what broke it off, in a sentence, or None where nothing did.
+    """Run `body` as an experiment; what broke it off, in a sentence, or None where nothing did.
 
     Args:
         if_interrupted: the remedy, with `{run_id}` for the number of the run.
@@ -321,15 +309,40 @@ def run_once(
     Raises:
         OdenetError: it could not begin.
     """
+    experiment = Experiment(name, base_dir=str(ROOT), save_git_info=False)
     experiment.logger = sacred_log  # type: ignore[assignment]  # annotated as None there
+
+    def main(_run: Run) -> float | None:
+        return body(RunLog(_run))
+
+    main.__name__ = name
+    experiment.main(main)
+    ended = _carry_out(experiment, config, observer, {})
+    if isinstance(ended, KeyboardInterrupt):
+        return f"interrupted; {if_interrupted.format(run_id=observer.record.run_id)}"
+    return None if ended is None else describe_failure(ended)
+
+
+def _run(
+    observer: StoreObserver, prepared: Prepared, callbacks: Sequence[Callback], meta_info: Mapping[str, Any]
+) -> Outcome:
+    experiment = experiment_of(prepared.task.name)
+    with terminable(), experiment.given(prepared, callbacks):
+        ended = _carry_out(experiment.sacred, prepared.config.to_dict(), observer, meta_info)
+    error = None if ended is None else describe_failure(ended)
+    return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)
+
+
+def _carry_out(
+    experiment: Experiment, config: Mapping[str, Any], observer: StoreObserver, meta_info: Mapping[str, Any]
+) -> BaseException | None:
+    """What broke the run off, once it has begun."""
     experiment.observers = [observer]
     try:
-        # Forced: to Sacred the whole configuration is added keys.
-        experiment.run(config_updates=dict(config), options={"--force": True})
+        # Forced: Sacred's own check of added keys ends below captured dictionaries; ours knows every key.
+        experiment.run(config_updates=dict(config), options={"--force": True}, meta_info=dict(meta_info))
     except FAILURES as ended:
         if not observer.has_started:
             raise
-        if isinstance(ended, KeyboardInterrupt):
-            return f"interrupted; {if_interrupted.format(run_id=observer.record.run_id)}"
-        return describe_failure(ended)
+        return ended
     return None

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ WORKER_SECONDS = 120.0
 """How long a trial waits for its earlier worker to be seen as dead; a heartbeat's patience is half of it."""
 STORE_SECONDS = 900.0
 """How long a trial that is to begin waits for a store that is away."""
+T = TypeVar("T")
 Points = Mapping[str, Mapping[str, list[Any]]]
 """Metric -> its steps and values."""
 
@@ -71,8 +72,7 @@ class TrackedTrial(tune.Trainable):
         self._run.stop()
         gc.collect()
         give_back_freed_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         self._run = TrialRun(TrialSpec.from_json(config["trial"]), self._sweep, self._stop_signals)
@@ -146,11 +146,8 @@ class TrialRun(Callback):
         load_sources(self._sweep.plugins)
         config = config_class(self._spec.task).from_dict(self._spec.config)
         run = self._find(database)
-        if (
-            run is None
-            and self._sweep.skips_existing
-            and (existing := find_completed(database, self._spec.task, config)) is not None
-        ):
+        skips = run is None and self._sweep.skips_existing
+        if skips and (existing := find_completed(database, self._spec.task, config)) is not None:
             return report_of(existing, self._sweep) | {"is_reused": True}
         if get_stop_signal(self._stop_signals, self._spec.key) == "out_of_memory":
             return self._killed_for_memory(run, database)
@@ -204,14 +201,7 @@ def connect_patiently() -> Database[dict[str, Any]]:
     Raises:
         StoreError: it stayed away for `STORE_SECONDS`.
     """
-    deadline = time.monotonic() + STORE_SECONDS
-    while True:
-        try:
-            return connect()
-        except StoreError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(2)
+    return _patiently(connect, StoreError, STORE_SECONDS)
 
 
 def inherit(run_id: int, database: Database[dict[str, Any]]) -> StoredRun:
@@ -220,11 +210,15 @@ def inherit(run_id: int, database: Database[dict[str, Any]]) -> StoredRun:
     Raises:
         StillRunning: it does not go.
     """
-    deadline = time.monotonic() + WORKER_SECONDS
+    return _patiently(lambda: take_over(run_id, home(), database), StillRunning, WORKER_SECONDS)
+
+
+def _patiently(attempt: Callable[[], T], refusal: type[OdenetError], seconds: float) -> T:
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            return take_over(run_id, home(), database)
-        except StillRunning:
+            return attempt()
+        except refusal:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,38 +12,27 @@ from odenet.completion import complete_words
 from pipeline.plugins import load_plugins
 
 F = TypeVar("F", bound=Callable[..., Any])
+N = TypeVar("N", int, float)
 
 
-def whole_number(text: str) -> int:
-    """A whole number that is not negative, as the type of a parameter."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise click.BadParameter(f"must be a whole number, not {text!r}") from None
-    if number < 0:
-        raise click.BadParameter(f"must be at least 0, not {number}")
-    return number
+def _number(kind: Callable[[str], N], words: str, smallest: int = 0, below: float = inf) -> Callable[[str], N]:
+    """The type of a parameter that is such a number."""
+
+    def parse(text: str) -> N:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise click.BadParameter(f"must be {words}, not {text!r}") from None
+        if not smallest <= value < below:
+            raise click.BadParameter(f"must be at least {smallest}, not {text}")
+        return value
+
+    return parse
 
 
-def at_least_one(text: str) -> int:
-    """A whole number above 0, as the type of a parameter."""
-    number = whole_number(text)
-    if number == 0:
-        raise click.BadParameter("must be at least 1, not 0")
-    return number
-
-
-def number(text: str) -> float:
-    """A number that is not negative, as the type of a parameter."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise click.BadParameter(f"must be a number, not {text!r}") from None
-    if not 0 <= value < 1e6:
-        raise click.BadParameter(f"must be at least 0, not {text}")
-    return value
-
-
+whole_number = _number(int, "a whole number")
+at_least_one = _number(int, "a whole number", smallest=1)
+number = _number(float, "a number", below=1e6)
 PATH = click.Path(path_type=Path)
 RUN_ID = click.argument("run_id", type=whole_number, metavar="ID")
 RUN_IDS = click.argument("run_ids", type=whole_number, metavar="ID...", nargs=-1, required=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from odenet.arguments import JSON, PATH, examples
-from odenet.output import print_json
+from odenet.output import answer, print_json
 
 if TYPE_CHECKING:
     from pipeline.runs.backup.restore_backup import RestoredRun
@@ -27,10 +27,8 @@ def backup(file: Path, as_json: bool) -> None:
     written = back_up(connect(), file)
     for name in written.damaged_files:
         print(f"{name} is not whole in the store: its content is not in the backup", file=sys.stderr)
-    if as_json:
-        print_json({**vars(written), "file": str(written.file)})
-    else:
-        print(f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)")
+    text = f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)"
+    answer(as_json, {**vars(written), "file": str(written.file)}, text)
 
 
 @click.command(epilog=examples("odenet restore mine.zip"))

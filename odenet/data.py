@@ -1,10 +1,9 @@
 """`odenet data list` and `odenet data prepare`."""
 
 import click
-from rich.console import Console
 
 from odenet.arguments import JSON, PLUGINS, examples
-from odenet.output import print_json
+from odenet.output import answer
 
 
 @click.group(no_args_is_help=False, epilog=examples("odenet data list", "odenet data prepare fashion_mnist"))
@@ -21,10 +20,8 @@ def list_data(as_json: bool) -> None:
     from pipeline.runs.tables import data_sets_table
 
     statuses = list_data_sets()
-    if as_json:
-        print_json([{**vars(status), "where": str(status.where) if status.where else None} for status in statuses])
-    else:
-        Console().print(data_sets_table(statuses))
+    document = [{**vars(status), "where": status.where and str(status.where)} for status in statuses]
+    answer(as_json, document, data_sets_table(statuses))
 
 
 @data.command(epilog=examples("odenet data prepare fashion_mnist"))

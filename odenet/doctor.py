@@ -88,26 +88,20 @@ def _store() -> Iterator[Finding]:
 def _waiting() -> Iterator[Finding]:
     from pipeline.tracking.record import waiting_records
 
-    waiting = waiting_records(home())
-    if waiting:
-        names = ", ".join(folder.name for folder in waiting)
-        yield Finding("records", "warning", f"{names} not delivered: `odenet sync` delivers those that are not running")
-    else:
-        yield Finding("records", "ok", "nothing waits to be delivered")
+    names = ", ".join(folder.name for folder in waiting_records(home()))
+    trouble = names and f"{names} not delivered: `odenet sync` delivers those that are not running"
+    yield _finding("records", trouble, "nothing waits to be delivered")
 
 
 def _device() -> Iterator[Finding]:
     import torch
 
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        yield Finding("device", "ok", f"{', '.join(names)}; CUDA {torch.version.cuda}")
-    else:
-        message = (
-            f"no GPU that torch can use, so runs use the CPU ({psutil.cpu_count()} cores): "
-            "ODE-Nets of the papers' sizes take minutes an epoch; install a CUDA driver where there is a GPU"
-        )
-        yield Finding("device", "warning", message)
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    without = (
+        f"no GPU that torch can use, so runs use the CPU ({psutil.cpu_count()} cores): "
+        "ODE-Nets of the papers' sizes take minutes an epoch; install a CUDA driver where there is a GPU"
+    )
+    yield _finding("device", "" if names else without, f"{', '.join(names)}; CUDA {torch.version.cuda}")
 
 
 def _precision() -> Iterator[Finding]:
@@ -125,19 +119,12 @@ def _precision() -> Iterator[Finding]:
 def _compiler() -> Iterator[Finding]:
     from pipeline.device.compilation import cxx_compiler
 
-    name = cxx_compiler()
+    name, trouble = cxx_compiler(), ""
     if shutil.which(name) is None:
-        yield Finding(
-            "compiler", "warning", f"{name} missing: long runs on the CPU are not compiled; install g++ to have them so"
-        )
+        trouble = f"{name} missing: long runs on the CPU are not compiled; install g++ to have them so"
     elif not (Path(sysconfig.get_path("include")) / "Python.h").exists():
-        yield Finding(
-            "compiler",
-            "warning",
-            "Python's headers missing: long runs on the CPU are not compiled; install python3-dev",
-        )
-    else:
-        yield Finding("compiler", "ok", f"{name} and Python's headers are there; long runs on the CPU are compiled")
+        trouble = "Python's headers missing: long runs on the CPU are not compiled; install python3-dev"
+    yield _finding("compiler", trouble, f"{name} and Python's headers are there; long runs on the CPU are compiled")
 
 
 def _data() -> Iterator[Finding]:
@@ -151,34 +138,28 @@ def _data() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    yield from _free("disk", _nearest_existing(home()), ENOUGH_DISK_GB, "make room or set ODENET_HOME to another disk")
+    folder = next(parent for parent in (home(), *home().parents) if parent.exists())
+    yield _free("disk", folder, ENOUGH_DISK_GB, "make room or set ODENET_HOME to another disk")
 
 
 def _shared_memory() -> Iterator[Finding]:
     folder = Path("/dev/shm")  # noqa: S108 - looked at, not written to
     if folder.is_dir():
-        yield from _free(
-            "shared memory", folder, ENOUGH_SHARED_MEMORY_GB, "in a container, start it with --shm-size=2g"
-        )
+        yield _free("shared memory", folder, ENOUGH_SHARED_MEMORY_GB, "in a container, start it with --shm-size=2g")
 
 
 def _board() -> Iterator[Finding]:
-    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    if missing:
-        yield Finding(
-            "dashboard", "warning", f"{' and '.join(missing)} missing: `odenet board` needs Node.js 20 or newer"
-        )
-    else:
-        yield Finding("dashboard", "ok", "node and npm are there; `odenet board` starts Omniboard")
+    missing = " and ".join(name for name in ("node", "npm") if shutil.which(name) is None)
+    trouble = missing and f"{missing} missing: `odenet board` needs Node.js 20 or newer"
+    yield _finding("dashboard", trouble, "node and npm are there; `odenet board` starts Omniboard")
 
 
-def _free(name: str, folder: Path, enough_gb: float, remedy: str) -> Iterator[Finding]:
+def _free(name: str, folder: Path, enough_gb: float, remedy: str) -> Finding:
     free = shutil.disk_usage(folder).free / GIGABYTE
-    if free < enough_gb:
-        yield Finding(name, "warning", f"only {free:.1f} GB free at {folder}: {remedy}")
-    else:
-        yield Finding(name, "ok", f"{free:.1f} GB free at {folder}")
+    found = f"{free:.1f} GB free at {folder}"
+    return _finding(name, "" if free >= enough_gb else f"only {found}: {remedy}", found)
 
 
-def _nearest_existing(folder: Path) -> Path:
-    return next(parent for parent in (folder, *folder.parents) if parent.exists())
+def _finding(name: str, trouble: str, fine: str) -> Finding:
+    """A warning of the trouble, if there is some."""
+    return Finding(name, "warning", trouble) if trouble else Finding(name, "ok", fine)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from odenet.arguments import JSON, PATH, PLUGINS, RUN_ID, examples
-from odenet.output import INTERRUPTED, fail, print_json
+from odenet.output import finish, print_json
 from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ def evaluate(
         print(f"run {done.run_id} holds this; odenet show {done.run_id}, or odenet board for the figure")
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    if done.error is None:
-        return 0
-    return fail(f"run {done.run_id} {done.status}: {done.error}", INTERRUPTED if done.status == "INTERRUPTED" else 1)
+    return finish(done)
 
 
 def _predict(run_id: int, paths: Sequence[Path], as_json: bool) -> None:

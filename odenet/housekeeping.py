@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odenet.arguments import FILTERS, JSON, PATH, RUN_ID, RUN_IDS, examples, number, whole_number
-from odenet.output import print_json
+from odenet.output import answer, print_json
 from pipeline.util.errors import InvalidInput
+from pipeline.util.paths import home
 
 if TYPE_CHECKING:
     from pipeline.runs.export import Format
@@ -32,10 +33,7 @@ def tag(run_id: int, tags: tuple[str, ...], remove: bool, as_json: bool) -> None
 
     change = remove_tags if remove else add_tags
     tags_now = change(Runs().get(run_id), tags)
-    if as_json:
-        print_json({"run_id": run_id, "tags": tags_now})
-    else:
-        print(f"run {run_id}: {', '.join(tags_now) or 'no tags'}")
+    answer(as_json, {"run_id": run_id, "tags": tags_now}, f"run {run_id}: {', '.join(tags_now) or 'no tags'}")
 
 
 @click.command(
@@ -59,7 +57,6 @@ def attach(run_id: int, file: Path) -> None:
     """Add a file to the artifacts of a run."""
     from pipeline.runs.annotations import attach as attach_file
     from pipeline.runs.query import Runs
-    from pipeline.util.paths import home
 
     attach_file(Runs().get(run_id), file, home())
     print(f"{file.name} is an artifact of run {run_id}")
@@ -92,7 +89,6 @@ def rm(run_ids: tuple[int, ...], yes: bool, as_json: bool) -> int:
     """Remove runs with their metrics, files and folders."""
     from pipeline.runs.removal import removable_runs, remove_run
     from pipeline.tracking.store import connect
-    from pipeline.util.paths import home
 
     runs = removable_runs(run_ids, home(), connect())
     for run in runs:
@@ -130,7 +126,6 @@ def gc(dry_run: bool, checkpoint_days: float, keep_best: int, yes: bool, as_json
     """Remove what no run needs: orphans and old checkpoints."""
     from pipeline.runs.garbage import collect, find_garbage
     from pipeline.tracking.store import connect
-    from pipeline.util.paths import home
 
     database = connect()
     age = timedelta(days=checkpoint_days)

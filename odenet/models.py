@@ -3,7 +3,7 @@
 import click
 
 from odenet.arguments import JSON, examples, whole_number
-from odenet.output import print_json
+from odenet.output import answer
 from pipeline.util.errors import InvalidInput
 
 
@@ -27,38 +27,26 @@ def promote(run_id: int | None, name: str | None, remove: str | None, as_json: b
         words = f"{model.name} is now the model of run {model.current.run_id}"
     else:
         raise InvalidInput("write `odenet promote ID NAME`, or `odenet promote --remove NAME`")
-    if as_json:
-        print_json(document)
-    else:
-        print(words)
+    answer(as_json, document, words)
 
 
 @click.command(epilog=examples("odenet models"))
 @JSON
 def models(as_json: bool) -> None:
     """The models that have a name."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from pipeline.reporting.text_table import NOTHING, shown
+    from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
     from pipeline.runs.registry import list_models
     from pipeline.tracking.store import connect
 
     promoted = list_models(connect())
-    if as_json:
-        print_json([{"name": model.name, "history": [p.to_dict() for p in model.history]} for model in promoted])
-        return
-    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("model", overflow="fold")
-    table.add_column("run", justify="right")
-    table.add_column("result", justify="right")
-    table.add_column("metric")
-    table.add_column("promoted (UTC)")
-    table.add_column("before that, runs")
+    headings = ("model", "run", "result", "metric", "promoted (UTC)", "before that, runs")
+    rows = []
     for model in promoted:
         current = model.current
         result, metric = shown(current.result, current.metric.format), current.metric.heading
         earlier = ", ".join(str(promotion.run_id) for promotion in model.history[:-1]) or NOTHING
-        table.add_row(model.name, str(current.run_id), result, metric, f"{current.promoted_at:%Y-%m-%d %H:%M}", earlier)
-    Console().print(table)
+        rows.append((model.name, str(current.run_id), result, metric, f"{current.promoted_at:%Y-%m-%d %H:%M}", earlier))
+    document = [{"name": model.name, "history": [p.to_dict() for p in model.history]} for model in promoted]
+    table = terminal_table(TextTable("", headings, tuple(rows), "lrrlll"))
+    table.columns[0].overflow = "fold"  # a name is of use as a whole alone
+    answer(as_json, document, table)

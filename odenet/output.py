@@ -1,9 +1,10 @@
 """What commands print and how they end."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from pipeline.util.json_text import to_json
 
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
     from experiments.tracked import Outcome
 
 INTERRUPTED = 130
+Printed = RenderableType | Callable[[Console], None]
+"""What a person reads: text, a table, or what prints it."""
+
+
+def answer(as_json: bool, document: Any, otherwise: Printed) -> None:
+    """Print the one document on standard output, or else what a person reads."""
+    if as_json:
+        print_json(document)
+    elif isinstance(otherwise, str):
+        print(otherwise)
+    elif callable(otherwise):
+        otherwise(Console())
+    else:
+        Console().print(otherwise)
 
 
 def print_json(document: Any) -> None:
@@ -24,8 +39,16 @@ def fail(message: str, status: int) -> int:
     return status
 
 
+def finish(outcome: "Outcome", what: str = "run") -> int:
+    """Tell on stderr what broke a run off; the exit status, 0 only when it completed."""
+    if outcome.error is None:
+        return 0
+    status = INTERRUPTED if outcome.status == "INTERRUPTED" else 1
+    return fail(f"{what} {outcome.run_id} {outcome.status}: {outcome.error}", status)
+
+
 def finish_run(outcome: "Outcome", as_json: bool) -> int:
-    """Tell how a run ended; the exit status, 0 only when it completed."""
+    """Tell how a training ended; the exit status, 0 only when it completed."""
     from pipeline.runs.tables import last_values, runs_table, summary
 
     if as_json:
@@ -33,7 +56,4 @@ def finish_run(outcome: "Outcome", as_json: bool) -> int:
     elif outcome.status == "COMPLETED":
         Console().print(runs_table([summary(outcome.document, last_values(outcome.metrics))]))
         print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
-    if outcome.error is not None:
-        status = INTERRUPTED if outcome.status == "INTERRUPTED" else 1
-        return fail(f"run {outcome.run_id} {outcome.status}: {outcome.error}", status)
-    return 0
+    return finish(outcome)

@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from experiments.presets import resolve_changed
 from odenet.arguments import JSON, PLUGINS, RUN_ID, examples, overrides_argument
-from odenet.output import fail, finish_run, print_json
+from odenet.output import answer, fail, finish_run
+from pipeline.config.overrides import parse_changes
 from pipeline.util.errors import InvalidInput
+from pipeline.util.paths import home
 
 if TYPE_CHECKING:
     from pipeline.runs.query import StoredRun
@@ -35,8 +38,6 @@ def rerun(
     as_json: bool,
 ) -> int:
     """Run a stored configuration and seed again, say what differs here, and whether it came out the same."""
-    from experiments.presets import resolve_changed
-    from pipeline.config.overrides import parse_changes
     from pipeline.runs.query import Runs
     from pipeline.runs.stored_parts import describe_plugins, load_plugins_of, stored_plugins
     from pipeline.tracking.run_document import refuse_sweep
@@ -49,9 +50,8 @@ def rerun(
         load_plugins_of(original)
         resolved = resolve_changed(original.task, original.config, updates)
     # Here, when all that was asked for can be: torch and its like take seconds to import.
-    from experiments.rerun import rerun as run_again
     from experiments.rerun import rerun_stored_source
-    from experiments.tracked import prepare
+    from experiments.tracked import prepare, run_tracked
     from pipeline.runs.reproduce import deviations, differences
 
     prepared = prepare(resolved.task, resolved.config) if resolved else None
@@ -64,24 +64,20 @@ def rerun(
         _print_stored_sources(original, describe_plugins(stored_plugins(original)))
         repeated = Runs().get(rerun_stored_source(original, updates))
     else:
-        outcome = run_again(original, prepared)
+        outcome = run_tracked(prepared, info={"rerun_of": original.run_id})
         if outcome.error is not None:
             return finish_run(outcome, as_json)
         repeated = Runs().get(outcome.run_id)
     parted = deviations(original, repeated)
-    if as_json:
-        print_json(
-            {
-                "run_id": repeated.run_id,
-                "rerun_of": original.run_id,
-                "status": repeated.status,
-                "identical": not parted,
-                "differences": [vars(difference) for difference in found],
-                "deviations": [_finite(vars(deviation)) for deviation in parted],
-            }
-        )
-    else:
-        _print_deviations(original, repeated, parted)
+    document = {
+        "run_id": repeated.run_id,
+        "rerun_of": original.run_id,
+        "status": repeated.status,
+        "identical": not parted,
+        "differences": [vars(difference) for difference in found],
+        "deviations": [vars(deviation) for deviation in parted],
+    }
+    answer(as_json, document, _in_words(original, repeated, parted))
     if repeated.status != "COMPLETED":
         return fail(f"run {repeated.run_id} {repeated.status}: `odenet show {repeated.run_id}` says why", 1)
     return 1 if parted and expect_identical else 0
@@ -97,9 +93,7 @@ def rerun(
 @JSON
 def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
-    from pipeline.config.overrides import parse_changes
     from pipeline.runs.query import Runs
-    from pipeline.util.paths import home
 
     updates = parse_changes(overrides)
     runs = Runs()
@@ -113,33 +107,24 @@ def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
 
 
 def _print_differences(run: "StoredRun", found: "Sequence[Difference]") -> None:
-    if not found:
-        print(f"Nothing here differs from the world of run {run.run_id}.", file=sys.stderr)
-        return
-    print(f"Different here from the world of run {run.run_id}:", file=sys.stderr)
-    for difference in found:
-        print(f"  {difference}", file=sys.stderr)
+    if found:
+        lines = [f"Different here from the world of run {run.run_id}:", *(f"  {difference}" for difference in found)]
+    else:
+        lines = [f"Nothing here differs from the world of run {run.run_id}."]
+    print("\n".join(lines), file=sys.stderr)
     for difference in found:
         print(difference.diff, end="", file=sys.stderr)
 
 
 def _print_stored_sources(run: "StoredRun", plugins: Sequence[str]) -> None:
     sources = run.document["experiment"]["sources"]
-    print(f"\nWill execute the {len(sources)} stored source files:", file=sys.stderr)
-    for name, _ in sources:
-        print(f"  {name}", file=sys.stderr)
-    for line in plugins:
-        print(f"  plug-in {line}", file=sys.stderr)
+    lines = [*(name for name, _ in sources), *(f"plug-in {line}" for line in plugins)]
+    print(f"\nWill execute the {len(sources)} stored source files:", *lines, sep="\n  ", file=sys.stderr)
 
 
-def _print_deviations(original: "StoredRun", repeated: "StoredRun", parted: "Sequence[Deviation]") -> None:
+def _in_words(original: "StoredRun", repeated: "StoredRun", parted: "Sequence[Deviation]") -> str:
     if not parted:
-        print(f"run {repeated.run_id} is identical to run {original.run_id}, to the bit")
-        return
-    print(f"run {repeated.run_id} deviates from run {original.run_id}:")
-    for deviation in parted:
-        print(f"  {deviation.metric}: largest deviation {deviation.largest:.3g}, from epoch {deviation.first_epoch} on")
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if value != value else value for key, value in values.items()}
+        return f"run {repeated.run_id} is identical to run {original.run_id}, to the bit"
+    lines = [f"run {repeated.run_id} deviates from run {original.run_id}:"]
+    lines += [f"  {d.metric}: largest deviation {d.largest:.3g}, from epoch {d.first_epoch} on" for d in parted]
+    return "\n".join(lines)

@@ -1,13 +1,15 @@
 """`odenet run` and `odenet describe`."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
+from experiments.presets import resolve
 from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, overrides_argument
-from odenet.output import finish_run, print_json
+from odenet.output import Printed, answer, finish_run
 from pipeline.config.config import OPTIONS
+from pipeline.config.overrides import parse_with
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:
@@ -29,9 +31,6 @@ WORDS = overrides_argument("named configurations and key=value")
 @JSON
 def run(overrides: tuple[str, ...], as_json: bool) -> int:
     """Train and evaluate, tracked."""
-    from experiments.presets import resolve
-    from pipeline.config.overrides import parse_with
-
     names, updates = parse_with(overrides)
     resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
     from experiments.tracked import prepare, run_tracked
@@ -45,37 +44,30 @@ def run(overrides: tuple[str, ...], as_json: bool) -> int:
 @JSON
 def describe(overrides: tuple[str, ...], as_json: bool) -> None:
     """Layers, parameters and multiply-adds of a model."""
-    from experiments.presets import resolve
-    from pipeline.config.overrides import parse_with
-
     resolved = resolve(*parse_with(overrides))
-    if resolved.task != "classification":
-        _describe_facts(resolved, as_json)
-        return
+    document, printed = _network(resolved.config) if resolved.task == "classification" else _facts(resolved)
+    options = _options(resolved.config)
+    answer(as_json, document | {"options": options}, printed)
+    if options and not as_json:
+        print("options:", ", ".join(f"{key}={value!r}" for key, value in options.items()))
+
+
+def _network(config: Any) -> tuple[dict[str, Any], Printed]:
+    """The layers of an image classifier, as a document and printed."""
     from pipeline.data.shapes import network_input
     from pipeline.models.describe import describe as describe_model
     from pipeline.runs.tables import print_description
 
-    config: Any = resolved.config
     description = describe_model(config.model, *network_input(config.data))
-    if as_json:
-        print_json(description.to_dict() | {"options": _options(config)})
-        return
-    print_description(description, Console())
-    _print_options(config)
+    return description.to_dict(), partial(print_description, description)
 
 
-def _describe_facts(resolved: "Resolved", as_json: bool) -> None:
-    """What a task records of its data and its model before it trains."""
+def _facts(resolved: "Resolved") -> tuple[dict[str, Any], Printed]:
+    """What a task records of its data and its model before it trains, likewise."""
     from experiments.tracked import prepare
 
     facts = dict(prepare(resolved.task, resolved.config).facts)
-    if as_json:
-        print_json(facts | {"options": _options(resolved.config)})
-        return
-    for key, value in flatten(facts).items():
-        print(f"{key}: {value}")
-    _print_options(resolved.config)
+    return facts, "\n".join(f"{key}: {value}" for key, value in flatten(facts).items())
 
 
 def _options(config: "Config") -> dict[str, Any]:
@@ -85,8 +77,3 @@ def _options(config: "Config") -> dict[str, Any]:
         section, _, name = key.partition(".")
         found |= {f"{key}.{option}": value for option, value in getattr(getattr(config, section), name).items()}
     return found
-
-
-def _print_options(config: "Config") -> None:
-    if options := _options(config):
-        print("options:", ", ".join(f"{key}={value!r}" for key, value in options.items()))

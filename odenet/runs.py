@@ -1,10 +1,11 @@
 """`odenet runs` and `odenet show`."""
 
+from functools import partial
+
 import click
-from rich.console import Console
 
 from odenet.arguments import FILTERS, JSON, LIMIT, RUN_ID, examples
-from odenet.output import print_json
+from odenet.output import answer
 
 
 @click.command(epilog=examples("odenet runs config.data.name=digits status=COMPLETED", "odenet runs --limit 0 --json"))
@@ -18,10 +19,7 @@ def runs(filters: tuple[str, ...], limit: int, as_json: bool) -> None:
 
     stored = Runs()
     rows = summaries(stored, stored.find(parse_filters(filters), limit))
-    if as_json:
-        print_json([row.to_dict() for row in rows])
-    else:
-        Console().print(runs_table(rows))
+    answer(as_json, [row.to_dict() for row in rows], runs_table(rows))
 
 
 @click.command(epilog=examples("odenet show 3"))
@@ -33,7 +31,4 @@ def show(run_id: int, as_json: bool) -> None:
     from pipeline.runs.tables import print_run
 
     stored = Runs().get(run_id)
-    if as_json:
-        print_json(stored.to_dict())
-    else:
-        print_run(stored, Console())
+    answer(as_json, stored.to_dict(), partial(print_run, stored))

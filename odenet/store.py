@@ -3,7 +3,8 @@
 import click
 
 from odenet.arguments import JSON, examples
-from odenet.output import print_json
+from odenet.output import answer, print_json
+from pipeline.util.paths import home
 
 
 @click.command(epilog=examples("odenet store status", "odenet store stop"))
@@ -12,7 +13,6 @@ from odenet.output import print_json
 def store(action: str, as_json: bool) -> None:
     """The embedded store: whether it runs, start it or stop it."""
     from pipeline.tracking.embedded import EmbeddedStore
-    from pipeline.util.paths import home
 
     embedded = EmbeddedStore(home())
     if action == "start":
@@ -20,11 +20,9 @@ def store(action: str, as_json: bool) -> None:
     elif action == "stop":
         embedded.stop()
     status = embedded.status()
-    if as_json:
-        print_json({**vars(status), "folder": str(status.folder)})
-    else:
-        state = f"running at {status.address} (process {status.pid})" if status.running else "not running"
-        print(f"{state}; {status.size_mb:.1f} MB in {status.folder}")
+    state = f"running at {status.address} (process {status.pid})" if status.running else "not running"
+    text = f"{state}; {status.size_mb:.1f} MB in {status.folder}"
+    answer(as_json, {**vars(status), "folder": str(status.folder)}, text)
 
 
 @click.command(epilog=examples("odenet sync"))
@@ -33,7 +31,6 @@ def sync(as_json: bool) -> int:
     """Deliver what the store missed."""
     from pipeline.tracking.store import connect
     from pipeline.tracking.sync import sync as deliver
-    from pipeline.util.paths import home
 
     deliveries = []
     for delivery in deliver(home(), connect()):

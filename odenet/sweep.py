@@ -15,7 +15,7 @@ from odenet.arguments import (
     overrides_argument,
     whole_number,
 )
-from odenet.output import INTERRUPTED, fail, print_json
+from odenet.output import answer, finish
 from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -66,14 +66,9 @@ def sweep(
     from pipeline.sweeps.text import headline
 
     outcome = resume_sweep(plan, cluster) if isinstance(plan, int) else sweep_tracked(plan, cluster)
-    if as_json:
-        print_json(outcome.to_dict())
-    else:
-        print(f"{headline(outcome.sweep)}: `odenet sweeps show {outcome.run_id}`, {outcome.folder}/report.html")
-    if outcome.error is not None:
-        status = INTERRUPTED if outcome.status == "INTERRUPTED" else 1
-        return fail(f"sweep {outcome.run_id} {outcome.status}: {outcome.error}", status)
-    return 0
+    text = f"{headline(outcome.sweep)}: `odenet sweeps show {outcome.run_id}`, {outcome.folder}/report.html"
+    answer(as_json, outcome.to_dict(), text)
+    return finish(outcome, "sweep")
 
 
 def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, settings: dict[str, Any]) -> "Plan | int":

@@ -1,13 +1,13 @@
 """`odenet sweeps` and `odenet sweeps show`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from odenet.arguments import JSON, LIMIT, PATH, examples, whole_number
-from odenet.output import print_json
+from odenet.output import answer
 from pipeline.util.errors import InvalidInput
 
 
@@ -24,10 +24,7 @@ def sweeps(context: click.Context, limit: int, as_json: bool) -> None:
     from pipeline.sweeps.terminal import summary, sweeps_table
 
     rows = [summary(run.document) for run in find_sweeps(Runs(), limit)]
-    if as_json:
-        print_json([row.to_dict() for row in rows])
-    else:
-        Console().print(sweeps_table(rows))
+    answer(as_json, [row.to_dict() for row in rows], sweeps_table(rows))
 
 
 @sweeps.command(epilog=examples("odenet sweeps show 12 --report report.html"))
@@ -50,7 +47,5 @@ def show(context: click.Context, sweep_id: int, as_json: bool, report: Path | No
 
         write_page(sweep, report, board=board)
         print(f"written to {report}", file=sys.stderr)
-    if as_json or (context.parent is not None and context.parent.params["as_json"]):  # `sweeps --json show`
-        print_json(to_dict(sweep))
-    else:
-        print_sweep(sweep, Console())
+    as_json |= context.parent is not None and context.parent.params["as_json"]  # `sweeps --json show`
+    answer(as_json, to_dict(sweep), partial(print_sweep, sweep))

@@ -24,6 +24,14 @@ ORDER = (
 """Of the files here, as they are listed; others follow by their names."""
 
 
+SELECTED_BY: Mapping[registry.Kind, tuple[str, str]] = {
+    "data set": ("data", "name"),
+    "model": ("model", "architecture"),
+    "field": ("model", "architecture"),
+}
+"""Kind of part -> the section and the key that name one."""
+
+
 def presets() -> dict[str, Mapping[str, Any]]:
     """Name -> what it sets; beside the sections it may say its `task`.
 
@@ -31,7 +39,9 @@ def presets() -> dict[str, Mapping[str, Any]]:
         PluginError: two of them have the same name.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for of_kind in (_files(), _of_data_sets(), _of_models(), _of_tasks(), _of_plugins()):
+    tasks: Mapping[str, Any] = {name: {"task": name} for name in registry.names("task") if name != DEFAULT}
+    named: Mapping[str, Any] = {part.name: part.build for part in registry.registered("named configuration")}
+    for of_kind in (_files(), *map(_of_parts, SELECTED_BY), tasks, named):
         if taken := sorted(found.keys() & of_kind.keys()):
             raise registry.PluginError(_taken(taken[0]))
         found |= of_kind
@@ -74,41 +84,26 @@ def _files() -> dict[str, Mapping[str, Any]]:
     return {name: load_config(found[name]) for name in dict.fromkeys([*ORDER, *found])}
 
 
-def _of_data_sets() -> dict[str, Mapping[str, Any]]:
-    tasks = {part.name: part.facts["task"] for part in registry.registered("data set")}
-    return {name: {**_task(tasks.get(name)), "data": {"name": name}} for name in registry.names("data set")}
-
-
-def _of_models() -> dict[str, Mapping[str, Any]]:
-    tasks = {part.name: part.facts["task"] for part in [*registry.registered("model"), *registry.registered("field")]}
-    names = [name for name in registry.names("model") if name not in SHARED_SETTINGS] + registry.names("field")
-    return {name: {**_task(tasks.get(name)), "model": {"architecture": name}} for name in names}
-
-
-def _of_tasks() -> dict[str, Mapping[str, Any]]:
-    return {name: {"task": name} for name in registry.names("task") if name != DEFAULT}
-
-
-def _of_plugins() -> dict[str, Mapping[str, Any]]:
-    return {part.name: part.build for part in registry.registered("named configuration")}
+def _of_parts(kind: registry.Kind) -> dict[str, Mapping[str, Any]]:
+    section, key = SELECTED_BY[kind]
+    found: dict[str, Mapping[str, Any]] = {name: {section: {key: name}} for name in registry.names(kind)}
+    for part in registry.registered(kind):
+        if part.facts["task"] not in (None, DEFAULT):
+            found[part.name] = {"task": part.facts["task"], **found[part.name]}
+    return {name: values for name, values in found.items() if kind != "model" or name not in SHARED_SETTINGS}
 
 
 def _taken(name: str) -> str:
-    kinds: tuple[registry.Kind, ...] = ("data set", "model", "field", "task", "named configuration")
-    part = next(part for kind in reversed(kinds) for part in registry.registered(kind) if part.name == name)
+    kinds: tuple[registry.Kind, ...] = ("named configuration", "task", "field", "model", "data set")
+    part = next(part for kind in kinds for part in registry.registered(kind) if part.name == name)
     return f"{part.where}: something else that `with` takes is called {name}; choose another name for the {part.kind}"
 
 
 def _refuse_parts_of_other_tasks(task: str, config: Config) -> None:
-    data_sets, models = registry.registered("data set"), [*registry.registered("model"), *registry.registered("field")]
-    for key, name, parts in (
-        ("data.name", config.data.name, data_sets),
-        ("model.architecture", config.model.architecture, models),
-    ):
-        for part in parts:
+    for kind, (section, key) in SELECTED_BY.items():
+        name = getattr(getattr(config, section), key)
+        for part in registry.registered(kind):
             if part.name == name and part.facts["task"] not in (task, None):
-                raise ConfigError(f"{key} is {name}, which is of the task {part.facts['task']} and not of {task}")
-
-
-def _task(name: str | None) -> dict[str, str]:
-    return {} if name in (None, DEFAULT) else {"task": str(name)}
+                raise ConfigError(
+                    f"{section}.{key} is {name}, which is of the task {part.facts['task']} and not of {task}"
+                )

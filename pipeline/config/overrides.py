@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.section import ConfigError
-from pipeline.util.nested import merge
+from pipeline.util.nested import merge, nest
 
 
 def parse_with(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -47,12 +47,9 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]
         if not is_update:
             names.append(argument)
             continue
-        value = literal(text.strip())
-        for key in reversed(path.strip().split(".")):
-            if not key:
-                raise ConfigError(f"{argument!r} names no key; write it as in training.lr=0.01")
-            value = {key: value}
-        updates = merge(updates, value)
+        if not all(path.strip().split(".")):
+            raise ConfigError(f"{argument!r} names no key; write it as in training.lr=0.01")
+        updates = merge(updates, nest({path.strip(): literal(text.strip())}))
     return names, updates
 
 

@@ -3,7 +3,7 @@
 from pipeline.data.catalogue import DataSetStatus, list_data_sets
 from pipeline.data.download import prepare
 from pipeline.data.errors import DataError
-from pipeline.data.images import Images, batches, number_of_batches
+from pipeline.data.images import Images, batches
 from pipeline.data.preprocessing import Preprocessing, build_preprocessing
 from pipeline.data.splits import Splits, load_splits
 
@@ -17,6 +17,5 @@ __all__ = [
     "build_preprocessing",
     "list_data_sets",
     "load_splits",
-    "number_of_batches",
     "prepare",
 ]

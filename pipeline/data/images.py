@@ -54,8 +54,3 @@ def batches(
     order = torch.randperm(len(images), generator=generator).to(images.labels.device)
     for chosen in torch.split(order, batch_size):
         yield images.pixels[chosen], images.labels[chosen]
-
-
-def number_of_batches(images: Images, batch_size: int) -> int:
-    """How many batches `batches` makes."""
-    return -(-len(images) // batch_size)

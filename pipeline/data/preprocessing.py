@@ -1,7 +1,5 @@
 """From uint8 pixels to what the network sees, on the pixels' own device."""
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,36 +10,26 @@ _UPSCALED = 32
 _CROPPED = 28
 
 
-class Preprocessing(Protocol):
-    """How a batch of uint8 pixels becomes float32 in [-1, 1].
+class Preprocessing:
+    """How a batch of uint8 pixels becomes float32 in [-1, 1]; by itself they are scaled alone.
 
     Attributes:
         output_shape: channels, height and width that the network sees.
     """
 
-    output_shape: tuple[int, int, int]
-
-    def for_training(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """What training sees of `pixels` (batch, channels, height, width); chance comes from a CPU generator."""
-
-    def for_evaluation(self, pixels: Tensor) -> Tensor:
-        """What validation and test see of `pixels` (batch, channels, height, width)."""
-
-
-class Plain:
-    """Pixels scaled to [-1, 1]."""
-
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         self.output_shape = image_shape
 
     def for_training(self, pixels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        return _scaled(pixels)
+        """What training sees of `pixels` (batch, channels, height, width); chance comes from a CPU generator."""
+        return self.for_evaluation(pixels)
 
     def for_evaluation(self, pixels: Tensor) -> Tensor:
+        """What validation and test see of `pixels` (batch, channels, height, width)."""
         return _scaled(pixels)
 
 
-class RandomCrop:
+class RandomCrop(Preprocessing):
     """Upscaled to 32 × 32 and cropped to 28 × 28 at random for training; resized to 28 × 28 for evaluation.
 
     Source: Gładzik, section 4.4.
@@ -63,7 +51,7 @@ class RandomCrop:
 
 def build_preprocessing(config: ImageConfig, image_shape: tuple[int, int, int]) -> Preprocessing:
     """The preprocessing that `config` names, for images of `image_shape` (channels, height, width)."""
-    return RandomCrop(image_shape) if config.preprocessing == "random_crop" else Plain(image_shape)
+    return RandomCrop(image_shape) if config.preprocessing == "random_crop" else Preprocessing(image_shape)
 
 
 def _scaled(pixels: Tensor) -> Tensor:

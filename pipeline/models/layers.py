@@ -1,11 +1,14 @@
 """The pieces that the architectures share."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.config import ConfigError, NetworkConfig
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.compilation import CompiledInTraining
+from pipeline.ode import ODEBlock
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
@@ -122,3 +125,12 @@ class ResidualBlock(CompiledInTraining):
 def _euler_step(function: nn.Module, z: Tensor) -> Tensor:
     output: Tensor = z + function(z.new_zeros(()), z)
     return output
+
+
+def build_body(build_function: Callable[[], nn.Module], solver: SolverConfig, config: NetworkConfig) -> nn.Sequential:
+    """The blocks of a body, each around a function of its own: ODE blocks behind the padding, or residual ones."""
+    functions = (build_function() for _ in range(config.blocks))
+    if config.body == "resnet":
+        return nn.Sequential(*map(ResidualBlock, functions))
+    blocks = (ODEBlock(function, config.final_time, solver) for function in functions)
+    return nn.Sequential(PadChannels(config.augment), *blocks)

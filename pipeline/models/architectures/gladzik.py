@@ -11,13 +11,11 @@ from pipeline.models.layers import (
     ACTIVATIONS,
     Convolution,
     GroupNormalisation,
-    PadChannels,
-    ResidualBlock,
+    build_body,
     build_normalisation,
     nearest_divisor,
 )
 from pipeline.models.network import Network
-from pipeline.ode import ODEBlock
 
 
 class PreActivation(nn.Module):
@@ -74,15 +72,7 @@ def build_gladzik(
         nn.Conv2d(channels, stem_channels, 4, stride=2, padding=1),
         ACTIVATIONS[config.activation_before](),
     )
-    if config.body == "odenet":
-        body = nn.Sequential(PadChannels(config.augment))
-        for _ in range(config.blocks):
-            field = PreActivation(config, state_channels, is_field=True)
-            body.append(ODEBlock(field, config.final_time, solver))
-    else:
-        body = nn.Sequential(
-            *(ResidualBlock(PreActivation(config, state_channels, is_field=False)) for _ in range(config.blocks))
-        )
+    body = build_body(lambda: PreActivation(config, state_channels, config.body == "odenet"), solver, config)
     head = nn.Sequential(
         normalise(state_channels),
         nn.ReLU(),

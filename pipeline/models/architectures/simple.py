@@ -10,15 +10,8 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.config import NetworkConfig, SolverConfig
-from pipeline.models.layers import (
-    ACTIVATIONS,
-    Convolution,
-    PadChannels,
-    ResidualBlock,
-    build_normalisation,
-)
+from pipeline.models.layers import ACTIVATIONS, Convolution, build_body, build_normalisation
 from pipeline.models.network import Network
-from pipeline.ode import ODEBlock
 
 
 class SimpleFunction(nn.Module):
@@ -59,17 +52,12 @@ def build_around(
     channels = config.channels or (64 if image_channels == 1 else 256)
     state_channels = channels + config.augment
     stride = config.stride or 2
-    is_odenet = config.body == "odenet"
+    stem_channels = channels if config.body == "odenet" else state_channels
     stem = nn.Sequential(
-        nn.Conv2d(image_channels, channels if is_odenet else state_channels, 3, stride=stride, padding=1),
+        nn.Conv2d(image_channels, stem_channels, 3, stride=stride, padding=1),
         ACTIVATIONS[config.activation_before](),
     )
-    functions = (build_function(state_channels) for _ in range(config.blocks))
-    if is_odenet:
-        blocks = (ODEBlock(function, config.final_time, solver) for function in functions)
-        body = nn.Sequential(PadChannels(config.augment), *blocks)
-    else:
-        body = nn.Sequential(*(ResidualBlock(function) for function in functions))
+    body = build_body(lambda: build_function(state_channels), solver, config)
     features = state_channels * -(-height // stride) * -(-width // stride)
     head = nn.Sequential(nn.Flatten(), nn.Linear(features, outputs))
     return Network(stem, body, head)

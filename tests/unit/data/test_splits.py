@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.config import ConfigError, ImageConfig
-from pipeline.data import Images, Splits, batches, list_data_sets, load_splits, number_of_batches
+from pipeline.data import Images, Splits, batches, list_data_sets, load_splits
 from pipeline.util.errors import InvalidInput
 from tests.helpers.paths import SAMPLES
 
@@ -163,8 +163,6 @@ def test_batches_come_in_order_and_the_last_one_has_what_remains() -> None:
     images = numbered(10)
     sizes = [len(labels) for _, labels in batches(images, 4)]
     assert sizes == [4, 4, 2]
-    assert number_of_batches(images, 4) == 3
-    assert number_of_batches(images, 5) == 2
     assert torch.cat([labels for _, labels in batches(images, 4)]).tolist() == list(range(10))
 
 
