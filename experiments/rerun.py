@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runs.query import StoredRun
-from pipeline.runs.reproduce import stored_sources, write_sources
-from pipeline.runs.stored_parts import refuse_object, stored_plugins
+from pipeline.runs.reproduce import write_sources
+from pipeline.runs.stored_parts import refuse_object, stored_plugins, stored_sources
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten, merge
 from pipeline.util.paths import data_folder, home

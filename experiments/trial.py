@@ -28,9 +28,10 @@ from pipeline.sweeps.state import COMPLETED, FAILURES, PRUNED, RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
 from pipeline.tasks.lookup import config_class
+from pipeline.tracking.address import StoreError
 from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
-from pipeline.tracking.store import StoreError, connect, translate_store_errors
+from pipeline.tracking.store import connect, translate_store_errors
 from pipeline.training import Callback
 from pipeline.training.callback import Metrics
 from pipeline.util.errors import OdenetError
@@ -251,8 +252,8 @@ def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
     if run.status is RunStatus.COMPLETED:
         return report | {"test_result": run.result}
     if run.status is RunStatus.FAILED and failure is not None:
-        reason = failure.reason if failure.reason in FAILURES else "failed"
-        return report | {"outcome": reason, "error": failure.message}
+        reason = failure["reason"] if failure["reason"] in FAILURES else "failed"
+        return report | {"outcome": reason, "error": failure["message"]}
     if run.status in (RunStatus.PRUNED, RunStatus.INTERRUPTED):
         return report | {"outcome": run.status.lower()}
     return report | {"outcome": "failed", "error": f"run {run.run_id} ended as {run.status}"}

@@ -25,12 +25,15 @@ from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.classification.answers import count_confusion
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import DataFacts, RunStatus, is_sweep, result_spec, test_specs
+from pipeline.tracking.run_document import RunInfo, RunStatus, is_sweep, metric_specs, task_of, test_specs
 from pipeline.util.array_types import IntArray
 from pipeline.util.errors import InvalidInput
 
-SERIES = {"nfe_forward": "solver.nfe_forward", "nfe_backward": "solver.nfe_backward"}
-"""Quantity -> the metric whose last value it is, as in `odenet runs`."""
+_ENDINGS = {
+    RunStatus.INTERRUPTED: "interrupted",
+    RunStatus.PRUNED: "its sweep ended it early",
+    RunStatus.DIED: "its process ended without a word",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,22 +41,13 @@ class ComparedRun:
     """One run by what a comparison asks of it; what it has not come to is None."""
 
     run_id: int
-    task: str
-    metrics: tuple[MetricSpec, ...]
-    """All of its task."""
-    result: MetricSpec
-    """Which of them its result is."""
     seed: int
     status: RunStatus
+    document: Mapping[str, Any]
+    """The run's, as it is stored."""
+    info: RunInfo
     config: Mapping[str, Any]
     """Flat: dotted key -> value."""
-    data: DataFacts
-    machine: str
-    software: str
-    failure: str | None
-    """What ended it, in a sentence, where it did not complete."""
-    stopped_early: bool
-    best_epoch: int | None
     values: Mapping[str, float | None]
     """Quantity -> its value: each metric of the test split by its own name, parameters, …"""
     history: pd.DataFrame
@@ -122,7 +116,7 @@ class Group:
 
 
 def _classes(run: ComparedRun) -> tuple[str, ...]:
-    return tuple(run.data.others.get("classes", ()))
+    return tuple(run.info.data.get("classes", ()))
 
 
 @dataclass(frozen=True)
@@ -157,7 +151,7 @@ class Comparison:
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
         """Those of the runs' tasks, each once."""
-        return tuple({spec.name: spec for run in self.runs for spec in run.metrics}.values())
+        return tuple({spec.name: spec for run in self.runs for spec in metric_specs(run.document)}.values())
 
     def group_of(self, run_id: int) -> Group:
         """The group that has the run."""
@@ -169,16 +163,20 @@ class Comparison:
             "groups": [_group_dict(group) for group in self.groups],
             "config_differences": {key: list(values) for key, values in self.config_differences.items()},
             "tests": [
-                {"first": test.first, "second": test.second, **asdict(test.test), "adjusted_p_value": adjusted}
-                for test in self.tests
-                for adjusted in [test.adjusted_p_value]
+                {
+                    "first": pair.first,
+                    "second": pair.second,
+                    **asdict(pair.test),
+                    "adjusted_p_value": pair.adjusted_p_value,
+                }
+                for pair in self.tests
             ],
             "untested": list(self.untested),
         }
 
 
 def compare(stored: Sequence[StoredRun]) -> Comparison:
-    """The runs grouped by configuration, tested against each other where they saw the same test images.
+    """The runs grouped by configuration, tested against each other where they saw the same test items.
 
     Groups and runs keep the order in which they are given; a difference is of the earlier less the later.
 
@@ -215,67 +213,53 @@ def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(run: StoredRun) -> ComparedRun:
-    info = run.facts
-    history = pd.DataFrame(run.metrics())
+    info, history = run.facts, pd.DataFrame(run.metrics())
     return ComparedRun(
         run_id=run.run_id,
-        task=run.task,
-        metrics=run.metric_specs,
-        result=result_spec(run.document),
         seed=run.config["seed"],
         status=run.status,
+        document=run.document,
+        info=info,
         config=run.whole_config,
-        data=info.data,
-        machine=machine(run.document),
-        software=software(run.document),
-        failure=_failure(run),
-        stopped_early=info.training.stopped_early,
-        best_epoch=info.training.best_epoch,
-        values={name: _finite(value) for name, value in _values(run, history).items()},
+        values={name: _finite(value) for name, value in _values(run, info, history).items()},
         history=history,
         answers=_answers(run),
     )
 
 
-def _values(run: StoredRun, history: pd.DataFrame) -> dict[str, float | None]:
-    info = run.facts
-    seconds = history.get("time.epoch_seconds", pd.Series(dtype=float))
+def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, float | None]:
+    def series(metric: str) -> "pd.Series[float]":
+        return history.get(metric, pd.Series(dtype=float))
+
+    seconds = series("time.epoch_seconds")
     return {
-        **{spec.quantity: info.test.others.get(spec.quantity) for spec in test_specs(run.document)},
+        **{spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)},
         "epochs": len(history) or None,
-        "parameters": info.parameters.total,
-        "multiply_adds": info.multiply_adds.total,
-        "multiply_adds_per_evaluation": info.multiply_adds.per_evaluation,
-        "multiply_adds_test": _multiply_adds_test(run),
-        "nfe_test": info.test.nfe_forward,
-        **{quantity: _last(history, metric) for quantity, metric in SERIES.items()},
-        "epoch_seconds": info.training.epoch_seconds or (seconds.median() if len(seconds) else None),
-        "training_seconds": seconds.sum() if len(seconds) else None,
-        "images_per_second": _median(history, "time.images_per_second"),
-        "peak_memory_mb": history["memory.peak_mb"].max() if "memory.peak_mb" in history else None,
+        "parameters": info.parameters,
+        "multiply_adds": info.multiply_adds,
+        "multiply_adds_per_evaluation": info.multiply_adds_per_evaluation,
+        "multiply_adds_test": _multiply_adds_test(run, info),
+        "nfe_test": info.nfe_test,
+        "nfe_forward": series("solver.nfe_forward").tail(1).mean(),  # the last, as in `odenet runs`
+        "nfe_backward": series("solver.nfe_backward").tail(1).mean(),
+        "epoch_seconds": info.epoch_seconds or seconds.median(),
+        "training_seconds": seconds.sum(min_count=1),
+        "images_per_second": series("time.images_per_second").median(),
+        "peak_memory_mb": series("memory.peak_mb").max(),
     }
 
 
-def _multiply_adds_test(run: StoredRun) -> float | None:
-    """Multiply-adds of one test image with the evaluations that the solver made; all fields of a network are alike."""
-    counts, test = run.facts.multiply_adds, run.facts.test
-    evaluations = test.nfe_per_image["mean"] if test.nfe_per_image else test.nfe_forward
-    if counts.total is None or counts.per_evaluation is None:
-        return counts.total
+def _multiply_adds_test(run: StoredRun, info: RunInfo) -> float | None:
+    """Multiply-adds of one test sample with the evaluations that the solver made; all fields of a network are alike."""
+    total, per_evaluation = info.multiply_adds, info.multiply_adds_per_evaluation
+    evaluations = info.nfe_per_sample or info.nfe_test
+    if total is None or per_evaluation is None:
+        return total
     if evaluations is None:
         return None
     model = run.config["model"]
     ode_blocks = 1 if model.get("architecture") == "complex" else model.get("blocks", 1)
-    rest = counts.total - counts.per_evaluation
-    return float(rest + counts.per_evaluation * evaluations / ode_blocks)
-
-
-def _last(history: pd.DataFrame, metric: str) -> float | None:
-    return history[metric].iloc[-1] if metric in history else None
-
-
-def _median(history: pd.DataFrame, metric: str) -> float | None:
-    return history[metric].median() if metric in history else None
+    return total - per_evaluation + per_evaluation * evaluations / ode_blocks
 
 
 def _finite(value: float | None) -> float | None:
@@ -294,25 +278,17 @@ def _answers(run: StoredRun) -> Any:
         ) from error
 
 
-def _failure(run: StoredRun) -> str | None:
-    solve = run.facts.solver_failure
-    match run.status:
-        case RunStatus.COMPLETED:
-            return None
-        case RunStatus.FAILED if solve is not None:
-            reason = solve.status.replace("_", " ")
-            return f"solve ended by {reason} at t = {solve.t:.4g}; odenet show {run.run_id} tells more"
-        case RunStatus.FAILED:
-            lines = [line.strip() for line in run.document.get("fail_trace") or [] if line.strip()]
-            return re.sub(r"^pipeline[\w.]*: ", "", lines[-1]) if lines else "it left no trace"
-        case RunStatus.INTERRUPTED:
-            return "interrupted"
-        case RunStatus.PRUNED:
-            return "its sweep ended it early"
-        case RunStatus.DIED:
-            return "its process ended without a word"
-        case _:
-            return "it is not over"
+def failure_of(run: ComparedRun) -> str | None:
+    """What ended it, in a sentence, where it did not complete."""
+    if run.completed:
+        return None
+    if run.status is not RunStatus.FAILED:
+        return _ENDINGS.get(run.status, "it is not over")
+    if (solve := run.info.solver_failure) is not None:
+        reason = solve["status"].replace("_", " ")
+        return f"solve ended by {reason} at t = {solve['t']:.4g}; odenet show {run.run_id} tells more"
+    lines = [line.strip() for line in run.document.get("fail_trace") or [] if line.strip()]
+    return re.sub(r"^pipeline[\w.]*: ", "", lines[-1]) if lines else "it left no trace"
 
 
 # Grouping
@@ -322,7 +298,7 @@ def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
     alike: list[list[ComparedRun]] = []
     for run in runs:
         for members in alike:
-            if members[0].task == run.task and without_seed(members[0].config) == without_seed(run.config):
+            if _kind(members[0]) == _kind(run):
                 members.append(run)
                 break
         else:
@@ -332,6 +308,10 @@ def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
         Group(_letter(number), name, tuple(members))
         for number, (name, members) in enumerate(zip(names, alike, strict=True))
     )
+
+
+def _kind(run: ComparedRun) -> tuple[str, Mapping[str, Any]]:
+    return task_of(run.document), without_seed(run.config)
 
 
 def _letter(number: int) -> str:
@@ -371,7 +351,7 @@ def _test(groups: Sequence[Group], how: PairedTest) -> tuple[tuple[PairTest, ...
     for first, second in _pairs(groups):
         if first.answers is None or second.answers is None:
             continue
-        if first.data.sha256 != second.data.sha256 or not how.have_same_items(first.answers, second.answers):
+        if first.info.data_sha256 != second.info.data_sha256 or not how.have_same_items(first.answers, second.answers):
             untested.append(f"Runs {first.run_id} and {second.run_id} were not tested on the same {how.items}.")
             continue
         pairs.append((first.run_id, second.run_id))
@@ -382,7 +362,7 @@ def _test(groups: Sequence[Group], how: PairedTest) -> tuple[tuple[PairTest, ...
 
 
 def _pairs(groups: Sequence[Group]) -> list[tuple[ComparedRun, ComparedRun]]:
-    """Runs of two groups with the same seed, which trained on the same images; of groups without one, all.
+    """Runs of two groups with the same seed, which trained on the same samples; of groups without one, all.
 
     Of a single group, every two runs.
     """
@@ -419,10 +399,10 @@ def _run_dict(run: ComparedRun) -> dict[str, Any]:
         "run_id": run.run_id,
         "seed": run.seed,
         "status": run.status.value,
-        "failure": run.failure,
-        "stopped_early": run.stopped_early,
-        "best_epoch": run.best_epoch,
-        "machine": run.machine,
-        "software": run.software,
+        "failure": failure_of(run),
+        "stopped_early": run.info.stopped_early,
+        "best_epoch": run.info.best_epoch,
+        "machine": machine(run.document),
+        "software": software(run.document),
         "values": dict(run.values),
     }

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline.comparison.compare import ComparedRun, Comparison, Group
+from pipeline.tracking.conditions import machine
+from pipeline.tracking.run_document import task_of
 
 PARAMETER_TOLERANCE = 0.05
 """Share by which parameter counts may differ."""
@@ -33,22 +35,22 @@ def _outcomes(runs: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def _tasks(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    tasks = by_value(runs, lambda run: run.task)
+    tasks = by_value(runs, lambda run: task_of(run.document))
     if len(tasks) > 1:
         yield f"The tasks differ: {listed(tasks)}."
 
 
 def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    fingerprints = by_value(runs, lambda run: run.data.sha256)
+    fingerprints = by_value(runs, lambda run: run.info.data_sha256)
     if len(fingerprints) > 1:
         shown = {str(sha256)[:10]: found for sha256, found in fingerprints.items()}
         yield f"The data differ: fingerprint {listed(shown)}."
     for key in SPLIT_KEYS:
-        # A missing subset is all images, and so a value among the others.
+        # A missing subset is all of them, and so a value among the others.
         values = by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
         if len(values) > 1:
             yield f"The training and validation splits differ: {key} is {listed(values)}."
-    sizes = by_value(runs, lambda run: run.data.sizes.get("training"))
+    sizes = by_value(runs, lambda run: run.info.sizes.get("training"))
     if len(sizes) > 1:
         _, things = next(iter(sizes))
         yield f"The training sets are not of one size: {listed({n: ids for (n, _), ids in sizes.items()})} {things}."
@@ -58,7 +60,7 @@ def _seeds(groups: Sequence[Group]) -> Iterator[str]:
     seeds = {group.letter: sorted({run.seed for run in group.runs}) for group in groups}
     if any(of_group != seeds[groups[0].letter] for of_group in seeds.values()):
         shown = "; ".join(f"{letter}: {', '.join(map(str, of_group))}" for letter, of_group in seeds.items())
-        yield f"The seeds differ, and with them which images were for training and which for validation ({shown})."
+        yield f"The seeds differ, and with them which samples were for training and which for validation ({shown})."
 
 
 def _repetitions(groups: Sequence[Group]) -> Iterator[str]:
@@ -87,14 +89,14 @@ def _stopping(runs: Sequence[ComparedRun]) -> Iterator[str]:
     fixed = {(run.config.get("training.patience"), run.config.get("training.max_epochs")) for run in runs}
     if len(fixed) == 1 and runs[0].config.get("training.patience") is None:
         return  # all of them trained for the same number of epochs on purpose
-    late = [run for run in runs if run.completed and not run.stopped_early]
+    late = [run for run in runs if run.completed and not run.info.stopped_early]
     if late:
         limits = by_value(late, lambda run: run.config.get("training.max_epochs"))
         yield f"Not stopped early but by training.max_epochs: {listed(limits)}; more epochs might have changed them."
 
 
 def _machines(runs: Sequence[ComparedRun]) -> Iterator[str]:
-    machines = by_value(runs, lambda run: run.machine)
+    machines = by_value(runs, lambda run: machine(run.document))
     if len(machines) > 1:
         yield f"The machines differ, so do not compare times: {listed(machines)}."
 

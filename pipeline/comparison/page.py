@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.comparison.compare import Comparison, Group
 from pipeline.comparison.fairness import find_unfairness
-from pipeline.comparison.figures import RunCurve, plot_run_curves
+from pipeline.comparison.figures import plot_run_curves
 from pipeline.comparison.tables import (
     conditions,
     config_table,
@@ -26,12 +26,6 @@ def page(comparison: Comparison) -> str:
     groups, runs, test = comparison.groups, comparison.runs, comparison.paired_test
     title = " against ".join(group.name for group in groups) if len(groups) < 4 else f"{len(groups)} configurations"
     data = sorted({data_name({"name": run.config.get("data.name")}) for run in runs})
-    curves = [
-        RunCurve(group.label, run.history, run.best_epoch, run.completed)
-        for group in groups
-        for run in group.runs
-        if len(run.history)
-    ]
     missing = _run_ids([run.run_id for run in runs if not len(run.history)])
     gap = f" Without an epoch, and so without a curve: run {missing}." if missing else ""
     return render(
@@ -40,7 +34,7 @@ def page(comparison: Comparison) -> str:
         subtitle=f"{len(runs)} runs on {', '.join(data)}: {'; '.join(map(_members, groups))}",
         cautions=find_unfairness(comparison),
         results=results_table(comparison),
-        curves=plot_run_curves(curves, comparison.metrics, "") if curves else None,
+        curves=plot_run_curves(groups, comparison.metrics),
         curves_caption=f"One line a run, one colour a group.{gap}",
         tests=None if test is None else tests_table(comparison, test),
         cost=cost_table(groups),

@@ -1,16 +1,18 @@
 """A comparison as tables of words, for a terminal, for Markdown and for the page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread
+from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread, failure_of
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
-from pipeline.comparison.quantities import COST, EPOCHS, Quantity
+from pipeline.comparison.quantities import COST, EPOCHS, Quantity, quantity_of
 from pipeline.config.display_names import data_name
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
 from pipeline.tasks.pairing import PairedTest
+from pipeline.tracking.conditions import machine, software
+from pipeline.tracking.run_document import result_spec
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
@@ -28,14 +30,13 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
 def results_table(comparison: Comparison) -> TextTable:
     """What the groups reached on the test split."""
     groups = comparison.groups
-    results = [Quantity.of(spec) for spec in comparison.metrics if spec.split == "test"]
     completed = ("runs completed", *(f"{len(group.completed)} of {len(group.runs)}" for group in groups))
-    return TextTable(
+    results = [quantity_of(spec) for spec in comparison.metrics if spec.split == "test"]
+    return _group_table(
         "Results on the test split",
-        ("", *(group.label for group in groups)),
-        (completed, *_spread_rows(groups, [*results, EPOCHS])),
-        alignment="l" + "r" * len(groups),
-        note="Mean ± standard deviation (n − 1) over the completed runs of a group, which differ in their seed alone.",
+        groups,
+        [completed, *_spread_rows(groups, [*results, EPOCHS])],
+        "Mean ± standard deviation (n − 1) over the completed runs of a group, which differ in their seed alone.",
     )
 
 
@@ -53,12 +54,11 @@ def tests_table(comparison: Comparison, test: PairedTest) -> TextTable:
 
 def cost_table(groups: Sequence[Group]) -> TextTable:
     """What the groups cost."""
-    return TextTable(
+    return _group_table(
         "Cost",
-        ("", *(group.label for group in groups)),
-        tuple(_spread_rows(groups, COST)),
-        alignment="l" + "r" * len(groups),
-        note="Multiply-adds are of one image, evaluations of the field for one batch, those in training in the last "
+        groups,
+        _spread_rows(groups, COST),
+        "Multiply-adds are of one sample, evaluations of the field for one batch, those in training in the last "
         "epoch. Times and memory are those of the runs as they happened, beside whatever else the machine did. "
         "Memory is the process's on a CPU and the allocator's on a GPU.",
     )
@@ -78,17 +78,17 @@ def config_table(comparison: Comparison) -> TextTable:
 
 def runs_table(comparison: Comparison) -> TextTable:
     """Every run, and how it ended."""
-    results = {Quantity.of(run.result) for run in comparison.runs}
-    heading = next(iter(results)).label if len(results) == 1 else "result"
+    results = {run.run_id: quantity_of(result_spec(run.document)) for run in comparison.runs}
+    labels = {result.label for result in results.values()}
     return TextTable(
         "Runs",
-        ("run", "group", "seed", heading, "epochs", "how it ended"),
+        ("run", "group", "seed", labels.pop() if len(labels) == 1 else "result", "epochs", "how it ended"),
         tuple(
             (
                 str(run.run_id),
                 group.letter,
                 str(run.seed),
-                shown(run.values.get(run.result.quantity), Quantity.of(run.result).text),
+                shown(run.values.get(results[run.run_id].name), results[run.run_id].form),
                 shown(run.values["epochs"], ",.0f"),
                 ending(run),
             )
@@ -102,9 +102,9 @@ def runs_table(comparison: Comparison) -> TextTable:
 def ending(run: ComparedRun) -> str:
     """How a run ended, in words."""
     if not run.completed:
-        return f"{run.status}: {run.failure}"
-    best = f"; best epoch {run.best_epoch}"
-    if run.stopped_early:
+        return f"{run.status}: {failure_of(run)}"
+    best = f"; best epoch {run.info.best_epoch}"
+    if run.info.stopped_early:
         return f"stopped early{best}"
     return f"reached training.max_epochs{best}"
 
@@ -114,20 +114,20 @@ def conditions(comparison: Comparison) -> list[str]:
     runs = comparison.runs
     facts = (
         ("Data", _data_facts),
-        ("Machine", lambda run: run.machine),
-        ("Software", lambda run: run.software),
+        ("Machine", lambda run: machine(run.document)),
+        ("Software", lambda run: software(run.document)),
     )
     return [f"{name}: {listed({value: ids})}" for name, fact in facts for value, ids in by_value(runs, fact).items()]
 
 
 def _data_facts(run: ComparedRun) -> str | None:
-    if run.data.sha256 is None:
+    if run.info.data_sha256 is None:
         return None
-    *others, last = [f"{number:,} {split}" for split, (number, _) in run.data.sizes.items()]
-    things = next(things for _, things in run.data.sizes.values())
+    *others, last = [f"{number:,} {split}" for split, (number, _) in run.info.sizes.items()]
+    things = next(things for _, things in run.info.sizes.values())
     return (
         f"{data_name({'name': run.config.get('data.name')})} with {', '.join(others)} and {last} {things}, "
-        f"sha256 {run.data.sha256[:10]}…"
+        f"sha256 {run.info.data_sha256[:10]}…"
     )
 
 
@@ -162,20 +162,26 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _group_table(title: str, groups: Sequence[Group], rows: Iterable[tuple[str, ...]], note: str) -> TextTable:
+    """A column for each group."""
+    headings = ("", *(group.label for group in groups))
+    return TextTable(title, headings, tuple(rows), alignment="l" + "r" * len(groups), note=note)
+
+
 def _spread_rows(groups: Sequence[Group], quantities: Iterable[Quantity]) -> Iterator[tuple[str, ...]]:
     """A row for each quantity that any group has."""
     for quantity in quantities:
         spreads = [group.spread(quantity.name) for group in groups]
         if any(spreads):
-            yield quantity.label, *(_spread(spread, quantity) for spread in spreads)
+            yield quantity.label, *(_spread(spread, quantity.form) for spread in spreads)
 
 
-def _spread(spread: Spread | None, quantity: Quantity) -> str:
+def _spread(spread: Spread | None, form: str | Callable[[float], str]) -> str:
     if spread is None:
         return NOTHING
     if not spread.standard_deviation:  # a single run, or a constant such as the number of parameters
-        return quantity.text(spread.mean)
-    return f"{quantity.text(spread.mean)} ± {quantity.text(spread.standard_deviation)}"
+        return shown(spread.mean, form)
+    return f"{shown(spread.mean, form)} ± {shown(spread.standard_deviation, form)}"
 
 
 def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:

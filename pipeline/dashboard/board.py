@@ -11,7 +11,6 @@ import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import platformdirs
@@ -19,7 +18,8 @@ from filelock import FileLock
 from pymongo.database import Database
 
 from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
-from pipeline.tracking.store import StoreAddress, connect, store_address
+from pipeline.tracking.address import StoreAddress
+from pipeline.tracking.store import connect, store_address
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import create_private
 from pipeline.util.interruption import terminable
@@ -30,7 +30,7 @@ SOURCE = Path(__file__).resolve().parent / "omniboard"
 DEFAULT_PORT = 9000
 START_SECONDS = 30
 STOP_SECONDS = 5
-USER = "odenet"
+USER, LOGIN = "odenet", "login.json"
 
 
 class BoardError(OdenetError):
@@ -119,9 +119,7 @@ class Board:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
 
@@ -143,7 +141,7 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
         print("Starting Omniboard; the first time installs it, which takes about a minute.", flush=True)
         with Board(address, port or DEFAULT_PORT) as board:
             print(f"The runs in {address.redacted()} are at {board.url}")
-            print(f"user {board.user}, password {board.password} (kept in {_login_file(home() / 'board')})")
+            print(f"user {board.user}, password {board.password} (kept in {home() / 'board' / LOGIN})")
             print("Ctrl-C ends the dashboard.", flush=True)
             if open_browser:
                 webbrowser.open(board.url)
@@ -151,26 +149,24 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
             raise BoardError(f"Omniboard ended by itself; look into {home() / 'board' / 'board.log'}.")
 
 
-def config_columns(task: str = DEFAULT) -> dict[str, str]:
+def config_columns() -> dict[str, str]:
     """Omniboard's column name -> the value's path in a run."""
     return {
         "dataset": "config.data.name",
         "architecture": "config.model.architecture",
         "body": "config.model.body",
-        result_name(task).replace(".", "_"): "result",
+        result_name(DEFAULT).replace(".", "_"): "result",
         "parameters": "info.parameters.total",
         "seed": "config.seed",
     }
 
 
-def metric_columns(task: str = DEFAULT) -> dict[str, tuple[str, str]]:
+def metric_columns() -> dict[str, tuple[str, str]]:
     """Omniboard's column name -> the metric, and what is shown of its values: `min`, `max` or `last`."""
-    name = result_name(task).replace("test.", "validation.", 1)
-    validated = {
-        spec.name.replace(".", "_"): (spec.name, spec.mode) for spec in metric_specs(task) if spec.name == name
-    }
+    name = result_name(DEFAULT).replace("test.", "validation.", 1)
+    mode = next(spec.mode for spec in metric_specs(DEFAULT) if spec.name == name)
     return {
-        **validated,
+        name.replace(".", "_"): (name, mode),
         "nfe_forward": ("solver.nfe_forward", "last"),
         "epoch_seconds": ("time.epoch_seconds", "last"),
     }
@@ -256,13 +252,9 @@ def _usable(folder: Path, variable: str) -> Iterator[None]:
         ) from error
 
 
-def _login_file(folder: Path) -> Path:
-    return folder / "login.json"
-
-
 def _password(folder: Path) -> str:
     """The password of the dashboard's login, which is created on first use."""
-    file = _login_file(folder)
+    file = folder / LOGIN
     if not file.exists():
         create_private(file, json.dumps({"user": USER, "password": secrets.token_urlsafe(18)}))
     try:

@@ -87,10 +87,9 @@ def epoch_line(epoch: int, max_epochs: int, metrics: Metrics, specs: Sequence[Me
     for split in ("training", "validation"):
         shown = []
         for spec in specs:
-            of_split, _, name = spec.name.partition(".")
-            if of_split == split and spec.name in metrics:
+            if spec.split == split and spec.name in metrics:
                 value = format(metrics[spec.name], ".1%" if spec.is_share else spec.format)
-                shown.append(value if name in unnamed else f"{spec.heading} {value}")
+                shown.append(value if spec.quantity in unnamed else f"{spec.heading} {value}")
         parts.append(" ".join([split, *shown]))
     if "solver.nfe_forward" in metrics:
         evaluations = f"{metrics['solver.nfe_forward']:.1f}"

@@ -1,6 +1,5 @@
 """What a metric is, for all that show, compare or search it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,9 +37,10 @@ class MetricSpec:
         """The name without the split, as `loss`."""
         return self.name.partition(".")[2]
 
-    def of_split(self, split: str, among: Iterable["MetricSpec"]) -> "MetricSpec | None":
-        """The same quantity on another split."""
-        return next((spec for spec in among if spec.name == f"{split}.{self.quantity}"), None)
+    @property
+    def label(self) -> str:
+        """The heading with the unit, as `loss (nats per image)`."""
+        return self.heading + (f" ({self.unit})" if self.unit else "")
 
     @property
     def is_share(self) -> bool:

@@ -1,12 +1,14 @@
 """Tables of text, which a terminal, Markdown and HTML show alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
+
+Item = TypeVar("Item")
 
 NOTHING = "–"
 """What a table shows for a missing value."""
@@ -34,6 +36,39 @@ class TextTable:
     """One letter for each column: `l` aligns it to the left, as text, `r` to the right, as numbers."""
     note: str | None = None
     """Sentences below the table."""
+
+
+class Cells(NamedTuple, Generic[Item]):
+    """A column of a table with a row for each of some items."""
+
+    heading: str
+    alignment: str
+    """`l` or `r`."""
+    text: Callable[[Item], str]
+
+
+def table_of(title: str, items: Sequence[Item], columns: Sequence[Cells[Item]], note: str | None = None) -> TextTable:
+    """A row for each item."""
+    headings, letters, texts = zip(*columns, strict=True)
+    return TextTable(
+        title, headings, tuple(tuple(text(item) for text in texts) for item in items), "".join(letters), note
+    )
+
+
+def left(*headings: str) -> list[Column]:
+    """Columns of a list that hold words."""
+    return [Column(heading, no_wrap=True) for heading in headings]
+
+
+def right(*headings: str) -> list[Column]:
+    """Columns of a list that hold numbers."""
+    return [Column(heading, justify="right", no_wrap=True) for heading in headings]
+
+
+def list_table(columns: Iterable[Column], title: str | None = None) -> Table:
+    """An empty list as narrow as its cells, for many columns on a terminal."""
+    look: dict[str, Any] = {"header_style": "bold", "box": SIMPLE_HEAD, "padding": 0, "pad_edge": False}
+    return Table(*columns, title=title, title_justify="left", **look)
 
 
 def terminal_table(table: TextTable) -> Table:

@@ -18,15 +18,9 @@ LOG_SCALE_SPAN = 100
 """If the largest value of a metric is this many times its smallest, the metric's axis is logarithmic."""
 
 
-def by_quantity(metrics: Iterable[MetricSpec]) -> dict[str, MetricSpec]:
-    """The validation metrics by their name without `validation.`, such as `loss`."""
-    prefix = "validation."
-    return {metric.name.removeprefix(prefix): metric for metric in metrics if metric.name.startswith(prefix)}
-
-
 def axis_label(metric: MetricSpec) -> str:
     """The metric's heading and unit, such as `Loss (nats per image)`."""
-    return metric.heading.capitalize() + (f" ({metric.unit})" if metric.unit else "")
+    return metric.label[:1].upper() + metric.label[1:]
 
 
 def plot_learning_curves(
@@ -43,19 +37,21 @@ def plot_learning_curves(
     Raises:
         InvalidInput: the history has no epochs.
     """
-    quantities = by_quantity(metrics)
-    columns = [f"{split}.{quantity}" for quantity in quantities for split in ("training", "validation")]
+    validated = [metric for metric in metrics if metric.split == "validation"]
+    columns = [f"{split}.{metric.quantity}" for metric in validated for split in ("training", "validation")]
     table = _history_table(history, [column for column in columns if not history or column in history[0]])
-    figure, panels = new_figure(4.5 * len(quantities), 4.4, title, columns=len(quantities))
-    for ax, (quantity, metric) in zip(panels, quantities.items(), strict=True):
-        drawn = [split for split in ("training", "validation") if f"{split}.{quantity}" in table]
-        for split in drawn:
-            _draw_epochs(ax, table, f"{split}.{quantity}", split, PALETTE[("training", "validation").index(split)])
+    figure, panels = new_figure(4.5 * len(validated), 4.4, title, columns=len(validated))
+    for ax, metric in zip(panels, validated, strict=True):
+        drawn = []
+        for split, colour in zip(("training", "validation"), PALETTE, strict=False):
+            if (column := f"{split}.{metric.quantity}") in table:
+                drawn.append(column)
+                _draw_epochs(ax, table, column, split, colour)
         if best_epoch in table["epoch"].to_numpy():
             ax.axvline(best_epoch, color=FAINT, linestyle="--", zorder=0, label=f"best epoch ({best_epoch})")
         _finish_epochs(ax, table)
         ax.set_ylabel(axis_label(metric))
-        values = table[[f"{split}.{quantity}" for split in drawn]].to_numpy()
+        values = table[drawn].to_numpy()
         if metric.is_share:
             ax.yaxis.set_major_formatter(PercentFormatter(1))
         elif np.isfinite(values).any() and np.nanmax(values) > LOG_SCALE_SPAN * np.nanmin(values) > 0:

@@ -23,7 +23,7 @@ def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
     """
     if not all(tag.strip() for tag in tags):
         raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
-    return _change_tags(run, {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}})
+    return _change(run, {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}})
 
 
 def remove_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
@@ -32,7 +32,7 @@ def remove_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
     Raises:
         InvalidInput: the run has been removed.
     """
-    return _change_tags(run, {"$pullAll": {"omniboard.tags": list(tags)}})
+    return _change(run, {"$pullAll": {"omniboard.tags": list(tags)}})
 
 
 def set_note(run: StoredRun, text: str) -> None:
@@ -41,10 +41,7 @@ def set_note(run: StoredRun, text: str) -> None:
     Raises:
         InvalidInput: the run has been removed.
     """
-    with translate_store_errors():
-        found = run.database.runs.update_one({"_id": run.run_id}, {"$set": {"omniboard.notes": text}}).matched_count
-    if not found:
-        raise _removed(run)
+    _change(run, {"$set": {"omniboard.notes": text}})
 
 
 def attach(run: StoredRun, file: Path, home: Path) -> None:
@@ -61,9 +58,8 @@ def attach(run: StoredRun, file: Path, home: Path) -> None:
         content = file.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read ({error.strerror}): name a file to attach") from error
-    taken = InvalidInput(f"run {run.run_id} has an artifact {file.name} already: rename the file")
     if file.name in run.artifacts:
-        raise taken
+        raise InvalidInput(f"run {run.run_id} has an artifact {file.name} already: rename the file")
     file_id = ObjectId()
     content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     with translate_store_errors():
@@ -86,15 +82,12 @@ def _refuse_unfinished(run: StoredRun, home: Path) -> None:
         )
 
 
-def _change_tags(run: StoredRun, change: dict[str, object]) -> list[str]:
+def _change(run: StoredRun, change: dict[str, object]) -> list[str]:
+    """Change what Omniboard shows of the run; the tags that it then has."""
     with translate_store_errors():
         changed = run.database.runs.find_one_and_update(
             {"_id": run.run_id}, change, projection={"omniboard": True}, return_document=ReturnDocument.AFTER
         )
     if changed is None:
-        raise _removed(run)
+        raise InvalidInput(f"run {run.run_id} has been removed meanwhile; `odenet runs` lists those there are")
     return list(changed.get("omniboard", {}).get("tags", []))
-
-
-def _removed(run: StoredRun) -> InvalidInput:
-    return InvalidInput(f"run {run.run_id} has been removed meanwhile; `odenet runs` lists those there are")

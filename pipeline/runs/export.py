@@ -17,6 +17,11 @@ from pipeline.util.errors import InvalidInput, OdenetError
 Format = Literal["csv", "parquet", "json"]
 Rows = list[dict[str, Any]]
 
+_DTYPES: tuple[tuple[set[type], Literal["boolean", "Int64", "float64"]], ...] = (
+    ({bool}, "boolean"),
+    ({int}, "Int64"),
+    ({int, float}, "float64"),
+)
 _METRIC_COLUMNS = ("run_id", "metric", "epoch", "value", "time")
 
 
@@ -101,15 +106,10 @@ def to_frame(rows: Rows, columns: Sequence[str]) -> pd.DataFrame:
 
 def _column(values: Sequence[Any]) -> "pd.Series[Any]":
     kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pd.Series(values, dtype="boolean")
-    if kinds == {int}:
-        return pd.Series(values, dtype="Int64")
-    if kinds and kinds <= {int, float}:
-        return pd.Series([math.nan if value is None else value for value in values], dtype="float64")
     if kinds == {datetime}:
         return pd.Series(pd.to_datetime(pd.Series(values), utc=True))
-    return pd.Series([_text(value) for value in values], dtype="string")
+    dtype = next((name for known, name in _DTYPES if kinds and kinds <= known), None)
+    return pd.Series(values if dtype else [_text(value) for value in values], dtype=dtype or "string")
 
 
 def _text(value: Any) -> str | None:

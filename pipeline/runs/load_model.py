@@ -66,7 +66,7 @@ def load_model(
         return load_run_model(runs.get(name), torch.device(device))
     promotion = get_model(name, runs.database).current
     run = runs.get(promotion.run_id)
-    if run.info.get("weights", {}).get("sha256") != promotion.sha256:
+    if run.facts.weights_sha256 != promotion.sha256:
         raise PromotionError(
             f"the weights of run {run.run_id} are not those that were promoted as {name}: if the run went on since, "
             f"`odenet promote {run.run_id} {name}` takes the new ones"

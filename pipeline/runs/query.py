@@ -20,14 +20,12 @@ from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 
-from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tracking.run_document import (
     READABLE,
     READABLE_WORDS,
     RunInfo,
     RunStatus,
     effective_status,
-    metric_specs,
     task_of,
     whole_config,
 )
@@ -94,11 +92,6 @@ class StoredRun:
         return whole_config(self.document)
 
     @property
-    def metric_specs(self) -> tuple[MetricSpec, ...]:
-        """What the metrics of the run's task are."""
-        return metric_specs(self.document)
-
-    @property
     def result(self) -> float | None:
         """The first of its task's metrics on the test split: for classification the accuracy."""
         return self.document.get("result")
@@ -154,13 +147,13 @@ class StoredRun:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        recorded = self.facts.weights
-        if recorded.name is None:
+        recorded = self.facts
+        if recorded.weights is None:
             raise ArtifactError(
                 f"run {self.run_id} has no weights: it ended ({self.status}) before its first epoch did"
             )
-        content = self.artifact(recorded.name)
-        if hashlib.sha256(content).hexdigest() != recorded.sha256:
+        content = self.artifact(recorded.weights)
+        if hashlib.sha256(content).hexdigest() != recorded.weights_sha256:
             raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")
         try:
             return load(content)
@@ -170,34 +163,29 @@ class StoredRun:
     def to_row(self) -> dict[str, Any]:
         """The run as one flat row: status, result, times, tags, note, `config.*`, `info.*`."""
         annotations = self.document.get("omniboard", {})
-        row = {
-            "run_id": self.run_id,
-            "status": self.status.value,
-            "result": self.result,
-            "start_time": self.document["start_time"],
-            "stop_time": self.document.get("stop_time"),
-            "tags": annotations.get("tags", []),
-            "note": annotations.get("notes"),
-        }
-        info = {key: value for key, value in self.info.items() if key != "metrics"}  # where Omniboard finds them
-        return row | flatten(self.config, "config") | flatten(info, "info")
+        marks = {"tags": annotations.get("tags", []), "note": annotations.get("notes")}
+        return self._basics() | marks | flatten(self.config, "config") | flatten(self._told(), "info")
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet show --json` prints: plain values."""
         return {
-            "run_id": self.run_id,
-            "status": self.status.value,
-            "result": self.result,
+            **self._basics(),
             "config": self.config,
-            "info": {key: value for key, value in self.info.items() if key != "metrics"},
+            "info": self._told(),
             "metrics": self.points(),
             "artifacts": list(self.artifacts),
-            "start_time": self.document["start_time"],
-            "stop_time": self.document.get("stop_time"),
             "host": self.document["host"],
             "repositories": self.document["experiment"]["repositories"],
             "failure": self.document.get("fail_trace"),
         }
+
+    def _basics(self) -> dict[str, Any]:
+        times = {name: self.document.get(name) for name in ("start_time", "stop_time")}
+        return {"run_id": self.run_id, "status": self.status.value, "result": self.result, **times}
+
+    def _told(self) -> dict[str, Any]:
+        """The info without what says to Omniboard where the metrics are."""
+        return {key: value for key, value in self.info.items() if key != "metrics"}
 
     def _read(self, name: str, file_id: Any) -> bytes:
         with translate_store_errors():
@@ -258,8 +246,9 @@ class Runs:
 
     def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
         equal = {path: {"$eq": value} for path, value in filters.items()}
-        found = self.database.runs.find({**equal, **_stored_status(filters), "format": _OURS}, _WITHOUT_BULK)
-        found.sort("_id", DESCENDING)
+        if filters.get("status") == RunStatus.DIED:  # it may say RUNNING
+            equal["status"] = {"$in": list(_BY_THE_CLOCK)}
+        found = self.database.runs.find({**equal, "format": _OURS}, _WITHOUT_BULK).sort("_id", DESCENDING)
         if filters.get("status") in _BY_THE_CLOCK:
             return (document for document in found if effective_status(document) == filters["status"])
         return found.limit(limit)
@@ -304,8 +293,3 @@ def parse_filters(words: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             filters[key] = text
     return filters
-
-
-def _stored_status(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """What an index can tell of the effective status that is asked for, where the stored one is another."""
-    return {"status": {"$in": list(_BY_THE_CLOCK)}} if filters.get("status") == RunStatus.DIED else {}

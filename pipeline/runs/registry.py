@@ -75,7 +75,7 @@ def promote(run: StoredRun, name: str) -> Model:
     run.weights()  # verifies them
     promotion = {
         "run_id": run.run_id,
-        "sha256": run.facts.weights.sha256,
+        "sha256": run.facts.weights_sha256,
         "result": run.result,
         "metric": metric_entry(result_spec(run.document)),
         "promoted_at": datetime.now(UTC),

@@ -1,8 +1,7 @@
 """Removing runs from the store, so that nothing of another run goes with them."""
 
 import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def remove_run(run: StoredRun, home: Path) -> None:
     """
     database, folder = run.database, run_folder(home, run.document)
     refuse_unknown_formats(database)
-    with claimed(folder) if folder.is_dir() else nullcontext(True) as is_free:
+    with claimed(folder) as is_free:
         if not is_free:
             raise _still_running(run)
         with translate_store_errors():
@@ -104,24 +103,16 @@ def _remove_files(run: StoredRun) -> None:
     claimed_by_others = claimed_files(run.database)
     own = {"filename": {"$regex": f"^artifact://runs/{run.run_id}/"}}  # replaced artifacts as well
     artifacts = {file["_id"] for file in run.database.fs.files.find(own, {"_id": True})}
-    for file_id in _without(artifacts, claimed_by_others):
+    for file_id in artifacts - claimed_by_others:
         remove_file(run.database, file_id, stored_before=now)
-    for file_id in _without(source_files(run.document), claimed_by_others):
+    for file_id in source_files(run.document) - claimed_by_others:
         remove_file(run.database, file_id, stored_before=now - UNCLAIMED_AGE)
 
 
-def _without(files: Iterable[Any], others: set[Any]) -> list[Any]:
-    return sorted(set(files) - others)
-
-
 def _refuse_live(run: StoredRun, home: Path) -> None:
-    if run.status is RunStatus.RUNNING:
-        raise _still_running(run)
-    folder = run_folder(home, run.document)
-    if folder.is_dir():
-        with claimed(folder) as is_free:
-            if not is_free:
-                raise _still_running(run)
+    with claimed(run_folder(home, run.document)) as is_free:
+        if run.status is RunStatus.RUNNING or not is_free:
+            raise _still_running(run)
 
 
 def _still_running(run: StoredRun) -> InvalidInput:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from gridfs import GridFS
-from gridfs.errors import CorruptGridFile, NoFile
 
-from pipeline.runs.query import ArtifactError, StoredRun
-from pipeline.runs.stored_parts import current_source, stored_plugins
+from pipeline.runs.query import StoredRun
+from pipeline.runs.stored_parts import current_source, stored_plugins, stored_sources
 from pipeline.tracking import provenance
-from pipeline.tracking.gridfs import content_id
 from pipeline.util.errors import OdenetError
+
+Kind = Literal["source", "plug-in", "commit", "package", "data", "machine"]
 
 NOT_REPEATABLE = ("time.", "memory.")
 """Beginnings of the names of metrics that differ between any two runs."""
@@ -24,7 +23,7 @@ NOT_REPEATABLE = ("time.", "memory.")
 class Difference:
     """Something of the original's world that is not so here."""
 
-    kind: Literal["source", "plug-in", "commit", "package", "data", "machine"]
+    kind: Kind
     name: str
     then: str
     now: str
@@ -47,36 +46,31 @@ class Deviation:
 
 
 def differences(run: StoredRun, fingerprint: str | None) -> Iterator[Difference]:
-    """What differs here from the world in which `run` was made: sources, plug-ins, commit, packages, data, machine.
+    """What differs here from the world in which `run` was made: sources, plug-ins, data, commit, packages, machine.
 
     Args:
         fingerprint: of the data that are here; None where they were not loaded.
     """
-    yield from _source_differences(run)
-    yield from _plugin_differences(run)
-    yield from _commit_difference(run)
-    yield from _package_differences(run)
-    yield from _data_difference(run, fingerprint)
-    yield from _machine_differences(run)
-
-
-def stored_sources(run: StoredRun) -> dict[str, bytes]:
-    """Path -> content of every source file of the run, each verified by its id, which its content decides.
-
-    Raises:
-        ArtifactError: a file is missing from the store or has been changed there.
-    """
-    files = GridFS(run.database)
-    sources = {}
-    for name, file_id in run.document["experiment"]["sources"]:
-        try:
-            content = files.get(file_id).read()
-        except (NoFile, CorruptGridFile) as error:
-            raise ArtifactError(f"the source {name} of run {run.run_id} is not whole in the store") from error
-        if content_id(name, content) != file_id:
-            raise ArtifactError(f"the source {name} of run {run.run_id} has been changed in the store: do not run it")
-        sources[name] = content
-    return sources
+    then = stored_sources(run)
+    now = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
+    for name in sorted(then.keys() | now.keys()):
+        yield from _content_difference("source", run.run_id, name, then.get(name), now.get(name))
+    for source in stored_plugins(run):
+        yield from _content_difference("plug-in", run.run_id, source.name, source.content, current_source(source))
+    sha256 = run.facts.data_sha256
+    if sha256 and fingerprint and sha256 != fingerprint:
+        words = (f"sha256 {of_data[:12]}…" for of_data in (sha256, fingerprint))
+        yield Difference("data", str(run.config["data"]["name"]), *words)
+    experiment = run.document["experiment"]
+    facts: tuple[tuple[Kind, Mapping[str, Any], Mapping[str, Any]], ...] = (
+        ("commit", _commit(experiment["repositories"]), _commit(provenance.repositories())),
+        ("package", _versions(experiment["dependencies"]), _versions(provenance.installed_packages())),
+        ("machine", machine_facts(run.document["host"]), machine_facts(provenance.host())),
+    )
+    for kind, before, here in facts:
+        for name in sorted(before.keys() | here.keys()):
+            if before.get(name) != here.get(name):
+                yield Difference(kind, name, str(before.get(name, "absent")), str(here.get(name, "absent")))
 
 
 def write_sources(sources: Mapping[str, bytes], folder: Path) -> None:
@@ -120,86 +114,39 @@ def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -
 
 def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
     """Result and weights, which have no epoch: that of the last one is named."""
-    epoch = repeated.facts.training.epochs or 0
+    epoch = repeated.facts.epochs or 0
     found = []
     if original.result != repeated.result:
         gap = abs((original.result or np.nan) - (repeated.result or np.nan))
         found.append(Deviation("result", float(gap), epoch))
-    if original.facts.weights.sha256 != repeated.facts.weights.sha256:
+    if original.facts.weights_sha256 != repeated.facts.weights_sha256:
         found.append(Deviation("weights", np.nan, epoch))
     return found
 
 
-def _source_differences(run: StoredRun) -> Iterator[Difference]:
-    then = stored_sources(run)
-    now = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
-    for name in sorted(then.keys() | now.keys()):
-        if then.get(name) != now.get(name):
-            yield _content_difference("source", run.run_id, name, then.get(name), now.get(name))
-
-
-def _plugin_differences(run: StoredRun) -> Iterator[Difference]:
-    for source in stored_plugins(run):
-        now = current_source(source)
-        if now != source.content:
-            yield _content_difference("plug-in", run.run_id, source.name, source.content, now)
-
-
 def _content_difference(
-    kind: Literal["source", "plug-in"], run_id: int, name: str, then: bytes | None, now: bytes | None
-) -> Difference:
-    diff = "".join(difflib.unified_diff(_lines(then), _lines(now), f"run {run_id}/{name}", f"here/{name}"))
-    words = ["absent" if content is None else f"{len(content)} bytes" for content in (then, now)]
-    return Difference(kind, name, words[0], words[1], diff)
+    kind: Kind, run_id: int, name: str, then: bytes | None, now: bytes | None
+) -> Iterator[Difference]:
+    if then != now:
+        diff = "".join(difflib.unified_diff(_lines(then), _lines(now), f"run {run_id}/{name}", f"here/{name}"))
+        words = ["absent" if content is None else f"{len(content)} bytes" for content in (then, now)]
+        yield Difference(kind, name, words[0], words[1], diff)
 
 
 def _lines(content: bytes | None) -> list[str]:
     return [] if content is None else content.decode(errors="replace").splitlines(keepends=True)
 
 
-def _commit_difference(run: StoredRun) -> Iterator[Difference]:
-    then, now = (
-        _commit(repositories)
-        for repositories in (run.document["experiment"]["repositories"], provenance.repositories())
-    )
-    if then != now:
-        yield Difference("commit", "of the working tree", then, now)
+def _commit(repositories: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    words = "no repository"
+    if repositories:
+        first = repositories[0]
+        words = f"{first['commit'][:12]}{' with uncommitted changes' if first['dirty'] else ''}"
+    return {"of the working tree": words}
 
 
-def _commit(repositories: Sequence[Mapping[str, Any]]) -> str:
-    if not repositories:
-        return "no repository"
-    first = repositories[0]
-    return f"{first['commit'][:12]}{' with uncommitted changes' if first['dirty'] else ''}"
-
-
-def _package_differences(run: StoredRun) -> Iterator[Difference]:
-    then, now = (
-        _versions(packages)
-        for packages in (run.document["experiment"]["dependencies"], provenance.installed_packages())
-    )
-    for name in sorted(then.keys() | now.keys()):
-        if then.get(name) != now.get(name):
-            yield Difference("package", name, then.get(name, "absent"), now.get(name, "absent"))
-
-
-def _versions(packages: list[str]) -> dict[str, str]:
+def _versions(packages: Sequence[str]) -> dict[str, str]:
     return {name: version for name, _, version in (package.partition("==") for package in packages)}
-
-
-def _data_difference(run: StoredRun, now: str | None) -> Iterator[Difference]:
-    then = run.info.get("data", {}).get("sha256")
-    if None not in (then, now) and then != now:
-        name = str(run.config.get("data", {}).get("name"))
-        yield Difference("data", name, f"sha256 {then[:12]}…", f"sha256 {str(now)[:12]}…")
-
-
-def _machine_differences(run: StoredRun) -> Iterator[Difference]:
-    then = machine_facts(run.document["host"])
-    now = machine_facts(provenance.host())
-    for name in sorted(then.keys() | now.keys()):
-        if then.get(name) != now.get(name):
-            yield Difference("machine", name, str(then.get(name)), str(now.get(name)))
 
 
 def machine_facts(host: Mapping[str, Any]) -> dict[str, Any]:

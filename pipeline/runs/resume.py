@@ -57,20 +57,18 @@ def prepare_resume(
     task = get_task(run.task)
     data = task.load_data(config)
     fingerprint = data.sha256
-    if fingerprint != run.info["data"]["sha256"]:
+    then = run.facts.data_sha256 or ""
+    if fingerprint != then:
         raise OdenetError(
             f"{config.data.name} is not what run {run_id} was trained on (sha256 {fingerprint[:12]}…, then "
-            f"{run.info['data']['sha256'][:12]}…): bring the old data back, or start a new run"
+            f"{then[:12]}…): bring the old data back, or start a new run"
         )
     return run, config, data
 
 
 def _refuse_live(run: StoredRun, folder: Path) -> None:
-    if folder.exists():
-        with claimed(folder) as is_free:  # on this machine the lock knows better than the heartbeat
-            is_live = not is_free
-    else:
-        is_live = run.status is RunStatus.RUNNING
+    with claimed(folder) as is_free:  # on this machine the lock knows better than the heartbeat
+        is_live = not is_free if folder.exists() else run.status is RunStatus.RUNNING
     if is_live:
         raise StillRunning(f"run {run.run_id} is still running on {run.document['host']['hostname']}: stop it first")
 

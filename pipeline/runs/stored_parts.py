@@ -1,6 +1,7 @@
-"""The plug-ins of a stored run: found where they were, compared with what the store holds."""
+"""The sources and plug-ins of a stored run as the store holds them; plug-ins found where they were."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
@@ -13,23 +14,44 @@ from pipeline.tasks.lookup import config_class
 from pipeline.tracking.gridfs import content_id
 
 
+def stored_source(run: StoredRun, kind: str, name: str, file_id: Any) -> bytes:
+    """A source file of the run as the store has it, verified by its id, which its content decides.
+
+    Args:
+        kind: `source` or `plug-in`, for error messages.
+
+    Raises:
+        ArtifactError: it is missing from the store or has been changed there.
+    """
+    try:
+        content = GridFS(run.database).get(file_id).read()
+    except (NoFile, CorruptGridFile) as error:
+        raise ArtifactError(f"the {kind} {name} of run {run.run_id} is not whole in the store") from error
+    if content_id(name, content) != file_id:
+        raise ArtifactError(f"the {kind} {name} of run {run.run_id} has been changed in the store: do not run it")
+    return content
+
+
+def stored_sources(run: StoredRun) -> dict[str, bytes]:
+    """Path -> content of every source file of the run.
+
+    Raises:
+        ArtifactError: a file is missing from the store or has been changed there.
+    """
+    sources = run.document["experiment"]["sources"]
+    return {name: stored_source(run, "source", name, file_id) for name, file_id in sources}
+
+
 def stored_plugins(run: StoredRun) -> tuple[PluginSource, ...]:
-    """The source files of the run's plug-ins as the store has them, each verified by its id.
+    """The source files of the run's plug-ins as the store has them.
 
     Raises:
         ArtifactError: one is missing from the store or has been changed there.
     """
-    files, found = GridFS(run.database), []
-    for plugin in run.document["experiment"].get("plugins", []):
-        name = plugin["name"]
-        try:
-            content = files.get(plugin["file_id"]).read()
-        except (NoFile, CorruptGridFile) as error:
-            raise ArtifactError(f"the plug-in {name} of run {run.run_id} is not whole in the store") from error
-        if content_id(name, content) != plugin["file_id"]:
-            raise ArtifactError(f"the plug-in {name} of run {run.run_id} has been changed in the store: do not run it")
-        found.append(PluginSource(plugin["spec"], name, content))
-    return tuple(found)
+    plugins = run.document["experiment"].get("plugins", [])
+    return tuple(
+        PluginSource(p["spec"], p["name"], stored_source(run, "plug-in", p["name"], p["file_id"])) for p in plugins
+    )
 
 
 def current_source(stored: PluginSource) -> bytes | None:

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.reporting.text_table import NOTHING, shown
+from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.run_document import (
     RunInfo,
@@ -68,7 +67,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         last: metric -> its last value.
     """
     info, config = RunInfo.read(document), document["config"]
-    results = {spec: info.test.others.get(spec.quantity) for spec in test_specs(document)}
+    results = {spec: info.test.get(spec.quantity) for spec in test_specs(document)}
     if is_sweep(document):
         names = {"model": "sweep", "data": space_name(config)}
         results |= {result_spec(document): document.get("result")}
@@ -81,11 +80,11 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         **names,
         seed=config.get("seed"),
         results=results,
-        parameters=info.parameters.total,
+        parameters=info.parameters,
         nfe_forward=last.get("solver.nfe_forward"),
         nfe_backward=last.get("solver.nfe_backward"),
-        epochs=info.training.epochs,
-        epoch_seconds=info.training.epoch_seconds or last.get("time.epoch_seconds"),
+        epochs=info.epochs,
+        epoch_seconds=info.epoch_seconds or last.get("time.epoch_seconds"),
         started=document["start_time"].isoformat(timespec="seconds"),
     )
 
@@ -103,16 +102,12 @@ def last_values(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, flo
 
 def runs_table(rows: Sequence[RunSummary], title: str | None = None) -> Table:
     """One line a run, with a column for each metric of the test split that one of them has."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     results = _result_columns(rows)
-    for heading in ("run", "status"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("model", min_width=len("ODE-Net"))
-    table.add_column("data", overflow="fold")
-    for heading in (*results.values(), "params", "NFE", "epochs", "s/epoch"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    names = [Column("model", min_width=len("ODE-Net")), Column("data", overflow="fold")]
+    numbers = right(*results.values(), "params", "NFE", "epochs", "s/epoch")
+    table = list_table([*left("run", "status"), *names, *numbers], title)
     for row in rows:
-        values = {_column(spec): shown(value, spec.format) for spec, value in row.results.items()}
+        values = {_kind(spec): shown(value, spec.format) for spec, value in row.results.items()}
         table.add_row(
             str(row.run_id),
             row.status.value,
@@ -127,20 +122,19 @@ def runs_table(rows: Sequence[RunSummary], title: str | None = None) -> Table:
     return table
 
 
-Column = tuple[str, str, str, str]
+Kind = tuple[str, str, str, str]
 
 
-def _column(spec: MetricSpec) -> Column:
+def _kind(spec: MetricSpec) -> Kind:
     """What has to be the same of two metrics that share a column."""
     return spec.name, spec.heading, spec.unit, spec.format
 
 
-def _result_columns(rows: Sequence[RunSummary]) -> dict[Column, str]:
+def _result_columns(rows: Sequence[RunSummary]) -> dict[Kind, str]:
     """The columns of results and their headings; those that would be called the same have their tasks' names."""
-    tasks = {_column(spec): row.task for row in reversed(rows) for spec in row.results}
-    columns = list(dict.fromkeys(_column(spec) for row in rows for spec in row.results)) or list(
-        map(_column, test_specs({}))
-    )
+    tasks = {_kind(spec): row.task for row in reversed(rows) for spec in row.results}
+    specs = [spec for row in rows for spec in row.results] or test_specs({})
+    columns = list(dict.fromkeys(map(_kind, specs)))
     headings = Counter(heading for _, heading, *_ in columns)
     return {column: column[1] if headings[column[1]] == 1 else f"{tasks[column]} {column[1]}" for column in columns}
 
@@ -163,33 +157,24 @@ def print_run(run: StoredRun, console: Console) -> None:
 
 def print_description(description: "Description", console: Console) -> None:
     """A network's layers and totals."""
-    table = Table(header_style="bold")
-    for heading in ("layer", "kind", "output"):
-        table.add_column(heading)
-    for heading in ("parameters", "multiply-adds"):
-        table.add_column(heading, justify="right")
+    table = Table("layer", "kind", "output", *right("parameters", "multiply-adds"), header_style="bold")
     for layer in description.layers:
         output = " × ".join(map(str, layer.output))
         table.add_row(layer.name, layer.kind, output, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
     console.print(table)
     outside = f"{description.parameters_outside_linear:,} outside the linear layer"
     console.print(f"parameters: {description.parameters:,}, of them {outside}", highlight=False)
-    per_evaluation = description.multiply_adds_per_evaluation
-    if per_evaluation is None:
-        console.print(f"multiply-adds per image: {description.multiply_adds:,}", highlight=False)
-    else:
+    counted, per_evaluation = f"{description.multiply_adds:,}", description.multiply_adds_per_evaluation
+    if per_evaluation is not None:
         rest = description.multiply_adds - per_evaluation
-        console.print(
-            f"multiply-adds per image: {per_evaluation:,} per evaluation of the field, {rest:,} for the rest",
-            highlight=False,
-        )
+        counted = f"{per_evaluation:,} per evaluation of the field, {rest:,} for the rest"
+    console.print(f"multiply-adds per image: {counted}", highlight=False)
 
 
 def data_sets_table(statuses: "Sequence[DataSetStatus]") -> Table:
     """One line a data set."""
-    table = Table(header_style="bold")
-    for heading in ("data set", "present", "training + test, size", "where or what to do"):
-        table.add_column(heading, overflow="fold")
+    headings = ("data set", "present", "training + test, size", "where or what to do")
+    table = Table(*(Column(heading, overflow="fold") for heading in headings), header_style="bold")
     for status in statuses:
         where = f"{status.where} ({status.note})" if status.present else status.note
         table.add_row(status.name, "yes" if status.present else "no", status.images, where)

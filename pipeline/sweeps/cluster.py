@@ -37,17 +37,14 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     More trials than GPUs share them evenly; of more than fit with `gpus_per_trial`, those that fit run at once.
     """
     gpus, cores = torch.cuda.device_count(), len(psutil.Process().cpu_affinity())
-    per_trial = _gpus_for(parallel or gpus, gpus) if gpus_per_trial is None else gpus_per_trial
+    # One each, or an even share of one.
+    evenly = fraction(math.ceil((parallel or gpus) / gpus)) if gpus else 0.0
+    per_trial = evenly if gpus_per_trial is None else gpus_per_trial
     if per_trial > gpus:
         raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
     most = trials_on(gpus, per_trial) if per_trial else parallel or min(4, cores)
     chosen = min(parallel or most, most)
     return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
-
-
-def _gpus_for(trials: int, gpus: int) -> float:
-    """Of the GPUs, what each of so many trials gets that run at once: one, or an even share of one."""
-    return fraction(math.ceil(trials / gpus)) if gpus else 0.0
 
 
 def trials_on(gpus: float, per_trial: float) -> int:

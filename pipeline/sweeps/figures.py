@@ -133,7 +133,7 @@ def plot_parallel_coordinates(space: Space, state: SweepState) -> Figure:
 
 def metric_label(spec: MetricSpec) -> str:
     """What an axis calls a metric: `Validation loss (nats per image)`."""
-    return f"{spec.split.capitalize()} {spec.heading}{f' ({spec.unit})' if spec.unit else ''}"
+    return f"{spec.split.capitalize()} {spec.label}"
 
 
 def _with_value(trials: Sequence[Trial]) -> list[Trial]:

@@ -4,13 +4,12 @@ import math
 import time
 from typing import TextIO
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column
 
-from pipeline.reporting.text_table import shown
+from pipeline.reporting.text_table import list_table, shown
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
 from pipeline.sweeps.text import duration, last_names, metric_text, metric_words, suggestion_text, value_text
@@ -86,10 +85,9 @@ class SweepProgress:
         self._live.update(self._table(state), refresh=True)
 
     def _table(self, state: SweepState) -> Group:
-        table = Table(box=SIMPLE_HEAD, header_style="bold", padding=0, pad_edge=False, expand=False)
-        for heading in ("trial", "run", "epoch", self._metric):
-            table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading) + 1)
-        table.add_column(" suggestion", no_wrap=True, overflow="ellipsis")
+        headings = ("trial", "run", "epoch", self._metric)
+        numbers = (Column(heading, justify="right", no_wrap=True, min_width=len(heading) + 1) for heading in headings)
+        table = list_table([*numbers, Column(" suggestion", no_wrap=True, overflow="ellipsis")])
         running = [trial for trial in state.trials.values() if trial.outcome == RUNNING]
         room = max(self._console.height - OTHER_LINES, 1)
         for trial in running[:room]:

@@ -1,5 +1,6 @@
 """A sweep as an HTML page that is a single file."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -15,7 +16,7 @@ from pipeline.sweeps.figures import (
 )
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table, trials_table
-from pipeline.sweeps.text import cautions, conditions, headline, memory, shell_command, subtitle
+from pipeline.sweeps.text import cautions, conditions, headline, memory, subtitle
 from pipeline.util.files import write_result
 
 
@@ -62,7 +63,7 @@ def _command(sweep: Sweep, best_file: Path | None) -> str | None:
     """The shell command that trains the best configuration again."""
     if sweep.best is None:
         return None
-    return shell_command(sweep.command() if best_file is None else ["odenet", "run", "with", str(best_file)])
+    return shlex.join(sweep.command() if best_file is None else ["odenet", "run", "with", str(best_file)])
 
 
 def _figures(sweep: Sweep) -> dict[str, Figure | None]:

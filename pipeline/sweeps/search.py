@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -152,23 +153,11 @@ class TpeSearch(Searcher):
         self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: trial.value if known else worst(self._space.mode)})
 
 
-REPORTED = (
-    "run_id",
-    "outcome",
-    "value",
-    "validation_result",
-    "nfe_forward",
-    "epochs",
-    "seconds",
-    "peak_memory_mb",
-    "error",
-    "is_reused",
-)
+REPORTED = {f.name for f in fields(Trial)} - {"number", "suggestion"}
 """What a trial reports of itself after every epoch and at its end, under the state's names."""
 
 
 def update(trial: Trial, result: Mapping[str, Any]) -> None:
     """Enter what the trial reported."""
-    for name in REPORTED:
-        if name in result:
-            setattr(trial, name, result[name])
+    for name in REPORTED & result.keys():
+        setattr(trial, name, result[name])

@@ -49,4 +49,4 @@ class SearchedTask:
     @property
     def validation_result(self) -> MetricSpec | None:
         """The result's quantity on the validation split; None where it is not recorded there."""
-        return self.result.of_split("validation", self.metrics)
+        return next((spec for spec in self.metrics if spec.name == f"validation.{self.result.quantity}"), None)

@@ -134,11 +134,7 @@ FindTask = Callable[[Sequence[str]], SearchedTask]
 """The words of a space's `with` -> the task that they name."""
 
 
-def _default_task(overrides: Sequence[str]) -> SearchedTask:  # noqa: ARG001 - as any other has them
-    return SearchedTask.of()
-
-
-def load_space(path: Path, find_task: FindTask = _default_task) -> Space:
+def load_space(path: Path, find_task: FindTask) -> Space:
     """The space in a file.
 
     Raises:
@@ -151,7 +147,7 @@ def load_space(path: Path, find_task: FindTask = _default_task) -> Space:
     return parse_space(text, str(path), find_task)
 
 
-def parse_space(text: str, where: str, find_task: FindTask = _default_task) -> Space:
+def parse_space(text: str, where: str, find_task: FindTask = lambda _: SearchedTask.of()) -> Space:
     """The space that the YAML `text` describes; `where` it stands is for error messages.
 
     Raises:
@@ -310,20 +306,14 @@ def _flatten(branch: Branch, drawn: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _leaves(branch: Branch) -> Iterator[tuple[str, Any]]:
+def _leaves(branch: Branch, has_alternatives: bool = False) -> Iterator[tuple[str, Any]]:
+    """What varies; also what is fixed in a branch that has alternatives: it varies with the choice between them."""
     for key, node in branch.items():
         if isinstance(node, Choice) and node.is_between_branches:
             for option in node.options:
-                yield from _leaves_and_fixed(option)
-        elif isinstance(node, Choice | Distribution):
+                yield from _leaves(option, has_alternatives=True)
+        elif has_alternatives or isinstance(node, Choice | Distribution):
             yield key, node
-
-
-def _leaves_and_fixed(branch: Branch) -> Iterator[tuple[str, Any]]:
-    """Also what is fixed in the branch: it varies with the choice between branches."""
-    fixed = {key: node for key, node in branch.items() if not isinstance(node, Choice | Distribution)}
-    yield from fixed.items()
-    yield from _leaves(branch)
 
 
 def _corners(branch: Branch) -> list[dict[str, Any]]:

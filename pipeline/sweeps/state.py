@@ -1,5 +1,6 @@
 """What a sweep knows of its trials: plain data, kept in the run of the sweep and enough to go on from."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
@@ -79,8 +80,7 @@ class SweepState:
 
     def counts(self) -> dict[str, int]:
         """Outcome -> number of trials, of the outcomes that there are."""
-        outcomes = [trial.outcome for trial in self.trials.values()]
-        return {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}
+        return dict(Counter(trial.outcome for trial in self.trials.values()))
 
     def failures(self) -> dict[str, int]:
         """Of them those that are failures."""

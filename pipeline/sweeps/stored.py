@@ -115,7 +115,7 @@ def load_sweep(runs: Runs, sweep_id: int) -> Sweep:
     run = runs.get(sweep_id)
     if not is_sweep(run.document):
         trial = run.facts.trial
-        hint = f"a trial of sweep {trial.id}" if trial else "`odenet sweeps` lists those there are"
+        hint = f"a trial of sweep {trial['id']}" if trial else "`odenet sweeps` lists those there are"
         raise InvalidInput(f"run {sweep_id} is no sweep: {hint}")
     return Sweep.from_document(run.document)
 

@@ -1,10 +1,11 @@
 """A sweep as tables of words, for a terminal and for the page."""
 
 from collections import Counter
+from functools import partial
 
-from pipeline.reporting.text_table import NOTHING, TextTable, shown
+from pipeline.reporting.text_table import NOTHING, Cells, TextTable, shown, table_of
 from pipeline.sweeps.axes import tidy
-from pipeline.sweeps.state import FAILURES
+from pipeline.sweeps.state import FAILURES, Trial
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import (
     counted,
@@ -51,7 +52,7 @@ def checks_table(sweep: Sweep) -> TextTable:
         ("run", "seed", "outcome", f"test {result.heading}"),
         tuple(rows),
         "lrlr",
-        note="The best configuration trained anew: weights, order and split of the images differ from the search's. "
+        note="The best configuration trained anew: weights, order and split of the samples differ from the search's. "
         "Mean ± standard deviation (n − 1). The value that won the search is the best of many and flatters its "
         "configuration; these do not.",
     )
@@ -79,33 +80,23 @@ def failures_table(sweep: Sweep) -> TextTable:
 def trials_table(sweep: Sweep) -> TextTable:
     """Every trial, in the order in which they were suggested."""
     trials = list(sweep.state.trials.values())
-    keys = sweep.space.parameters()
-    has_evaluations = any(trial.nfe_forward is not None for trial in trials)
-    rows = []
-    for trial in trials:
-        evaluations = [shown(trial.nfe_forward, ".1f")] if has_evaluations else []
-        rows.append(
-            (
-                f"{trial.number} (best)" if trial == sweep.best else str(trial.number),
-                shown(trial.run_id),
-                *(tidy(trial.suggestion[key]) if key in trial.suggestion else NOTHING for key in keys),
-                outcome_text(trial),
-                value_text(sweep.space, trial.value),
-                *evaluations,
-                str(trial.epochs),
-                shown(trial.seconds, ",.1f"),
-                shown(trial.peak_memory_mb, ",.0f"),
-            )
-        )
-    evaluations = ["evaluations"] if has_evaluations else []
-    headings = ["trial", "run", *keys, "outcome", metric_words(sweep.space), *evaluations]
-    return TextTable(
-        "Trials",
-        (*headings, "epochs", "seconds", "peak memory (MB)"),
-        tuple(rows),
-        "rr" + "r" * len(keys) + "l" + "r" * (len(evaluations) + 4),
-        note=None if rows else "None yet.",
-    )
+    evaluations = Cells[Trial]("evaluations", "r", lambda trial: shown(trial.nfe_forward, ".1f"))
+    columns = [
+        Cells[Trial]("trial", "r", lambda trial: f"{trial.number}{' (best)' if trial == sweep.best else ''}"),
+        Cells[Trial]("run", "r", lambda trial: shown(trial.run_id)),
+        *(Cells(key, "r", partial(_suggested, key)) for key in sweep.space.parameters()),
+        Cells("outcome", "l", outcome_text),
+        Cells[Trial](metric_words(sweep.space), "r", lambda trial: value_text(sweep.space, trial.value)),
+        *([evaluations] if any(trial.nfe_forward is not None for trial in trials) else []),
+        Cells[Trial]("epochs", "r", lambda trial: str(trial.epochs)),
+        Cells[Trial]("seconds", "r", lambda trial: shown(trial.seconds, ",.1f")),
+        Cells[Trial]("peak memory (MB)", "r", lambda trial: shown(trial.peak_memory_mb, ",.0f")),
+    ]
+    return table_of("Trials", trials, columns, note=None if trials else "None yet.")
+
+
+def _suggested(key: str, trial: Trial) -> str:
+    return tidy(trial.suggestion[key]) if key in trial.suggestion else NOTHING
 
 
 def _no_checks(sweep: Sweep) -> str:

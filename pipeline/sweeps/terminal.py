@@ -1,15 +1,15 @@
 """Sweeps on a terminal, and as plain values."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from pipeline.reporting.text_table import shown, terminal_table
+from pipeline.reporting.text_table import left, list_table, right, shown, terminal_table
 from pipeline.sweeps.state import PRUNED, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table
@@ -20,7 +20,6 @@ from pipeline.sweeps.text import (
     last_names,
     memory,
     outcome_text,
-    shell_command,
     subtitle,
     suggestion_text,
     value_text,
@@ -71,13 +70,9 @@ def summary(document: Mapping[str, Any]) -> SweepSummary:
 
 def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
     """One line a sweep."""
-    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading in ("sweep", "status"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("space", overflow="fold", min_width=len("simple_digits"))
-    for heading in ("over", "failed", "pruned", "best", "run", "test"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("started", no_wrap=True)
+    space = Column("space", overflow="fold", min_width=len("simple_digits"))
+    numbers = right("over", "failed", "pruned", "best", "run", "test")
+    table = list_table([*left("sweep", "status"), space, *numbers, *left("started")])
     for row in rows:
         values, result = row.to_dict(), result_spec(row.document)
         table.add_row(
@@ -111,7 +106,7 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         if table.note:
             console.print(table.note, highlight=False, markup=False)
     if sweep.best is not None:
-        console.print(f"\n{shell_command(sweep.command())}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"\n{shlex.join(sweep.command())}", highlight=False, markup=False, soft_wrap=True)
     console.print()
     for line in [*conditions(sweep), *memory(sweep)]:
         console.print(line, highlight=False, markup=False)
@@ -119,12 +114,9 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
 
 def _trials_table(sweep: Sweep) -> Table:
     """One line a trial; the suggestion as wide as there is room."""
-    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading, justify in (("trial", "right"), ("run", "right"), ("outcome", "left"), ("value", "right")):
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for heading in ("epochs", "s", "MB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("suggestion", overflow="fold")
+    numbers = right("value", "epochs", "s", "MB")
+    suggestion = Column("suggestion", overflow="fold")
+    table = list_table([*right("trial", "run"), *left("outcome"), *numbers, suggestion])
     for trial in sweep.state.trials.values():
         table.add_row(
             str(trial.number),

@@ -1,6 +1,5 @@
 """What there is to say of a sweep, in words."""
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -167,11 +166,6 @@ def reached(space: Space, trial: Trial) -> list[str]:
     if trial.nfe_forward is not None:
         facts.append(f"{trial.nfe_forward:.1f} evaluations per batch")
     return [*facts, counted(trial.epochs, "epoch"), duration(trial.seconds)]
-
-
-def shell_command(words: Sequence[str]) -> str:
-    """A command as one types it."""
-    return shlex.join(words)
 
 
 def counted(many: int, thing: str) -> str:

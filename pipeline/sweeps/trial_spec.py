@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.plugins.loading import PluginSource
 from pipeline.sweeps.state import Phase
-from pipeline.tracking.run_document import TrialMark
 
 
 @dataclass(frozen=True)
@@ -47,4 +46,4 @@ class TrialSpec:
 
     def mark(self, sweep: SweepOfTrial) -> dict[str, Any]:
         """In the info of the trial's run."""
-        return {"sweep": TrialMark(sweep.run_id, self.number, self.phase).to_dict()}
+        return {"sweep": {"id": sweep.run_id, "trial": self.number, "phase": self.phase}}

@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.config import Config, SolverConfig
 from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.pairing import PairedTest
 from pipeline.training import Objective
 
 C = TypeVar("C", bound=Config)
@@ -73,11 +74,14 @@ class Task(ABC, Generic[C, D, A]):
         name: of the experiment in the store and on command lines; that under which it is registered.
         config: the class of its configurations.
         result: the metric of the test split that is the result of a run, as `test.accuracy`.
+        paired_test: of two models on the same test items, for comparisons; a task that comes along may have it in its
+            module `paired` instead, which is read without torch.
     """
 
     name: ClassVar[str]
     config: ClassVar[type[Config]] = Config
     result: ClassVar[str]
+    paired_test: ClassVar[PairedTest | None] = None
 
     @classmethod
     @abstractmethod

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.plugins import registry
 from pipeline.tasks.lookup import light_module
 
 
@@ -32,6 +33,10 @@ class PairedTest:
 
 
 def paired_test_of(task: str) -> PairedTest | None:
-    """The test of a task; None where it has none."""
-    module = light_module(task, "paired")
-    return None if module is None else module.PAIRED_TEST
+    """The test of a task; None where it has none, or is of a plug-in that is not loaded."""
+    light = light_module(task, "paired")
+    try:
+        test: PairedTest | None = light.PAIRED_TEST if light else registry.find("task", task).build.paired_test
+    except LookupError:
+        return None
+    return test

@@ -20,9 +20,9 @@ class DeliveryThread:
     """Delivers the record in the background whenever it has changed."""
 
     def __init__(self, record: Record, database: Database[dict[str, Any]], where: str) -> None:
-        self._record = record
-        self._database = database
-        self._where = where
+        self.record = record
+        self.database = database
+        self.where = where
         self._changed = threading.Event()
         self._finishing = threading.Event()
         self._away_since: float | None = None
@@ -60,14 +60,14 @@ class DeliveryThread:
 
     def _try_to_deliver(self) -> bool:
         try:
-            self._record.deliver(self._database)
+            self.record.deliver(self.database)
         except (PyMongoError, BSONError, OSError, ValueError) as error:
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 log.warning(
                     "the store at %s does not take run %d just now (%s); the run goes on and its record waits on disk",
-                    self._where,
-                    self._record.run_id,
+                    self.where,
+                    self.record.run_id,
                     type(error).__name__,
                 )
             return False

@@ -10,7 +10,6 @@ Who removes files goes by their upload date, which storing a file again renews: 
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
@@ -65,11 +64,6 @@ def put_entry(database: Database[dict[str, Any]], file_id: Any, entry: Mapping[s
             {"data": content[start : start + entry["chunkSize"]], "uploadDate": now},
         )
     _upsert(database, "fs.files", {"_id": file_id}, {**entry, "uploadDate": now})
-
-
-def put_content(database: Database[dict[str, Any]], filename: str, path: Path) -> ObjectId:
-    """Store the text file at `path` once for all runs that have it; its id."""
-    return put_bytes(database, filename, path.read_bytes())
 
 
 def put_bytes(database: Database[dict[str, Any]], filename: str, content: bytes) -> ObjectId:

@@ -4,7 +4,6 @@ import logging
 import mimetypes
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,13 @@ from sacred.serializer import flatten
 
 from pipeline.plugins.loading import loaded_sources
 from pipeline.tracking import provenance
+from pipeline.tracking.address import StoreError
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
-from pipeline.tracking.gridfs import put_bytes, put_content
+from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus
-from pipeline.tracking.store import StoreError, connect, next_run_id, store_address
+from pipeline.tracking.store import connect, next_run_id, store_address
 from pipeline.util.errors import InvalidInput
 
 log = logging.getLogger("odenet")
@@ -58,7 +58,7 @@ class StoreObserver(RunObserver):
         self._home = home
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""
-        self._tracked: _Tracked | None = None
+        self._delivery: DeliveryThread | None = None
 
     @property
     def is_resuming(self) -> bool:
@@ -68,18 +68,18 @@ class StoreObserver(RunObserver):
     @property
     def has_started(self) -> bool:
         """Whether a run has been entered in the store."""
-        return self._tracked is not None
+        return self._delivery is not None
 
     @property
     def record(self) -> Record:
         """The record of the run that has started, also after its end."""
-        return self._run.record
+        return self._started.record
 
     @property
-    def _run(self) -> "_Tracked":
-        if self._tracked is None:
+    def _started(self) -> DeliveryThread:
+        if self._delivery is None:
             raise RuntimeError("no run has started")
-        return self._tracked
+        return self._delivery
 
     # What the experiment reports
 
@@ -98,7 +98,7 @@ class StoreObserver(RunObserver):
         """
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         self.record.add_artifact(name, content, content_type)
-        self._run.delivery.notify()
+        self._started.notify()
 
     def update_info(self, values: Mapping[str, Any]) -> None:
         """Set entries of the run's info."""
@@ -137,13 +137,21 @@ class StoreObserver(RunObserver):
             }
             if self._resumed is None:
                 run_id = _id if _id is not None else next_run_id(database)
-                record = _enter(
-                    _new_document(run_id, where, start_time, flatten(meta_info), self._info) | values,
-                    self._home,
-                    database,
-                )
+                new = {
+                    "_id": run_id,
+                    "uid": uuid.uuid4().hex,
+                    "store": where,
+                    "start_time": start_time,
+                    "meta": flatten(meta_info),
+                    "resources": [],
+                    "artifacts": [],
+                    "captured_out": "",
+                    "info": self._info,
+                    "result": None,
+                }
+                record = _enter(new | values, self._home, database)
             else:
-                record = _reopen(self._resumed, values, start_time, self._home, database)
+                record = self._reopen(self._resumed, values, start_time, database)
         except PyMongoError as error:
             raise StoreError(
                 f"The store at {where} could not take a new run ({type(error).__name__}); try again."
@@ -155,9 +163,8 @@ class StoreObserver(RunObserver):
                 f"The run's record cannot be written in {self._home} ({error.strerror}); "
                 "set that right, or name another folder in ODENET_HOME."
             ) from error
-        self._tracked = _Tracked(record, DeliveryThread(record, database, where), database, where)
-        changes = provenance.uncommitted_changes()
-        if changes:
+        self._delivery = DeliveryThread(record, database, where)
+        if changes := provenance.uncommitted_changes():
             self.add_artifact("uncommitted.diff", changes.encode())
         return record.run_id
 
@@ -190,27 +197,38 @@ class StoreObserver(RunObserver):
 
     def join(self) -> None:
         """Wait for the delivery; what the store does not take stays on disk."""
-        if self._tracked is None:
+        if self._delivery is None:
             return
-        run = self._tracked
+        delivery, record = self._delivery, self.record
         try:
-            delivered = run.delivery.finish(LAST_PATIENCE_SECONDS)
+            delivered = delivery.finish(LAST_PATIENCE_SECONDS)
         except KeyboardInterrupt:  # nobody wants to wait; the run itself is over
             delivered = False
         if delivered:
-            run.record.discard()
+            record.discard()
         else:
-            run.record.release()
+            record.release()
             log.error(
                 "the store at %s has not taken all of run %d; its record waits in %s, and `odenet sync` delivers it",
-                run.where,
-                run.record.run_id,
-                run.record.folder,
+                delivery.where,
+                record.run_id,
+                record.folder,
             )
-        run.database.client.close()
+        delivery.database.client.close()
+
+    def _reopen(
+        self, document: Mapping[str, Any], values: Mapping[str, Any], now: datetime, database: Database[dict[str, Any]]
+    ) -> Record:
+        """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
+        goes_on = {"stop_time": None, "fail_trace": None, "result": None}
+        session = {"time": now, "status_before": document["status"], "machine_before": machine_now(document)}
+        resumed = {"resumed": [*document.get("resumed", []), session]}
+        record = Record.reopen(run_folder(self._home, document), {**document, **values, **goes_on, **resumed}, database)
+        record.deliver(database)
+        return record
 
     def _end(self, values: dict[str, Any]) -> None:
-        if self._tracked is not None:  # otherwise it could not begin, and what hindered it is being told
+        if self.has_started:  # otherwise it could not begin, and what hindered it is being told
             self._keep(lambda: self.record.update(values))
 
     def _keep(self, write: Callable[[], None]) -> None:
@@ -219,26 +237,16 @@ class StoreObserver(RunObserver):
         except OSError as error:
             # The record is changed in memory all the same, and on its way to the store.
             log.warning("the record %s cannot be written: %s", self.record.folder, error)
-        self._run.delivery.notify()
-
-
-@dataclass(frozen=True)
-class _Tracked:
-    """The run that is going on."""
-
-    record: Record
-    delivery: DeliveryThread
-    database: Database[dict[str, Any]]
-    where: str
+        self._started.notify()
 
 
 def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str, Any]]) -> dict[str, Any]:
-    sources = {str(path.relative_to(provenance.ROOT)): path for path in provenance.source_files()}
+    sources = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
     return {
         "name": ex_info["name"],
         "base_dir": str(provenance.ROOT),
         "mainfile": ex_info["mainfile"],
-        "sources": [[name, put_content(database, name, path)] for name, path in sources.items()],
+        "sources": [[name, put_bytes(database, name, content)] for name, content in sources.items()],
         "plugins": [
             {"spec": source.spec, "name": source.name, "file_id": put_bytes(database, source.name, source.content)}
             for source in loaded_sources()
@@ -256,34 +264,3 @@ def _enter(document: dict[str, Any], home: Path, database: Database[dict[str, An
     except BaseException:
         database.runs.delete_one({"_id": document["_id"], "uid": document["uid"]})
         raise
-
-
-def _new_document(run_id: int, where: str, start_time: datetime, meta: Any, info: Any) -> dict[str, Any]:
-    return {
-        "_id": run_id,
-        "uid": uuid.uuid4().hex,
-        "store": where,
-        "start_time": start_time,
-        "meta": meta,
-        "resources": [],
-        "artifacts": [],
-        "captured_out": "",
-        "info": info,
-        "result": None,
-    }
-
-
-def _reopen(
-    document: Mapping[str, Any],
-    values: Mapping[str, Any],
-    now: datetime,
-    home: Path,
-    database: Database[dict[str, Any]],
-) -> Record:
-    """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
-    goes_on = {"stop_time": None, "fail_trace": None, "result": None}
-    session = {"time": now, "status_before": document["status"], "machine_before": machine_now(document)}
-    resumed = {"resumed": [*document.get("resumed", []), session]}
-    record = Record.reopen(run_folder(home, document), {**document, **values, **goes_on, **resumed}, database)
-    record.deliver(database)
-    return record

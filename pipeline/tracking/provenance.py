@@ -68,8 +68,10 @@ def machine() -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
         "gpu_names": [gpu.name for gpu in gpus],
         "gpu_memory_gb": [round(gpu.total_memory / 2**30, 1) for gpu in gpus],
-        "driver": _driver_version(),
-        "compiler": _compiler_version(),
+        "driver": _first_line(
+            "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
+        ),  # a line for each GPU
+        "compiler": _first_line(cxx_compiler(), "--version"),
     }
 
 
@@ -77,14 +79,6 @@ def _remote_without_login() -> str:
     url = (_git("config", "--get", "remote.origin.url") or "").strip()
     scheme, separator, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
-
-
-def _driver_version() -> str | None:
-    return _first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")  # a line for each GPU
-
-
-def _compiler_version() -> str | None:
-    return _first_line(cxx_compiler(), "--version")
 
 
 def _git(*arguments: str) -> str | None:

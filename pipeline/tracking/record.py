@@ -78,8 +78,7 @@ class Record:
         record._open()
         for series in database.metrics.find({"run_id": document["_id"]}):
             for step, value, at in zip(series["steps"], series["values"], series["timestamps"], strict=True):
-                record._add_point(series["name"], step, value, at, series["_id"])
-                record._note_point(series["name"], step, value, at)
+                record._note_point(series["name"], step, value, at, series["_id"])
         record._save()
         return record
 
@@ -106,10 +105,9 @@ class Record:
         """Add one point to each named series; a point that is there already, by its step, stays as it is."""
         timestamp = timestamp or datetime.now(UTC)
         with self._mutex:
-            new = {name: value for name, value in values.items() if not self._has_point(name, step)}
-            for name, value in new.items():
-                self._add_point(name, step, value, timestamp)
-                self._note_point(name, step, value, timestamp)
+            for name, value in values.items():
+                if name not in self._series or step not in self._series[name].points:
+                    self._note_point(name, step, value, timestamp)
             self._list_series()
             self._save()
 
@@ -144,9 +142,6 @@ class Record:
         content = json_util.dumps({"document": self.document, "files": self._files}).encode()
         write_whole(self.folder / "record.json", content)
 
-    def _has_point(self, name: str, step: int) -> bool:
-        return name in self._series and step in self._series[name].points
-
     def _add_point(
         self, name: str, step: int, value: float, timestamp: datetime, series_id: ObjectId | None = None
     ) -> None:
@@ -154,7 +149,11 @@ class Record:
         series.points[step] = (value, timestamp)
         self._unsent_series.add(name)
 
-    def _note_point(self, name: str, step: int, value: float, timestamp: datetime) -> None:
+    def _note_point(
+        self, name: str, step: int, value: float, timestamp: datetime, series_id: ObjectId | None = None
+    ) -> None:
+        """Add a point that is to be written to the disk as well."""
+        self._add_point(name, step, value, timestamp, series_id)
         point = {"id": self._series[name].id, "name": name, "step": step, "value": value, "at": timestamp}
         self._unwritten.append(json_util.dumps(point))
 
@@ -189,11 +188,7 @@ class Record:
     def metrics(self) -> dict[str, dict[str, list[Any]]]:
         """Metric -> its steps and values, in order."""
         return {
-            name: {
-                "steps": sorted(series.points),
-                "values": [series.points[step][0] for step in sorted(series.points)],
-            }
-            for name, series in self._series.items()
+            name: {key: series.in_order()[key] for key in ("steps", "values")} for name, series in self._series.items()
         }
 
     # Delivering
@@ -215,9 +210,13 @@ class Record:
         for name in unsent:
             with self._mutex:
                 self._unsent_series.discard(name)
-                series_id, points = self._series[name].id, dict(self._series[name].points)
+                series_id, points = self._series[name].id, self._series[name].in_order()
             try:
-                _send_series(database, self.run_id, name, series_id, points)
+                database.metrics.update_one(
+                    {"run_id": self.run_id, "name": name},
+                    {"$set": points, "$setOnInsert": {"_id": series_id}},
+                    upsert=True,
+                )
             except PyMongoError:
                 with self._mutex:
                     self._unsent_series.add(name)
@@ -261,23 +260,14 @@ class _Series:
         self.id = series_id
         self.points: dict[int, tuple[float, datetime]] = {}
 
-
-def _send_series(
-    database: Database[dict[str, Any]],
-    run_id: int,
-    name: str,
-    series_id: ObjectId,
-    points: dict[int, tuple[float, datetime]],
-) -> None:
-    steps = sorted(points)
-    values = {
-        "steps": steps,
-        "values": [points[step][0] for step in steps],
-        "timestamps": [points[step][1] for step in steps],
-    }
-    database.metrics.update_one(
-        {"run_id": run_id, "name": name}, {"$set": values, "$setOnInsert": {"_id": series_id}}, upsert=True
-    )
+    def in_order(self) -> dict[str, list[Any]]:
+        """The points by their steps, as they are stored."""
+        points = sorted(self.points.items())
+        return {
+            "steps": [step for step, _ in points],
+            "values": [value for _, (value, _) in points],
+            "timestamps": [at for _, (_, at) in points],
+        }
 
 
 def waiting_records(home: Path) -> list[Path]:
@@ -287,7 +277,10 @@ def waiting_records(home: Path) -> list[Path]:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Whether the process that wrote the record is gone; if so, this one holds its lock within."""
+    """Whether no process is at work on the record; if so, this one holds its lock within, where there is a folder."""
+    if not folder.is_dir():
+        yield True
+        return
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,12 +7,12 @@ The document of format 2 is that of format 1 and
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pipeline.config import ConfigError
 from pipeline.reporting.metric_spec import MetricSpec
@@ -63,189 +63,77 @@ class RunStatus(StrEnum):
     """Its heartbeat stopped without a word."""
 
 
-# The sections of `info`. What a run has not come to yet, or what its task does not have, is None or empty.
-
-
-@dataclass(frozen=True)
-class _Section:
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Self:
-        """The section that is stored as `values`, without entries that this version does not know."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is stored."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class _OpenSection(_Section):
-    """One that has entries of the task's own, in `others`, which are stored beside the rest."""
-
-    others: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Self:
-        known = {f.name for f in fields(cls)} - {"others"}
-        own = {key: value for key, value in values.items() if key in known}
-        return cls(**own, others={key: value for key, value in values.items() if key not in known})
-
-    def to_dict(self) -> dict[str, Any]:
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "others"}
-        return {**self.others, **values}
-
-
-@dataclass(frozen=True)
-class DataFacts(_OpenSection):
-    """What was loaded. Numbers of samples are `training_THINGS`, `validation_THINGS` and `test_THINGS`."""
-
-    sha256: str | None = None
-
-    @property
-    def sizes(self) -> dict[str, tuple[int, str]]:
-        """Split -> how many of what: `{"training": (1149, "images")}`."""
-        parted = {key: key.partition("_") for key in self.others}
-        return {
-            split: (self.others[key], things)
-            for key, (split, _, things) in parted.items()
-            if split in ("training", "validation", "test")
-        }
-
-
-@dataclass(frozen=True)
-class Parameters(_Section):
-    """How many numbers are trained."""
-
-    total: int | None = None
-    outside_linear: int | None = None
-
-
-@dataclass(frozen=True)
-class MultiplyAdds(_Section):
-    """Of one sample, with one evaluation of each field."""
-
-    total: int | None = None
-    per_evaluation: int | None = None
-    """Of the fields alone; None for a network without an ODE."""
-
-
-@dataclass(frozen=True)
-class TrainingSummary(_Section):
-    """How the training went."""
-
-    epochs: int | None = None
-    best_epoch: int | None = None
-    stopped_early: bool = False
-    compile_seconds: float | None = None
-    epoch_seconds: float | None = None
-    """The median."""
-
-
-@dataclass(frozen=True)
-class TestResults(_OpenSection):
-    """The test split's: in `others` each metric `test.X` of the task as `X`, and how many samples there were."""
-
-    nfe_forward: float | None = None
-    """Mean evaluations of the field per batch; None for a network without an ODE."""
-    nfe_per_image: Mapping[str, float] | None = None
-    """`mean` and spread of the evaluations that each sample took of its own, where it had steps of its own."""
-
-
-@dataclass(frozen=True)
-class Weights(_Section):
-    """The artifact with the best weights."""
-
-    name: str | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class SolverFailure(_Section):
-    """How a solve that ended the run ended."""
-
-    status: str
-    t: float
-    dt: float | None = None
-    evaluations: int | None = None
-    state_norm: float | None = None
-    direction: str | None = None
-    sample: int | None = None
-
-
-@dataclass(frozen=True)
-class Failure(_Section):
-    """What ended the run."""
-
-    reason: str
-    """One of `pipeline.sweeps.state.FAILURES`."""
-    message: str
-
-
-@dataclass(frozen=True)
-class TrialMark(_Section):
-    """Which trial of which sweep the run is."""
-
-    id: int
-    trial: int
-    phase: str = "search"
-    """Or `check`."""
+def _stored_at(path: str, default: Any = None) -> Any:
+    """A fact that is stored at this dotted path of `info`."""
+    return field(default_factory=lambda: default, metadata={"path": path})
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run's `info`."""
+    """What is read of a run's `info`; what a run has not come to, or its task does not have, is None or empty.
 
-    device: str = ""
-    data: DataFacts = field(default_factory=DataFacts)
-    parameters: Parameters = field(default_factory=Parameters)
-    multiply_adds: MultiplyAdds = field(default_factory=MultiplyAdds)
-    training: TrainingSummary = field(default_factory=TrainingSummary)
-    test: TestResults = field(default_factory=TestResults)
-    weights: Weights = field(default_factory=Weights)
-    solver_failure: SolverFailure | None = None
-    failure: Failure | None = None
-    warnings: tuple[str, ...] = ()
-    rerun_of: int | None = None
-    source_of: int | None = None
-    """The run whose stored sources this one ran with."""
-    parent: int | None = None
+    For people alone there are `device`, `warnings`, `rerun_of`, `source_of` (the run whose stored sources this one ran
+    with), `reevaluation`, and facts of the task's own.
+    """
+
+    data: Mapping[str, Any] = _stored_at("data", {})
+    """What was loaded. Numbers of samples are `training_THINGS`, `validation_THINGS` and `test_THINGS`."""
+    data_sha256: str | None = _stored_at("data.sha256")
+    parameters: int | None = _stored_at("parameters.total")
+    multiply_adds: int | None = _stored_at("multiply_adds.total")
+    """Of one sample, with one evaluation of each field."""
+    multiply_adds_per_evaluation: int | None = _stored_at("multiply_adds.per_evaluation")
+    """Of the fields alone; None for a network without an ODE."""
+    epochs: int | None = _stored_at("training.epochs")
+    best_epoch: int | None = _stored_at("training.best_epoch")
+    stopped_early: bool = _stored_at("training.stopped_early", False)
+    epoch_seconds: float | None = _stored_at("training.epoch_seconds")
+    """The median."""
+    test: Mapping[str, Any] = _stored_at("test", {})
+    """Each metric `test.X` of the task as `X`, and how many samples there were."""
+    nfe_test: float | None = _stored_at("test.nfe_forward")
+    """Mean evaluations of the field per batch; None for a network without an ODE."""
+    nfe_per_sample: float | None = _stored_at("test.nfe_per_image.mean")
+    """The same of each sample's own, where it had steps of its own."""
+    weights: str | None = _stored_at("weights.name")
+    """The artifact with the best weights."""
+    weights_sha256: str | None = _stored_at("weights.sha256")
+    solver_failure: Mapping[str, Any] | None = _stored_at("solver_failure")
+    """How a solve that ended the run ended: `status`, `t` and more."""
+    failure: Mapping[str, str] | None = _stored_at("failure")
+    """What ended the run: a `message`, and a `reason`, one of `pipeline.sweeps.state.FAILURES`."""
+    parent: int | None = _stored_at("parent")
     """Of a re-evaluation, the run that trained."""
-    reevaluation: Mapping[str, Any] | None = None
-    trial: TrialMark | None = None
-    """Of a sweep's trial; stored as `sweep`, as a sweep's state is."""
-    sweep: Mapping[str, Any] | None = None
+    trial: Mapping[str, Any] | None = _stored_at("sweep")
+    """Which trial of which sweep the run is: `id`, `trial` and `phase`."""
+    sweep: Mapping[str, Any] | None = _stored_at("sweep")
     """Of a sweep, its `pipeline.sweeps.state.SweepState`."""
-    gpu_memory_mb: float | None = None
+    gpu_memory_mb: float | None = _stored_at("gpu_memory_mb")
     """Of a sweep, the memory of the smallest GPU that trials ran on."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "RunInfo":
         """The info of a run's document."""
-        info = document.get("info", {})
-        values = {f.name: info[f.name] for f in fields(cls) if f.name in info}
-        if not is_sweep(document) and "sweep" in values:
-            values["trial"] = values.pop("sweep")
-        for name, section in _SECTIONS.items():
-            if name in values:
-                values[name] = section.read(values[name])
-        return cls(**values | {"warnings": tuple(info.get("warnings", ()))})
+        found = {f.name: _find(document.get("info"), f.metadata["path"].split(".")) for f in fields(cls)}
+        found["trial" if is_sweep(document) else "sweep"] = None
+        return cls(**{name: value for name, value in found.items() if value is not None})
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, str]]:
+        """Split -> how many of what: `{"training": (1149, "images")}`."""
+        parted = {key: key.partition("_") for key in self.data}
+        return {
+            split: (self.data[key], things)
+            for key, (split, _, things) in parted.items()
+            if split in ("training", "validation", "test")
+        }
 
 
-_SECTIONS: Mapping[str, type[_Section]] = {
-    "data": DataFacts,
-    "parameters": Parameters,
-    "multiply_adds": MultiplyAdds,
-    "training": TrainingSummary,
-    "test": TestResults,
-    "weights": Weights,
-    "solver_failure": SolverFailure,
-    "failure": Failure,
-    "trial": TrialMark,
-}
-
-
-# The rest of the document
+def _find(values: Any, path: Sequence[str]) -> Any:
+    """What is stored there, if there is such a place."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def effective_status(document: Mapping[str, Any]) -> RunStatus:

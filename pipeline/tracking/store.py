@@ -18,17 +18,6 @@ from pipeline.tracking.embedded import DATABASE, EmbeddedStore
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
 
-__all__ = [
-    "INDEXES",
-    "StoreAddress",
-    "StoreError",
-    "connect",
-    "next_run_id",
-    "retire_run_id",
-    "store_address",
-    "translate_store_errors",
-]
-
 OPERATION_SECONDS = 20.0
 """Bound of each operation, so that a store that hangs cannot hang a run."""
 

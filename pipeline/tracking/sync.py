@@ -8,9 +8,9 @@ from typing import Any
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from pipeline.tracking.address import StoreError
 from pipeline.tracking.record import Record, RecordError, claimed, waiting_records
 from pipeline.tracking.run_document import RunStatus, died
-from pipeline.tracking.store import StoreError
 
 
 @dataclass(frozen=True)

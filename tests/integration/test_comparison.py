@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from sklearn.datasets import load_digits
 from odenet.main import main
 from pipeline.comparison.compare import Comparison, Group, compare
 from pipeline.comparison.fairness import find_unfairness
-from pipeline.comparison.figures import RunCurve, plot_run_curves
+from pipeline.comparison.figures import plot_run_curves
 from pipeline.comparison.page import page, write_page
 from pipeline.comparison.tables import comparison_tables, markdown
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.tasks.classification.metric_specs import metric_specs
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.run_document import RunStatus
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
@@ -337,11 +339,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing_and_is_told_in_a_sentence(
 
 def test_curves_have_the_colour_of_their_group_and_a_cross_where_a_run_broke_off(runs: Runs) -> None:
     comparison = compared(runs, RESNET_0, RESNET_1, INTERRUPTED)
-    curves = [
-        RunCurve(comparison.group_of(run.run_id).label, run.history, run.best_epoch, run.completed)
-        for run in comparison.runs
-    ]
-    loss, _, evaluations = plot_run_curves(curves, metric_specs(), "").axes
+    loss, _, evaluations = plot_run_curves(comparison.groups, metric_specs()).axes
     solid = [line for line in loss.lines if line.get_linestyle() == "-" and line.get_marker() == "None"]
     assert len({line.get_color() for line in solid[:2]}) == 1
     assert solid[2].get_color() != solid[0].get_color()
@@ -352,11 +350,11 @@ def test_curves_have_the_colour_of_their_group_and_a_cross_where_a_run_broke_off
 
 
 def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn(runs: Runs) -> None:
-    history = compared(runs, RESNET_0, RESNET_1).runs[0].history
-    partial = RunCurve("partial", history[["training.loss"]], None, completed=False)
-    plot_run_curves([partial], metric_specs(), "").draw_without_rendering()
-    dozen = [RunCurve(f"group {k}", history, 1, completed=True) for k in range(12)]
-    plot_run_curves(dozen, metric_specs(), "").draw_without_rendering()
+    run = compared(runs, RESNET_0, RESNET_1).runs[0]
+    partial = replace(run, history=run.history[["training.loss"]], status=RunStatus.RUNNING)
+    plot_run_curves([Group("A", "partial", (partial,))], metric_specs()).draw_without_rendering()
+    dozen = [Group("A", f"group {k}", (run,)) for k in range(12)]
+    plot_run_curves(dozen, metric_specs()).draw_without_rendering()
 
 
 @pytest.mark.browser

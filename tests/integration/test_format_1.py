@@ -21,7 +21,7 @@ from pipeline.data import load_splits
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import get_model
-from pipeline.runs.reproduce import stored_sources
+from pipeline.runs.stored_parts import stored_sources
 from pipeline.sweeps.stored import load_sweep
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers import paths

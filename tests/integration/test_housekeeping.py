@@ -23,7 +23,7 @@ from pipeline.runs.export import write_export
 from pipeline.runs.garbage import collect, find_garbage
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.removal import remove_run
-from pipeline.tracking.gridfs import put_content, remove_chunks, remove_file
+from pipeline.tracking.gridfs import put_bytes, remove_chunks, remove_file
 from pipeline.tracking.record import claimed
 from pipeline.tracking.store import next_run_id
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -178,7 +178,7 @@ def test_removal_takes_what_is_the_runs_own_and_leaves_the_other_whole(trained: 
 def test_the_last_run_takes_sources_along_that_nobody_has_wanted_lately(trained: TrainedHome) -> None:
     age_files(trained)
     (wanted, _), *_ = run(trained, 1).document["experiment"]["sources"]
-    put_content(trained.database, wanted, Path(wanted))  # as a run does that starts
+    put_bytes(trained.database, wanted, Path(wanted).read_bytes())  # as a run does that starts
     assert main(["rm", "1", "2", "--yes"]) == 0
     assert [file["filename"] for file in trained.database.fs.files.find()] == [wanted]
     assert len(trained.database.fs.chunks.distinct("files_id")) == 1
@@ -280,7 +280,7 @@ def test_a_file_that_a_starting_run_stores_again_while_it_is_being_cleared_stays
     trained.database.runs.delete_many({})
     garbage = find_garbage(trained.database, trained.home, LONG)
     assert garbage.files[file_id] == name
-    put_content(trained.database, name, Path(name))
+    put_bytes(trained.database, name, Path(name).read_bytes())
     collect(garbage, trained.database)
     assert GridFS(trained.database).get(file_id).read() == Path(name).read_bytes()
     assert trained.database.fs.files.count_documents({}) == 1
@@ -291,7 +291,7 @@ def test_a_file_stored_again_between_the_removal_of_its_entry_and_of_its_chunks_
     name, file_id = run(trained, 1).document["experiment"]["sources"][0]
     before = datetime.now(UTC) - timedelta(days=1)
     trained.database.fs.files.delete_one({"_id": file_id})
-    put_content(trained.database, name, Path(name))
+    put_bytes(trained.database, name, Path(name).read_bytes())
     remove_chunks(trained.database, file_id, before)
     assert not remove_file(trained.database, file_id, before)
     assert GridFS(trained.database).get(file_id).read() == Path(name).read_bytes()

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from pymongo.database import Database
+from scipy.stats import binomtest
 
 from experiments.trial import find_completed
 from odenet.main import main
@@ -17,6 +18,8 @@ from pipeline.comparison.compare import compare
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.page import page as comparison_page
 from pipeline.comparison.tables import markdown
+from pipeline.config import Config
+from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.export import write_export
 from pipeline.runs.garbage import find_garbage
@@ -31,6 +34,8 @@ from pipeline.sweeps.terminal import summary as sweep_summary
 from pipeline.sweeps.terminal import sweeps_table, to_dict
 from pipeline.sweeps.text import headline, subtitle
 from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tasks.pairing import PairedTest
+from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import FORMAT, metric_entry
 from tests.helpers.sweep_samples import sample_ledger, sweep_document
@@ -206,6 +211,48 @@ def test_runs_are_compared_by_their_tasks_metrics_without_a_test_where_the_task_
     assert "McNemar" not in text
     assert "accuracy" not in text
     assert "two\\_moons with 800 training, 100 validation and 100 test points" in text
+    json.dumps(comparison.to_dict(), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """How often the first of two densities is the likelier one."""
+
+    wins: int
+    p_value: float
+
+    def cells(self) -> tuple[str, ...]:
+        return (str(self.wins),)
+
+
+def compare_signs(first: list[float], second: list[float]) -> SignTest:
+    wins = sum(one > other for one, other in zip(first, second, strict=True))
+    return SignTest(wins, binomtest(wins, len(first)).pvalue)
+
+
+def test_a_plug_ins_task_may_have_a_paired_test(database: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = PairedTest(
+        artifact="likelihoods.json",
+        read=json.loads,
+        have_same_items=lambda first, second: len(first) == len(second),
+        compare=compare_signs,
+        items="points",
+        title="Likelier points",
+        headings=("1st likelier",),
+        methods="p: the sign test.",
+    )
+    build = type("Density", (), {"config": Config, "paired_test": test})
+    part = registry.Part("task", "density", build, (), "density.py:1", is_shipped=False)
+    monkeypatch.setitem(registry._parts, ("task", "density"), part)
+    runs = [density_run(database, 1), density_run(database, 2, layers=8)]
+    for run, likelihoods in zip(runs, ([0.5, 0.4, 0.3], [0.1, 0.2, 0.2]), strict=True):
+        content = json.dumps(likelihoods).encode()
+        file_id = put_bytes(database, f"artifact://runs/{run.run_id}/likelihoods.json", content)
+        artifact = {"name": "likelihoods.json", "file_id": file_id}
+        database.runs.update_one({"_id": run.run_id}, {"$push": {"artifacts": artifact}})
+    comparison = compare([Runs(database).get(1), Runs(database).get(2)])
+    assert (comparison.tests[0].test.wins, comparison.tests[0].adjusted_p_value) == (3, pytest.approx(0.25))
+    assert "## Likelier points\n\n| 1st | 2nd | 1st likelier | p | Holm |" in markdown(comparison)
     json.dumps(comparison.to_dict(), allow_nan=False)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
-from pipeline.runs.reproduce import deviations, machine_facts, stored_sources, write_sources
+from pipeline.runs.reproduce import deviations, machine_facts, write_sources
+from pipeline.runs.stored_parts import stored_sources
 from pipeline.tracking.conditions import machine
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.provenance import ROOT

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from pipeline.tasks.classification.answers import Answers, read_answers
+from pipeline.tasks.classification.answers import read_answers
 from pipeline.tasks.pairing import PairedTest
 
 CONFIDENCE = 0.95
@@ -99,19 +99,11 @@ def _points(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "−") if share else "0.00"
 
 
-def _compare(first: Answers, second: Answers) -> McNemar:
-    return compare_paired(first.correct, second.correct)
-
-
-def _have_same_images(first: Answers, second: Answers) -> bool:
-    return np.array_equal(first.labels, second.labels)
-
-
 PAIRED_TEST = PairedTest(
     artifact="predictions.npz",
     read=read_answers,
-    have_same_items=_have_same_images,
-    compare=_compare,
+    have_same_items=lambda first, second: np.array_equal(first.labels, second.labels),
+    compare=lambda first, second: compare_paired(first.correct, second.correct),
     items="images",
     title="Differences in accuracy",
     headings=("difference", "95 % interval", "1st alone", "2nd alone"),

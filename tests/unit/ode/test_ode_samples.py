@@ -12,7 +12,7 @@ from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.models import build_model
 from pipeline.models.layers import Convolution
 from pipeline.ode import SolverFailure, Statistics, Status, integrate
-from pipeline.ode.counts import nfe_forward, ode_blocks
+from pipeline.ode.counts import nfe_forward, nfe_per_sample, ode_blocks
 from pipeline.ode.guard import RoundingWarning
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -319,7 +319,7 @@ def test_a_network_trains_with_samples_solved_apart(body_options: dict[str, obje
     network = build_model(NetworkConfig(channels=8, **body_options), by_sample(), (1, 8, 8), outputs=3)
     network(torch.rand(5, 1, 8, 8)).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
-    counts = network.nfe_per_image()
+    counts = nfe_per_sample(network)
     assert counts is not None
     assert len(counts) == 5
     assert min(counts) >= 8 * len(ode_blocks(network))

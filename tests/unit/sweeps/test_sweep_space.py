@@ -148,7 +148,7 @@ def test_the_data_are_loaded_once_for_all_corners_that_share_them(monkeypatch: p
         loaded.append(config)
         return load_splits(config, seed, device)
 
-    monkeypatch.setattr("pipeline.data.load_splits", load)
+    monkeypatch.setattr("pipeline.tasks.classification.task.load_splits", load)
     parameters = "training.lr: {uniform: [0.1, 1]}\n  data.validation_fraction: {choice: [0.1, 0.2]}"
     plan_of(space(of(parameters))).check()
     assert [config.validation_fraction for config in loaded] == [0.1, 0.2]
