@@ -136,12 +136,8 @@ def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
 
 def _config(subject: Subject) -> dict[str, Any]:
     """The subject's configuration, and what is asked."""
-    return subject.config.to_dict() | {
-        NAME: {
-            "parent": subject.parent.run_id,
-            "settings": [setting.to_dict() for setting in subject.settings],
-        }
-    }
+    settings = [setting.to_dict() for setting in subject.settings]
+    return subject.config.to_dict() | {NAME: {"parent": subject.parent.run_id, "settings": settings}}
 
 
 @terminable()

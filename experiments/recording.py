@@ -52,31 +52,26 @@ def record_training(
     run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tensor], specs: Sequence[MetricSpec], title: str
 ) -> None:
     """The history, the series of single steps, the learning curves and the best weights."""
-    run_log.update_info(
-        {
-            "training": {
-                "epochs": len(fitted.history),
-                "best_epoch": fitted.best_epoch,
-                "stopped_early": fitted.stopped_early,
-                "compile_seconds": fitted.compile_seconds,
-                "epoch_seconds": statistics.median(row["time.epoch_seconds"] for row in fitted.history),
-            }
-        }
-    )
+    training = {
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "stopped_early": fitted.stopped_early,
+        "compile_seconds": fitted.compile_seconds,
+        "epoch_seconds": statistics.median(row["time.epoch_seconds"] for row in fitted.history),
+    }
+    run_log.update_info({"training": training})
     run_log.add_json("history.json", fitted.history)
-    run_log.add_json(
-        "steps.json",
-        {
-            "loss": fitted.batch_losses,
-            "nfe_forward": fitted.batch_nfe_forward,
-            "nfe_backward": fitted.batch_nfe_backward,
-            "nfe_per_image": fitted.batch_nfe_per_image,
-            "rejected_steps": fitted.batch_rejected,
-            "largest_error_ratio": fitted.batch_error_ratio,
-            "first_solves": fitted.first_solves,
-            "last_solves": fitted.last_solves,
-        },
-    )
+    steps = {
+        "loss": fitted.batch_losses,
+        "nfe_forward": fitted.batch_nfe_forward,
+        "nfe_backward": fitted.batch_nfe_backward,
+        "nfe_per_image": fitted.batch_nfe_per_image,
+        "rejected_steps": fitted.batch_rejected,
+        "largest_error_ratio": fitted.batch_error_ratio,
+        "first_solves": fitted.first_solves,
+        "last_solves": fitted.last_solves,
+    }
+    run_log.add_json("steps.json", steps)
     run_log.add_weights("weights.safetensors", weights)
     run_log.add_figure("learning_curves.png", plot_learning_curves(fitted.history, fitted.best_epoch, specs, title))
     if fitted.batch_nfe_forward:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from odenet.arguments import JSON, PATH, examples
 from odenet.output import answer, print_json
+from pipeline.reporting.text_table import TextTable, terminal_table
 
 if TYPE_CHECKING:
     from pipeline.runs.backup.restore_backup import RestoredRun
@@ -59,10 +59,5 @@ def restore(file: Path, as_json: bool) -> None:
 
 
 def _id_table(runs: "list[RestoredRun]") -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading in ("run in the backup", "run here"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for run in runs:
-        table.add_row(str(run.backup_id), str(run.run_id), "" if run.is_new else "was here already")
-    return table
+    rows = [(str(run.backup_id), str(run.run_id), "" if run.is_new else "was here already") for run in runs]
+    return terminal_table(TextTable("", ("run in the backup", "run here", ""), tuple(rows), "rrl"))

@@ -1,13 +1,13 @@
 """`odenet compare`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from odenet.arguments import JSON, PATH, RUN_IDS, examples
-from odenet.output import print_json
+from odenet.output import answer
 from pipeline.util.errors import InvalidInput
 
 
@@ -35,9 +35,8 @@ def compare(run_ids: tuple[int, ...], as_json: bool, as_markdown: bool, html: Pa
 
         write_page(comparison, html)
         print(f"written to {html}", file=sys.stderr)
-    if as_json:
-        print_json(comparison.to_dict() | {"unfair": find_unfairness(comparison)})
-    elif as_markdown:
+    if as_markdown:
         print(markdown(comparison), end="")
     else:
-        print_comparison(comparison, Console())
+        document = comparison.to_dict() | {"unfair": find_unfairness(comparison)}
+        answer(as_json, document, partial(print_comparison, comparison))

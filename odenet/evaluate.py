@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from experiments.evaluate import Reevaluation
-    from pipeline.tasks.solver_grid import Row
 
 T = TypeVar("T")
 
@@ -153,19 +152,11 @@ def _table(done: "Reevaluation") -> "Table":
     for heading in ("T", *(spec.heading for spec in specs), "evaluations", "ms/image", "changed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
+        setting = f"{row.label} *" if row.trained else row.label, shown(row.final_time, "g")
         if row.failure is not None:
-            table.add_row(_setting(row), shown(row.final_time, "g"), f"[red]{row.status}[/]")
+            table.add_row(*setting, f"[red]{row.status}[/]")
             continue
-        table.add_row(
-            _setting(row),
-            shown(row.final_time, "g"),
-            *(shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs),
-            shown(row.nfe_forward, ".1f"),
-            shown(row.milliseconds_per_image, ".3f"),
-            shown(row.changed, ".2%"),
-        )
+        scores = [shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs]
+        milliseconds = shown(row.milliseconds_per_image, ".3f")
+        table.add_row(*setting, *scores, shown(row.nfe_forward, ".1f"), milliseconds, shown(row.changed, ".2%"))
     return table
-
-
-def _setting(row: "Row") -> str:
-    return f"{row.label} *" if row.trained else row.label

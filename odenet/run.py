@@ -72,8 +72,4 @@ def _facts(resolved: "Resolved") -> tuple[dict[str, Any], Printed]:
 
 def _options(config: "Config") -> dict[str, Any]:
     """Key -> value of the options of plug-ins' parts."""
-    found: dict[str, Any] = {}
-    for key in OPTIONS:
-        section, _, name = key.partition(".")
-        found |= {f"{key}.{option}": value for option, value in getattr(getattr(config, section), name).items()}
-    return found
+    return {key: value for key, value in flatten(config.to_dict()).items() if key.rpartition(".")[0] in OPTIONS}

@@ -59,10 +59,8 @@ class Section:
             raise ConfigError(
                 f"{self.section}.{name} must be one of {', '.join(known)}, not {chosen!r}{nearest(str(chosen), known)}"
             )
-        parts = (
-            () if chosen in light else [registry.find(kind, chosen) for kind in kinds if chosen in registry.names(kind)]
-        )
-        complete_options(self, options, parts[0].options if parts else ())
+        kind = next(kind for kind in kinds if chosen in registry.names(kind))
+        complete_options(self, options, () if chosen in light else registry.find(kind, chosen).options)
 
 
 def complete_options(section: Section, name: str, options: Iterable[registry.Option]) -> None:

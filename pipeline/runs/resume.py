@@ -56,8 +56,7 @@ def prepare_resume(
         _refuse_finished(run, config, state)
     task = get_task(run.task)
     data = task.load_data(config)
-    fingerprint = data.sha256
-    then = run.facts.data_sha256 or ""
+    fingerprint, then = data.sha256, run.facts.data_sha256 or ""
     if fingerprint != then:
         raise OdenetError(
             f"{config.data.name} is not what run {run_id} was trained on (sha256 {fingerprint[:12]}…, then "
