@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import write_sources
-from pipeline.runs.stored_parts import refuse_object, stored_plugins, stored_sources
+from pipeline.runs.stored_parts import refuse_object, refuse_other_experiment, stored_plugins, stored_sources
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten, merge
 from pipeline.util.paths import data_folder, home
@@ -27,6 +27,8 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
         ArtifactError: the stored sources are not whole.
         OdenetError: the run did not begin.
     """
+    if not stored_plugins(run):
+        refuse_other_experiment(run)
     config = flatten(merge(run.config, updates))
     if "task" in run.document["experiment"]:
         config["task"] = run.task

@@ -75,14 +75,14 @@ def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
         yield {}
         return
     name = type(module).__name__
-    where = f"<the {name} given to train()>"
+    where = f"the {name} given to train()"
 
     def build(*_: object) -> nn.Module:
         return module
 
-    register(kind, name, build, place=(f"{where}:0", type(module).__module__), task=None)
+    register(kind, name, build, place=(where, "__main__"), task=None)
     try:
-        with recording_source(PluginSource(where, f"{name}.py", _source_of(module))):
+        with recording_source(PluginSource(f"<{where}>", f"{name}.py", _source_of(module))):
             yield {"model": {"architecture": name}}
     finally:
         forget(where)

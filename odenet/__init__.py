@@ -9,6 +9,8 @@ odenet.load_model("best-digits")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import pipeline  # noqa: F401 - before torch, see there
+
 if TYPE_CHECKING:
     from experiments.train import RunFailed, train
     from pipeline.runs import Runs, StoredRun

@@ -158,7 +158,7 @@ def _confirmed(question: str) -> bool:
 
 
 def _in_words(run: "StoredRun") -> str:
-    data = run.config.get("data", {}).get("name", "unknown data")
+    data = run.config.get("data", {}).get("name", run.task)
     result = "no result" if run.result is None else f"result {run.result:.4f}"
     started = run.document["start_time"].isoformat(sep=" ", timespec="minutes")
     return f"{run.status}, {data}, {result}, started {started}, {len(run.artifacts)} artifacts"

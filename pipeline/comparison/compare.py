@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.holm import adjust_holm
-from pipeline.config.display_names import model_name
+from pipeline.config.display_names import UNKNOWN, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.classification.answers import count_confusion
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import RunInfo, RunStatus, is_sweep, metric_specs, task_of, test_specs
+from pipeline.tracking.run_document import RunInfo, RunStatus, is_sweep, metric_specs, result_spec, task_of, test_specs
 from pipeline.util.array_types import IntArray
 from pipeline.util.errors import InvalidInput
 
@@ -41,7 +41,7 @@ class ComparedRun:
     """One run by what a comparison asks of it; what it has not come to is None."""
 
     run_id: int
-    seed: int
+    seed: int | None
     status: RunStatus
     document: Mapping[str, Any]
     """The run's, as it is stored."""
@@ -216,7 +216,7 @@ def _read(run: StoredRun) -> ComparedRun:
     info, history = run.facts, pd.DataFrame(run.metrics())
     return ComparedRun(
         run_id=run.run_id,
-        seed=run.config["seed"],
+        seed=run.config.get("seed"),
         status=run.status,
         document=run.document,
         info=info,
@@ -231,9 +231,13 @@ def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, f
     def series(metric: str) -> "pd.Series[float]":
         return history.get(metric, pd.Series(dtype=float))
 
+    result = result_spec(run.document).quantity
+    tested = {spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)}
+    if tested.get(result) is None and isinstance(run.result, int | float):
+        tested[result] = run.result
     seconds = series("time.epoch_seconds")
     return {
-        **{spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)},
+        **tested,
         "epochs": len(history) or None,
         "parameters": info.parameters,
         "multiply_adds": info.multiply_adds,
@@ -303,7 +307,7 @@ def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
                 break
         else:
             alike.append([run])
-    names = _names([members[0].config for members in alike])
+    names = _names([members[0] for members in alike])
     return tuple(
         Group(_letter(number), name, tuple(members))
         for number, (name, members) in enumerate(zip(names, alike, strict=True))
@@ -320,9 +324,11 @@ def _letter(number: int) -> str:
     return ascii_uppercase[index] + (str(rounds) if rounds else "")
 
 
-def _names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The models' names; those of one name are told apart by what differs between them."""
+def _names(runs: Sequence[ComparedRun]) -> list[str]:
+    """The models' names, or the experiments'; those of one name are told apart by what differs between them."""
+    configs = [run.config for run in runs]
     models = [model_name({key.removeprefix("model."): value for key, value in c.items()}) for c in configs]
+    models = [task_of(run.document) if model == UNKNOWN else model for run, model in zip(runs, models, strict=True)]
     names = []
     for config, model in zip(configs, models, strict=True):
         namesakes = [other for other, name in zip(configs, models, strict=True) if name == model]

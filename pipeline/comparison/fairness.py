@@ -57,10 +57,10 @@ def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:
-    seeds = {group.letter: sorted({run.seed for run in group.runs}) for group in groups}
+    seeds = {group.letter: sorted({run.seed for run in group.runs if run.seed is not None}) for group in groups}
     if any(of_group != seeds[groups[0].letter] for of_group in seeds.values()):
         shown = "; ".join(f"{letter}: {', '.join(map(str, of_group))}" for letter, of_group in seeds.items())
-        yield f"The seeds differ, and with them which samples were for training and which for validation ({shown})."
+        yield f"The seeds differ, and with them what chance decides, such as the validation split ({shown})."
 
 
 def _repetitions(groups: Sequence[Group]) -> Iterator[str]:

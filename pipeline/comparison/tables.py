@@ -17,11 +17,11 @@ from pipeline.tracking.run_document import result_spec
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """All of the comparison's tables, in the order in which one reads them."""
-    test = comparison.paired_test
+    test, cost = comparison.paired_test, cost_table(comparison.groups)
     return [
         results_table(comparison),
         *([] if test is None else [tests_table(comparison, test)]),
-        cost_table(comparison.groups),
+        *([cost] if cost.rows else []),
         config_table(comparison),
         runs_table(comparison),
     ]
@@ -103,6 +103,8 @@ def ending(run: ComparedRun) -> str:
     """How a run ended, in words."""
     if not run.completed:
         return f"{run.status}: {failure_of(run)}"
+    if run.info.best_epoch is None:
+        return "completed"
     best = f"; best epoch {run.info.best_epoch}"
     if run.info.stopped_early:
         return f"stopped early{best}"

@@ -7,11 +7,13 @@ from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 
 from pipeline.config import Config
+from pipeline.plugins import registry
 from pipeline.plugins.loading import PluginSource, load_sources, loaded_sources, read_file, read_module
 from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.lookup import config_class
 from pipeline.tracking.gridfs import content_id
+from pipeline.util.errors import InvalidInput
 
 
 def stored_source(run: StoredRun, kind: str, name: str, file_id: Any) -> bytes:
@@ -72,12 +74,14 @@ def load_plugins_of(run: StoredRun) -> None:
 
     Raises:
         PluginError: one is gone, has changed, or fails.
+        InvalidInput: the run is of an experiment that is no task.
     """
     loaded = {source.name for source in loaded_sources()}
     missing = [source for source in stored_plugins(run) if source.name not in loaded]
     for source in missing:
         _refuse_unless_same(run, source)
     load_sources(missing)
+    refuse_other_experiment(run)
 
 
 def config_of(run: StoredRun) -> Config:
@@ -89,6 +93,19 @@ def config_of(run: StoredRun) -> Config:
     """
     load_plugins_of(run)
     return config_class(run.task).from_dict(run.config)
+
+
+def refuse_other_experiment(run: StoredRun) -> None:
+    """For what can be done with runs of tasks alone.
+
+    Raises:
+        InvalidInput: it is of a Sacred experiment of somebody's own, or its task has no plug-in in the store.
+    """
+    if run.task not in registry.names("task"):
+        raise InvalidInput(
+            f"run {run.run_id} is of the experiment {run.task}, which is no task: only the program that recorded it "
+            "can run it"
+        )
 
 
 def refuse_object(run: StoredRun, source: PluginSource) -> None:

@@ -40,7 +40,7 @@ class RunSummary:
     status: RunStatus
     task: str
     model: str
-    """Of a sweep `sweep`."""
+    """Of a sweep `sweep`; of an experiment that is of no task its name."""
     data: str
     """Of a sweep its space."""
     seed: int | None
@@ -68,11 +68,14 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
     """
     info, config = RunInfo.read(document), document["config"]
     results = {spec: info.test.get(spec.quantity) for spec in test_specs(document)}
+    names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
     if is_sweep(document):
         names = {"model": "sweep", "data": space_name(config)}
-        results |= {result_spec(document): document.get("result")}
-    else:
-        names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
+    elif not {"model", "data"} & config.keys():  # somebody's own experiment
+        names = {"model": str(document["experiment"]["name"]), "data": NOTHING}
+    result = document.get("result")
+    if isinstance(result, int | float) and results.get(result_spec(document)) is None:
+        results |= {result_spec(document): result}
     return RunSummary(
         run_id=document["_id"],
         status=effective_status(document),
@@ -148,6 +151,9 @@ def print_run(run: StoredRun, console: Console) -> None:
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)
     console.print(_pairs("facts", flatten({key: value for key, value in run.info.items() if key not in hidden})))
     console.print(f"[bold]artifacts[/]: {', '.join(run.artifacts) or 'none'}")
+    if plugins := run.document["experiment"].get("plugins"):
+        named = ", ".join(f"{plugin['name']} ({plugin['spec']})" for plugin in plugins)
+        console.print(f"[bold]plug-ins[/]: {escape(named)}", highlight=False, soft_wrap=True)
     if is_sweep(run.document):
         console.print(f"`odenet sweeps show {run.run_id}` tells of its trials", highlight=False)
     trace = run.document.get("fail_trace")

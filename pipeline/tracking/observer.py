@@ -15,20 +15,24 @@ from sacred.observers import RunObserver
 from sacred.serializer import flatten
 
 from pipeline.plugins.loading import loaded_sources
+from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tracking import provenance
 from pipeline.tracking.address import StoreError
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import Record, run_folder
-from pipeline.tracking.run_document import FORMAT, RunStatus
+from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
 from pipeline.tracking.store import connect, next_run_id, store_address
+from pipeline.util import paths
 from pipeline.util.errors import InvalidInput
 
 log = logging.getLogger("odenet")
 
 LAST_PATIENCE_SECONDS = 10.0
 """How long the end of a run waits for a store that is away."""
+_RESULT = MetricSpec("test.result", "result", "what the experiment returned")
+_RESULT_ALONE = {"metrics": [metric_entry(_RESULT)], "result": _RESULT.name}
 
 
 class StoreObserver(RunObserver):
@@ -42,7 +46,7 @@ class StoreObserver(RunObserver):
 
     def __init__(
         self,
-        home: Path,
+        home: Path | None = None,
         resumed: Mapping[str, Any] | None = None,
         info: Mapping[str, Any] | None = None,
         experiment: Mapping[str, Any] | None = None,
@@ -50,12 +54,14 @@ class StoreObserver(RunObserver):
         """Observe a new run, or go on with the one whose stored document is `resumed`.
 
         Args:
+            home: the folder of the run's record, until the store has it; `ODENET_HOME` without it.
             info: what a new run's info holds from its first moment; what Sacred is given arrives with its heartbeat.
-            experiment: further entries of the document's `experiment`: `task`, `metrics`, `result`.
+            experiment: further entries of the document's `experiment`: `task`, `metrics`, `result`. Without them the
+                experiment is none of a task, and has its result alone to show.
         """
         self._experiment = dict(experiment or {})
         self._info = flatten(dict(info or {}))
-        self._home = home
+        self._home = home or paths.home()
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""
         self._delivery: DeliveryThread | None = None
@@ -128,7 +134,7 @@ class StoreObserver(RunObserver):
         try:
             values = {
                 "format": FORMAT,
-                "experiment": _describe_experiment(ex_info, database) | self._experiment,
+                "experiment": _describe_experiment(ex_info, database) | (self._experiment or _RESULT_ALONE),
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()},
                 "config": flatten(config),
@@ -241,12 +247,14 @@ class StoreObserver(RunObserver):
 
 
 def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str, Any]]) -> dict[str, Any]:
-    sources = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
+    sources = {str(path.relative_to(provenance.ROOT)): path for path in provenance.source_files()}
+    own = {name: Path(ex_info["base_dir"], name) for name, _ in ex_info["sources"]}
+    sources |= {name: path for name, path in own.items() if path.is_file()}
     return {
         "name": ex_info["name"],
-        "base_dir": str(provenance.ROOT),
+        "base_dir": ex_info["base_dir"],
         "mainfile": ex_info["mainfile"],
-        "sources": [[name, put_bytes(database, name, content)] for name, content in sources.items()],
+        "sources": [[name, put_bytes(database, name, path.read_bytes())] for name, path in sources.items()],
         "plugins": [
             {"spec": source.spec, "name": source.name, "file_id": put_bytes(database, source.name, source.content)}
             for source in loaded_sources()
