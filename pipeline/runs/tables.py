@@ -71,8 +71,8 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
     names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
     if is_sweep(document):
         names = {"model": "sweep", "data": space_name(config)}
-    elif not {"model", "data"} & config.keys():  # somebody's own experiment
-        names = {"model": str(document["experiment"]["name"]), "data": NOTHING}
+    elif "experiment" in document and not {"model", "data"} & config.keys():  # somebody's own experiment
+        names = {"model": task_of(document), "data": NOTHING}
     result = document.get("result")
     if isinstance(result, int | float) and results.get(result_spec(document)) is None:
         results |= {result_spec(document): result}
