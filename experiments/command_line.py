@@ -21,10 +21,11 @@ def main(task_name: str) -> int:
     try:
         words = _load_named_plugins(sys.argv[1:])
         experiment = experiment_of(task_name)
+        experiment.add_named_configs()
         experiment.sacred.observers = [observer_for(experiment.task)]
         with terminable(), warnings_in_a_line(), experiment.given(None, ()):
-            # --debug hands failures on, rather than tracing them.
-            experiment.sacred.run_commandline([sys.argv[0], "--debug", *words])
+            # --debug hands failures on, rather than tracing them; --force: our own check knows every key, options too.
+            experiment.sacred.run_commandline([sys.argv[0], "--debug", "--force", *words])
     except SacredError as refused:
         return _fail(str(refused), InvalidInput.exit_status)
     except FAILURES as ended:
@@ -34,10 +35,16 @@ def main(task_name: str) -> int:
 
 
 def _load_named_plugins(words: Sequence[str]) -> list[str]:
-    """Load what follows each `--plugin`; the other words."""
+    """Load what follows each `--plugin`; the other words.
+
+    Raises:
+        InvalidInput: nothing follows one, or what follows cannot be loaded.
+    """
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--plugin", action="append", default=[])
+    parser.add_argument("--plugin", action="append", nargs="?", const="", default=[])
     named, others = parser.parse_known_args(words)
+    if "" in named.plugin:
+        raise InvalidInput("--plugin needs a file or a module, as in: --plugin my_net.py")
     load_plugins(named.plugin)
     return others
 

@@ -133,6 +133,7 @@ class TaskExperiment:
         self.ingredients = {name: Ingredient(name, save_git_info=False) for name in sections}
         for name, section in sections.items():
             self.ingredients[name].add_config(asdict(section()))
+            self._complete_options(name)
         self.sacred = Experiment(
             task.name, ingredients=list(self.ingredients.values()), base_dir=str(ROOT), save_git_info=False
         )
@@ -142,9 +143,14 @@ class TaskExperiment:
         # The command says it, and why.
         log.addFilter(lambda said: not said.getMessage().startswith(("Failed after", "Aborted after")))
         self.sacred.add_config(seed=task.config.seed)
-        for name, values in named_configs(task.name).items():
-            self.sacred.add_named_config(name, values)
+        self.add_named_configs()
         self._define_stages()
+
+    def add_named_configs(self) -> None:
+        """Let Sacred know those of plug-ins that were loaded since."""
+        for name, values in named_configs(self.task.name).items():
+            if name not in self.sacred.named_configs:
+                self.sacred.add_named_config(name, values)
 
     @contextmanager
     def given(self, prepared: Prepared | None, callbacks: Sequence[Callback]) -> Iterator[None]:
@@ -156,12 +162,29 @@ class TaskExperiment:
             self._given = self._prepared = None
             self._callbacks = ()
 
+    def _complete_options(self, section: str) -> None:
+        """Let Sacred have the options of the parts that a section names, with their defaults."""
+
+        @self.ingredients[section].config_hook
+        def complete(config: Mapping[str, Any], command_name: str, logger: logging.Logger) -> dict[str, Any]:  # noqa: ARG001
+            if self._given is not None:
+                return {}
+            # By itself: Sacred sets one section up after the other, and the others may not be what they will be.
+            return asdict(getattr(self._parse({section: config[section]}), section))
+
+    def _parse(self, config: Mapping[str, Any]) -> Config:
+        try:
+            return self.task.config.from_dict(config)
+        except OdenetError as error:
+            raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
+
     def _define_stages(self) -> None:
         task = self.task
 
         @self.sacred.config_hook
         def check(config: Mapping[str, Any], command_name: str, logger: logging.Logger) -> dict[str, Any]:  # noqa: ARG001
-            return self._check(config)
+            self._prepare(config)
+            return {}
 
         @self.ingredients["data"].capture
         def load(prepared: Prepared, device: torch.device) -> Any:
@@ -207,17 +230,16 @@ class TaskExperiment:
         run.__name__ = task.name
         self.sacred.main(run)
 
-    def _check(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _prepare(self, config: Mapping[str, Any]) -> None:
         """Prepare what Sacred's own command line has configured; what cannot be run is refused before it is entered."""
         if self._given is not None:
             self._prepared = self._given
-            return {}
+            return
+        parsed = self._parse(config)
         try:
-            parsed = self.task.config.from_dict(config)
             self._prepared = prepare(self.task.name, parsed)
         except OdenetError as error:
             raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
-        return {name: asdict(getattr(parsed, name)) for name in self.ingredients}
 
     def _taken(self) -> Prepared:
         """What is prepared; its data are then this run's alone, and freed with it."""

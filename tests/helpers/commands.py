@@ -89,6 +89,11 @@ def start_script(home: Path, script: Path, *arguments: str, **environment: str) 
     return _start(_script, home, (str(script), *arguments), environment)
 
 
+def start_module(home: Path, module: str, *arguments: str, **environment: str) -> Command:
+    """`python -m module arguments`, likewise."""
+    return _start(_module, home, (module, *arguments), environment)
+
+
 def _start(
     target: Callable[[tuple[str, ...]], int], home: Path, arguments: tuple[str, ...], environment: dict[str, str]
 ) -> Command:
@@ -107,6 +112,12 @@ def _odenet(arguments: tuple[str, ...]) -> int:
 def _script(arguments: tuple[str, ...]) -> int:
     sys.argv = list(arguments)
     runpy.run_path(arguments[0], run_name="__main__")
+    return 0
+
+
+def _module(arguments: tuple[str, ...]) -> int:
+    sys.argv = list(arguments)
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     return 0
 
 

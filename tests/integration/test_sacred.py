@@ -1,0 +1,106 @@
+"""Sacred's own ways with image classification: its command line, named configurations of ingredients, plug-ins."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.stored_parts import stored_plugins
+from pipeline.tracking.embedded import EmbeddedStore
+from tests.helpers.commands import QUICK, Command, database_of, start_command, start_module
+from tests.helpers.pages import files_of, write_files
+from tests.helpers.paths import ROOT
+
+OF_AN_INGREDIENT = """
+from experiments.tracked import experiment_of
+from pipeline import plugins
+
+experiment = experiment_of("classification")
+experiment.ingredients["training"].add_named_config("short", {"max_epochs": 1, "lr": 0.5})
+plugins.named_config("few", {"data": {"subset": 200}})
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("sacred")
+    write_files({**files_of(ROOT / "docs" / "plugins.md"), "short.py": OF_AN_INGREDIENT}, folder)
+    yield folder / "home"
+    EmbeddedStore(folder / "home").stop()
+
+
+def sacred(home: Path, *words: str) -> Command:
+    """`python -m experiments.classification words`, each .py of them a file beside the home."""
+    found = (str(home.parent / word) if word.endswith(".py") and word[0] != "-" else word for word in words)
+    return start_module(home, "experiments.classification", *found)
+
+
+def newest(home: Path) -> StoredRun:
+    return Runs(database_of(home)).find(limit=1)[0]
+
+
+def printed(command: Command) -> str:
+    """What a command prints, without its colours."""
+    assert command.wait() == 0, command.stderr
+    return re.sub(r"\x1b\[\d+m", "", command.stdout)
+
+
+def test_print_config_shows_a_plugins_options_with_their_defaults(home: Path) -> None:
+    flags = ("--plugin", "my_field.py", "--plugin", "my_images.py")
+    config = printed(sacred(home, "print_config", "with", "damped", "bars", "data.options.noise=0.7", *flags))
+    assert "architecture = 'damped'" in config
+    assert re.search(r"options:\s+damping = 0.1\n", config)
+    assert re.search(r"options:\s+noise = 0.7\n", config)
+
+
+def test_named_configurations_of_plugins_are_listed(home: Path) -> None:
+    listed = printed(sacred(home, "print_named_configs", "--plugin", "my_settings.py", "--plugin", "my_net.py")).split()
+    assert {"odenet_simple", "digits", "quick", "tiny"} <= set(listed)
+
+
+def test_a_run_with_plugins_is_tracked_likewise_and_odenet_repeats_it(home: Path) -> None:
+    words = ("with", "tiny", "digits", "quick", "model.options.width=12", "training.compile=False")
+    ran = sacred(home, *words, "--plugin", "my_net.py", "--plugin", "my_settings.py")
+    assert ran.wait() == 0, ran.stderr
+    run = newest(home)
+    assert run.config["model"]["options"] == {"width": 12, "activation": "tanh"}
+    assert [source.name for source in stored_plugins(run)] == ["my_net.py", "my_settings.py"]
+    again = start_command(home, "rerun", str(run.run_id), "--expect-identical")
+    assert again.wait() == 0, again.stderr
+
+
+def test_an_ingredients_named_configuration_is_chosen_by_its_section(home: Path) -> None:
+    config = printed(
+        sacred(home, "print_config", "with", "odenet_simple", "few", "training.short", "--plugin", "short.py")
+    )
+    assert "subset = 200" in config
+    assert "max_epochs = 1" in config
+    assert "lr = 0.5" in config
+    ran = sacred(home, *QUICK, "training.short", "training.lr=0.01", f"--plugin={home.parent}/short.py")
+    assert ran.wait() == 0, ran.stderr
+    training = newest(home).config["training"]
+    assert (training["max_epochs"], training["lr"]) == (1, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("with", "tiny", "model.options.widht=3", "--plugin", "my_net.py"), "unknown option model.options.widht (did"),
+        (("with", "tiny", "model.options.width=no", "--plugin", "my_net.py"), "must be a whole number, not 'no'"),
+        (("with", "modl.blocks=3"), "unknown key modl (did you mean model?)"),
+        (("with", "digits", "--plugin", "nowhere.py"), "nowhere.py cannot be read: name a .py file"),
+        (("with", "digits", "--plugin"), "--plugin needs a file or a module, as in: --plugin my_net.py"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence_before_a_run_begins(
+    home: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    known = database_of(home).runs.count_documents({})
+    refused = sacred(home, *words)
+    assert refused.wait() == 2
+    assert refused.stderr.splitlines()[-1].startswith("odenet: ")
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert database_of(home).runs.count_documents({}) == known
