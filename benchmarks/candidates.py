@@ -1,9 +1,9 @@
 """Who is compared: each makes of a workload something that takes training steps."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from benchmarks import peers
 from benchmarks.device import Device, Stopwatch
 from benchmarks.networks import Workload, replace_blocks
 from benchmarks.padded import pad_whole
+from benchmarks.trainable import Precision, Step, Trainable
 from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.device.compilation import compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
@@ -21,33 +22,6 @@ from pipeline.device.precision import backward, numerics
 from pipeline.models import Network
 from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_backward, nfe_forward, ode_blocks
-
-Precision = Literal["fp32", "tf32", "bf16"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One forward and backward pass; evaluations are those of the field, or fields."""
-
-    train_ms: float
-    nfe_forward: int
-    nfe_backward: int
-    loss: float
-
-
-class Trainable(Protocol):
-    """A network and its batch in one process, ready to be timed."""
-
-    precision: Precision
-
-    def step(self) -> Step:
-        """Forward and backward once."""
-
-    def inference_ms(self) -> float:
-        """Forward once, without gradients."""
-
-    def gradient(self) -> np.ndarray:
-        """Of the fields' parameters after a step, in float64 and torch's order; none for a residual network."""
 
 
 class Training:

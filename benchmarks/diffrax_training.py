@@ -11,10 +11,10 @@ from jax import Array
 from jax import numpy as jnp
 from torch import Tensor
 
-from benchmarks.candidates import Precision, Step
 from benchmarks.jax_network import Function, Parameters, translated
 from benchmarks.networks import Workload
 from benchmarks.padded import pad_whole
+from benchmarks.trainable import Precision, Step
 from pipeline.config import SolverConfig
 from pipeline.ode import ODEBlock
 from pipeline.ode.counts import ode_blocks
