@@ -146,10 +146,15 @@ def _table(done: "Reevaluation") -> "Table":
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
     )
-    table.add_column("setting")
+    table.add_column("setting", no_wrap=True)
     specs = [spec for spec in metric_specs(done.document) if spec.name.startswith("test.")]
-    for heading in ("T", *(spec.heading for spec in specs), "evaluations", "ms/image", "changed"):
+    table.add_column("T", justify="right", no_wrap=True)
+    for spec in specs:
+        table.add_column(spec.heading, justify="right", overflow="fold")
+    for heading in ("evaluations", "ms/image", "changed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
         setting = f"{row.label} *" if row.trained else row.label, shown(row.final_time, "g")

@@ -54,6 +54,7 @@ def finish_run(outcome: "Outcome", as_json: bool) -> int:
     if as_json:
         print_json(outcome.to_dict())
     elif outcome.status == "COMPLETED":
-        Console().print(runs_table([summary(outcome.document, last_values(outcome.metrics))]))
+        console = Console()
+        console.print(runs_table([summary(outcome.document, last_values(outcome.metrics))], console.width))
         print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
     return finish(outcome)

@@ -14,12 +14,14 @@ from odenet.output import answer
 @JSON
 def runs(filters: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List the runs, newest first."""
+    from rich.console import Console
+
     from pipeline.runs.query import Runs, parse_filters
     from pipeline.runs.tables import runs_table, summaries
 
     stored = Runs()
     rows = summaries(stored, stored.find(parse_filters(filters), limit))
-    answer(as_json, [row.to_dict() for row in rows], runs_table(rows))
+    answer(as_json, [row.to_dict() for row in rows], runs_table(rows, Console().width))
 
 
 @click.command(epilog=examples("odenet show 3"))

@@ -65,10 +65,10 @@ def right(*headings: str) -> list[Column]:
     return [Column(heading, justify="right", no_wrap=True) for heading in headings]
 
 
-def list_table(columns: Iterable[Column], title: str | None = None) -> Table:
+def list_table(columns: Iterable[Column]) -> Table:
     """An empty list as narrow as its cells, for many columns on a terminal."""
     look: dict[str, Any] = {"header_style": "bold", "box": SIMPLE_HEAD, "padding": 0, "pad_edge": False}
-    return Table(*columns, title=title, title_justify="left", **look)
+    return Table(*columns, **look)
 
 
 def terminal_table(table: TextTable) -> Table:

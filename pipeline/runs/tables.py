@@ -17,6 +17,7 @@ from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
     effective_status,
+    is_of_task,
     is_sweep,
     result_spec,
     space_name,
@@ -71,7 +72,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
     names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
     if is_sweep(document):
         names = {"model": "sweep", "data": space_name(config)}
-    elif "experiment" in document and not {"model", "data"} & config.keys():  # somebody's own experiment
+    elif not is_of_task(document):
         names = {"model": task_of(document), "data": NOTHING}
     result = document.get("result")
     if isinstance(result, int | float) and results.get(result_spec(document)) is None:
@@ -103,26 +104,48 @@ def last_values(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, flo
     return {name: series["values"][-1] for name, series in metrics.items() if series["values"]}
 
 
-def runs_table(rows: Sequence[RunSummary], title: str | None = None) -> Table:
-    """One line a run, with a column for each metric of the test split that one of them has."""
-    results = _result_columns(rows)
+def runs_table(rows: Sequence[RunSummary], width: int | None = None) -> Table:
+    """One line a run, with a column for each metric of the test split that one of them has.
+
+    Args:
+        width: of the terminal. Metrics that it has no room for are left out, and named below the table; the first one
+            of a run never is.
+    """
+    results, left_out = _result_columns(rows), list[str]()
+    first = {_kind(next(iter(row.results))) for row in rows if row.results}
+    for kind in [kind for kind in reversed(results) if kind not in first]:
+        if width is None or _least_width(rows, results) <= width:
+            break
+        left_out.insert(0, results.pop(kind))
     names = [Column("model", min_width=len("ODE-Net")), Column("data", overflow="fold")]
-    numbers = right(*results.values(), "params", "NFE", "epochs", "s/epoch")
-    table = list_table([*left("run", "status"), *names, *numbers], title)
+    table = list_table([*left("run", "status"), *names, *right(*results.values(), *_COSTS)])
+    if left_out:
+        table.caption, table.caption_justify = f"{', '.join(left_out)}: in a wider terminal, or with --json", "left"
     for row in rows:
-        values = {_kind(spec): shown(value, spec.format) for spec, value in row.results.items()}
-        table.add_row(
-            str(row.run_id),
-            row.status.value,
-            row.model,
-            row.data,
-            *(values.get(column, NOTHING) for column in results),
-            shown(row.parameters, ","),
-            _evaluations(row),
-            shown(row.epochs, "d"),
-            shown(row.epoch_seconds, ".1f"),
-        )
+        table.add_row(str(row.run_id), row.status.value, row.model, row.data, *_numbers(row, results))
     return table
+
+
+_COSTS = ("params", "NFE", "epochs", "s/epoch")
+
+
+def _numbers(row: RunSummary, results: "Mapping[Kind, str]") -> list[str]:
+    """The cells behind model and data."""
+    values = {_kind(spec): shown(value, spec.format) for spec, value in row.results.items()}
+    return [
+        *(values.get(kind, NOTHING) for kind in results),
+        shown(row.parameters, ","),
+        _evaluations(row),
+        shown(row.epochs, "d"),
+        shown(row.epoch_seconds, ".1f"),
+    ]
+
+
+def _least_width(rows: Sequence[RunSummary], results: "Mapping[Kind, str]") -> int:
+    """Characters that a line needs at least: `ODE-Net` for the model, and as much for the data."""
+    lines = [["run", "status", *results.values(), *_COSTS]]
+    lines += [[str(row.run_id), row.status.value, *_numbers(row, results)] for row in rows]
+    return sum(max(map(len, cells)) + 1 for cells in zip(*lines, strict=True)) + 2 * (len("ODE-Net") + 1)
 
 
 Kind = tuple[str, str, str, str]
@@ -145,7 +168,7 @@ def _result_columns(rows: Sequence[RunSummary]) -> dict[Kind, str]:
 def print_run(run: StoredRun, console: Console) -> None:
     """A run: its summary, its whole configuration, its last metrics, its artifacts."""
     last = last_values(run.points())
-    console.print(runs_table([summary(run.document, last)]))
+    console.print(runs_table([summary(run.document, last)], console.width))
     console.print(_pairs("configuration", flatten(run.config)))
     console.print(_pairs("last values", last))
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)

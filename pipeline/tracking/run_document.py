@@ -172,6 +172,12 @@ def task_of(document: Mapping[str, Any]) -> str:
     return str(experiment.get("task", DEFAULT if name in NOT_TASKS else name))
 
 
+def is_of_task(document: Mapping[str, Any]) -> bool:
+    """Whether the run is of a task, and not of a Sacred experiment of somebody's own."""
+    experiment = document.get("experiment", {})
+    return "task" in experiment or experiment.get("name", DEFAULT) in (DEFAULT, *NOT_TASKS)
+
+
 def metric_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
     """What the metrics of the run's task are."""
     stored = document.get("experiment", {}).get("metrics")

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.tables import runs_table, summary
 from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tracking.run_document import metric_entry
 
 
 def document(config: Any) -> dict[str, Any]:
@@ -47,3 +49,19 @@ def test_a_table_fits_eighty_columns_without_cutting_a_word() -> None:
     for word in ("COMPLETED", "simple", "ODE-Net", "digits", "20.0", "s/epoch", "params"):
         assert word in text
     assert "…" not in text
+
+
+def test_metrics_that_a_terminal_has_no_room_for_are_named_below_and_the_rest_is_whole() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    names = ("accuracy", "brier", "calibration", "top_3", "loss")
+    metrics = [metric_entry(MetricSpec(f"test.{name}", name, name)) for name in names]
+    run = document(ClassificationConfig().to_dict()) | {"experiment": {"name": "classification", "metrics": metrics}}
+    rows = [summary(run | {"info": {"test": dict.fromkeys(names, 0.5)}}, {"solver.nfe_forward": 20.0})]
+
+    console.print(runs_table(rows, console.width))
+
+    text = console.export_text()
+    for word in ("COMPLETED", "simple", "ODE-Net", "digits", "accuracy", "0.5000", "params"):
+        assert word in text
+    assert "…" not in text
+    assert "loss: in a wider terminal, or with --json" in text
