@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.plugins.loading import PluginSource
 from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import write_sources
 from pipeline.runs.stored_parts import refuse_object, refuse_other_experiment, stored_plugins, stored_sources
@@ -27,7 +28,8 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
         ArtifactError: the stored sources are not whole.
         OdenetError: the run did not begin.
     """
-    if not stored_plugins(run):
+    plugins = stored_plugins(run)
+    if not plugins:
         refuse_other_experiment(run)
     config = flatten(merge(run.config, updates))
     if "task" in run.document["experiment"]:
@@ -38,14 +40,18 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
         command_line = next((module for module in MODULES if module in sources), None)
         if command_line is None:
             raise OdenetError(f"the stored sources of run {run.run_id} have no command line: rerun it with those here")
-        plugins = Path(folder) / "plugins"
+        plugin_folder = Path(folder) / "plugins"
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([folder, str(plugins)]),
+            "PYTHONPATH": os.pathsep.join([folder, str(plugin_folder)]),
             "ODENET_HOME": str(home()),
             "ODENET_DATA": str(data_folder()),
         }
         module = command_line.removesuffix(".py").replace("/", ".")
-        words = [*_plugin_words(run, plugins), "with", *(f"{key}={value!r}" for key, value in config.items())]
+        words = [
+            *_plugin_words(run, plugins, plugin_folder),
+            "with",
+            *(f"{key}={value!r}" for key, value in config.items()),
+        ]
         done = subprocess.run(
             [sys.executable, "-P", "-m", module, "run", "--json", *words],  # -P: nothing of the working folder
             env=environment,
@@ -64,10 +70,10 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
     return run_id
 
 
-def _plugin_words(run: StoredRun, folder: Path) -> list[str]:
+def _plugin_words(run: StoredRun, plugins: Sequence[PluginSource], folder: Path) -> list[str]:
     """Lay the run's stored plug-ins out, each file in a folder of its own; what names them on the command line."""
     words: dict[str, str] = {}
-    for number, source in enumerate(stored_plugins(run)):
+    for number, source in enumerate(plugins):
         refuse_object(run, source)
         where = folder / str(number) if source.is_file else folder
         write_sources({source.name: source.content}, where)

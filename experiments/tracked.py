@@ -173,10 +173,8 @@ class TaskExperiment:
             return asdict(getattr(self._parse({section: config[section]}), section))
 
     def _parse(self, config: Mapping[str, Any]) -> Config:
-        try:
+        with _refusing():
             return self.task.config.from_dict(config)
-        except OdenetError as error:
-            raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
 
     def _define_stages(self) -> None:
         task = self.task
@@ -235,11 +233,8 @@ class TaskExperiment:
         if self._given is not None:
             self._prepared = self._given
             return
-        parsed = self._parse(config)
-        try:
-            self._prepared = prepare(self.task.name, parsed)
-        except OdenetError as error:
-            raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
+        with _refusing():
+            self._prepared = prepare(self.task.name, self._parse(config))
 
     def _taken(self) -> Prepared:
         """What is prepared; its data are then this run's alone, and freed with it."""
@@ -266,6 +261,15 @@ class TaskExperiment:
             raise
         record_training(run_log, fitted, model.state_dict(), task.metric_specs(), title)
         return fitted
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with a configuration, as Sacred says it: without a traceback."""
+    try:
+        yield
+    except OdenetError as error:
+        raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
 
 
 def experiment_of(task_name: str) -> TaskExperiment:
