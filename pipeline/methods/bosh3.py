@@ -1,6 +1,7 @@
 """Bogacki and Shampine, order 3(2).
 
-Source: Bogacki & Shampine 1989, *A 3(2) pair of Runge–Kutta formulas*.
+Source: Bogacki & Shampine 1989, *A 3(2) pair of Runge–Kutta formulas*. Its continuous extension is
+Hermite's cubic (`Tableau.dense`), of order 3 too.
 """
 
 from pipeline.methods.tableau import Tableau, difference, row

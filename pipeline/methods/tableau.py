@@ -3,13 +3,40 @@
 A method with stages k_1 … k_s takes the step z -> z + dt Σ b_i k_i, where
 k_i = f(t + c_i dt, z + dt Σ_j a_ij k_j) with j < i.
 
-Notation after Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, section II.1.
+Between the ends of the step, its continuous extension ("dense output") gives
+z(t + θ dt) = z + dt Σ b_i(θ) k_i for θ from 0 to 1.
+
+Notation after Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.1 and II.6.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
 
 Row = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The continuous extension of a method: b_i(θ) = Σ_j weights[i][j] θ^(j+1).
+
+    Its k_i are the method's stages, behind them dz/dt at the step's end where the method is not
+    `first_same_as_last` and so has no such stage, and behind these the extra stages, if there are any. Every k_i has a
+    row of weights, of zeros where it does not count.
+
+    It meets the solution at both ends of the step and, but for the straight line of a method of order 1, the slopes
+    there too.
+
+    Attributes:
+        order: of the error at any θ, as a method's order is that of the error at the step's end.
+        weights: row i holds the coefficients of θ, θ², … in b_i(θ).
+        c: times of the extra stages, as fractions of the step. They are evaluated only for steps that are looked into.
+        a: row i holds the weights that all k_j before the extra stage i have in its state.
+    """
+
+    order: int = 0
+    weights: tuple[Row, ...] = ()
+    c: Row = ()
+    a: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,6 +51,8 @@ class Tableau:
         error: weights of the stages in the difference to the embedded solution, which is of order `error_order`;
             empty for a fixed-step method.
         error_order: order of the embedded solution.
+        dense: the continuous extension. Where none is given it is Hermite's cubic, through the states and the slopes
+            at both ends, whose order is that of the method and 3 at most; for a method of order 1 the straight line.
     """
 
     order: int
@@ -32,6 +61,11 @@ class Tableau:
     b: Row
     error: Row = ()
     error_order: int = 0
+    dense: Dense = Dense()
+
+    def __post_init__(self) -> None:
+        if not self.dense.weights:
+            object.__setattr__(self, "dense", straight_line(self) if self.order == 1 else cubic(self))
 
     @property
     def is_adaptive(self) -> bool:
@@ -59,3 +93,21 @@ def row(*values: float | str) -> Row:
 def difference(b: Row, embedded: Row) -> Row:
     """The weights of the error: those of the solution less those of the embedded one."""
     return tuple(x - y for x, y in zip(b, embedded, strict=True))
+
+
+def straight_line(tableau: Tableau) -> Dense:
+    """The straight line between the states at both ends."""
+    weights = [(weight,) for weight in tableau.b]
+    return Dense(1, tuple(weights if tableau.first_same_as_last else [*weights, (0.0,)]))
+
+
+def cubic(tableau: Tableau) -> Dense:
+    """The cubic through the states at both ends with the slopes there.
+
+    Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, section II.6.
+    """
+    b = tableau.b if tableau.first_same_as_last else (*tableau.b, 0.0)
+    weights = [[0.0, 3 * weight, -2 * weight] for weight in b]
+    for stage, of_slope in ((0, (1, -2, 1)), (-1, (0, -1, 1))):
+        weights[stage] = [x + y for x, y in zip(weights[stage], of_slope, strict=True)]
+    return Dense(min(3, tableau.order), tuple(tuple(values) for values in weights))
