@@ -1,9 +1,10 @@
 """Tsitouras, order 5(4).
 
 Source: Tsitouras 2011, *Runge–Kutta pairs of order 5(4) satisfying only the first column simplifying assumption*.
+The continuous extension of order 4, which needs no further evaluations, is the paper's, multiplied out.
 """
 
-from pipeline.methods.tableau import Tableau, row
+from pipeline.methods.tableau import Dense, Tableau, row
 
 _B = row(
     "0.09646076681806523",
@@ -42,4 +43,16 @@ TABLEAU = Tableau(
         "1/66",
     ),
     error_order=4,
+    dense=Dense(
+        order=4,
+        weights=(
+            row(1, "-2.763706197274826", "2.9132554618219126", "-1.0530884977290216"),
+            row(0, "0.1317", "-0.2234", "0.1017"),
+            row(0, "3.9302962368947516", "-5.941033872131505", "2.490627285651253"),
+            row(0, "-12.411077166933676", "30.33818863028232", "-16.548102889244902"),
+            row(0, "37.50931341651104", "-88.1789048947664", "47.37952196281928"),
+            row(0, "-27.896526289197286", "65.09189467479366", "-34.87065786149661"),
+            row(0, "1.5", -4, "2.5"),
+        ),
+    ),
 )
