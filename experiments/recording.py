@@ -141,6 +141,14 @@ def failure_reason(error: Exception) -> str:
             return "failed"
 
 
+REMEDIES_OF_A_NETWORK = (
+    "in a network group instead of batch normalisation in the block (model.normalisation=group), a smaller "
+    "training.lr, looser solver.rtol and solver.atol, more augmented dimensions (model.augment), or "
+    "training.precision=fp32"
+)
+"""What helped: Bijsterbosch 2020, chapter 7; Dupont et al. 2019 for the augmentation."""
+
+
 def describe_failure(error: BaseException) -> str:
     """What ended a run, in one sentence with its remedy."""
     match error:
@@ -150,5 +158,7 @@ def describe_failure(error: BaseException) -> str:
             return "interrupted; everything up to its last whole epoch is kept"
         case OSError(errno=errno.ENOSPC):
             return f"the disk is full ({error.filename or home()}): make room or set ODENET_HOME to another disk"
+        case SolverFailure():
+            return f"{error}; {REMEDIES_OF_A_NETWORK}"
         case _:
             return str(error)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.config.section import ConfigError, Section, complete_options, option
-from pipeline.methods import FIXED_STEP_METHODS, TABLEAUS
+from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
 from pipeline.plugins import registry
 
 SMALLEST_TOLERANCE = 1e-15
@@ -105,10 +105,10 @@ class SolverConfig(Section):
     section = "solver"
     engine: Literal["odenet", "torchdiffeq"] = "odenet"
     """`odenet`: the integrator of `pipeline.ode`. `torchdiffeq`: the library, as a reference."""
-    method: str = option("dopri5", one_of=TABLEAUS)
-    """The Runge–Kutta method: adaptive, or with equal steps."""
+    method: str = option("dopri5", one_of=METHODS)
+    """The method: adaptive, or with equal steps."""
     steps: int = option(1, at_least=1)
-    """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
+    """Equal steps over [0, T], for the fixed-step methods euler, midpoint, rk4 and leapfrog."""
     rtol: float = option(1e-3, at_least=SMALLEST_TOLERANCE)
     """Relative tolerance of an adaptive method."""
     atol: float = option(1e-3, at_least=SMALLEST_TOLERANCE)
@@ -124,9 +124,10 @@ class SolverConfig(Section):
     of the training, and no evaluation uses it."""
     max_steps: int = option(1000, at_least=1)
     """Attempted steps, accepted or not, after which an adaptive solve is given up."""
-    gradient: Literal["auto", "direct", "checkpointed", "adjoint"] = "auto"
+    gradient: Literal["auto", "direct", "checkpointed", "recursive", "adjoint"] = "auto"
     """`direct` differentiates the solver's own steps; `checkpointed` does so with the memory of one of them, and
-    evaluates them twice; `auto` is `direct` as long as memory lasts. `adjoint` solves the adjoint ODE backwards."""
+    evaluates them twice, `recursive` with that of a few states; `auto` keeps what fits into memory. `adjoint` solves
+    the adjoint ODE backwards."""
     adjoint_rtol: float | None = option(None, at_least=SMALLEST_TOLERANCE)
     """Of the adjoint ODE; `rtol` without it."""
     adjoint_atol: float | None = option(None, at_least=SMALLEST_TOLERANCE)
@@ -138,15 +139,15 @@ class SolverConfig(Section):
             self._refuse(
                 ("engine", ("torchdiffeq",), "odenet"),
                 ("method", FIXED_STEP_METHODS, "an adaptive method such as dopri5"),
-                ("gradient", ("direct", "adjoint"), "auto or checkpointed"),
+                ("gradient", ("direct", "recursive", "adjoint"), "auto or checkpointed"),
                 ("reuse_first_step", (True,), "False"),
                 reason="solver.control=sample does not go with",
                 instead="solver.control=batch",
             )
         if self.engine == "torchdiffeq":
             self._refuse(
-                ("method", TABLEAUS.keys() - IN_TORCHDIFFEQ, "dopri5"),
-                ("gradient", ("checkpointed",), "direct or adjoint"),
+                ("method", METHODS.keys() - IN_TORCHDIFFEQ, "dopri5"),
+                ("gradient", ("checkpointed", "recursive"), "direct or adjoint"),
                 ("controller", ("pi",), "i"),
                 ("reuse_first_step", (True,), "False"),
                 reason="torchdiffeq does not have",
@@ -163,7 +164,8 @@ class SolverConfig(Section):
     @property
     def can_be_compiled(self) -> bool:
         """Whether its steps are functions of tensors of one shape, as compiling asks for."""
-        return self.engine == "odenet" and self.control == "batch" and self.gradient != "adjoint"
+        is_of_tensors = self.engine == "odenet" and self.method in TABLEAUS
+        return is_of_tensors and self.control == "batch" and self.gradient != "adjoint"
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
-"""The Runge–Kutta methods, a file each; `solver.method` names the file. Nothing here needs torch."""
+"""The methods of integration, a file each; `solver.method` names the file. Nothing here needs torch."""
 
 import pkgutil
 from importlib import import_module
 
-from pipeline.methods.tableau import Tableau
+from pipeline.methods.tableau import ImplicitTableau, Symplectic, Tableau
 
-TABLEAUS: dict[str, Tableau] = {
-    found.name: import_module(f"{__name__}.{found.name}").TABLEAU
+METHODS: dict[str, Tableau | ImplicitTableau | Symplectic] = {
+    found.name: import_module(f"{__name__}.{found.name}").METHOD
     for found in pkgutil.iter_modules(__path__)
     if found.name != "tableau"
 }
-"""Method -> its coefficients."""
-FIXED_STEP_METHODS = tuple(name for name, tableau in TABLEAUS.items() if not tableau.is_adaptive)
-ORDERS = {name: tableau.order for name, tableau in TABLEAUS.items()}
+"""Method -> what it consists of."""
+TABLEAUS = {name: method for name, method in METHODS.items() if isinstance(method, Tableau)}
+"""The explicit Runge–Kutta methods."""
+FIXED_STEP_METHODS = tuple(name for name, method in METHODS.items() if not method.is_adaptive)
+ORDERS = {name: method.order for name, method in METHODS.items()}
 """Order of convergence of each method."""

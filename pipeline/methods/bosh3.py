@@ -7,7 +7,7 @@ Hermite's cubic (`Tableau.dense`), of order 3 too.
 from pipeline.methods.tableau import Tableau, difference, row
 
 _B = row("2/9", "1/3", "4/9", 0)
-TABLEAU = Tableau(
+METHOD = Tableau(
     order=3,
     c=(0, 0.5, 0.75, 1),
     a=((0.5,), (0, 0.75), _B[:-1]),

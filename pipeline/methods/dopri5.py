@@ -11,7 +11,7 @@ Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, section 
 from pipeline.methods.tableau import Dense, Tableau, difference, row
 
 _B = row("35/384", 0, "500/1113", "125/192", "-2187/6784", "11/84", 0)
-TABLEAU = Tableau(
+METHOD = Tableau(
     order=5,
     c=row(0, "1/5", "3/10", "4/5", "8/9", 1, 1),
     a=(

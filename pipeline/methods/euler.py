@@ -5,4 +5,4 @@ Source: Euler 1768.
 
 from pipeline.methods.tableau import Tableau
 
-TABLEAU = Tableau(order=1, c=(0,), a=(), b=(1,))
+METHOD = Tableau(order=1, c=(0,), a=(), b=(1,))

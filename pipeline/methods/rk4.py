@@ -5,7 +5,7 @@ Source: The classical method of Kutta 1901.
 
 from pipeline.methods.tableau import Tableau, row
 
-TABLEAU = Tableau(
+METHOD = Tableau(
     order=4,
     c=(0, 0.5, 0.5, 1),
     a=((0.5,), (0, 0.5), (0, 0, 1)),

@@ -1,6 +1,6 @@
-"""Coefficients of the explicit Runge–Kutta methods.
+"""Coefficients of the methods of integration.
 
-A method with stages k_1 … k_s takes the step z -> z + dt Σ b_i k_i, where
+An explicit Runge–Kutta method with stages k_1 … k_s takes the step z -> z + dt Σ b_i k_i, where
 k_i = f(t + c_i dt, z + dt Σ_j a_ij k_j) with j < i.
 
 Between the ends of the step, its continuous extension ("dense output") gives
@@ -83,6 +83,33 @@ class Tableau:
     def advancing_stages(self) -> int:
         """Stages that the solution depends on; with `first_same_as_last` the last one is for the error alone."""
         return len(self.b) - self.first_same_as_last
+
+
+@dataclass(frozen=True)
+class ImplicitTableau:
+    """A method whose first stage is explicit and whose others each solve equations of their own: k_i is in its state.
+
+    Attributes:
+        diagonal: weight of k_i in its own state, the same for all stages but the first.
+        c, a, b, error, error_order: as of a Tableau; the rows of `a` without the diagonal.
+    """
+
+    order: int
+    diagonal: float
+    c: Row
+    a: tuple[Row, ...]
+    b: Row
+    error: Row
+    error_order: int
+    is_adaptive: bool = True
+
+
+@dataclass(frozen=True)
+class Symplectic:
+    """A method of equal steps for a pair of parts, positions and momenta, that keeps the areas of their plane."""
+
+    order: int
+    is_adaptive: bool = False
 
 
 def row(*values: float | str) -> Row:

@@ -1,7 +1,24 @@
 """Solving dz/dt = f(t, z), with statistics of the solve and failures that say why."""
 
+from pipeline.ode.adjoint import AdjointWarning
 from pipeline.ode.block import ODEBlock
+from pipeline.ode.guard import RoundingWarning
 from pipeline.ode.integrate import integrate
+from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.solution import Solution, SolverFailure, Statistics, Status
+from pipeline.ode.state import State
+from pipeline.ode.tolerance import RootMeanSquare
 
-__all__ = ["ODEBlock", "Solution", "SolverFailure", "Statistics", "Status", "integrate"]
+__all__ = [
+    "AdjointWarning",
+    "Interpolant",
+    "ODEBlock",
+    "RootMeanSquare",
+    "RoundingWarning",
+    "Solution",
+    "SolverFailure",
+    "State",
+    "Statistics",
+    "Status",
+    "integrate",
+]

@@ -7,6 +7,7 @@ from pipeline.config import SolverConfig
 from pipeline.device.compilation import CompiledInTraining
 from pipeline.ode.integrate import integrate
 from pipeline.ode.solution import Statistics
+from pipeline.ode.tolerance import RootMeanSquare
 
 LARGEST_REUSED_STEP = 0.5
 """Share of the interval that a first step taken over from the last batch covers at most: given the whole of it, a step
@@ -20,7 +21,7 @@ class ODEBlock(CompiledInTraining):
     solver's error estimate and its times.
 
     Attributes:
-        implicit_zeros: elements of each sample's state that it does without, as `integrate` says.
+        implicit_zeros: elements of each sample's state that it does without: see `RootMeanSquare`.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
     """
 
@@ -39,9 +40,16 @@ class ODEBlock(CompiledInTraining):
         first_dt = self.first_dt if reuses else None
         is_compiled = self.is_compiled_for(z)
         solution = integrate(
-            self.field, state, self.final_time, self.solver, first_dt, is_compiled, self.implicit_zeros
+            self.field,
+            state,
+            (0.0, self.final_time),
+            self.solver,
+            norm=RootMeanSquare(self.implicit_zeros),
+            first_dt=first_dt,
+            is_compiled=is_compiled,
         )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
             self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)
+        assert isinstance(solution.state, Tensor)
         return solution.state

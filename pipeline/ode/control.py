@@ -1,140 +1,131 @@
-"""How long the next step is.
+"""How long the next step is, for each of a vector of steps.
+
+The functions take arrays of NumPy and tensors alike, handed over with their module: where the host decides it does so
+with arrays, and what is compiled decides on its device.
 
 Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.4 (step size, first step)
 and *II*, section IV.2 (the proportional-integral controller of Gustafsson 1991).
 """
 
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan, nan
-from typing import Literal, NamedTuple
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from pipeline.ode.solution import Attempt, Status
-from pipeline.ode.step import Norm, tolerance
+from pipeline.ode.tolerance import Tolerance
+
+Floats = NDArray[np.float64]
 
 SAFETY = 0.9
 LARGEST_GROWTH = 10.0
 LARGEST_CUT = 0.2
 REACH = 1.01
 """A step that would leave less than a hundredth of itself goes to the end: no sliver is left over."""
+CUTS_OF_NO_NUMBER = 30
+"""Steps in a row that were no number, after which none shorter is tried: the last was 1e-21 of the first."""
 
 
-@dataclass
-class StepSizeControl:
-    """Grows and shrinks the step so that the error ratio stays below 1.
+class Decision(NamedTuple):
+    """Arrays or tensors of one number a step.
 
     Attributes:
-        dt: size of the next step.
-        error_order: of the embedded solution.
+        dt: length of the next step, no number where none is to be tried.
+        previous: what the controller remembers.
+    """
+
+    accepted: Any
+    dt: Any
+    previous: Any
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Grows and shrinks a step so that its error ratio stays below 1.
+
+    Attributes:
+        error_order: of the embedded solution; None for equal steps, which stay as they are.
         kind: `i` looks at the last error ratio alone, `pi` at the one before it too, for smoother steps.
     """
 
-    dt: float
-    error_order: int
+    error_order: int | None
     kind: Literal["i", "pi"]
-    _previous_ratio: float = 1.0
 
-    def accepts(self, dt: float, ratio: float) -> bool:
-        """Whether a step of size `dt` with this error ratio counts; sets the size of the next."""
-        if not isfinite(ratio):
-            self.dt = dt * LARGEST_CUT
-            return False
+    def decide(self, module: ModuleType, dt: Any, ratio: Any, previous: Any) -> Decision:
+        """Whether steps of length `dt` with these error ratios count, and how long the next are.
+
+        Args:
+            module: numpy or torch, whichever the others are of.
+        """
+        is_finite = module.isfinite(ratio)
+        if self.error_order is None:
+            return Decision(is_finite, module.where(is_finite, dt, np.nan), previous)
         exponent = 1 / (self.error_order + 1)
-        factor = SAFETY * max(ratio, 1e-10) ** -exponent
         accepted = ratio <= 1
-        if accepted and self.kind == "pi":
-            factor = SAFETY * max(ratio, 1e-10) ** (-0.7 * exponent) * self._previous_ratio ** (0.4 * exponent)
-            self._previous_ratio = max(ratio, 1e-4)
-        self.dt = dt * min(LARGEST_GROWTH, max(LARGEST_CUT, factor))
-        return accepted
+        size = module.clip(module.where(is_finite, ratio, 1.0), 1e-10, None)
+        factor = SAFETY * size**-exponent
+        if self.kind == "pi":
+            factor = module.where(accepted, SAFETY * size ** (-0.7 * exponent) * previous ** (0.4 * exponent), factor)
+            previous = module.where(accepted, module.clip(size, 1e-4, None), previous)
+        factor = module.where(is_finite, module.clip(factor, LARGEST_CUT, LARGEST_GROWTH), LARGEST_CUT)
+        return Decision(accepted, dt * factor, previous)
 
 
-@dataclass
-class EqualSteps:
-    """The steps of a method that does not estimate its error."""
-
-    dt: float
-
-    def accepts(self, dt: float, ratio: float) -> bool:  # noqa: ARG002 - as StepSizeControl has it
-        """Whether the step is a number; if not, no other step is tried."""
-        if not isfinite(ratio):
-            self.dt = nan
-        return isfinite(ratio)
+def reached(dt: Any, remaining: Any) -> Any:
+    """Whether steps of about `dt` go to the end, which is so far away."""
+    return dt * REACH >= remaining
 
 
-def end_of_step(t: float, dt: float, t1: float) -> float:
-    """Where a step of about `dt` ends: at the end time where that is near."""
-    return t1 if dt * REACH >= t1 - t else t + dt
+def shortest(t: Floats, span: float) -> Floats:
+    """The length at which a step is none: it is lost against the time, or where that is near 0 against a unit of it, or
+    against the whole solve if that is shorter."""
+    length: Floats = sys.float_info.epsilon * np.maximum(np.abs(t), min(span, 1.0))
+    return length
 
 
-def obstacle(dt: float, t1: float, attempts: Sequence[Attempt], max_steps: int | None) -> Status | None:
-    """Why a solve cannot go on with a step of `dt` after these; None where it can."""
-    if not isfinite(dt):
-        return Status.DIVERGED
-    # A step that is lost against the end time is no step.
-    if dt <= sys.float_info.epsilon * t1:
-        found_no_number = bool(attempts) and isnan(attempts[-1].error_ratio)
-        return Status.DIVERGED if found_no_number else Status.UNDERFLOW
-    return Status.STEP_LIMIT if len(attempts) == max_steps else None
+class Sizes(NamedTuple):
+    """Of the state and of dz/dt, relative to what the tolerances allow."""
 
-
-class FirstStep(NamedTuple):
-    """How an adaptive solve begins."""
-
-    dt: float
-    slope: float
-    """Size of dz/dt at t = 0, relative to what the tolerances allow."""
+    state: Floats
+    slope: Floats
 
 
 @torch.no_grad()
-def first_step(
-    derivative: Callable[[float, Tensor], Tensor],
-    z: Tensor,
-    first: Tensor,
-    t1: float,
-    order: int,
-    rtol: float,
-    atol: float,
-    norm: Norm,
-    dt: float | None,
-) -> FirstStep:
-    """A step from t = 0 whose error would be about a hundredth of the tolerance, for one evaluation.
+def sizes(z: torch.Tensor, first: torch.Tensor, tolerance: Tolerance) -> Sizes:
+    """How large the state and dz/dt are where a solve begins."""
+    allowed = tolerance.of(z.abs())
+    size, slope = as_array(torch.stack([tolerance.norm(z / allowed), tolerance.norm(first / allowed)]))
+    return Sizes(size, slope)
+
+
+def as_array(values: torch.Tensor) -> Floats:
+    """On the host, which waits for the device."""
+    return np.array(values.tolist(), np.float64)
+
+
+def probe(start: Sizes, span: float) -> Floats:
+    """How far on the field is evaluated to estimate a first step; not behind the end."""
+    size, slope = start
+    small = (size < 1e-5) | (slope < 1e-5)
+    with np.errstate(all="ignore"):
+        far: Floats = np.minimum(np.where(small, 1e-6, 0.01 * size / np.where(small, 1.0, slope)), span)
+    return far
+
+
+def estimated_dt(trial: Floats, slope: Floats, change: Floats, error_order: int) -> Floats:
+    """A first step whose error would be about a hundredth of the tolerance.
 
     Args:
-        first: dz/dt at t = 0.
-        t1: end of the solve; the evaluation does not lie behind it.
-        order: order of the error estimate.
-        dt: the step's size where it is known, which saves the evaluation.
-
-    Returns:
-        A step size that is no number where `z`, `first` or the evaluation is not finite.
+        change: size of what dz/dt changes by until `trial`.
     """
-    scale = tolerance(z.abs(), rtol, atol)
-    size, slope = torch.stack([norm(z / scale), norm(first / scale)]).tolist()
-    if not (isfinite(size) and isfinite(slope)):
-        return FirstStep(nan, slope)
-    if dt is not None:
-        return FirstStep(dt, slope)
-    trial = probe(size, slope, t1)
-    second = derivative(trial, torch.add(z, first, alpha=trial))
-    change = float(norm((second - first) / scale))
-    return FirstStep(estimated_dt(trial, slope, change, order), slope)
-
-
-def probe(size: float, slope: float, t1: float) -> float:
-    """Time at which the field is evaluated to estimate a first step, from the sizes of z and dz/dt at t = 0."""
-    return min(1e-6 if size < 1e-5 or slope < 1e-5 else 0.01 * size / slope, t1)
-
-
-def estimated_dt(trial: float, slope: float, change: float, order: int) -> float:
-    """The first step's size, from that of what dz/dt changes by until `trial`; no number where that is not finite."""
-    curvature = change / trial
-    if not isfinite(curvature):
-        return nan
-    steepest = max(slope, curvature)
-    step = max(1e-6, trial * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / (order + 1))
-    return min(100 * trial, step)
+    with np.errstate(all="ignore"):
+        curvature = change / trial
+        steepest = np.maximum(slope, curvature)
+        flat = steepest <= 1e-15
+        step = np.where(
+            flat, np.maximum(1e-6, trial * 1e-3), (0.01 / np.where(flat, 1.0, steepest)) ** (1 / (error_order + 1))
+        )
+        return np.where(np.isfinite(curvature), np.minimum(100 * trial, step), np.nan)

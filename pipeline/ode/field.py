@@ -1,39 +1,123 @@
 """The field as a solver sees it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pipeline.ode.state import Layout
+from pipeline.util.errors import InvalidInput
 
 TF32_EPS = 2.0**-10
 
 
 class VectorField:
-    """dz/dt = module(t, z) in the number formats of the pass that made this object, wherever it is called from.
+    """dz/dt = function(t, z) of a packed state, in the number formats of the pass that made this object.
 
-    Gradients are asked for in the backward pass, outside the caller's autocast: the precision of the forward pass
-    holds there too. The derivative has the dtype of the state whatever precision the module computes in, and lies
-    in memory as images in channels_last do where the state does.
+    Gradients are asked for in the backward pass, outside the caller's autocast and, after `functional_call`, with
+    other weights in the module: what held in the forward pass holds there too.
+
+    Attributes:
+        parameters: the tensors that gradients are to reach, beside the state.
+        context: tensors that the function gets behind z; with step control per sample, the rows of its samples.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
-        self.module = module
-        self.parameters = tuple(p for p in module.parameters() if p.requires_grad)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        layout: Layout,
+        device: torch.device,
+        parameters: Sequence[Tensor] = (),
+        context: Sequence[Tensor] = (),
+    ) -> None:
+        self.function = function
+        self.module = function if isinstance(function, nn.Module) else _owner(function)
+        self.layout = layout
+        self.context = tuple(context)
+        self._tensors = _named_tensors(self.module)
+        own = [tensor for tensor in self._tensors.values() if tensor.requires_grad]
+        given = [tensor for tensor in (*parameters, *context) if tensor.requires_grad]
+        self.parameters = tuple({id(tensor): tensor for tensor in (*own, *given)}.values())
+        self._depends_on_time: Callable[[Tensor], Sequence[Any]] | None = getattr(self.module, "at_times", None)
+        self._replaced: Mapping[str, Tensor] | None = None
         self._device_type = device.type
         self._autocast = torch.is_autocast_enabled(device.type)
         self._autocast_dtype = torch.get_autocast_dtype(device.type)
         self._tf32 = device.type == "cuda" and not self._autocast and torch.backends.cudnn.allow_tf32
+        self.coarsest: torch.dtype | None = None
+        """Number format of what the function returned where that is coarser than the state's."""
 
-    def __call__(self, t: Tensor, z: Tensor) -> Tensor:
-        """dz/dt at `t`, a scalar tensor, or with control per sample one of shape (batch, 1, …, 1)."""
-        with self.precision():
-            derivative: Tensor = self.module(t, z)
-        derivative = derivative.to(z.dtype)
-        if z.dim() == 4 and z.is_contiguous(memory_format=torch.channels_last):
-            return derivative.contiguous(memory_format=torch.channels_last)
-        return derivative
+    def __call__(self, t: Tensor, z: Tensor, of_time: tuple[Any, ...] | None = None) -> Tensor:
+        """dz/dt at `t`, a scalar tensor, or with control per sample one of shape (batch, 1, …, 1).
+
+        Args:
+            of_time: as `at_times` gave it for `t`, where it was asked.
+        """
+        if of_time is None:
+            (of_time,) = self.at_times([t])
+        watches = not (torch.compiler.is_compiling() or z.is_inference())
+        version = z._version if watches else 0
+        arguments = (t, self.layout.unpack(z), *of_time, *self.context)
+        with self._formats():
+            if self._replaced is not None and self.module is not None:
+                derivative = torch.func.functional_call(self.module, dict(self._replaced), arguments)
+            else:
+                derivative = self.function(*arguments)
+        if watches and z._version != version:
+            raise InvalidInput(
+                "the field changes the state that it is given in place: write what it returns to a new tensor"
+            )
+        if watches and isinstance(derivative, Tensor) and derivative.dtype != z.dtype:
+            self.coarsest = _coarser(derivative.dtype, z.dtype) or self.coarsest
+        return self.layout.pack_derivative(derivative, z)
+
+    def at_times(self, times: Sequence[Tensor]) -> list[tuple[Any, ...]]:
+        """What the function takes behind z at each of these times.
+
+        Nothing of most fields; of one whose weights depend on time, its method `at_times` computes them for all of the
+        times at once.
+        """
+        if self._depends_on_time is None:
+            return [()] * len(times)
+        shape = (-1,) if times[0].dim() == 0 else (len(times), -1)
+        with self._formats():
+            of_times = self._depends_on_time(torch.stack(list(times)).view(shape))
+        return [(one,) for one in of_times]
+
+    def of_rows(self, rows: Tensor | None) -> "VectorField":
+        """The field for some samples of the batch alone; itself where its context is the same for all."""
+        if rows is None or not self.context:
+            return self
+        chosen = copy.copy(self)
+        chosen.context = tuple(tensor[rows] for tensor in self.context)
+        return chosen
+
+    def with_parameters(self, parameters: Sequence[Tensor]) -> "VectorField":
+        """The same, of which these are the tensors that gradients are to reach."""
+        chosen = copy.copy(self)
+        chosen.parameters = tuple(parameters)
+        return chosen
+
+    def as_in_forward(self) -> "VectorField":
+        """The same with the module's tensors of when this object was made, whatever it has now."""
+        now = _named_tensors(self.module)
+        if all(now[name] is tensor for name, tensor in self._tensors.items()):
+            return self
+        if self.module is not self.function or self._depends_on_time is not None:
+            raise InvalidInput(
+                "the field's weights were replaced between the forward and the backward pass (functional_call), and it "
+                "is not a module that is called alone: use gradient=direct"
+            )
+        chosen = copy.copy(self)
+        chosen._replaced = self._tensors
+        return chosen
+
+    def _formats(self) -> AbstractContextManager[Any]:
+        return self.precision() if self._autocast else nullcontext()
 
     def precision(self) -> torch.autocast:
         """The number formats, within which compiled code of the forward pass fits the backward pass too."""
@@ -42,9 +126,11 @@ class VectorField:
 
     @property
     def rounding(self) -> float:
-        """Root mean square of the relative error of one rounding, where the module rounds to less than its dtype."""
+        """Root mean square of the relative error of one rounding, where the function rounds to less than its state."""
         if self._autocast:
             return torch.finfo(self._autocast_dtype).eps / sqrt(12)
+        if self.coarsest is not None:
+            return torch.finfo(self.coarsest).eps / sqrt(12)
         return TF32_EPS / sqrt(12) if self._tf32 else 0.0
 
     @property
@@ -52,14 +138,47 @@ class VectorField:
         """As in 'bfloat16'."""
         if self._tf32:
             return "tf32"
-        return str(self._autocast_dtype).removeprefix("torch.")
+        return str(self._autocast_dtype if self._autocast else self.coarsest).removeprefix("torch.")
+
+    @torch.no_grad()
+    def rounds_at(self, t: Tensor, z: Tensor) -> bool:
+        """Whether autocast changes what the function returns there."""
+        if not self._autocast:
+            return True
+        exact = copy.copy(self)
+        exact._autocast = False
+        with self.buffers_kept(), torch.autocast(self._device_type, enabled=False):
+            return not torch.equal(exact(t, z), self(t, z))
 
     @contextmanager
     def buffers_kept(self) -> Iterator[None]:
         """Evaluations within leave no trace in the module's buffers, such as the statistics of a batch norm."""
-        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        buffers = [] if self.module is None else list(self.module.buffers())
+        before = [(buffer, buffer.clone()) for buffer in buffers]
         try:
             yield
         finally:
-            for buffer, value in before:
-                buffer.copy_(value)
+            with torch.no_grad():
+                for buffer, value in before:
+                    buffer.copy_(value)
+
+    def buffer_versions(self) -> list[tuple[Tensor, int]]:
+        """Of each buffer of the module, how often it was changed in place."""
+        buffers = [] if self.module is None else list(self.module.buffers())
+        return [(buffer, 0 if buffer.is_inference() else buffer._version) for buffer in buffers]
+
+
+def _owner(function: Callable[..., Any]) -> nn.Module | None:
+    """The module whose method a function is."""
+    owner = getattr(function, "__self__", None)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+def _named_tensors(module: nn.Module | None) -> dict[str, Tensor]:
+    return {} if module is None else dict(module.named_parameters())
+
+
+def _coarser(dtype: torch.dtype, than: torch.dtype) -> torch.dtype | None:
+    if dtype.is_floating_point and torch.finfo(dtype).eps > torch.finfo(than).eps:
+        return dtype
+    return None

@@ -1,13 +1,12 @@
 """Noticing that the field is computed more coarsely than it is to be solved."""
 
 import warnings
-from collections.abc import Iterable, Sequence
-from math import hypot
 
-from pipeline.config import SolverConfig
-from pipeline.methods import TABLEAUS
+from torch import Tensor
+
 from pipeline.ode.field import VectorField
-from pipeline.ode.solution import Attempt
+from pipeline.ode.stepping.method import Method
+from pipeline.ode.tolerance import Tolerance
 from pipeline.util.user_warnings import OdenetWarning
 
 NOTICEABLE = 0.3
@@ -20,7 +19,7 @@ class RoundingWarning(OdenetWarning):
 
 
 def warn_of_rounding(
-    field: VectorField, solver: SolverConfig, solves: Iterable[tuple[float, Sequence[Attempt]]]
+    field: VectorField, method: Method, tolerance: Tolerance, roughness: float, t: Tensor, z: Tensor
 ) -> None:
     """Say so where the steps of a solve were so short for its field's rounding and not for the ODE.
 
@@ -28,20 +27,19 @@ def warn_of_rounding(
     error of the method they shrink no faster than the step.
 
     Args:
-        solves: of each, the size of dz/dt at t = 0 relative to what the tolerances allow, and its steps.
+        roughness: largest size, relative to what the tolerances allow, of what an accepted step changed.
+        t, z: where it is tried out whether autocast rounds anything of this field.
     """
-    weights = hypot(*TABLEAUS[solver.method].error)
-    ratio = max(slope * _longest(attempts) for slope, attempts in solves) * weights * field.rounding
-    if ratio > NOTICEABLE:
+    if roughness * method.error_weight * field.rounding > NOTICEABLE and field.rounds_at(t, z):
         warnings.warn(
-            f"the field is rounded to {field.number_format}, which reaches the errors that solver.rtol="
-            f"{solver.rtol:g} and solver.atol={solver.atol:g} allow in a step, so that steps shrink for rounding: "
-            "use training.precision=fp32 or looser tolerances",
+            f"the field is rounded to {field.number_format}, which reaches the errors that rtol={tolerance.rtol:g} and "
+            f"atol={tolerance.atol:g} allow in a step, so that steps shrink for rounding: compute it in float32 "
+            "(precision fp32) or use looser tolerances",
             RoundingWarning,
             stacklevel=2,
         )
 
 
-def _longest(attempts: Sequence[Attempt]) -> float:
-    """Size of the longest step that was accepted."""
-    return max((attempt.dt for attempt in attempts if attempt.accepted), default=0.0)
+def rounding_above(field: VectorField, tolerance: Tolerance) -> str:
+    """The number format in which a field is computed, where its rounding is above the tolerances; else empty."""
+    return field.number_format if field.rounding > tolerance.rtol else ""

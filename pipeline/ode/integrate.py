@@ -1,72 +1,241 @@
 """The way in."""
 
-from math import inf
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.config import SolverConfig
+from pipeline.ode import events
+from pipeline.ode.adjoint import solve_with_adjoint
+from pipeline.ode.control import Controller
+from pipeline.ode.discrete import solve_recorded, start
 from pipeline.ode.field import VectorField
-from pipeline.ode.gradients import solve_with_gradients
+from pipeline.ode.guard import warn_of_rounding
+from pipeline.ode.interpolant import Interpolant
+from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.memory import budget
+from pipeline.ode.path import Path
 from pipeline.ode.reference import solve_with_torchdiffeq
-from pipeline.ode.samples import solve_samples
-from pipeline.ode.solution import Solution
-from pipeline.ode.step_functions import EAGER, compiled_step_functions
+from pipeline.ode.solution import Solution, Statistics
+from pipeline.ode.state import Layout, State
+from pipeline.ode.stepping import DiagonallyImplicit, method_named
+from pipeline.ode.times import checked_times, legs
+from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
 
+Field = Callable[..., Any]
+EventFunction = Callable[[Tensor, State], Tensor]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
+
+def _outside_of_graphs(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function before which torch.compile ends a graph, and begins another behind it: steps depend on values."""
+
+    @wraps(function)
+    def called(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        if torch.compiler.is_dynamo_compiling():
+            return _never_compiled(function)(*arguments, **options)  # type: ignore[no-any-return]
+        return function(*arguments, **options)
+
+    return called
+
+
+def _never_compiled(function: Callable[..., Any]) -> Any:
+    return torch.compiler.disable(function)  # here, as it takes torch's compiler seconds to be imported
+
+
+@_outside_of_graphs
 def integrate(
-    field: nn.Module,
-    z0: Tensor,
-    t1: float,
-    solver: SolverConfig,
+    field: Field,
+    z0: State,
+    times: Tensor | Sequence[float],
+    solver: SolverConfig = SolverConfig(),  # noqa: B008 - frozen
+    *,
+    norm: Norm = RootMeanSquare(),  # noqa: B008 - frozen
+    parameters: Sequence[Tensor] = (),
+    context: Sequence[Tensor] = (),
+    knots: Sequence[float] = (),
+    stops_at_times: bool = False,
+    dense: bool = False,
+    event: EventFunction | None = None,
     first_dt: float | None = None,
     is_compiled: bool = False,
-    implicit_zeros: int = 0,
 ) -> Solution:
-    """Integrate dz/dt = field(t, z) from t = 0 to `t1`.
+    """Integrate dz/dt = field(t, z) from `times[0]` through the others, in either direction.
 
-    With `solver.gradient` `direct`, gradients are those of the accepted steps at the sizes that they had: that a step
-    size depends on the state is not differentiated (discretise, then optimise). `checkpointed` gives the same, on a
-    CPU to the bit, from one state per step, each step being evaluated again in the backward pass; `auto` does so for
-    the steps whose graphs would not fit into a third of the free memory. With `adjoint` they come from the adjoint ODE,
-    solved backwards from z(t1) (optimise, then discretise). Gradients reach `z0` and the parameters of `field`, once:
-    they cannot be differentiated again.
+    With `solver.gradient` `direct`, gradients are torch's own of the accepted steps at the sizes that they had: that a
+    step size depends on the state is not differentiated (discretise, then optimise). They reach whatever the field
+    reads, and can be differentiated again. `checkpointed` gives the same from one state a step, `recursive` from the
+    start alone (a logarithm of the number of steps at a time); steps are evaluated again in the backward pass. `auto`
+    keeps the graphs of as many steps as fit into a third of the free memory, and evaluates the others again, which on a
+    CPU changes no bit of the gradient; where the field reads results of earlier computations that are not named in
+    `parameters`, it does as `direct`. With `adjoint` gradients come from the adjoint ODE, solved backwards (optimise,
+    then discretise).
 
     With `solver.control=sample` each sample of the batch, the first dimension, has its own error and its own steps, and
     gradients are computed as with `checkpointed`. A field that draws random numbers, or in training normalises over
     the batch, cannot be differentiated then: its steps could not be repeated for some samples alone.
 
     Args:
-        field: called with t, a scalar tensor, and z, shaped as `z0`; returns dz/dt, shaped as z. With
-            `solver.control=sample` t has the shape (n, 1, …, 1), and z is n samples of the batch.
-        z0: state at t = 0, any shape, float32 or float64; the field's t has its dtype.
-        t1: end time, above 0 and finite in the dtype of `z0`.
-        first_dt: size of the first step, for an adaptive method of our own engine; estimated without it.
-        is_compiled: compute every step by compiled functions, where `solver.can_be_compiled`.
-        implicit_zeros: elements of each sample's state that were left out of `z0`, since they are zero, stay so, and
-            are read neither by the field nor behind the solve. Errors are averaged over them too, so that the steps
-            are those of the whole state.
+        field: a module or a function, called with t, a scalar tensor, z, and the context; returns dz/dt in the form of
+            z. With `control=sample` t has the shape (n, 1, …, 1) for the n samples that are on their way. A module may
+            have a method `at_times(times)`: for times of shape (stages,), or (stages, n), it returns what depends on
+            time alone, an entry a stage, computed once a step; the field gets its entry behind z.
+        z0: state at `times[0]`: a tensor, or a tuple or dictionary of them, real or complex; float32 or float64.
+        times: strictly monotone, shape (n,); gradients reach them too.
+        norm: of errors: which parts count, and how.
+        parameters: tensors beside the field's own that it reads and that gradients are to reach; leaves are found
+            without being named.
+        context: tensors given to the field behind z, with `control=sample` the rows of its samples.
+        knots: times at which the field jumps; steps end there.
+        stops_at_times: end steps at the times, instead of reading the states there off the continuous extension.
+        dense: keep the solution as a function of time (`Solution.interpolant`).
+        event: a function of t and z whose change of sign ends the solve.
+        first_dt: length of the first step of an adaptive method; estimated without it.
+        is_compiled: compute the steps by compiled functions, where `solver.can_be_compiled`.
 
     Returns:
-        z(t1) with the shape and dtype of `z0`, and the solve's statistics; evaluations of the backward pass are
-        counted there as they happen.
+        The states at the times, of the form and dtype of `z0`, and the solve's statistics; evaluations of the backward
+        pass are counted there as they happen.
 
     Raises:
-        InvalidInput: an end time that cannot be.
-        SolverFailure: step size underflow, step limit or a non-finite state, here or later in the backward pass.
+        InvalidInput: what cannot be solved, and what does not go together.
+        SolverFailure: step size underflow, step limit, a non-finite state or an implicit step that cannot be solved,
+            here or later in the backward pass.
 
-    Source: Chen et al. 2018, section 2 and appendix C, for the adjoint; Gholami, Keutzer & Biros 2019, *ANODE*, for
-    the gradients of checkpointed steps; Eberhard & Bischof 1999, *Automatic Differentiation of Numerical Integration
-    Algorithms*, for step sizes held fixed.
+    Source: Chen et al. 2018, section 2, for networks of this kind; the sources of the parts are beside them.
     """
-    end = torch.tensor(t1, dtype=z0.dtype)
-    if not 0 < end < inf:
-        raise InvalidInput(f"the end time must be above 0 and finite in {z0.dtype}, not {t1}: change model.final_time")
-    zeros = implicit_zeros * z0.shape[:1].numel()
+    _refuse_contradictions(field, solver, dense, event)
+    layout = Layout(z0, per_sample=solver.control == "sample")
+    packed = layout.pack(z0)
+    moments = checked_times(times, packed.dtype)
+    moving_times = times if isinstance(times, Tensor) and times.requires_grad and torch.is_grad_enabled() else None
+    vector_field = VectorField(field, layout, packed.device, parameters, context)
+    tolerance = Tolerance(solver.rtol, solver.atol, packed_norm(norm, layout, packed.shape[:1].numel()))
+    if packed.numel() == 0:
+        return _nothing(moments, layout, packed)
     if solver.engine == "torchdiffeq":
-        return solve_with_torchdiffeq(field, z0, t1, solver, zeros)
-    if solver.control == "sample":
-        return solve_samples(VectorField(field, z0.device), z0, t1, solver, first_dt, implicit_zeros)
-    functions = compiled_step_functions() if is_compiled and solver.can_be_compiled else EAGER
-    return solve_with_gradients(VectorField(field, z0.device), z0, t1, solver, first_dt, functions, zeros)
+        own = None if norm == RootMeanSquare() and layout.is_plain else tolerance.norm
+        return solve_with_torchdiffeq(vector_field, packed, moments, solver, own)
+    method = method_named(solver.method, is_compiled and solver.can_be_compiled)
+    problem = Problem(
+        vector_field,
+        method,
+        tolerance,
+        Controller(method.error_order, solver.controller),
+        legs(moments, knots, stops_at_times, packed.dtype),
+        solver.control == "sample",
+        equal_steps=solver.steps if method.error_order is None else None,
+        max_steps=None if method.error_order is None else solver.max_steps,
+        first_dt=first_dt,
+        event=None if event is None else lambda t, z: event(t, layout.unpack(z)),
+    )
+    statistics = Statistics()
+    began = (
+        packed
+        if moving_times is None
+        else _with_moving_start(vector_field, problem.start_time(packed), moving_times[0], packed)
+    )
+    interpolant = Interpolant(vector_field, method) if dense else None
+    outcome = _solve(problem, solver, began, moments, knots, statistics, interpolant)
+    warn_of_rounding(vector_field, method, tolerance, outcome.roughness, problem.start_time(packed), packed.detach())
+    return _solution(problem, outcome, moments, moving_times, packed, statistics, interpolant)
+
+
+def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, event: EventFunction | None) -> None:
+    if not callable(field):
+        raise InvalidInput(f"the field is a {type(field).__name__}: give a module or a function of t and z")
+    asked = [name for name, wanted in (("dense=True", dense), ("an event", event is not None)) if wanted]
+    if asked and solver.control == "sample":
+        raise InvalidInput(f"{asked[0]} does not go with control=sample: use control=batch")
+    if asked and solver.engine == "torchdiffeq":
+        raise InvalidInput(f"{asked[0]} does not go with engine=torchdiffeq: use engine=odenet")
+    if dense and torch.is_grad_enabled() and solver.gradient not in ("auto", "direct"):
+        raise InvalidInput(f"dense=True keeps the graphs of all steps, as gradient=direct does, not {solver.gradient}")
+
+
+def _solve(
+    problem: Problem,
+    solver: SolverConfig,
+    z0: Tensor,
+    times: Sequence[float],
+    knots: Sequence[float],
+    statistics: Statistics,
+    interpolant: Interpolant | None,
+) -> Outcome:
+    """The solution, with gradients as the solver is to compute them."""
+    gradient = "checkpointed" if problem.per_sample and solver.gradient == "auto" else solver.gradient
+    if gradient in ("checkpointed", "recursive", "adjoint"):
+        statistics.nfe_backward = 0
+    if not torch.is_grad_enabled():
+        return solve(problem, z0, Path(), statistics, interpolant=interpolant)
+    if gradient == "direct" or interpolant is not None:
+        return solve(problem, z0, Path(), statistics, interpolant=interpolant)
+    began = start(problem, z0)
+    if not (z0.requires_grad or began.field.parameters or began.reads_outside):
+        with torch.no_grad():
+            return solve(problem, z0, Path(), statistics, began.first.detach(), began.snapshot)
+    if began.reads_outside:
+        if gradient != "auto":
+            raise InvalidInput(
+                f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
+                f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
+            )
+        return solve(problem, z0, Path(), statistics)
+    if gradient == "adjoint":
+        if isinstance(problem.method, DiagonallyImplicit):
+            raise InvalidInput(f"gradient=adjoint does not go with method={solver.method}: use gradient=auto")
+        own = Tolerance(solver.adjoint_rtol or solver.rtol, solver.adjoint_atol or solver.atol, problem.tolerance.norm)
+        return solve_with_adjoint(problem, began, z0, times, knots, own, statistics)
+    memory = {"checkpointed": 0.0, "recursive": 0.0}.get(gradient)
+    memory = budget(z0.device) if memory is None else memory
+    return solve_recorded(problem, z0, began, statistics, memory, gradient == "recursive")
+
+
+def _with_moving_start(field: VectorField, start_time: Tensor, t0: Tensor, z0: Tensor) -> Tensor:
+    """`z0`, through which the gradient of the start time flows: dL/dt0 = -⟨a(t0), f(t0, z0)⟩."""
+    slope = field(start_time, z0).detach()
+    return z0 - slope * (t0 - t0.detach()).to(z0.dtype)
+
+
+def _solution(
+    problem: Problem,
+    outcome: Outcome,
+    moments: list[float],
+    moving_times: Tensor | None,
+    start: Tensor,
+    statistics: Statistics,
+    interpolant: Interpolant | None,
+) -> Solution:
+    field, layout, between, end = problem.field, problem.field.layout, outcome.between, outcome.end
+    event_time = None
+    times = torch.tensor(moments, dtype=torch.float64)
+    if outcome.event_time is not None:
+        assert problem.event is not None
+        sign = problem.sign
+        passed = [time for time in moments if sign * time < sign * outcome.event_time]
+        times = torch.tensor([*passed, outcome.event_time], dtype=torch.float64)
+        event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)
+    elif moving_times is not None:
+        # dL/dt = ⟨∂L/∂z(t), f⟩, of the solution and not of the steps: those keep their sizes.
+        moved = (moving_times - moving_times.detach()).to(end)
+        end = end + field(problem.column(moments[-1], end), end).detach() * moved[-1]
+        if between is not None:
+            pairs = zip(moments[1:-1], between, strict=True)
+            slopes = torch.stack([field(problem.column(time, state), state).detach() for time, state in pairs])
+            between = between + slopes * moved[1:-1].view(-1, *[1] * (between.dim() - 1))
+    return Solution(times, layout, (start, between, end), statistics, interpolant, event_time)
+
+
+def _nothing(moments: list[float], layout: Layout, packed: Tensor) -> Solution:
+    """Of an empty batch: as empty at every time."""
+    statistics = Statistics()
+    if layout.per_sample:
+        statistics.nfe_of_samples = np.zeros(len(packed), np.int64)
+    between = packed.unsqueeze(0).expand(len(moments) - 2, *packed.shape) if len(moments) > 2 else None
+    return Solution(torch.tensor(moments, dtype=torch.float64), layout, (packed, between, packed), statistics)

@@ -17,15 +17,15 @@ from pipeline.ode.solution import SolverFailure, Statistics, Status, state_norm
 class MonitoredField(nn.Module):
     """dz/dt = field(t, z), counted; the result has the dtype of `z` whatever precision the field computes in."""
 
-    def __init__(self, field: nn.Module, t1: float, max_steps: int, device: torch.device) -> None:
+    def __init__(self, field: VectorField, times: Tensor, max_steps: int) -> None:
         super().__init__()
-        self.field = field
-        self.t1 = t1
+        self.module = field.module  # so that the adjoint finds its parameters
+        self.t0, self.t1 = float(times[0]), float(times[-1])
         self.max_steps = max_steps
         self.statistics = Statistics()
         self.direction: Literal["forward", "backward"] = "forward"
         self._attempts = 0
-        self._vector_field = VectorField(field, device)
+        self._vector_field = field
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         if self.direction == "forward":
@@ -58,8 +58,8 @@ class MonitoredField(nn.Module):
         # torchdiffeq turns a non-finite step, which a non-finite derivative leads to, into zero.
         if step == 0:
             raise self._failure(Status.DIVERGED, float(t.detach()), step, z)
-        # A step that is lost against T is no step.
-        if step <= sys.float_info.epsilon * self.t1:
+        # A step that is lost against the solve is no step.
+        if abs(step) <= sys.float_info.epsilon * max(abs(self.t0), abs(self.t1)):
             raise self._failure(Status.UNDERFLOW, float(t.detach()), step, z)
         if self._attempts > self.max_steps:
             raise self._failure(Status.STEP_LIMIT, float(t.detach()), step, z)

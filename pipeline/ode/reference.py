@@ -1,7 +1,6 @@
 """Integration through torchdiffeq: the reference that our own engine is held against."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,39 +9,39 @@ from torchdiffeq import odeint, odeint_adjoint
 
 from pipeline.config import SolverConfig
 from pipeline.methods import FIXED_STEP_METHODS
+from pipeline.ode.field import VectorField
 from pipeline.ode.monitor import AdaptiveMonitoredField, MonitoredField
 from pipeline.ode.solution import Solution
-from pipeline.ode.step import root_mean_square
+from pipeline.ode.tolerance import PackedNorm
 
 NAMES = {"heun": "adaptive_heun"}
 """Methods that torchdiffeq calls otherwise."""
 
 
-def solve_with_torchdiffeq(field: nn.Module, z0: Tensor, t1: float, solver: SolverConfig, zeros: int) -> Solution:
-    """z(t1) as `pipeline.ode.integrate` says, with `auto` as `direct`.
+def solve_with_torchdiffeq(
+    field: VectorField, z0: Tensor, moments: Sequence[float], solver: SolverConfig, norm: PackedNorm | None
+) -> Solution:
+    """The solution as `pipeline.ode.integrate` says, with `auto` as `direct`, and with its own norm without another.
 
     Two methods differ from ours: its `rk4` is Kutta's 3/8 rule, and its Heun starts a step with the derivative at the
     predicted end of the last one.
 
-    Args:
-        zeros: so many were left out of `z0`; errors are averaged over them too.
-
     Source: Chen et al. 2018, section 2 and appendix C.
     """
-    times = torch.tensor([0.0, t1], dtype=z0.dtype, device=z0.device)
+    times = torch.tensor(moments, dtype=z0.dtype, device=z0.device)
     fixed_steps = solver.method in FIXED_STEP_METHODS
     monitored: MonitoredField
     options: dict[str, Any]
     if fixed_steps:
-        monitored = MonitoredField(field, t1, solver.steps, z0.device)
+        monitored = MonitoredField(field, times, solver.steps)
         options = {"grid_constructor": _equal_steps(solver.steps)}
     else:
-        monitored = AdaptiveMonitoredField(field, t1, solver.max_steps, z0.device)
-        # The last step ends at the end time. By itself torchdiffeq steps past it and interpolates back with a quartic,
+        monitored = AdaptiveMonitoredField(field, times, solver.max_steps)
+        # Steps end at the times. By itself torchdiffeq steps past them and interpolates back with a quartic,
         # whose error no tolerance bounds: 600 times it for dopri8, for as many evaluations.
         options = {"step_t": times}
-        if zeros:
-            options["norm"] = partial(root_mean_square, zeros=zeros)
+        if norm is not None:
+            options["norm"] = lambda z: norm(z).reshape(())
     adjoint = {}
     if solver.gradient == "adjoint":
         monitored.statistics.nfe_backward = 0
@@ -63,7 +62,8 @@ def solve_with_torchdiffeq(field: nn.Module, z0: Tensor, t1: float, solver: Solv
         states.grad_fn.register_hook(monitored.finish_backward)
     if fixed_steps:
         monitored.statistics.accepted = solver.steps
-    return Solution(states[-1], monitored.statistics)
+    between = states[1:-1] if len(moments) > 2 else None
+    return Solution(times.double().cpu(), field.layout, (z0, between, states[-1]), monitored.statistics)
 
 
 def _equal_steps(steps: int) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:

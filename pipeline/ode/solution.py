@@ -5,8 +5,14 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.ode.control import Floats
+from pipeline.ode.interpolant import Interpolant
+from pipeline.ode.state import Layout, State
 from pipeline.util.errors import OdenetError
 
 
@@ -17,6 +23,7 @@ class Status(StrEnum):
     UNDERFLOW = "underflow"
     STEP_LIMIT = "step_limit"
     DIVERGED = "diverged"
+    NOT_CONVERGED = "not_converged"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,27 @@ class SampleStatistics:
     """Its steps in their order, accepted or not."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One step of every sample that was on its way, or of all of them together, tried.
+
+    Attributes:
+        samples: their indices in the batch; None where all of it has one step.
+        t, dt, error_ratio, accepted: as of an Attempt, one for each of them.
+    """
+
+    samples: NDArray[np.int64] | None
+    t: Floats
+    dt: Floats
+    error_ratio: Floats
+    accepted: NDArray[np.bool_]
+
+    def attempt(self, position: int = 0) -> Attempt:
+        """That of one of them."""
+        t, dt, ratio = (float(values[position]) for values in (self.t, self.dt, self.error_ratio))
+        return Attempt(t, dt, ratio, bool(self.accepted[position]))
+
+
 @dataclass
 class Statistics:
     """Counts of one solve. The backward ones grow when gradients are asked for, after the solve returned."""
@@ -59,27 +87,80 @@ class Statistics:
     """Accepted steps of the forward solve, where samples have their own the sum of theirs; for the fixed-step methods,
     all of them."""
     rejected: int = 0
-    attempts: list[Attempt] = field(default_factory=list)
-    """The forward solve's steps in their order, accepted or not, where samples have their own those of the sample with
-    the most; none with torchdiffeq."""
-    samples: list[SampleStatistics] = field(default_factory=list)
-    """One for each sample of the batch with `solver.control=sample`, none otherwise."""
+    trials: list[Trial] = field(default_factory=list)
+    """The forward solve's, in their order; none with torchdiffeq."""
+    nfe_of_samples: NDArray[np.int64] | None = None
+    """Evaluations that each sample took part in, where samples have steps of their own."""
     proposed_dt: float | None = None
-    """Step size that the first accepted step led to: what a solve like this one would begin with."""
+    """Length of the step that the first accepted one led to: what a solve like this one would begin with."""
     status: Status = Status.COMPLETED
+
+    def note(self, trial: Trial) -> None:
+        """Count a trial."""
+        self.trials.append(trial)
+        accepted = int(trial.accepted.sum())
+        self.accepted += accepted
+        self.rejected += len(trial.accepted) - accepted
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The steps in their order, accepted or not, where samples have their own those of the sample with the most."""
+        if self.nfe_of_samples is None:
+            return [trial.attempt() for trial in self.trials]
+        return max((sample.attempts for sample in self.samples), key=len, default=[])
+
+    @property
+    def samples(self) -> list[SampleStatistics]:
+        """One for each sample of the batch with `control=sample`, none otherwise."""
+        if self.nfe_of_samples is None:
+            return []
+        attempts: list[list[Attempt]] = [[] for _ in self.nfe_of_samples]
+        for trial in self.trials:
+            for position, sample in enumerate(trial.samples if trial.samples is not None else ()):
+                attempts[sample].append(trial.attempt(position))
+        return [SampleStatistics(int(nfe), tried) for nfe, tried in zip(self.nfe_of_samples, attempts, strict=True)]
 
     def largest_error_ratio(self) -> float:
         """Of the accepted steps; 0 where none estimated its error."""
-        solves = [sample.attempts for sample in self.samples] or [self.attempts]
-        return max((attempt.error_ratio for solve in solves for attempt in solve if attempt.accepted), default=0.0)
+        return max((float(trial.error_ratio[trial.accepted].max(initial=0.0)) for trial in self.trials), default=0.0)
 
 
-@dataclass(frozen=True)
 class Solution:
-    """z(T), of the shape and dtype of z(0), and the statistics of the solve."""
+    """The states at the times of a solve, and its statistics.
 
-    state: Tensor
-    statistics: Statistics
+    Attributes:
+        times: that were asked for, the start among them; after an event, that of the event is the last.
+        state: at the last time, of the shape and dtype of the start.
+        statistics: counts, steps, and how it ended.
+        interpolant: the solution at any time between, where it was asked for (`dense`).
+        event_time: when the event happened, with its gradient; None where none did.
+    """
+
+    def __init__(
+        self,
+        times: Tensor,
+        layout: Layout,
+        packed: tuple[Tensor, Tensor | None, Tensor],
+        statistics: Statistics,
+        interpolant: Interpolant | None = None,
+        event_time: Tensor | None = None,
+    ) -> None:
+        self.times = times
+        self.statistics = statistics
+        self.interpolant = interpolant
+        self.event_time = event_time
+        self._layout = layout
+        self._start, self._between, self._end = packed
+
+    @property
+    def state(self) -> State:
+        return self._layout.unpack(self._end)
+
+    @property
+    def states(self) -> State:
+        """At all times, the start among them, with a dimension for the times in front."""
+        between = [] if self._between is None else [self._between]
+        return self._layout.unpack(torch.cat([self._start.unsqueeze(0), *between, self._end.unsqueeze(0)]))
 
 
 def state_norm(z: Tensor) -> float:
@@ -91,19 +172,16 @@ _WHAT_HAPPENED = {
     Status.UNDERFLOW: "the step size underflowed",
     Status.STEP_LIMIT: "the step limit was reached",
     Status.DIVERGED: "the state or its derivative became non-finite",
+    Status.NOT_CONVERGED: "the equations of an implicit step could not be solved",
 }
-REMEDIES = (
-    "group instead of batch normalisation in the block (model.normalisation=group), a smaller training.lr, "
-    "a looser solver.rtol and solver.atol, or more augmented dimensions (model.augment)"
-)
-"""What helped: Bijsterbosch 2020, chapter 7; Dupont et al. 2019 for the augmentation."""
+REMEDY = "looser rtol and atol, or for a stiff field method=kvaerno3"
 
 
 class SolverFailure(OdenetError):
     """A solve that could not reach its end time.
 
     Attributes:
-        status: `underflow`, `step_limit` or `diverged`.
+        status: `underflow`, `step_limit`, `diverged` or `not_converged`.
         t: time that the solve had reached.
         dt: size of the step that it was about to take.
         nfe: evaluations of the field so far, in this pass.
@@ -112,6 +190,7 @@ class SolverFailure(OdenetError):
         direction: the pass that failed.
         sample: index in its batch of the sample that failed, where samples have steps of their own; `nfe` and
             `state_norm` are then its own.
+        number_format: in which the field was computed, where its rounding is larger than the tolerances; else empty.
     """
 
     def __init__(
@@ -123,8 +202,9 @@ class SolverFailure(OdenetError):
         state_norm: float,
         direction: Literal["forward", "backward"],
         sample: int | None = None,
+        number_format: str = "",
     ) -> None:
-        super().__init__(status, t, dt, nfe, state_norm, direction, sample)
+        super().__init__(status, t, dt, nfe, state_norm, direction, sample, number_format)
         self.status = status
         self.t = t
         self.dt = dt
@@ -132,14 +212,22 @@ class SolverFailure(OdenetError):
         self.state_norm = state_norm
         self.direction = direction
         self.sample = sample
+        self.number_format = number_format
 
     def __str__(self) -> str:
         whose = "" if self.sample is None else f" of sample {self.sample} of the batch"
         return (
             f"the {self.direction} solve{whose} failed at t = {self.t:.4g}: {_WHAT_HAPPENED[self.status]} "
             f"(dt = {self.dt:.3g}, {self.nfe} evaluations, state norm {self.state_norm:.4g}); "
-            f"what helps: {REMEDIES}"
+            f"what helps: {self._remedy()}"
         )
+
+    def _remedy(self) -> str:
+        if self.number_format:
+            return (
+                f"float32 instead of {self.number_format} in the field, whose rounding is above rtol and atol; {REMEDY}"
+            )
+        return REMEDY
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values, for the run's record."""
@@ -152,3 +240,7 @@ class SolverFailure(OdenetError):
             "direction": self.direction,
             **({} if self.sample is None else {"sample": self.sample}),
         }
+
+
+class AdjointFailure(OdenetError):
+    """A backward solve of the adjoint that came back to another state."""

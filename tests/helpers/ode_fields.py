@@ -76,7 +76,7 @@ def gradients(
     """Of sum(z(T)²): with respect to z(0), the parameters; and the statistics."""
     z0 = z0.clone().requires_grad_()
     field.zero_grad()
-    solution = integrate(field, z0, final_time, solver)
+    solution = integrate(field, z0, (0.0, final_time), solver)
     solution.state.square().sum().backward()
     assert z0.grad is not None
     return z0.grad, [p.grad.clone() for p in field.parameters() if p.grad is not None], solution.statistics

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from pipeline.config import NetworkConfig, Section, SolverConfig
-from pipeline.methods import TABLEAUS
+from pipeline.methods import METHODS
 from pipeline.plugins import registry
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.user_warnings import OdenetWarning
@@ -48,7 +48,7 @@ def _without_effect(config: ClassificationConfig) -> Iterator[tuple[Section, str
 
 
 def _without_effect_on_a_solve(solver: SolverConfig) -> Iterator[tuple[Section, str, str]]:
-    if TABLEAUS[solver.method].is_adaptive:
+    if METHODS[solver.method].is_adaptive:
         yield solver, "steps", f"solver.method={solver.method} chooses its steps itself"
     else:
         for name in OF_ADAPTIVE_METHODS:

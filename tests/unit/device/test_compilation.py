@@ -209,7 +209,7 @@ def test_compiling_leaves_no_trace_in_the_network_nor_in_the_random_numbers() ->
 
 
 def test_compiled_gradients_are_the_same_to_the_bit_whether_steps_are_kept_or_evaluated_again() -> None:
-    kept, again = build(gradient="direct"), build(gradient="checkpointed")
+    kept, again = build(gradient="auto"), build(gradient="checkpointed")
     for network in (kept, again):
         assert compile_for_training(network, images()) is not None
     assert torch.equal(gradient(kept, images()), gradient(again, images()))

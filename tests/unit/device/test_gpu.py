@@ -62,8 +62,12 @@ def network(model: dict[str, Any], **solver: Any) -> Network:
 
 
 def waits_of_a_pass(network: Network, left_behind: str | None = None) -> Waits:
-    """Of a pass of eight images on a GPU through the network, which is there too, but for a tensor of that name."""
-    with FakeTensorMode(), Waits() as waits, torch.no_grad():
+    """Of a pass of eight images on a GPU through the network, which is there too, but for a tensor of that name.
+
+    In float32: in coarser formats a step is read with how rough it was, two numbers in one wait.
+    """
+    fp32 = torch.backends.cudnn.flags(allow_tf32=False)
+    with FakeTensorMode(), Waits() as waits, torch.no_grad(), fp32:
         tensors = {
             name: torch.empty_strided(
                 tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu" if name == left_behind else GPU

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.device import host_memory
 from pipeline.device.host_memory import give_back_freed_memory, keep_freed_memory, kept_memory, left_in_container
-from pipeline.ode.gradients import free_memory
+from pipeline.ode.memory import free_memory
 from tests.helpers.paths import ROOT
 
 MEGABYTE = 2**20

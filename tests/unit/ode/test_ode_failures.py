@@ -31,16 +31,17 @@ def chatters(_t: Tensor, z: Tensor) -> Tensor:
 
 
 class BackwardOnly(nn.Module):
-    """Tame forward; in the backward pass, where gradients are enabled, `function` of t and z."""
+    """Tame forward; `function` of t and z once `is_backward` says so."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
+        self.is_backward = False
         self.rate = nn.Parameter(torch.tensor(-0.5))
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         tame = self.rate * z
-        return tame + self.function(t, z) if torch.is_grad_enabled() else tame
+        return tame + self.function(t, z) if self.is_backward else tame
 
 
 def nan_from(time: float, after: bool) -> Callable[[Tensor, Tensor], Tensor]:
@@ -99,7 +100,7 @@ def fails_forward(name: str, gradient: str, engine: str) -> None:
 
     z0 = torch.full((2, 3), 2.0, requires_grad=True)
     with pytest.raises(SolverFailure) as failed:
-        integrate(Field(counted), z0, 1.0, SolverConfig(**({"engine": engine, "gradient": gradient} | options)))
+        integrate(Field(counted), z0, (0.0, 1.0), SolverConfig(**({"engine": engine, "gradient": gradient} | options)))
     check(failed.value, "forward", status, calls)
 
 
@@ -114,10 +115,13 @@ def fails_backward(name: str, engine: str) -> None:
 
     field = BackwardOnly(counted)
     z0 = torch.full((2, 3), 2.0, requires_grad=True)
-    solution = integrate(field, z0, 1.0, SolverConfig(**({"engine": engine, "gradient": "adjoint"} | options)))
+    solution = integrate(field, z0, (0.0, 1.0), SolverConfig(**({"engine": engine, "gradient": "adjoint"} | options)))
+    field.is_backward = True
     with pytest.raises(SolverFailure) as failed:
         solution.state.sum().backward()
     check(failed.value, "backward", status, calls)
+    if engine == "odenet" and solution.statistics.status != status:
+        raise AssertionError(f"the statistics say {solution.statistics.status} of a solve that failed")
     check(failed.value, "backward", status, solution.statistics.nfe_backward or 0)
     if field.rate.grad is not None or z0.grad is not None:
         raise AssertionError("a failed backward pass left gradients behind")
@@ -135,7 +139,7 @@ def check(failure: SolverFailure, direction: str, status: Status, calls: int) ->
             "evaluations": failure.nfe == calls > 0,
             "norm": failure.state_norm > 0 or not math.isfinite(failure.state_norm),
             "record": failure.to_dict()["status"] == str(status),
-            "sentence": f"the {direction} solve failed at t = " in str(failure) and "group" in str(failure),
+            "sentence": f"the {direction} solve failed at t = " in str(failure) and "looser rtol" in str(failure),
         }.items()
         if not right
     ]
@@ -169,7 +173,7 @@ def test_an_adjoint_that_is_no_number_for_a_parameter_alone_is_refused(method: s
 
     field = Rooted()
     solver = SolverConfig(engine=engine, method=method, gradient="adjoint")
-    z = integrate(field, start(torch.float32), 1.0, solver).state
+    z = integrate(field, start(torch.float32), (0.0, 1.0), solver).state
     with pytest.raises(SolverFailure) as failed:
         z.sum().backward()
     assert (failed.value.status, failed.value.direction) == (Status.DIVERGED, "backward")
@@ -195,7 +199,7 @@ def test_failures_are_the_same_without_assertions() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_failure_names_time_step_evaluations_and_norm(engine: str) -> None:
     with pytest.raises(SolverFailure) as failed:
-        integrate(Field(blows_up), torch.full((3,), 2.0), 1.0, SolverConfig(engine=engine, max_steps=12))
+        integrate(Field(blows_up), torch.full((3,), 2.0), (0.0, 1.0), SolverConfig(engine=engine, max_steps=12))
     failure = failed.value
     assert failure.status == Status.STEP_LIMIT
     assert failure.nfe == 2 + 6 * 12
@@ -210,14 +214,15 @@ def test_a_failure_names_time_step_evaluations_and_norm(engine: str) -> None:
         "state_norm": failure.state_norm,
         "direction": "forward",
     }
-    for remedy in ("model.normalisation=group", "training.lr", "solver.rtol", "model.augment"):
-        assert remedy in str(failure)
+    assert str(failure).endswith("what helps: looser rtol and atol, or for a stiff field method=kvaerno3")
     assert isinstance(failure, OdenetError)
 
 
 def test_the_norm_of_a_large_finite_state_is_finite() -> None:
     with pytest.raises(SolverFailure) as failed:
-        integrate(Field(lambda t, z: torch.cos(300 * t) * z), torch.full((3,), 1e30), 1.0, SolverConfig(max_steps=2))
+        integrate(
+            Field(lambda t, z: torch.cos(300 * t) * z), torch.full((3,), 1e30), (0.0, 1.0), SolverConfig(max_steps=2)
+        )
     assert failed.value.state_norm == pytest.approx(1e30, rel=0.1)
 
 
@@ -227,7 +232,7 @@ def test_a_state_that_is_no_number_to_begin_with_is_refused(method: str, value: 
     z0 = start(torch.float32)
     z0[1] = value
     with pytest.raises(SolverFailure) as failed:
-        integrate(OSCILLATION, z0, 1.0, SolverConfig(method=method))
+        integrate(OSCILLATION, z0, (0.0, 1.0), SolverConfig(method=method))
     assert (failed.value.status, failed.value.t) == (Status.DIVERGED, 0)
 
 
@@ -235,7 +240,7 @@ def test_a_state_that_is_no_number_to_begin_with_is_refused(method: str, value: 
 def test_a_fixed_step_solve_that_diverges_in_its_last_step_is_refused(engine: str, reached: float) -> None:
     field = Field(lambda t, z: torch.where(t > 0.5, z * math.inf, z))
     with pytest.raises(SolverFailure) as failed:
-        integrate(field, start(torch.float32), 1.0, SolverConfig(engine=engine, method="euler", steps=4))
+        integrate(field, start(torch.float32), (0.0, 1.0), SolverConfig(engine=engine, method="euler", steps=4))
     assert (failed.value.status, failed.value.t, failed.value.nfe) == (Status.DIVERGED, reached, 4)
 
 
@@ -251,10 +256,10 @@ def test_a_failure_survives_pickling() -> None:
 def test_a_stage_that_is_not_finite_is_found_though_neither_error_nor_state_show_it(gradient: str) -> None:
     # The second stage of dopri5, at a fifth of the step, has no weight in either; tanh hides it from the later stages.
     overflow = Field(lambda t, z: torch.where((t > 0.19) & (t < 0.21), z * math.inf, torch.tanh(z)))
-    solution = integrate(overflow, start(), 1.0, SolverConfig(rtol=1, atol=1, gradient=gradient), first_dt=1.0)
+    solution = integrate(overflow, start(), (0.0, 1.0), SolverConfig(rtol=1, atol=1, gradient=gradient), first_dt=1.0)
     first, *_ = solution.statistics.attempts
     assert not first.accepted
     assert math.isnan(first.error_ratio)
     with pytest.raises(SolverFailure) as failed:
-        integrate(overflow, start(), 1.0, SolverConfig(method="midpoint", steps=5, gradient=gradient))
+        integrate(overflow, start(), (0.0, 1.0), SolverConfig(method="midpoint", steps=5, gradient=gradient))
     assert failed.value.status == Status.DIVERGED

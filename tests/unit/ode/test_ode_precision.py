@@ -11,6 +11,7 @@ from pipeline.device.precision import numerics
 from pipeline.ode import ODEBlock, integrate
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import RoundingWarning
+from pipeline.ode.state import Layout
 from tests.helpers.ode_fields import Convolved, Field, gradients, reference, relative_error
 
 
@@ -26,7 +27,7 @@ def test_the_field_computes_in_the_callers_precision_in_both_passes_and_the_stat
     field.register_forward_hook(lambda _module, inputs, _output: states.append(inputs[1].dtype))
     z0 = torch.randn(2, 6, 4, 4, requires_grad=True)
     with torch.autocast("cpu", dtype=dtype):
-        z = integrate(field, z0, 1.0, SolverConfig(gradient=gradient)).state
+        z = integrate(field, z0, (0.0, 1.0), SolverConfig(gradient=gradient)).state
     forward_evaluations = len(computed)
     z.sum().backward()  # outside the caller's autocast, as torch asks for
     assert z.dtype == torch.float32
@@ -42,7 +43,7 @@ def test_a_derivative_in_bfloat16_is_not_rounded_again_by_the_step() -> None:
     field.register_forward_hook(lambda _module, _inputs, output: derivatives.append(output))
     z0 = torch.randn(2, 6, 4, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
-        z = integrate(field, z0, 0.3, SolverConfig(method="euler")).state
+        z = integrate(field, z0, (0.0, 0.3), SolverConfig(method="euler")).state
     assert derivatives[0].dtype == torch.bfloat16
     torch.testing.assert_close(z, z0 + 0.3 * derivatives[0].float(), rtol=0, atol=1e-6)
 
@@ -82,24 +83,24 @@ def solve_in(precision: str, tolerance: float) -> None:
     torch.manual_seed(0)
     field = Convolved(channels=16)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), torch.no_grad():
-        integrate(field, 4 * torch.rand(8, 16, 8, 8), 1.0, SolverConfig(rtol=tolerance, atol=tolerance))
+        integrate(field, 4 * torch.rand(8, 16, 8, 8), (0.0, 1.0), SolverConfig(rtol=tolerance, atol=tolerance))
 
 
 def test_rounding_that_decides_about_the_steps_is_said_once_with_its_remedy() -> None:
-    with pytest.warns(RoundingWarning, match=r"rounded to bfloat16.*solver\.rtol=1e-06.*training\.precision=fp32"):
+    with pytest.warns(RoundingWarning, match=r"rounded to bfloat16.*rtol=1e-06.*precision fp32"):
         solve_in("bf16", 1e-6)
 
 
 def test_on_a_gpu_tf32_rounds_to_ten_bits_and_fp32_does_not() -> None:
-    field, gpu = Convolved(), torch.device("cuda")
+    field, layout, gpu = Convolved(), Layout(torch.zeros(1, 6, 7, 7), per_sample=False), torch.device("cuda")
     with numerics(TrainingConfig(precision="tf32"), torch.device("cpu")):
-        in_tf32 = VectorField(field, gpu)
-        assert VectorField(field, torch.device("cpu")).rounding == 0
+        in_tf32 = VectorField(field, layout, gpu)
+        assert VectorField(field, layout, torch.device("cpu")).rounding == 0
     with numerics(TrainingConfig(precision="fp32"), torch.device("cpu")):
-        in_fp32 = VectorField(field, gpu)
+        in_fp32 = VectorField(field, layout, gpu)
     assert (in_tf32.number_format, in_fp32.rounding) == ("tf32", 0)
     with torch.autocast("cpu", torch.bfloat16):
-        in_bf16 = VectorField(field, torch.device("cpu"))
+        in_bf16 = VectorField(field, layout, torch.device("cpu"))
     assert in_tf32.rounding == in_bf16.rounding / 8
 
 

@@ -57,10 +57,10 @@ def by_batch(**options: object) -> SolverConfig:
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_every_sample_takes_the_steps_that_it_takes_alone(method: str, final_time: float, controller: str) -> None:
     options = {"method": method, "controller": controller, "rtol": 1e-4, "atol": 1e-4, "max_steps": 5000}
-    together = integrate(Decays(), decays(*RATES), final_time, by_sample(**options))
+    together = integrate(Decays(), decays(*RATES), (0.0, final_time), by_sample(**options))
     rejected = 0
     for z, state, own in zip(decays(*RATES), together.state, together.statistics.samples, strict=True):
-        alone = integrate(Decays(), z[None], final_time, by_batch(**options))
+        alone = integrate(Decays(), z[None], (0.0, final_time), by_batch(**options))
         assert own.nfe == alone.statistics.nfe_forward
         assert [step.accepted for step in own.attempts] == [step.accepted for step in alone.statistics.attempts]
         assert [step.dt for step in own.attempts] == pytest.approx([step.dt for step in alone.statistics.attempts])
@@ -77,11 +77,11 @@ def test_every_sample_keeps_to_the_tolerance_of_the_closed_form(method: str) -> 
     solver = by_sample(method=method, rtol=tolerance, atol=tolerance, max_steps=100_000)
     z0 = decays(*RATES[:4])
     exact = z0[:, 0] * torch.exp(-1.5 * z0[:, 1])
-    assert (integrate(Decays(), z0, 1.5, solver).state[:, 0] - exact).abs().max() < 100 * tolerance
+    assert (integrate(Decays(), z0, (0.0, 1.5), solver).state[:, 0] - exact).abs().max() < 100 * tolerance
 
 
 def test_a_solve_ends_exactly_at_the_final_time_for_every_sample() -> None:
-    statistics = integrate(Decays(), decays(*RATES), 0.7, by_sample()).statistics
+    statistics = integrate(Decays(), decays(*RATES), (0.0, 0.7), by_sample()).statistics
     for sample in statistics.samples:
         last = sample.attempts[-1]
         assert last.t + last.dt == pytest.approx(0.7, rel=1e-15)
@@ -97,7 +97,7 @@ def test_nothing_is_evaluated_for_samples_that_have_arrived(method: str) -> None
         calls.append(len(z))
         return Decays()(t, z)
 
-    statistics = integrate(Field(counted), decays(*RATES), 1.0, by_sample(method=method)).statistics
+    statistics = integrate(Field(counted), decays(*RATES), (0.0, 1.0), by_sample(method=method)).statistics
     counts = [sample.nfe for sample in statistics.samples]
     assert statistics.nfe_forward == len(calls)
     assert sum(calls) == sum(counts) < len(counts) * max(counts)
@@ -105,7 +105,7 @@ def test_nothing_is_evaluated_for_samples_that_have_arrived(method: str) -> None
 
 
 def test_the_statistics_sum_over_the_samples_and_tell_the_steps_of_the_hardest() -> None:
-    statistics = integrate(Decays(), decays(*RATES), 1.0, by_sample()).statistics
+    statistics = integrate(Decays(), decays(*RATES), (0.0, 1.0), by_sample()).statistics
     samples = statistics.samples
     accepted = [sum(step.accepted for step in sample.attempts) for sample in samples]
     assert statistics.accepted == sum(accepted)
@@ -113,7 +113,7 @@ def test_the_statistics_sum_over_the_samples_and_tell_the_steps_of_the_hardest()
     assert statistics.attempts == samples[RATES.index(400.0)].attempts
     ratios = [step.error_ratio for sample in samples for step in sample.attempts if step.accepted]
     assert statistics.largest_error_ratio() == max(ratios)
-    assert integrate(Decays(), decays(*RATES), 1.0, SolverConfig()).statistics.samples == []
+    assert integrate(Decays(), decays(*RATES), (0.0, 1.0), SolverConfig()).statistics.samples == []
 
 
 # What the batch norm of the error couples
@@ -121,7 +121,7 @@ def test_the_statistics_sum_over_the_samples_and_tell_the_steps_of_the_hardest()
 
 def solved(field: nn.Module, z0: Tensor, solver: SolverConfig) -> tuple[Tensor, Tensor, list[Tensor], Statistics]:
     with torch.no_grad():
-        state = integrate(field, z0, 1.0, solver).state
+        state = integrate(field, z0, (0.0, 1.0), solver).state
     return state, *gradients(field, z0, solver)
 
 
@@ -153,7 +153,7 @@ def test_neither_company_nor_order_changes_a_sample(convolved: tuple[nn.Module, 
 
 def test_with_one_step_size_a_batch_does_change_its_samples(convolved: tuple[nn.Module, Tensor]) -> None:
     field, z0 = convolved
-    together, alone = (integrate(field, z, 1.0, by_batch()).state[0] for z in (z0, z0[:1]))
+    together, alone = (integrate(field, z, (0.0, 1.0), by_batch()).state[0] for z in (z0, z0[:1]))
     assert (together - alone).abs().max() > 1e-9
 
 
@@ -191,7 +191,7 @@ def test_gradients_are_those_of_the_steps(method: str) -> None:
 
     def end(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         layer.linear.weight, layer.linear.bias = weight, bias
-        solution = integrate(layer, z, 1.2, solver, first_dt=0.6)
+        solution = integrate(layer, z, (0.0, 1.2), solver, first_dt=0.6)
         assert [step.dt for step in solution.statistics.samples[1].attempts] == pytest.approx([0.6, 0.6])
         return solution.state
 
@@ -225,7 +225,7 @@ class Explodes(nn.Module):
 def test_a_rejected_step_that_overflows_leaves_nothing_behind() -> None:
     z0 = torch.tensor([[0.1], [12.0], [0.3]], dtype=torch.float64, requires_grad=True)
     field = Explodes()
-    solution = integrate(field, z0, 1.0, by_sample(), first_dt=0.5)
+    solution = integrate(field, z0, (0.0, 1.0), by_sample(), first_dt=0.5)
     first = [sample.attempts[0] for sample in solution.statistics.samples]
     assert [step.accepted for step in first] == [True, False, True]
     assert math.isnan(first[1].error_ratio)
@@ -238,7 +238,7 @@ def test_a_rejected_step_that_overflows_leaves_nothing_behind() -> None:
     shares = []
     for k in range(3):
         alone = Explodes()
-        integrate(alone, z0.detach()[k : k + 1], 1.0, by_batch(), first_dt=0.5).state.sum().backward()
+        integrate(alone, z0.detach()[k : k + 1], (0.0, 1.0), by_batch(), first_dt=0.5).state.sum().backward()
         assert alone.scale.grad is not None
         shares.append(alone.scale.grad)
     torch.testing.assert_close(field.scale.grad, torch.stack(shares).sum())
@@ -246,7 +246,7 @@ def test_a_rejected_step_that_overflows_leaves_nothing_behind() -> None:
 
 def test_a_second_derivative_is_refused_and_a_retained_graph_gives_the_same_again() -> None:
     z0 = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
-    total = integrate(Explodes(), z0, 1.0, by_sample()).state.sum()
+    total = integrate(Explodes(), z0, (0.0, 1.0), by_sample()).state.sum()
     once, again = (torch.autograd.grad(total, z0, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(once, again)
     with pytest.raises(OdenetError, match="cannot be differentiated again"):
@@ -260,10 +260,10 @@ def test_a_field_that_draws_random_numbers_is_differentiated_never_and_solved_wh
     field.forward = lambda t, z: dropout(field.inner(t, z))  # type: ignore[method-assign]
     field.add_module("dropout", dropout)
     z0 = torch.randn(3, 6, 4, 4)
-    with pytest.raises(InvalidInput, match=r"draws random numbers .* use solver.control=batch"):
-        integrate(field, z0, 1.0, by_sample(rtol=1, atol=1))
+    with pytest.raises(InvalidInput, match=r"draws random numbers .* use control=batch"):
+        integrate(field, z0, (0.0, 1.0), by_sample(rtol=1, atol=1))
     field.eval()
-    integrate(field, z0, 1.0, by_sample()).state.sum().backward()
+    integrate(field, z0, (0.0, 1.0), by_sample()).state.sum().backward()
     assert field.inner.convolution.weight.grad is not None
 
 
@@ -273,10 +273,10 @@ def test_batch_statistics_are_refused_in_training_and_harmless_in_evaluation() -
     field = Field(lambda t, z: torch.tanh(normalisation(z)) * torch.cos(t))
     field.add_module("normalisation", normalisation)
     z0 = torch.randn(4, 3, 5, 5)
-    with pytest.raises(InvalidInput, match=r"normalises over its batch.*model.normalisation=group"):
-        integrate(field, z0, 1.0, by_sample())
+    with pytest.raises(InvalidInput, match=r"normalises over its batch.*use group normalisation"):
+        integrate(field, z0, (0.0, 1.0), by_sample())
     field.eval()
-    together, alone = (integrate(field, z, 1.0, by_sample()).state for z in (z0, z0[2:3]))
+    together, alone = (integrate(field, z, (0.0, 1.0), by_sample()).state for z in (z0, z0[2:3]))
     torch.testing.assert_close(together[2:3], alone)
 
 
@@ -289,26 +289,26 @@ def test_a_field_with_a_time_channel_sees_each_samples_own_time() -> None:
     field = Field(lambda t, z: torch.tanh(layer(5 * t, z)))
     scales = torch.tensor([0.1, 1.0, 30.0], dtype=torch.float64).view(3, 1, 1, 1)
     z0 = torch.randn(3, 4, 5, 5, dtype=torch.float64) * scales
-    together = integrate(field, z0, 2.0, by_sample(**TIGHT))
+    together = integrate(field, z0, (0.0, 2.0), by_sample(**TIGHT))
     assert len(set(evaluations(together.statistics))) > 1
     for k in range(3):
-        alone = integrate(field, z0[k : k + 1], 2.0, by_batch(**TIGHT))
+        alone = integrate(field, z0[k : k + 1], (0.0, 2.0), by_batch(**TIGHT))
         torch.testing.assert_close(together.state[k], alone.state[0], rtol=1e-12, atol=1e-12)
 
 
 def test_a_state_without_other_dimensions_is_a_batch_of_numbers_and_a_single_number_is_refused() -> None:
-    solution = integrate(OSCILLATION, start(), 1.0, by_sample(**TIGHT))
+    solution = integrate(OSCILLATION, start(), (0.0, 1.0), by_sample(**TIGHT))
     torch.testing.assert_close(solution.state, start() * math.exp(math.sin(1)), rtol=1e-5, atol=1e-5)
     assert len(solution.statistics.samples) == len(start())
     with pytest.raises(InvalidInput, match="first dimension is the batch"):
-        integrate(OSCILLATION, torch.ones(()), 1.0, by_sample())
+        integrate(OSCILLATION, torch.ones(()), (0.0, 1.0), by_sample())
 
 
 def test_a_field_that_hands_its_state_back_is_not_written_into() -> None:
     z0 = torch.tensor([[1.0], [50.0]], dtype=torch.float64)
     for method in ADAPTIVE:
         before = z0.clone()
-        state = integrate(Field(lambda _t, z: z), z0, 1.0, by_sample(method=method, **TIGHT)).state
+        state = integrate(Field(lambda _t, z: z), z0, (0.0, 1.0), by_sample(method=method, **TIGHT)).state
         torch.testing.assert_close(state, before * math.e, rtol=1e-4, atol=1e-4)
         assert torch.equal(z0, before)
 
@@ -334,7 +334,7 @@ def test_bfloat16_in_the_field_comes_near_and_is_warned_of_where_it_decides() ->
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = gradients(field, z0, by_sample())
         with pytest.warns(RoundingWarning, match="the field is rounded to bfloat16"):
-            integrate(field, z0, 1.0, by_sample(rtol=1e-6, atol=1e-6))
+            integrate(field, z0, (0.0, 1.0), by_sample(rtol=1e-6, atol=1e-6))
     assert rounded[0].dtype == torch.float32
     assert relative_error(rounded[0], exact[0]) < 0.05
 
@@ -345,9 +345,9 @@ def test_bfloat16_in_the_field_comes_near_and_is_warned_of_where_it_decides() ->
 def test_the_sample_that_fails_is_named_with_its_own_numbers() -> None:
     z0 = decays(0.5, 2000.0, 0.1, 5000.0)
     with pytest.raises(SolverFailure) as failed:
-        integrate(Decays(), z0, 1.0, by_sample(max_steps=12))
+        integrate(Decays(), z0, (0.0, 1.0), by_sample(max_steps=12))
     with pytest.raises(SolverFailure) as alone:
-        integrate(Decays(), z0[3:], 1.0, by_batch(max_steps=12))
+        integrate(Decays(), z0[3:], (0.0, 1.0), by_batch(max_steps=12))
     failure = failed.value
     assert (failure.status, failure.sample) == (Status.STEP_LIMIT, 3)  # of the two, the one that came less far
     assert failure.to_dict() == pytest.approx(alone.value.to_dict() | {"sample": 3})
@@ -368,9 +368,9 @@ def test_one_sample_that_cannot_go_on_fails_as_it_does_alone(function: object, s
         return torch.where(z >= 2, function(t, z), torch.zeros_like(z))  # type: ignore[operator]
 
     with pytest.raises(SolverFailure) as failed:
-        integrate(Field(of_the_second), torch.tensor([[1.0], [2.0], [1.0]]), 1.0, by_sample())
+        integrate(Field(of_the_second), torch.tensor([[1.0], [2.0], [1.0]]), (0.0, 1.0), by_sample())
     with pytest.raises(SolverFailure) as alone:
-        integrate(Field(of_the_second), torch.tensor([[2.0]]), 1.0, by_batch())
+        integrate(Field(of_the_second), torch.tensor([[2.0]]), (0.0, 1.0), by_batch())
     assert (failed.value.sample, failed.value.status) == (1, status)
     assert failed.value.to_dict() == pytest.approx(alone.value.to_dict() | {"sample": 1}, nan_ok=True)
 

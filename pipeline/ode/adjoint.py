@@ -1,0 +1,227 @@
+"""Gradients from the adjoint ODE, solved backwards from the end: optimise, then discretise.
+
+Source: Chen et al. 2018, section 2 and appendices B and C.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.ode.discrete import Start, hooks_muted, refuse_second_derivatives
+from pipeline.ode.field import VectorField
+from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.path import Path
+from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Status
+from pipeline.ode.state import Layout
+from pipeline.ode.times import legs
+from pipeline.ode.tolerance import PackedNorm, Tolerance
+from pipeline.util.user_warnings import OdenetWarning
+
+NOTICEABLE_MISS = 1000.0
+"""So many times what the tolerances allow may the state come back away from what it was, unwarned: at 1e-6 a gradient
+is then wrong in its third digit, if it is as wrong as the state."""
+NOT_THE_SAME_STATE = 1.0
+"""Relative distance from which the state that comes back has nothing in common with what it was."""
+
+
+class AdjointWarning(OdenetWarning):
+    """The backward solve did not find the way back to the states of the forward solve."""
+
+
+@dataclass
+class _Call:
+    """What an adjoint solve needs beside the tensors that gradients reach.
+
+    Attributes:
+        times: of the solve, the start and the end among them.
+        knots: where the field jumps.
+        tolerance: of the backward solve; its norm is that of the state.
+    """
+
+    problem: Problem
+    began: Start
+    times: Sequence[float]
+    knots: Sequence[float]
+    tolerance: Tolerance
+    statistics: Statistics
+    outcome: Outcome | None = None
+
+
+def solve_with_adjoint(
+    problem: Problem,
+    began: Start,
+    z0: Tensor,
+    times: Sequence[float],
+    knots: Sequence[float],
+    tolerance: Tolerance,
+    statistics: Statistics,
+) -> Outcome:
+    """The solution, from which gradients flow to `z0` and to the field's parameters through the adjoint ODE.
+
+    It is solved back in one sweep, with a jump at every time that was asked for, where the state is set to what it was.
+    """
+    call = _Call(problem, began, times, knots, tolerance, statistics)
+    end, between = _Adjoint.apply(z0, call, *began.field.parameters)
+    assert call.outcome is not None
+    return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
+
+
+class _Adjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z0: Tensor, call: _Call, *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        outcome = solve(call.problem, z0, Path(), call.statistics, call.began.first.detach())
+        call.outcome = outcome
+        if outcome.event_time is not None:
+            sign = call.problem.sign
+            passed = [time for time in call.times[1:-1] if sign * time < sign * outcome.event_time]
+            call.times = [call.times[0], *passed, outcome.event_time]
+        ctx.set_materialize_grads(False)
+        ctx.call = call
+        states = [outcome.end] if outcome.between is None else [outcome.end, outcome.between]
+        ctx.save_for_backward(z0, *states, *parameters)
+        ctx.has_between = outcome.between is not None
+        return outcome.end, outcome.between
+
+    @staticmethod
+    def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
+        z0, end, *rest = ctx.saved_tensors
+        between = rest.pop(0) if ctx.has_between else None
+        call: _Call = ctx.call
+        field = call.began.field.as_in_forward()
+        states = [z0, *(between if between is not None else ()), end]
+        flows = [*(by_between if by_between is not None else [None] * (len(states) - 2)), by_end]
+        with field.buffers_kept(), hooks_muted(rest):
+            by_state, by_parameters = _Sweep(call, field, rest, states, flows).run()
+        return by_state, None, *by_parameters
+
+
+class _Sweep:
+    """The backward solve of (z, a, g), the state, its adjoint and the parameters' gradients, as one flat vector.
+
+    d(z, a, g)/dt = (f, -a ∂f/∂z, -a ∂f/∂parameters). The adjoint is linear: it is solved divided by the size of the
+    gradients that come in, so that their scale, which a loss is free in, does not decide what its tolerances mean.
+
+    Attributes:
+        states: at the times of the solve.
+        flows: gradients that come in at each time behind the start, None where none does.
+    """
+
+    def __init__(
+        self,
+        call: _Call,
+        field: VectorField,
+        parameters: Sequence[Tensor],
+        states: Sequence[Tensor],
+        flows: Sequence[Tensor | None],
+    ) -> None:
+        self.call = call
+        self.field = field
+        self.parameters = parameters
+        self.states = states
+        self.shape, self.size = states[0].shape, states[0].numel()
+        sizes = [float(call.tolerance.norm(flow.detach()).max()) for flow in flows if flow is not None]
+        largest = max(sizes, default=0.0)
+        self.scale = largest if 0 < largest < float("inf") else 1.0
+        self.flows = [None if flow is None else (flow / self.scale).flatten() for flow in flows]
+        jumps = self.call.times
+        legs_back = legs(jumps[::-1], call.knots, True, states[0].dtype)
+        self.reached = [None if leg.output is None else len(jumps) - 2 - leg.output for leg in legs_back]
+        norm = call.tolerance.norm
+        layout = Layout(self._flat(states[-1], self._flow(-1)), per_sample=False)
+        packed_field = VectorField(self._derivative, layout, states[0].device)
+        self.problem = replace(
+            call.problem,
+            field=packed_field,
+            tolerance=replace(call.tolerance, norm=self._seminorm(norm)),
+            legs=[replace(leg, output=None) for leg in legs_back],
+            first_dt=None,
+            direction="backward",
+            event=None,
+            change=self._jump,
+        )
+
+    def run(self) -> tuple[Tensor, list[Tensor]]:
+        """The gradients of the start and of the parameters."""
+        statistics = Statistics()
+        begin = self._flat(self.states[-1], self._flow(-1))
+        try:
+            solved = solve(self.problem, begin, Path(), statistics).end
+        except SolverFailure as failure:
+            self.call.statistics.status = failure.status
+            raise
+        finally:
+            counted = self.call.statistics
+            counted.nfe_backward = (counted.nfe_backward or 0) + statistics.nfe_forward
+        z, by_state, by_parameters = solved.split([self.size, self.size, solved.numel() - 2 * self.size])
+        self._compare(z, 0)
+        shares = by_parameters.split([p.numel() for p in self.parameters])
+        scaled = [(share * self.scale).view_as(p).to(p.dtype) for share, p in zip(shares, self.parameters, strict=True)]
+        return (by_state * self.scale).view(self.shape), scaled
+
+    def _flow(self, number: int) -> Tensor:
+        flow = self.flows[number]
+        return torch.zeros_like(self.states[-1]).flatten() if flow is None else flow
+
+    def _flat(self, z: Tensor, adjoint: Tensor) -> Tensor:
+        nothing = z.new_zeros(sum(p.numel() for p in self.parameters))
+        return torch.cat([z.detach().flatten(), adjoint, nothing])
+
+    def _derivative(self, t: Tensor, flat: Tensor) -> Tensor:
+        z = flat[: self.size].view(self.shape).detach().requires_grad_()
+        adjoint = flat[self.size : 2 * self.size].view(self.shape)
+        with torch.enable_grad():
+            slope = self.field(t, z)
+        inputs = (z, *self.parameters)
+        if not slope.requires_grad:
+            return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
+        shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
+        return torch.cat([slope.detach().flatten(), *(share.to(flat.dtype).flatten() for share in shares)])
+
+    def _jump(self, leg: int, flat: Tensor) -> Tensor:
+        """At the end of the leg before: the gradient of the state there comes in."""
+        number = self.reached[leg - 1]
+        if number is None:
+            return flat
+        self._compare(flat[: self.size], number)
+        adjoint = flat[self.size : 2 * self.size] + self._flow(number - 1)
+        return torch.cat([self.states[number].detach().flatten(), adjoint, flat[2 * self.size :]])
+
+    def _compare(self, z: Tensor, number: int) -> None:
+        """Say so where the state came back as another, and refuse what is nothing like it."""
+        known = self.states[number].detach()
+        difference = z.view(self.shape) - known
+        tolerance = self.call.tolerance
+        missed = float(tolerance.norm(difference / tolerance.of(known.abs())).max())
+        if missed <= NOTICEABLE_MISS:
+            return
+        relative = float(difference.norm() / known.norm())
+        time = self.call.times[number]
+        sentence = (
+            f"the backward solve of the adjoint came back to a state at t = {time:g} that is off by {relative:.2g} of "
+            "its size, so that the gradient is wrong: backwards the ODE is unstable; use gradient=auto, direct or "
+            "checkpointed, which differentiate the steps, or smaller tolerances"
+        )
+        if not relative < NOT_THE_SAME_STATE:
+            self.call.statistics.status = Status.DIVERGED
+            raise AdjointFailure(sentence)
+        warnings.warn(sentence, AdjointWarning, stacklevel=2)
+
+    def _seminorm(self, norm: PackedNorm) -> PackedNorm:
+        """The larger of the sizes of the state and of its adjoint.
+
+        They decide about the steps; the parameters' gradients, which nothing depends on, do not, as long as they are
+        finite.
+
+        Source: Kidger, Chen & Lyons 2021, "Hey, that's not an ODE": Faster ODE Adjoints via Seminorms.
+        """
+
+        def seminorm(flat: Tensor) -> Tensor:
+            z, adjoint = (part.view(self.shape) for part in (flat[: self.size], flat[self.size : 2 * self.size]))
+            return torch.maximum(norm(z), norm(adjoint)) + 0 * flat[2 * self.size :].sum()
+
+        return seminorm

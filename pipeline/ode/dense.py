@@ -1,0 +1,44 @@
+"""The solution between the ends of a step."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def between(
+    weights: Sequence[Sequence[float]], theta: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]
+) -> Tensor:
+    """z + dt Σ b_i(θ) k_i for every θ, shape (len(theta), *z.shape).
+
+    Args:
+        weights: row i has the coefficients of b_i(θ), those of θ, θ², ….
+        theta: fractions of the step, on any device, shape (n,) or, where samples have steps of their own, (n, batch).
+        stages: the k_i, as many as there are rows.
+
+    Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, section II.6.
+    """
+    exact = theta.double()
+    powers = torch.stack([exact**power for power in range(1, len(weights[0]) + 1)])
+    of_stages = torch.tensor(weights, dtype=torch.float64).to(theta.device, non_blocking=True)
+    factors = torch.tensordot(powers, of_stages, dims=([0], [1]))  # (n, [batch,] stages)
+    factors = factors.to(z.dtype).to(z.device, non_blocking=True)
+    if theta.dim() == 1:
+        slopes = factors @ torch.stack(list(stages)).reshape(len(stages), -1)
+        return torch.addcmul(z, slopes.view(len(theta), *z.shape), dt)
+    trailing = (1,) * (z.dim() - 1)
+    total = torch.zeros((len(theta), *z.shape), dtype=z.dtype, device=z.device)
+    for factor, stage in zip(factors.unbind(-1), stages, strict=True):
+        total = total + factor.view(*factor.shape, *trailing) * stage
+    return torch.addcmul(z, total, dt)
+
+
+def hermite(theta: Tensor, dt: Tensor, z: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """The cubic through both ends with the slopes there, of order 3, shape (len(theta), *z.shape)."""
+    shape = (*theta.shape, *(1,) * (z.dim() - theta.dim() + 1))
+    s = theta.to(z.dtype).to(z.device, non_blocking=True).view(shape)
+    return (
+        (1 + 2 * s) * (1 - s) ** 2 * z
+        + s * s * (3 - 2 * s) * end
+        + dt * (s * (1 - s) ** 2 * first + s * s * (s - 1) * last)
+    )

@@ -1,0 +1,68 @@
+"""Finding when something happens within a step."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Event = Callable[[Tensor, Tensor], Tensor]
+"""A function of t and the packed state, a scalar, that changes its sign when the event happens."""
+BISECTIONS = 60
+"""Of a step: afterwards nothing is left of it in double precision."""
+
+
+@torch.no_grad()
+def crossing(
+    event: Event, start: float, end: float, z: Tensor, z_end: Tensor, state_at: Callable[[float], Tensor]
+) -> float | None:
+    """The fraction of a step at which an event's sign changes, found by bisection; None where it does not.
+
+    An event that is 0 where the step begins is one that has just happened, not one to come.
+
+    Args:
+        state_at: the state at a fraction of the step, by the method's continuous extension.
+    """
+    before, after = _sign(event, start, z), _sign(event, end, z_end)
+    if before == 0 or before == after:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        if middle in (low, high):
+            break
+        if _sign(event, start + middle * (end - start), state_at(middle)) == before:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _sign(event: Event, t: float, z: Tensor) -> float:
+    value = event(torch.full((), t, dtype=z.dtype, device=z.device), z)
+    return float(torch.sign(value.detach().reshape(())))
+
+
+def with_gradient(
+    event: Event, slope: Callable[[Tensor, Tensor], Tensor], t: float, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Time and state of an event, so that gradients know that it moves with the solution.
+
+    One step of Newton's iteration, which changes neither, has the derivatives: dt = -(∂g/∂z dz + …) / (dg/dt), and the
+    state moves along the solution with its time.
+
+    Args:
+        slope: dz/dt.
+        z: the state at the event's time as that stands still.
+
+    Source: Chen, Amos & Nickel 2021, *Learning Neural Event Functions for Ordinary Differential Equations*, section 3.
+    """
+    time = torch.full((), t, dtype=z.dtype, device=z.device)
+    with torch.enable_grad():
+        still, moment = z.detach().requires_grad_(), time.clone().requires_grad_()
+        value = event(moment, still)
+        by_time, by_state = torch.autograd.grad(value, (moment, still), allow_unused=True, materialize_grads=True)
+    along = slope(time, z.detach())
+    rate = (by_time + (by_state * along).sum()).detach()
+    value = event(time, z)
+    moved = time - (value - value.detach()) / rate
+    return moved, z + along.detach() * (moved - moved.detach())

@@ -1,0 +1,620 @@
+"""The loop: step after step to the end, each accepted or tried again, over a vector of times and step sizes.
+
+One element of the vector is the whole batch, or with step control per sample one sample each: samples that have
+arrived are evaluated no more, so that a solve costs what its samples take in sum, and what is solved for one does not
+depend on the others, as far as the field does not mix them.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.ode.control import (
+    CUTS_OF_NO_NUMBER,
+    Controller,
+    Floats,
+    as_array,
+    estimated_dt,
+    probe,
+    reached,
+    shortest,
+    sizes,
+)
+from pipeline.ode.events import Event, crossing
+from pipeline.ode.field import VectorField
+from pipeline.ode.guard import rounding_above
+from pipeline.ode.interpolant import Interpolant, Span
+from pipeline.ode.path import NOTHING, Path, Segment, Snapshot, StepGraph
+from pipeline.ode.solution import SolverFailure, Statistics, Status, Trial, state_norm
+from pipeline.ode.stepping import Method, Step
+from pipeline.ode.times import Leg
+from pipeline.ode.tolerance import Tolerance
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """dz/dt = field(t, z) over the legs, and how it is solved.
+
+    Attributes:
+        per_sample: every sample has its own steps.
+        equal_steps: of a method that does not estimate its error, over all legs.
+        max_steps: of an adaptive one, tried steps after which it is given up.
+        first_dt: length of the first step of an adaptive method, where it need not be estimated.
+        direction: the pass that a failure is said to be of.
+        event: ends the solve where it happens.
+        change: what is done to the state before each leg but the first, which is given by number: the adjoint jumps.
+    """
+
+    field: VectorField
+    method: Method
+    tolerance: Tolerance
+    controller: Controller
+    legs: Sequence[Leg]
+    per_sample: bool = False
+    equal_steps: int | None = None
+    max_steps: int | None = None
+    first_dt: float | None = None
+    direction: Literal["forward", "backward"] = "forward"
+    event: Event | None = None
+    change: Callable[[int, Tensor], Tensor] | None = None
+
+    @property
+    def t0(self) -> float:
+        return self.legs[0].start
+
+    def start_time(self, z: Tensor) -> Tensor:
+        """Where the solve begins, as the field takes it."""
+        return self.column(self.t0, z)
+
+    def column(self, t: float, z: Tensor) -> Tensor:
+        """A time as the field takes it: a scalar, or shape (batch, 1, …, 1)."""
+        shape = (len(z), *[1] * (z.dim() - 1)) if self.per_sample else ()
+        return torch.full(shape, t, dtype=z.dtype, device=z.device)
+
+    @property
+    def span(self) -> float:
+        """How long the whole solve is."""
+        return abs(self.legs[-1].end - self.t0)
+
+    @property
+    def sign(self) -> float:
+        """Of the direction in which time goes."""
+        return 1.0 if self.legs[-1].end >= self.t0 else -1.0
+
+
+@dataclass
+class Outcome:
+    """What a solve came to.
+
+    Attributes:
+        end: the last state.
+        between: the states at the times asked for before it, shape (times, *state).
+        event_time: when the event happened that ended the solve there.
+        roughness: largest size of a step's dz relative to what the tolerances allow, where the field is rounded.
+    """
+
+    end: Tensor
+    between: Tensor | None
+    event_time: float | None = None
+    roughness: float = 0.0
+
+
+def solve(
+    problem: Problem,
+    z: Tensor,
+    path: Path,
+    statistics: Statistics,
+    first: Tensor | None = None,
+    before_first: Snapshot = NOTHING,
+    interpolant: Interpolant | None = None,
+) -> Outcome:
+    """Solve the problem from `z`.
+
+    A step that is not accepted leaves nothing behind. The device is waited for once a step, for its error ratio, and
+    twice more to begin an adaptive solve.
+
+    Args:
+        path: told of every accepted step.
+        statistics: counts of this pass, filled on the way.
+        first: dz/dt at the start, where it was evaluated.
+        before_first: a snapshot of before it was.
+        interpolant: is given every accepted step.
+
+    Raises:
+        SolverFailure: step size underflow, step limit, equations that could not be solved, or a state or derivative
+            that is not finite; with steps of their own it names a sample: of several that fail at once, the one that
+            had come least far.
+    """
+    return _Solve(problem, path, statistics, before_first, interpolant).run(z, first)
+
+
+@dataclass
+class _Vector:
+    """How far each element of the vector has come.
+
+    Attributes:
+        index: of its sample in the batch; 0 for the whole batch.
+        dt: length of its next step.
+        previous: what the controller remembers.
+        cuts: steps in a row that were no number.
+        converged: whether the equations of the last steps were solved.
+    """
+
+    index: Indices
+    t: Floats
+    dt: Floats
+    previous: Floats
+    cuts: Indices
+    converged: bool = True
+
+    def chosen(self, keep: NDArray[np.bool_]) -> "_Vector":
+        """Some of the elements."""
+        t, dt, previous, cuts = self.arrays()
+        return _Vector(self.index[keep], t[keep], dt[keep], previous[keep], cuts[keep], self.converged)
+
+    def arrays(self) -> tuple[Floats, Floats, Floats, Indices]:
+        """What the elements have come to."""
+        return self.t, self.dt, self.previous, self.cuts
+
+
+class _Due(NamedTuple):
+    """Times within a step that were asked for.
+
+    Attributes:
+        positions: of the elements whose step it is.
+        outputs: their numbers among all times.
+        thetas: as fractions of the step.
+    """
+
+    positions: Indices
+    outputs: Indices
+    thetas: Floats
+
+
+class _Tried(NamedTuple):
+    """A step of every element.
+
+    Attributes:
+        t, dt, end: times and step sizes as the method takes them.
+        leaf: the state at its end as the next step would start from it.
+        last: dz/dt there, if the method has evaluated it for its error.
+        keeps: whether the solution within is wanted.
+        before_stages, before_last: snapshots of then.
+    """
+
+    t: Tensor
+    dt: Tensor
+    end: Tensor
+    step: Step
+    leaf: Tensor
+    last: Tensor | None
+    keeps: bool
+    before_stages: Snapshot
+    before_last: Snapshot
+
+
+class _Solve:
+    """One solve: what it is at, and the functions that bring it forward.
+
+    Attributes:
+        z, first: state and slope of the elements of the vector.
+        first_is_leaf: the slope is a beginning of the next step's graph, as the state is.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        path: Path,
+        statistics: Statistics,
+        before_first: Snapshot,
+        interpolant: Interpolant | None,
+    ) -> None:
+        self.problem = problem
+        self.path = path
+        self.statistics = statistics
+        self.interpolant = interpolant
+        self.roughness = 0.0
+        self.between: list[Tensor] = []
+        self.event_time: float | None = None
+        self.first_is_leaf = False
+        self.before_first = before_first
+        self.width = 1
+
+    def run(self, z: Tensor, first: Tensor | None) -> Outcome:
+        problem = self.problem
+        self.width = len(z) if problem.per_sample else 1
+        times = sum(len(leg.outputs) + (leg.output is not None) for leg in problem.legs)
+        if problem.per_sample:
+            self.statistics.nfe_of_samples = np.zeros(self.width, np.int64)
+            self.buffer = z.new_empty((times, *z.shape))
+        self.z, index = z, np.arange(self.width)
+        zeros = np.zeros(self.width)
+        self.vector = _Vector(index, zeros + problem.t0, zeros, zeros + 1, np.zeros(self.width, np.int64))
+        if first is None:
+            self._evaluate_anew()
+        else:
+            self.first = first
+            self._count(1)
+        self._choose_first_steps()
+        for number, leg in enumerate(problem.legs):
+            self.vector.t = zeros + leg.start
+            if number and (leg.restarts or problem.change is not None):
+                if problem.change is not None:
+                    self.z = problem.change(number, self.z)
+                self._evaluate_anew()
+            self._run_leg(leg)
+            if self.event_time is not None:
+                break
+            if leg.output is not None:
+                self._take_state(leg.output)
+        between = (self.buffer if problem.per_sample else torch.cat(self.between)) if times else None
+        return Outcome(self.z, between, self.event_time, self.roughness)
+
+    # What the elements of the vector are.
+
+    def _column(self, values: Floats) -> Tensor:
+        """Times or step sizes as the field takes them: a scalar, or shape (n, 1, …, 1)."""
+        z = self.z
+        if not self.problem.per_sample:
+            # On the device of `z` and without waiting for it.
+            return torch.full((), float(values[0]), dtype=z.dtype, device=z.device)
+        column = torch.from_numpy(values).to(z.dtype)
+        return column.to(z.device, non_blocking=True).view(-1, *[1] * (z.dim() - 1))
+
+    def _field(self, index: Indices) -> VectorField:
+        """The field for those samples of the batch."""
+        if len(index) == self.width:
+            return self.problem.field
+        return self.problem.field.of_rows(_moved(index, self.z))
+
+    def _count(self, nfe: int, index: Indices | None = None) -> None:
+        self.statistics.nfe_forward += nfe
+        if self.statistics.nfe_of_samples is not None:
+            self.statistics.nfe_of_samples[self.vector.index if index is None else index] += nfe
+
+    def _evaluate_anew(self) -> None:
+        self.z = self.path.leaf(self.z)
+        self.before_first = self.path.snapshot()
+        with self.path.recording():
+            self.first = self._evaluate(self.vector.t, self.z)
+        self.first_is_leaf = False
+
+    def _evaluate(self, t: Floats, z: Tensor, index: Indices | None = None) -> Tensor:
+        """dz/dt of these samples, of all that are on their way without them."""
+        index = self.vector.index if index is None else index
+        self._count(1, index)
+        return self.problem.method.evaluate(self._field(index), self._column(t), z)
+
+    # The steps.
+
+    @torch.no_grad()
+    def _choose_first_steps(self) -> None:
+        """Steps whose error would be about a hundredth of the tolerance, for one evaluation."""
+        problem, vector, z = self.problem, self.vector, self.z
+        if problem.equal_steps is not None:
+            vector.dt = vector.dt + problem.span / problem.equal_steps
+        else:
+            assert problem.method.error_order is not None
+            start = sizes(z, self.first, problem.tolerance)
+            vector.dt = np.where(np.isfinite(start.state) & np.isfinite(start.slope), problem.first_dt or 1.0, np.nan)
+            self._refuse_what_cannot_go_on(np.zeros(self.width))
+            if problem.first_dt is None:
+                trial = probe(start, problem.span)
+                ahead = torch.addcmul(z, self.first, self._column(problem.sign * trial))
+                second = self._evaluate(problem.t0 + problem.sign * trial, ahead)
+                change = problem.tolerance.norm((second - self.first) / problem.tolerance.of(z.abs()))
+                vector.dt = estimated_dt(trial, start.slope, as_array(change), problem.method.error_order)
+
+    def _run_leg(self, leg: Leg) -> None:
+        """To the leg's end, or to the event before it."""
+        problem, start = self.problem, self.vector
+        whole_z = whole_first = None
+        while True:
+            vector = self.vector
+            self._refuse_what_cannot_go_on(shortest(vector.t, problem.span))
+            is_last = reached(vector.dt, np.abs(leg.end - vector.t))
+            end = np.where(is_last, leg.end, vector.t + problem.sign * vector.dt)
+            due = _due(leg, vector.t, end, problem.sign)
+            tried = self._try(end, keeps=len(due.outputs) > 0)
+            accepted = self._decide(end, tried)
+            if accepted.any():
+                self._go_on(vector, end, accepted, due, tried)
+            del tried  # with its graph, before the next one is built
+            arrived = accepted & is_last
+            if self.event_time is not None or (arrived.all() and len(arrived) == self.width):
+                return
+            if not arrived.any():
+                continue
+            # Some samples have arrived: they wait for the others.
+            if whole_z is None or whole_first is None:
+                whole = start.chosen(np.full(self.width, True))
+                whole_z, whole_first = (
+                    self.z.new_empty(shape := (self.width, *self.z.shape[1:])),
+                    self.z.new_empty(shape),
+                )
+            here = _moved(np.flatnonzero(arrived), self.z)
+            rows = _moved(self.vector.index[arrived], self.z)
+            whole_z[rows], whole_first[rows] = self.z[here], self.first[here]
+            for of_whole, of_some in zip(whole.arrays(), self.vector.arrays(), strict=True):
+                of_whole[self.vector.index[arrived]] = of_some[arrived]
+            if arrived.all():
+                self.vector, self.z, self.first = whole, whole_z, whole_first
+                return
+            staying = _moved(np.flatnonzero(~arrived), self.z)
+            self.vector = self.vector.chosen(~arrived)
+            self.z, self.first = self.z[staying], self.first[staying]
+
+    def _try(self, end: Floats, keeps: bool) -> _Tried:
+        problem, method, path, vector = self.problem, self.problem.method, self.path, self.vector
+        field = self._field(vector.index)
+        keeps = keeps or problem.event is not None or self.interpolant is not None
+        with path.recording():
+            t, dt = self._column(vector.t), self._column(end - vector.t)
+            before_stages = path.snapshot()
+            step = method.advance(field, t, dt, self.z, self.first, problem.tolerance, keeps)
+            self._count(step.nfe)
+            # Where the solution within the step is wanted, its graph needs dz/dt at its end.
+            leaf = step.end if keeps else path.leaf(step.end)
+            before_last, last = path.snapshot(), None
+            if method.evaluates_end:
+                # At the end time it serves the error alone.
+                serves_error = not keeps and not problem.per_sample and end[0] == problem.legs[-1].end
+                with torch.no_grad() if serves_error else nullcontext():
+                    last = self._evaluate(end, leaf)
+        return _Tried(t, dt, self._column(end), step, leaf, last, keeps, before_stages, before_last)
+
+    def _decide(self, end: Floats, tried: _Tried) -> NDArray[np.bool_]:
+        """Which of the steps count; how long the next are."""
+        problem, vector = self.problem, self.vector
+        ratio = self._error_ratio(tried)
+        step = np.abs(end - vector.t)
+        decision = problem.controller.decide(np, step, ratio, vector.previous)
+        accepted: NDArray[np.bool_] = decision.accepted
+        index = vector.index if problem.per_sample else None
+        self.statistics.note(Trial(index, vector.t, end - vector.t, ratio, accepted))
+        dt = decision.dt
+        if problem.equal_steps is not None:
+            dt = np.where(accepted, vector.dt, np.nan)
+        elif len(problem.legs) > 1:
+            # A step that was cut short for a time in between says little about how long the next one may be.
+            dt = np.where(accepted & (step < vector.dt), np.maximum(dt, vector.dt), dt)
+        if self.statistics.proposed_dt is None and accepted.any():
+            self.statistics.proposed_dt = float(dt[accepted][0])
+        cuts = np.where(np.isfinite(ratio), 0, vector.cuts + 1)
+        t = np.where(accepted, end, vector.t)
+        self.vector = _Vector(vector.index, t, dt, decision.previous, cuts, tried.step.converged)
+        return accepted
+
+    def _error_ratio(self, tried: _Tried) -> Floats:
+        """Of each step; the one time that the device is waited for."""
+        problem, z = self.problem, self.z
+        ratio = problem.method.error_ratio(tried.step, tried.dt, z, tried.last, problem.tolerance)
+        if not problem.field.rounding:
+            return as_array(ratio)
+        with torch.no_grad():
+            change = problem.tolerance.norm(tried.dt * self.first / problem.tolerance.of(z.abs()))
+        ratios: Floats
+        ratios, changes = as_array(torch.stack([ratio, change]))
+        self.roughness = max(self.roughness, float(changes[ratios <= 1].max(initial=0.0)))
+        return ratios
+
+    def _go_on(self, vector: _Vector, end: Floats, accepted: NDArray[np.bool_], due: _Due, tried: _Tried) -> None:
+        """From the ends of the accepted steps.
+
+        Args:
+            vector: as the steps began.
+        """
+        moved = np.flatnonzero(accepted)
+        leaf, last, snapshot = tried.leaf, tried.last, tried.before_last
+        all_moved = len(moved) == len(accepted)
+        first = last
+        if last is None:
+            first, leaf = self._evaluate_at_ends(vector, end, moved, leaf, tried.keeps)
+        assert first is not None
+        event_theta = self._look_for_event(vector, end, tried, first)
+        if event_theta is not None:
+            event_time = float(vector.t[0] + event_theta * (end[0] - vector.t[0]))
+            keep = (due.thetas < event_theta).nonzero()[0]
+            due = _Due(due.positions[keep], due.outputs[keep], due.thetas[keep])
+            due = _Due(*(np.append(values, value) for values, value in zip(due, (0, -1, event_theta), strict=True)))
+            self.event_time = event_time
+        due = _of_moved(due, moved)
+        outputs = self._states_within(tried, first, moved, due)
+        if self.path.records:
+            self._record(tried, first, moved, due, outputs)
+        if self.interpolant is not None:
+            stages = [*tried.step.stages, first]
+            self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.t, tried.dt, self.z, stages))
+        if outputs is not None:
+            self._take_outputs(vector, moved, due, outputs)
+        if self.event_time is not None:
+            return
+        self.first_is_leaf = tried.keeps and self.path.records and not self.problem.per_sample
+        if self.first_is_leaf:
+            leaf, first = self.path.leaf(leaf), self.path.leaf(first)
+        if all_moved:
+            self.z, self.first = leaf, first
+        else:
+            mask = _moved(accepted, self.z).view(-1, *[1] * (self.z.dim() - 1))
+            self.z, self.first = torch.where(mask, leaf, self.z), torch.where(mask, first, self.first)
+        self.before_first = snapshot
+
+    def _evaluate_at_ends(
+        self, vector: _Vector, end: Floats, moved: Indices, leaf: Tensor, keeps: bool
+    ) -> tuple[Tensor, Tensor]:
+        """dz/dt at the ends of the accepted steps, where it is needed and the method has not evaluated it."""
+        is_over = (end[moved] == self.problem.legs[-1].end) & (not keeps)
+        if is_over.all():
+            return self.first, leaf
+        with self.path.recording():
+            if len(moved) == len(end) and not is_over.any():
+                return self._evaluate(end, leaf, vector.index), leaf
+            going_on = moved[~is_over]
+            rows = _moved(going_on, leaf)
+            slopes = self._evaluate(end[going_on], leaf[rows], vector.index[going_on])
+            return self.first.index_put((rows,), slopes), leaf
+
+    def _states_within(self, tried: _Tried, first: Tensor, moved: Indices, due: _Due) -> Tensor | None:
+        """The states at the times that were asked for, shape (times, *state), or (pairs, …) of some samples."""
+        if not len(due.outputs):
+            return None
+        method, z = self.problem.method, self.z
+        stages = [*tried.step.stages, first]
+        theta = torch.from_numpy(due.thetas)
+        with self.path.recording():
+            if not self.problem.per_sample:
+                return method.between(self.problem.field, theta, tried.t, tried.dt, z, stages)
+            rows = _moved(moved[due.positions], z)
+            field = (
+                self._field(self.vector.index[moved[due.positions]])
+                if self.problem.field.context
+                else (self.problem.field)
+            )
+            of_rows = [stage[rows] for stage in stages]
+            return method.between(field, theta.unsqueeze(0), tried.t[rows], tried.dt[rows], z[rows], of_rows)[0]
+
+    def _take_outputs(self, vector: _Vector, moved: Indices, due: _Due, outputs: Tensor) -> None:
+        if self.problem.per_sample:
+            samples = _moved(vector.index[moved[due.positions]], self.z)
+            self.buffer[_moved(due.outputs, self.z), samples] = outputs
+            return
+        count = len(outputs) - (self.event_time is not None)
+        if count:
+            self.between.append(outputs[:count])
+        if self.event_time is not None:
+            self.z = outputs[-1]
+
+    def _take_state(self, output: int) -> None:
+        """The leg's end is a time that was asked for."""
+        if self.problem.per_sample:
+            self.buffer[output] = self.z
+        else:
+            self.between.append(self.z.unsqueeze(0))
+        self.path.output(output)
+
+    def _record(self, tried: _Tried, last: Tensor, moved: Indices, due: _Due, outputs: Tensor | None) -> None:
+        """Leave a segment for the backward pass, of the steps that were accepted."""
+        path, z, first = self.path, self.z, self.first if self.first_is_leaf else None
+        t, dt, end, rows = tried.t, tried.dt, tried.end, None
+        if self.problem.per_sample:
+            rows = _moved(self.vector.index[moved], z)
+            if len(moved) < len(z):
+                here = _moved(moved, z)
+                t, dt, end, z = t[here], dt[here], end[here], z[here]
+        thetas = torch.from_numpy(due.thetas) if len(due.thetas) else None
+        pairs = _moved(due.positions, z) if self.problem.per_sample else None
+        graph = (
+            StepGraph(tried.step.end, last if tried.keeps else None, outputs) if tried.step.end.requires_grad else None
+        )
+        path.extend(
+            Segment(
+                t,
+                dt,
+                end,
+                z,
+                first,
+                rows,
+                thetas,
+                pairs,
+                _moved(due.outputs, z) if thetas is not None else None,
+                tried.keeps,
+                graph,
+                self.before_first,
+                tried.before_stages,
+                tried.before_last,
+            )
+        )
+
+    def _look_for_event(self, vector: _Vector, end: Floats, tried: _Tried, last: Tensor) -> float | None:
+        """Where in the step an event happens, as a fraction of it."""
+        event = self.problem.event
+        if event is None:
+            return None
+
+        def state_at(theta: float) -> Tensor:
+            where = torch.tensor([theta], dtype=torch.float64)
+            stages = [*tried.step.stages, last]
+            return self.problem.method.between(self.problem.field, where, tried.t, tried.dt, self.z, stages)[0]
+
+        return crossing(event, float(vector.t[0]), float(end[0]), self.z, tried.step.end, state_at)
+
+    # What ends a solve.
+
+    def _refuse_what_cannot_go_on(self, shortest_dt: Floats) -> None:
+        """Raise where an element of the vector cannot take its next step."""
+        problem, vector = self.problem, self.vector
+        is_number = np.isfinite(vector.dt)
+        is_lost = vector.dt <= shortest_dt
+        is_out_of_steps = problem.max_steps is not None and len(self.statistics.trials) >= problem.max_steps
+        failed = ~is_number | is_lost | (vector.cuts >= CUTS_OF_NO_NUMBER) | is_out_of_steps
+        if not failed.any():
+            return
+        candidates = np.flatnonzero(failed)
+        position = int(candidates[np.argmin(np.abs(vector.t[candidates] - problem.t0))])
+        status = Status.STEP_LIMIT
+        if not vector.converged:
+            status = Status.NOT_CONVERGED
+        elif not is_number[position] or vector.cuts[position]:
+            status = Status.DIVERGED
+        elif is_lost[position]:
+            status = Status.UNDERFLOW
+        raise self._failure(status, position)
+
+    def _failure(self, status: Status, position: int) -> SolverFailure:
+        """What ends the solve at an element of the vector."""
+        problem, vector, statistics = self.problem, self.vector, self.statistics
+        statistics.status = status
+        dt = float(vector.dt[position])
+        nfe, sample, state = statistics.nfe_forward, None, self.z
+        if statistics.nfe_of_samples is not None:
+            sample, state = int(vector.index[position]), self.z[position]
+            nfe = int(statistics.nfe_of_samples[sample])
+        return SolverFailure(
+            status,
+            float(vector.t[position]),
+            dt if isfinite(dt) else 0.0,
+            nfe,
+            state_norm(state),
+            problem.direction,
+            sample,
+            rounding_above(problem.field, problem.tolerance),
+        )
+
+
+def _due(leg: Leg, t: Floats, end: Floats, sign: float) -> _Due:
+    """The times of the leg's outputs that lie within the steps, not at their beginning."""
+    if not len(leg.times):
+        return _NONE_DUE
+    lowest, highest = np.searchsorted(sign * leg.times, [sign * t, sign * end], side="right")
+    counts = highest - lowest
+    if not counts.any():
+        return _NONE_DUE
+    positions = np.repeat(np.arange(len(t)), counts)
+    chosen = np.concatenate([np.arange(low, high) for low, high in zip(lowest, highest, strict=True)])
+    thetas = (leg.times[chosen] - t[positions]) / (end - t)[positions]
+    return _Due(positions, leg.outputs[chosen], thetas)
+
+
+_NONE_DUE = _Due(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def _of_moved(due: _Due, moved: Indices) -> _Due:
+    """Those whose steps were accepted, with their positions among these."""
+    if not len(due.outputs):
+        return due
+    keep = np.isin(due.positions, moved)
+    return _Due(np.searchsorted(moved, due.positions[keep]), due.outputs[keep], due.thetas[keep])
+
+
+def _moved(values: NDArray[Any], z: Tensor) -> Tensor:
+    """On the device of `z`, which is not waited for."""
+    return torch.from_numpy(np.ascontiguousarray(values)).to(z.device, non_blocking=True)

@@ -1,0 +1,73 @@
+"""How much memory graphs take, and how much there is for them."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.device.host_memory import available_memory
+
+SHARE_OF_FREE_MEMORY = 1 / 3
+"""What `auto` lets the graphs of one solve take of the memory that is free when it begins.
+
+The rest is for what is not counted: on a CPU a process grew by two bytes for each byte of graphs (docs/performance.md).
+"""
+
+
+def budget(device: torch.device) -> float:
+    """Bytes that graphs may take with `gradient=auto`."""
+    return SHARE_OF_FREE_MEMORY * free_memory(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that the device can still give."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return available_memory()
+
+
+def graph_bytes(outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> int:
+    """What the graph behind `outputs` saved for its backward pass, each storage once, without parameters.
+
+    Read off the graph: hooks that see each tensor as it is saved would switch off torch's check for tensors that were
+    changed in place, and `torch.func` within a field.
+    """
+    counted = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    total = 0
+    for node in nodes_behind(outputs):
+        for tensor in _saved_by(node):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in counted:
+                counted.add(storage.data_ptr())
+                total += storage.nbytes()
+    return total
+
+
+def nodes_behind(outputs: Iterable[Tensor]) -> Iterator[Any]:
+    """The nodes of a graph, each once."""
+    seen = set()
+    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting.extend(following for following, _ in node.next_functions if following is not None)
+
+
+def _saved_by(node: Any) -> Iterator[Tensor]:
+    for name in _names_of_saved(node.__class__):
+        saved = getattr(node, name)
+        for value in saved if isinstance(saved, (tuple, list)) else (saved,):
+            if isinstance(value, Tensor):
+                yield value
+
+
+@cache
+def _names_of_saved(kind: Hashable) -> list[str]:
+    """Attributes of a kind of node that have what it saved: those of torch's own, and of a torch.autograd.Function."""
+    return [name for name in dir(kind) if name.startswith("_saved_") or name == "saved_tensors"]

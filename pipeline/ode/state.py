@@ -1,0 +1,182 @@
+"""A state in one tensor or in parts, and the one real tensor that the steps are computed with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.util.errors import InvalidInput
+
+State = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a field is given and returns: a tensor, or a tuple or a dictionary of them."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where one part lies in the packed state.
+
+    Attributes:
+        shape: of the part; its first dimension is the batch where samples have steps of their own.
+        size: real numbers that it takes, of each sample there.
+    """
+
+    name: str
+    shape: torch.Size
+    size: int
+    is_complex: bool
+    is_channels_last: bool
+
+    def flatten(self, part: Tensor, per_sample: bool) -> Tensor:
+        """Its numbers in the order in which they lie in memory."""
+        if self.is_complex:
+            part = torch.view_as_real(part.resolve_conj())
+        if self.is_channels_last:
+            part = part.permute(0, 2, 3, 1)
+        return part.reshape(len(part), -1) if per_sample else part.reshape(-1)
+
+    def unflatten(self, flat: Tensor, per_sample: bool) -> Tensor:
+        """The part, from the last dimension of `flat`; those before it, and the batch, are whatever `flat` has."""
+        shape: Sequence[int] = self.shape[1:] if per_sample else self.shape
+        if self.is_channels_last:
+            channels, height, width = self.shape[1:]
+            batch = () if per_sample else (self.shape[0],)
+            return flat.reshape(*flat.shape[:-1], *batch, height, width, channels).movedim(-1, -3)
+        if self.is_complex:
+            return torch.view_as_complex(flat.reshape(*flat.shape[:-1], *shape, 2).contiguous())
+        return flat.reshape(*flat.shape[:-1], *shape)
+
+
+class Layout:
+    """How a state is packed.
+
+    A single real tensor stays what it is. Parts are laid one behind the other, flat, or with step control per sample
+    as (batch, …); complex numbers as two real ones; images of channels_last in that order, so that none is copied on
+    the way to the field.
+
+    Attributes:
+        is_plain: the state is a single real tensor.
+    """
+
+    def __init__(self, z0: State, per_sample: bool) -> None:
+        self.per_sample = per_sample
+        self._build: Callable[[Sequence[Tensor]], State] = _single
+        if isinstance(z0, Tensor):
+            named = {"state": z0}
+        elif isinstance(z0, Mapping):
+            named = dict(z0)
+            names = tuple(named)
+            self._build = lambda parts: dict(zip(names, parts, strict=True))
+        else:
+            named = {str(index): part for index, part in enumerate(z0)}
+            self._build = tuple
+        self._kind = type(z0)
+        self._refuse_unsuitable(named)
+        self.is_plain = isinstance(z0, Tensor) and not z0.is_complex()
+        self.parts = [self._part(name, part) for name, part in named.items()]
+        self.sizes = [part.size for part in self.parts]
+
+    def _refuse_unsuitable(self, named: Mapping[str, Tensor]) -> None:
+        if not named:
+            raise InvalidInput("the state has no parts: give at least one tensor")
+        for name, part in named.items():
+            if not isinstance(part, Tensor) or not (part.is_floating_point() or part.is_complex()):
+                kind = part.dtype if isinstance(part, Tensor) else type(part).__name__
+                raise InvalidInput(
+                    f"the state's {_called(name)} is of {kind}, which cannot change continuously: "
+                    "give it as floating-point numbers (z0.float())"
+                )
+            if self.per_sample and (part.dim() == 0 or len(part) != len(next(iter(named.values())))):
+                raise InvalidInput(
+                    "control=sample needs a state whose first dimension is the batch, the same for all its parts: "
+                    "use control=batch"
+                )
+        kinds = {part.real.dtype for part in named.values()} | {
+            torch.empty(0, device=p.device).device for p in named.values()
+        }
+        if len(kinds) > 2:
+            raise InvalidInput(f"the parts of a state must have one number format and one device, not {kinds}")
+
+    def _part(self, name: str, part: Tensor) -> _Part:
+        numbers = part.numel() * (2 if part.is_complex() else 1)
+        if self.per_sample:
+            numbers //= max(len(part), 1)
+        channels_last = (
+            part.dim() == 4 and part.is_contiguous(memory_format=torch.channels_last) and not part.is_contiguous()
+        )
+        return _Part(name, part.shape, numbers, part.is_complex(), channels_last and not part.is_complex())
+
+    def pack(self, state: State) -> Tensor:
+        """One real tensor: shaped as a plain state, else (numbers,) or (batch, numbers)."""
+        if self.is_plain:
+            assert isinstance(state, Tensor)
+            return state
+        flat = [part.flatten(tensor, self.per_sample) for part, tensor in zip(self.parts, _tensors(state), strict=True)]
+        return torch.cat(flat, dim=-1)
+
+    def unpack(self, packed: Tensor) -> State:
+        """The state, of views of `packed`; further dimensions in front stay in front."""
+        if self.is_plain:
+            return packed
+        pieces = packed.split(self.sizes, dim=-1)
+        return self._build([p.unflatten(piece, self.per_sample) for p, piece in zip(self.parts, pieces, strict=True)])
+
+    def pack_derivative(self, derivative: Any, z: Tensor) -> Tensor:
+        """What a field returned at `z`, in its number format and layout.
+
+        Raises:
+            InvalidInput: it is not shaped as the state.
+        """
+        if self.is_plain:
+            _refuse_other_shape(derivative, z.shape, "state")
+            return _as_laid(derivative.to(z.dtype), z)
+        if not isinstance(derivative, Mapping if issubclass(self._kind, Mapping) else (Tensor, tuple, list)):
+            raise InvalidInput(
+                f"the field returned a {type(derivative).__name__}, and its state is a {self._kind.__name__}"
+            )
+        tensors = _tensors(derivative, [part.name for part in self.parts])
+        if len(tensors) != len(self.parts):
+            raise InvalidInput(f"the field returned {len(tensors)} parts, and its state has {len(self.parts)}")
+        flat = []
+        for part, tensor in zip(self.parts, tensors, strict=True):
+            batch = (len(z),) if self.per_sample else part.shape[:1]
+            _refuse_other_shape(tensor, torch.Size([*batch, *part.shape[1:]]), part.name)
+            wanted = tensor.to(z.dtype.to_complex()) if part.is_complex else tensor.to(z.dtype)
+            flat.append(part.flatten(wanted, self.per_sample))
+        return torch.cat(flat, dim=-1)
+
+
+def _single(parts: Sequence[Tensor]) -> State:
+    return parts[0]
+
+
+def _called(name: str) -> str:
+    return "tensor" if name == "state" else f"part {name}"
+
+
+def _tensors(state: Any, names: Sequence[str] | None = None) -> list[Tensor]:
+    if isinstance(state, Tensor):
+        return [state]
+    if not isinstance(state, Mapping):
+        return list(state)
+    if names is not None and set(names) != set(state):
+        raise InvalidInput(f"the field returned the parts {', '.join(state)}, and its state has {', '.join(names)}")
+    return [state[name] for name in names or state]
+
+
+def _refuse_other_shape(derivative: Any, shape: torch.Size, name: str) -> None:
+    if not isinstance(derivative, Tensor):
+        raise InvalidInput(f"the field returned a {type(derivative).__name__} as dz/dt: return a tensor")
+    if derivative.shape != shape:
+        raise InvalidInput(
+            f"the field returned dz/dt of shape {tuple(derivative.shape)} for a state of shape {tuple(shape)}"
+            f"{'' if name == 'state' else f' (part {name})'}: return the shape of the state"
+        )
+
+
+def _as_laid(derivative: Tensor, z: Tensor) -> Tensor:
+    """In memory as images in channels_last are where the state is."""
+    if z.dim() == 4 and z.is_contiguous(memory_format=torch.channels_last):
+        return derivative.contiguous(memory_format=torch.channels_last)
+    return derivative

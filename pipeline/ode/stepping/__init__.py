@@ -1,0 +1,25 @@
+"""The methods of integration, a kind a file: each computes one step."""
+
+from pipeline.methods import METHODS
+from pipeline.methods.tableau import ImplicitTableau, Symplectic, Tableau
+from pipeline.ode.stepping.diagonally_implicit import DiagonallyImplicit
+from pipeline.ode.stepping.explicit import ExplicitRungeKutta
+from pipeline.ode.stepping.leapfrog import Leapfrog
+from pipeline.ode.stepping.method import Method, Step
+
+__all__ = ["DiagonallyImplicit", "Method", "Step", "method_named"]
+
+
+def method_named(name: str, is_compiled: bool = False) -> Method:
+    """The method that `solver.method` names.
+
+    Args:
+        is_compiled: compute it by compiled functions, where it has them.
+    """
+    match METHODS[name]:
+        case Tableau() as tableau:
+            return ExplicitRungeKutta(tableau, is_compiled)
+        case ImplicitTableau() as tableau:
+            return DiagonallyImplicit(tableau)
+        case Symplectic():
+            return Leapfrog()

@@ -1,0 +1,179 @@
+"""One step of a diagonally implicit Runge–Kutta method, for stiff fields.
+
+Source: Hairer & Wanner, *Solving Ordinary Differential Equations II*, sections IV.6 (methods) and IV.8 (simplified
+Newton iterations, and when they are given up).
+"""
+
+from collections.abc import Sequence
+from math import hypot
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pipeline.methods.tableau import ImplicitTableau
+from pipeline.ode.dense import hermite
+from pipeline.ode.field import VectorField
+from pipeline.ode.stepping.explicit import weighted_sum
+from pipeline.ode.stepping.method import Step
+from pipeline.ode.tolerance import Tolerance
+
+LARGEST_ITERATIONS = 10
+CONVERGED = 1e-3
+"""Size of the last correction relative to what the tolerances allow, below which a stage counts as solved: what the
+iterations leave is then lost in the error of the step."""
+
+
+class _Stage(NamedTuple):
+    state: Tensor
+    slope: Tensor
+    nfe: int
+    converged: bool
+
+
+class DiagonallyImplicit:
+    """The method of a tableau whose stages behind the first all have the same number on the diagonal.
+
+    The matrix of the Newton iterations is that of all of a batch or, with step control per sample, one a sample: it is
+    meant for states of up to some hundred elements.
+    """
+
+    evaluates_end = False
+    is_compiled = False
+
+    def __init__(self, tableau: ImplicitTableau) -> None:
+        self.tableau = tableau
+        self.order = tableau.order
+        self.error_order = tableau.error_order
+        self.error_weight = hypot(*tableau.error)
+
+    def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
+        """dz/dt."""
+        return field(t, z)
+
+    def advance(
+        self,
+        field: VectorField,
+        t: Tensor,
+        dt: Tensor,
+        z: Tensor,
+        first: Tensor,
+        tolerance: Tolerance,
+        keeps_stages: bool = False,  # noqa: ARG002 - it takes none
+    ) -> Step:
+        """One matrix for all stages, factorised once; each is found by iterations of its own.
+
+        Gradients are those of the equations' solution (the implicit function theorem) and not of the iterations; they
+        cannot be differentiated again.
+        """
+        scaled = dt * self.tableau.diagonal
+        matrix = _newton_matrix(field, t, scaled, z)
+        stages, nfe, converged, end = [first], 1, True, z
+        for c, weights in zip(self.tableau.c[1:], self.tableau.a, strict=True):
+            known = weighted_sum(z, dt, weights[: len(stages)], stages)
+            stage = _solve(field, torch.add(t, dt, alpha=c), scaled, known, end, matrix, tolerance)
+            stages.append(stage.slope)
+            end, nfe, converged = stage.state, nfe + stage.nfe, converged and stage.converged
+        with torch.no_grad():
+            # The estimate of a stiff component is far too large: what the matrix damps counts as damped.
+            error = matrix.solve(weighted_sum(end * 0, dt, self.tableau.error, stages))
+            if not converged:
+                error = torch.full_like(error, torch.nan)
+        return Step(end, error, [end, first], nfe, converged)
+
+    def error_ratio(self, step: Step, dt: Tensor, z: Tensor, last: Tensor | None, tolerance: Tolerance) -> Tensor:  # noqa: ARG002
+        """By the weights of the embedded solution, stiff components damped."""
+        with torch.no_grad():
+            ratio = tolerance.norm(step.error / tolerance.of(torch.maximum(z.abs(), step.end.abs())))
+            return ratio + 0 * ratio
+
+    def between(
+        self,
+        field: VectorField,  # noqa: ARG002
+        theta: Tensor,
+        t: Tensor,  # noqa: ARG002
+        dt: Tensor,
+        z: Tensor,
+        stages: Sequence[Tensor],
+    ) -> Tensor:
+        """By the cubic through both ends."""
+        end, first, last = stages
+        return hermite(theta, dt, z, end, first, last)
+
+
+def _solve(
+    field: VectorField,
+    t: Tensor,
+    dt: Tensor,
+    known: Tensor,
+    guess: Tensor,
+    matrix: "_NewtonMatrix",
+    tolerance: Tolerance,
+) -> _Stage:
+    """The state Y = known + dt f(t, Y), and f there."""
+    state, nfe, converged = guess.detach(), 0, False
+    with torch.no_grad():
+        previous = torch.inf
+        for _ in range(LARGEST_ITERATIONS):
+            correction = matrix.solve(state - known - dt * field(t, state))
+            nfe += 1
+            state = state - correction
+            size = float((correction.abs() / tolerance.of(state.abs())).amax())
+            if size <= CONVERGED:
+                converged = True
+                break
+            if not size < 2 * previous:  # also where it is no number
+                break
+            previous = size
+    if torch.is_grad_enabled():
+        exact = _newton_matrix(field, t, dt, state)
+        state = _Once.apply(state - exact.solve(state - known - dt * field(t, state)))
+        nfe += 2
+    return _Stage(state, (state - known) / dt, nfe, converged)
+
+
+class _NewtonMatrix(NamedTuple):
+    """I - dt ∂f/∂z, factorised: of shape (1, N, N), or with steps of their own (batch, N, N)."""
+
+    factors: Tensor
+    pivots: Tensor
+
+    def solve(self, right: Tensor) -> Tensor:
+        """The matrix's inverse times `right`, shaped as the state."""
+        columns = right.reshape(len(self.factors), -1, 1)
+        solved: Tensor = torch.linalg.lu_solve(self.factors, self.pivots, columns)
+        return solved.reshape(right.shape)
+
+
+def _newton_matrix(field: VectorField, t: Tensor, dt: Tensor, z: Tensor) -> _NewtonMatrix:
+    systems = len(z) if dt.dim() else 1
+    with torch.enable_grad():
+        inputs = z.detach().requires_grad_()
+        slopes = field(t, inputs).reshape(systems, -1)
+    size = slopes.shape[1]
+    if slopes.requires_grad:
+        # One row of every system's matrix at a time, all rows together.
+        directions = torch.eye(size, dtype=z.dtype, device=z.device).unsqueeze(1).expand(size, systems, size)
+        (rows,) = torch.autograd.grad(slopes, inputs, directions, is_grads_batched=True, allow_unused=True)
+    else:
+        rows = None
+    jacobian = (
+        slopes.new_zeros(systems, size, size) if rows is None else rows.reshape(size, systems, size).movedim(0, 1)
+    )
+    identity = torch.eye(size, dtype=z.dtype, device=z.device)
+    factors, pivots, _ = torch.linalg.lu_factor_ex(identity - dt.reshape(-1, 1, 1) * jacobian)
+    return _NewtonMatrix(factors, pivots)
+
+
+class _Once(torch.autograd.Function):
+    """What is handed on has a gradient that is refused a second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, state: Tensor) -> Tensor:  # noqa: ARG004
+        return state.view_as(state)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return gradient

@@ -1,0 +1,75 @@
+"""The leapfrog, a symplectic method of equal steps for a pair of parts: positions and momenta.
+
+Source: Hairer, Lubich & Wanner, *Geometric Numerical Integration*, section I.3 (Störmer–Verlet, kick–drift–kick).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.ode.dense import hermite
+from pipeline.ode.field import VectorField
+from pipeline.ode.stepping.method import Step
+from pipeline.ode.tolerance import Tolerance
+from pipeline.util.errors import InvalidInput
+
+
+class Leapfrog:
+    """Half a kick, a drift, half a kick, for d(q, p)/dt = (v(t, p), force(t, q)): energy drifts in no direction."""
+
+    order = 2
+    error_order = None
+    evaluates_end = False
+    error_weight = 0.0
+    is_compiled = False
+
+    def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
+        """dz/dt."""
+        return field(t, z)
+
+    def advance(
+        self,
+        field: VectorField,
+        t: Tensor,
+        dt: Tensor,
+        z: Tensor,
+        first: Tensor,
+        tolerance: Tolerance,  # noqa: ARG002 - nothing is solved within the step
+        keeps_stages: bool = False,  # noqa: ARG002 - it takes none
+    ) -> Step:
+        """Two evaluations behind `first`, of each of which one part is used."""
+        half = torch.add(t, dt, alpha=0.5)
+        q, p = _pair(field, z)
+        _, kick = _pair(field, first)
+        p = torch.addcmul(p, kick, dt, value=0.5)
+        drift, _ = _pair(field, field(half, torch.cat([q, p], dim=-1)))
+        q = torch.addcmul(q, drift, dt)
+        _, kick = _pair(field, field(t + dt, torch.cat([q, p], dim=-1)))
+        end = torch.cat([q, torch.addcmul(p, kick, dt, value=0.5)], dim=-1)
+        return Step(end, (end * 0).detach(), [end, first], nfe=2)
+
+    def error_ratio(self, step: Step, dt: Tensor, z: Tensor, last: Tensor | None, tolerance: Tolerance) -> Tensor:  # noqa: ARG002
+        """It is not estimated: 0, or no number."""
+        return tolerance.norm(step.error)
+
+    def between(
+        self,
+        field: VectorField,  # noqa: ARG002
+        theta: Tensor,
+        t: Tensor,  # noqa: ARG002
+        dt: Tensor,
+        z: Tensor,
+        stages: Sequence[Tensor],
+    ) -> Tensor:
+        """By the cubic through both ends."""
+        end, first, last = stages
+        return hermite(theta, dt, z, end, first, last)
+
+
+def _pair(field: VectorField, packed: Tensor) -> tuple[Tensor, Tensor]:
+    sizes = field.layout.sizes
+    if len(sizes) != 2 or sizes[0] != sizes[1]:
+        raise InvalidInput(f"leapfrog needs a state of two parts of one size, positions and momenta, not {len(sizes)}")
+    q, p = packed.split(sizes, dim=-1)
+    return q, p

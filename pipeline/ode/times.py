@@ -1,0 +1,90 @@
+"""When a solve begins and ends, and what is asked for in between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.ode.control import Floats
+from pipeline.util.errors import InvalidInput
+
+ROUNDINGS_BESIDE_A_KNOT = 4
+"""So many roundings of a time are left out on either side of a knot, where the field jumps: the last stage of a step
+that ends there must not see what is behind."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A piece of a solve at whose end a step ends.
+
+    Attributes:
+        times, outputs: times within that are asked for, in their order, and their numbers among all.
+        output: number of the end among them; None where the end is not asked for, or is that of the whole solve.
+        restarts: dz/dt at the start is not what it was at the end of the leg before.
+    """
+
+    start: float
+    end: float
+    times: Floats
+    outputs: NDArray[np.int64]
+    output: int | None = None
+    restarts: bool = False
+
+
+def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[float]:
+    """The times of a solve as numbers.
+
+    Raises:
+        InvalidInput: fewer than two, not finite, not strictly monotone, or equal in the number format of the state.
+    """
+    values = (
+        times.detach().double().reshape(-1).tolist() if isinstance(times, Tensor) else [float(time) for time in times]
+    )
+    if len(values) < 2:
+        raise InvalidInput(f"a solve needs a start and an end, at least two times, not {values}")
+    rounded = torch.tensor(values, dtype=dtype).double()
+    if not torch.isfinite(rounded).all():
+        raise InvalidInput(f"the times of a solve must be finite in {dtype}, not {_shown(values)}")
+    differences = rounded.diff()
+    if not (bool((differences > 0).all()) or bool((differences < 0).all())):
+        raise InvalidInput(
+            f"the times of a solve must all ascend or all descend, and differ in {dtype}: they are {_shown(values)}"
+        )
+    return values
+
+
+def _shown(values: Sequence[float]) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:6])
+    return f"{shown}, …" if len(values) > 6 else shown
+
+
+def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, dtype: torch.dtype) -> list[Leg]:
+    """The solve in pieces that end at its knots and, if asked for, at its times.
+
+    Args:
+        knots: times at which the field jumps; those outside of the solve do not matter.
+    """
+    start, end = times[0], times[-1]
+    sign = 1.0 if end > start else -1.0
+    jumps = {float(knot) for knot in knots if 0 < sign * (float(knot) - start) < sign * (end - start)}
+    numbers = {time: number for number, time in enumerate(times[1:-1])}
+    stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)
+    found = []
+    for begin, stop in pairwise([start, *stops, end]):
+        margins = [sign * _beside(knot, start, end, dtype) if knot in jumps else 0.0 for knot in (begin, stop)]
+        within = [time for time in numbers if min(sign * (time - begin), sign * (stop - time)) > 0]
+        lowest, highest = sorted((begin + margins[0], stop - margins[1]))
+        times_within: Floats = np.clip(np.array(within, np.float64), lowest, highest)
+        outputs = np.array([numbers[time] for time in within], np.int64)
+        leg = Leg(begin + margins[0], stop - margins[1], times_within, outputs, numbers.get(stop), begin in jumps)
+        found.append(leg)
+    return found
+
+
+def _beside(knot: float, start: float, end: float, dtype: torch.dtype) -> float:
+    """How far from a knot it is safe."""
+    return ROUNDINGS_BESIDE_A_KNOT * torch.finfo(dtype).eps * max(abs(knot), abs(start), abs(end))

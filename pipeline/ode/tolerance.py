@@ -1,0 +1,87 @@
+"""How large an error may be: the tolerances, and the norm that an error is measured by."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.ode.state import Layout, State
+
+PackedNorm = Callable[[Tensor], Tensor]
+"""Size of something packed as the state: shape (1,), or with step control per sample (n,)."""
+
+
+@dataclass(frozen=True)
+class RootMeanSquare:
+    """The usual norm of an error, which does not depend on the number of elements; of several parts, the largest.
+
+    Attributes:
+        zeros: elements of each sample's state that were left out of it, since they are zero and stay so. Errors are
+            averaged over them too, so that the steps are those of the whole state.
+        outside: names (of a tuple, positions) of the parts whose errors do not count: integrals along the way, which
+            then leave the steps as they are. That they are finite is still seen to.
+    """
+
+    zeros: int = 0
+    outside: tuple[str | int, ...] = ()
+
+
+Norm = RootMeanSquare | Callable[[State], Tensor]
+"""A root mean square, or a function of a state that returns a scalar, with step control per sample one a sample."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """An error e of a step from z to z' is as large as is allowed where norm(e / (atol + rtol max(|z|, |z'|))) is 1."""
+
+    rtol: float
+    atol: float
+    norm: PackedNorm
+
+    def of(self, size: Tensor) -> Tensor:
+        """The error that is allowed in each element of a state of this size."""
+        return size.mul(self.rtol).add_(self.atol)
+
+
+def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
+    """`norm` as a function of packed states.
+
+    Args:
+        batch: samples of the state, whose `zeros` count where they are measured together.
+    """
+    if not isinstance(norm, RootMeanSquare):
+        return lambda packed: norm(layout.unpack(packed)).reshape(-1)
+    outside = {str(name) for name in norm.outside}
+    counted = [part.name not in outside for part in layout.parts]
+    if layout.per_sample:
+        return lambda packed: _largest(packed, layout, counted, norm.zeros)
+    if layout.is_plain:
+        zeros = norm.zeros * batch
+        return lambda packed: root_mean_square(packed, zeros)
+    return lambda packed: _largest(packed, layout, counted, norm.zeros * batch)
+
+
+def root_mean_square(z: Tensor, zeros: int = 0) -> Tensor:
+    """Of all elements together and so many zeros, shape (1,)."""
+    length: Tensor = torch.linalg.vector_norm(z)
+    return length.div((z.numel() + zeros) ** 0.5).reshape(1)
+
+
+def _largest(packed: Tensor, layout: Layout, counted: list[bool], zeros: int) -> Tensor:
+    """Of the parts' root mean squares, each sample's own where the layout is per sample."""
+    if layout.is_plain:
+        lengths: Tensor = torch.linalg.vector_norm(packed.unsqueeze(-1), dim=tuple(range(1, packed.dim() + 1)))
+        return lengths.div((packed.numel() / len(packed) + zeros) ** 0.5)
+    rows = packed if layout.per_sample else packed.unsqueeze(0)
+    pieces = rows.split(layout.sizes, dim=1)
+    of_parts = [
+        torch.linalg.vector_norm(piece, dim=1).div((piece.shape[1] + zeros) ** 0.5)
+        for piece, counts in zip(pieces, counted, strict=True)
+        if counts
+    ]
+    largest = torch.stack(of_parts).amax(0) if of_parts else rows.new_zeros(len(rows))
+    for piece, counts in zip(pieces, counted, strict=True):
+        if not counts:
+            largest = largest + 0 * piece.sum(1)
+    return largest
