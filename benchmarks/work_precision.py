@@ -28,7 +28,7 @@ from pipeline.ode import SolverFailure, integrate
 from pipeline.reporting.figure_style import PALETTE, add_grid, new_figure, save_figure, write_caption
 
 TOLERANCES = tuple(10.0**-exponent for exponent in range(3, 10))
-ENOUGH = 2000
+ENOUGH = 1200
 """Evaluations in the median after which a method is asked for no more accuracy: a low order would take hours."""
 TARGET = 1e-6
 """Error for which the table says what each method needs."""

@@ -6,6 +6,7 @@ same tolerance; what is allowed beyond it stands with each bound.
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -35,11 +36,14 @@ from pipeline.ode import Solution, SolverFailure, Status, integrate
 
 EXPLICIT = ("dopri5", "dopri8", "bosh3", "heun", "tsit5")
 IMPLICIT = "kvaerno3"
-EQUAL_STEPS = {"euler": (700, 3e-2), "midpoint": (350, 3e-4), "rk4": (70, 1e-5)}
+EQUAL_STEPS = {"euler": (350, 6e-2), "midpoint": (140, 2e-3), "rk4": (70, 1e-5)}
 """Steps over torchdiffeq's interval, and the error allowed for them: twice what the method's own formula, applied by
 hand, is off by at the worst of the problems; ten times for rk4, so that states between its long steps may be
 interpolated by a cubic."""
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4}
+ROBERTSON_TIMES = (0.0, 0.4, 40.0, 1e5)
+VAN_DER_POL_TIMES = (0.0, 200.0, 400.0, 600.0, 1000.0, 1200.0, 1400.0, 2000.0)
+"""On the slow branches, between the jumps near 807 and 1614."""
 
 
 def solve(
@@ -84,7 +88,9 @@ def test_a_closed_form_is_the_solution_that_scipy_finds(problem: Problem) -> Non
 @pytest.mark.parametrize("problem", [p for p in PROBLEMS.values() if p.final is not None], ids=str)
 def test_scipy_ends_where_the_literature_says(problem: Problem) -> None:
     assert problem.final is not None
-    end = reference(problem, (problem.t0, problem.t1))[-1]
+    # The stiff solve takes SciPy seconds: the one that another test needs.
+    times = VAN_DER_POL_TIMES if problem is STIFF_VAN_DER_POL else (problem.t0, problem.t1)
+    end = reference(problem, times)[-1]
     # Arenstorf's orbit passes so near to the moon that errors grow ten-thousandfold on it.
     assert (end - problem.final).abs().max() < (1e-7 if problem is ARENSTORF else 1e-10)
 
@@ -129,15 +135,17 @@ def test_a_closed_form_is_met_at_every_time(problem: Problem, method: str, direc
 @pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8"])
 @pytest.mark.parametrize("problem", [*DETEST, VAN_DER_POL, LORENZ], ids=str)
 def test_an_error_is_of_the_size_of_scipys(problem: Problem, method: str) -> None:
-    """Five times RK45's at most, and five tolerances.
+    """Five times RK45's at most, and five tolerances; of dopri8, five times what the worse of RK45 and DOP853 has.
 
-    On the orbits, where errors grow, RK45 itself is off by nearly a thousand tolerances. Another controller's steps
-    may double that; dopri8, which takes the longest steps, has a few times RK45's error on the torus, as DOP853 has.
+    On the orbits, where errors grow, RK45 itself is off by nearly a thousand tolerances, and another controller's
+    steps may double that. The longest steps, those of order 8, have their errors between their ends: on C2, whose
+    fastest decay is nearly stiff, DOP853 is off by 64 tolerances there.
     """
     tolerance, times = 1e-6, problem.times(11)
     right = reference(problem, times)
-    by_rk45 = error(by_scipy(problem, "RK45", tolerance, times).states, right)
-    assert error(solve(problem, method, tolerance, times).states, right) < 5 * by_rk45 + 5 * tolerance
+    peers = ("RK45", "DOP853") if method == "dopri8" else ("RK45",)
+    theirs = max(error(by_scipy(problem, peer, tolerance, times).states, right) for peer in peers)
+    assert error(solve(problem, method, tolerance, times).states, right) < 5 * theirs + 5 * tolerance
 
 
 @pytest.mark.parametrize("direction", [1, -1])
@@ -172,8 +180,12 @@ def test_states_on_the_way_back_are_those_of_the_way_there(method: str) -> None:
 
 # ---- Work
 
+Points = list[tuple[float, int]]
+"""Errors at the end time, and the evaluations that they took."""
+WORK_TOLERANCES = tuple(10.0**-exponent for exponent in range(3, 10))
 
-def evaluations_at(points: Sequence[tuple[float, int]], target: float) -> float:
+
+def evaluations_at(points: Points, target: float) -> float:
     """Of the straight line through the logarithms of errors and evaluations, at an error of `target`.
 
     Single points scatter, where an error happens to be near a change of its sign; the line does not.
@@ -181,6 +193,13 @@ def evaluations_at(points: Sequence[tuple[float, int]], target: float) -> float:
     errors, evaluations = np.log(points).T
     slope, intercept = np.polyfit(errors, evaluations, 1)
     return math.exp(slope * math.log(target) + intercept)
+
+
+@cache
+def by_rk45(problem: Problem) -> Points:
+    right = reference(problem, (problem.t0, problem.t1))[-1:]
+    solves = [by_scipy(problem, "RK45", tolerance) for tolerance in WORK_TOLERANCES]
+    return [(error(solved.states[-1:], right), solved.evaluations) for solved in solves]
 
 
 WORKED = [PROBLEMS[name] for name in ("A3", "B1", "B4", "B5", "C5", "D1", "D3", "D5", "E1", "E2", "E3")]
@@ -193,12 +212,9 @@ def test_the_same_accuracy_takes_no_more_evaluations_than_with_scipys_rk45(metho
     ratios = []
     for problem in WORKED:
         right = reference(problem, (problem.t0, problem.t1))[-1:]
-        ours, theirs = [], []
-        for exponent in range(3, 10):
-            solution = solve(problem, method, 10.0**-exponent)
-            ours.append((error(solution.states[-1:], right), solution.statistics.nfe_forward))
-            solved = by_scipy(problem, "RK45", 10.0**-exponent)
-            theirs.append((error(solved.states[-1:], right), solved.evaluations))
+        solves = [solve(problem, method, tolerance) for tolerance in WORK_TOLERANCES]
+        ours = [(error(solution.states[-1:], right), solution.statistics.nfe_forward) for solution in solves]
+        theirs = by_rk45(problem)
         lowest, highest = max(min(ours), min(theirs))[0], min(max(ours), max(theirs))[0]
         target = math.sqrt(lowest * highest)  # amid what both have reached
         ratios.append(evaluations_at(ours, target) / evaluations_at(theirs, target))
@@ -225,10 +241,6 @@ def test_a_solution_that_slows_down_is_followed_for_ages(kind: str, t1: float, m
 
 
 # ---- Stiff problems
-
-ROBERTSON_TIMES = (0.0, 0.4, 40.0, 1e5)
-VAN_DER_POL_TIMES = (0.0, 200.0, 400.0, 600.0, 1000.0, 1200.0, 1400.0, 2000.0)
-"""On the slow branches, between the jumps near 807 and 1614."""
 
 
 @pytest.mark.parametrize("method", EXPLICIT)
