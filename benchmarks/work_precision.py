@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 from torchdiffeq import odeint
 from torchdiffeq._impl.odeint import SOLVERS as IN_TORCHDIFFEQ
@@ -169,6 +170,9 @@ def figure(curves: Mapping[tuple[str, str], Curve], problems: Sequence[Problem])
             )
         ax.set_title(title, loc="left", fontsize=11)
         ax.set_xlabel("evaluations of the field")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.legend(frameon=False, fontsize=9)
         add_grid(ax)
     axes[0].set_ylabel("error at the end time")
@@ -176,7 +180,7 @@ def figure(curves: Mapping[tuple[str, str], Curve], problems: Sequence[Problem])
         ax.sharey(axes[0])
     names = f"DETEST's {len(problems)} problems" if len(problems) == len(DETEST) else ", ".join(map(str, problems))
     captions = (
-        f"Medians over {names}, a mark for each tolerance from 1e-3 on.",
+        f"Medians over {names}: a mark for each tolerance, until a method has taken {ENOUGH} evaluations.",
         "Error: the largest of any component, beside the largest component of the solution where that is above 1.",
     )
     write_caption(drawn, captions)
