@@ -1,10 +1,12 @@
 """Side by side: python -m benchmarks [--network simple] [--repeats 7] [--threads 2]
 
 Every candidate has a process of its own; their repeats take turns, so that what disturbs the machine disturbs all.
+The small fields (mlp-2, mlp-64, cnf, latent-ode) have candidates of their own, always on one thread of the CPU.
 """
 
 import importlib.util
 import json
+from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,9 @@ from benchmarks.candidates import (
 from benchmarks.measured import Measured
 from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
+from benchmarks.small import candidates as small_candidates
+from benchmarks.small import comparison as small
+from benchmarks.small.problems import PROBLEMS
 from benchmarks.worker import Worker, apart, parser, take_turns, use_threads
 
 DEFAULT = ("simple", "simple-resnet", "simple-resnet-3")
@@ -77,12 +82,7 @@ def table(network: str, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    options = parser(__doc__, repeats=7)
-    options.add_argument("--network", action="append", choices=WORKLOADS, help=f"default: {', '.join(DEFAULT)}")
-    options.add_argument("--candidate", action="append", choices=[*CANDIDATES, *RESNET_CANDIDATES], help="default: all")
-    options.add_argument("--reference", type=float, default=1e-9, help="tolerance of the float64 reference gradient")
-    options.add_argument("--out", type=Path, help="file for the measurements as JSON")
-    arguments = options.parse_args()
+    arguments = _arguments()
     missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
     if missing:
         print(f"Left out, as not installed: {', '.join(missing)} (pip install -e '.[bench]').\n")
@@ -90,18 +90,34 @@ def main() -> None:
     use_threads(arguments.threads)
     results = []
     for network in arguments.network or DEFAULT:
-        workload = replace(WORKLOADS[network], device=arguments.device)
-        names = [name for name in candidates(workload) if name.split()[0] not in missing]
+        workload = replace(WORKLOADS[network], device=arguments.device) if network in WORKLOADS else None
+        known = candidates(workload) if workload else small_candidates.candidates(PROBLEMS[network])
+        names = [name for name in known if name.split()[0] not in missing]
         names = [name for name in names if name in (arguments.candidate or names)]
         if not names:
             print(f"Left out: {network}, which none of the candidates can train.\n")
             continue
-        result = run(workload, names, arguments.repeats, arguments.reference)
+        if workload:
+            result = run(workload, names, arguments.repeats, arguments.reference)
+        else:
+            result = small.run(network, names, arguments.repeats, arguments.reference, arguments.iterations)
         results.append({"network": network} | result)
-        print(table(network, result), flush=True)
+        print((table if workload else small.table)(network, result), flush=True)
     print(conditions)
     if arguments.out:
         arguments.out.write_text(json.dumps({"conditions": conditions.to_dict(), "results": results}, indent=1) + "\n")
+
+
+def _arguments() -> Namespace:
+    options = parser(__doc__, repeats=7)
+    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.CANDIDATES])
+    networks = [*WORKLOADS, *PROBLEMS]
+    options.add_argument("--network", action="append", choices=networks, help=f"default: {', '.join(DEFAULT)}")
+    options.add_argument("--candidate", action="append", choices=list(known), help="default: all")
+    options.add_argument("--reference", type=float, default=1e-9, help="tolerance of the float64 reference gradient")
+    options.add_argument("--iterations", type=int, default=1000, help="of training, before cnf is timed")
+    options.add_argument("--out", type=Path, help="file for the measurements as JSON")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

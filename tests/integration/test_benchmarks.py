@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.small.candidates import candidates
+from benchmarks.small.fields import Planar
+from benchmarks.small.problems import PROBLEMS
 from benchmarks.worker import parser
 from tests.helpers.paths import ROOT
 
@@ -30,6 +33,39 @@ def test_every_candidate_takes_its_turns_and_is_held_against_the_exact_gradient(
     adjoint, ours = (facts["gradient_error"] for facts in measured.values())
     assert 0.05 < ours < 0.1 < adjoint < 0.3
     assert result["ceiling_ms_per_evaluation"].keys() == {"fp32", "bf16"}
+
+
+def test_small_fields_are_solved_by_all_candidates_to_the_exact_gradient(tmp_path: Path) -> None:
+    chosen, networks = ["torchdiffeq direct", "odenet direct"], ["mlp-2", "cnf", "latent-ode"]
+    out = tmp_path / "measured.json"
+    command = [sys.executable, "-m", "benchmarks", "--repeats", "2", "--reference", "1e-7", "--iterations", "2"]
+    command += [part for name in chosen for part in ("--candidate", name)]
+    command += [part for name in networks for part in ("--network", name)]
+    done = subprocess.run([*command, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = {result["network"]: result for result in json.loads(out.read_text())["results"]}
+    assert list(results) == networks
+    for name, result in results.items():
+        assert f"### {name}" in done.stdout
+        measured = result["candidates"]
+        assert list(measured) == [candidate for candidate in chosen if candidate in candidates(PROBLEMS[name])]
+        for candidate, facts in measured.items():
+            assert f"| {candidate} |" in done.stdout
+            assert len(facts["cpu_ms"]) == 2
+            assert facts["nfe_forward"] > 0
+            assert facts["gradient_error"] < 1e-2
+    assert {facts["nfe_forward"] for facts in results["mlp-2"]["candidates"].values()} == {20}
+    assert (results["cnf"]["iterations"], results["mlp-2"]["iterations"]) == (2, None)
+
+
+def test_the_trace_of_planar_units_is_that_of_their_jacobian() -> None:
+    problem = PROBLEMS["cnf"]
+    field, (z, log_p) = problem.field(), problem.start()
+    assert isinstance(field, Planar)
+    (weights,) = field.at_times(torch.tensor([3.0]))
+    _, change = field(torch.tensor(3.0), (z[:1], log_p[:1]))
+    jacobian = torch.autograd.functional.jacobian(lambda z: field(torch.tensor(3.0), (z, log_p[:1]), weights)[0], z[:1])
+    torch.testing.assert_close(-change[0, 0], jacobian[0, :, 0].trace())
 
 
 def test_the_device_is_the_cpu_where_there_is_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:

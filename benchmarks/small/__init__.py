@@ -1,0 +1,1 @@
+"""Small fields, where what a library does around an evaluation takes longer than the evaluation."""
