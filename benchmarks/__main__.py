@@ -91,7 +91,7 @@ def main() -> None:
     results = []
     for network in arguments.network or DEFAULT:
         workload = replace(WORKLOADS[network], device=arguments.device) if network in WORKLOADS else None
-        known = candidates(workload) if workload else small_candidates.candidates(PROBLEMS[network])
+        known = candidates(workload) if workload else small_candidates.CANDIDATES
         names = [name for name in known if name.split()[0] not in missing]
         names = [name for name in names if name in (arguments.candidate or names)]
         if not names:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Literal
 
 from benchmarks.small import peers
-from benchmarks.small.ours import HAS_OUTPUT_TIMES, Ours
+from benchmarks.small.ours import Ours
 from benchmarks.small.problems import Problem
 from benchmarks.small.subject import Subject
 
@@ -37,11 +37,3 @@ CANDIDATES: dict[str, Candidate] = {
     "odenet direct, compiled": _ours(is_compiled=True, gradient="direct"),
 }
 """Another library's name is its first word."""
-
-
-def candidates(problem: Problem) -> dict[str, Candidate]:
-    """All that can solve a problem like this."""
-    is_simple = len(problem.times) == 2 and problem.times[0] == 0
-    if HAS_OUTPUT_TIMES or is_simple:
-        return CANDIDATES
-    return {name: candidate for name, candidate in CANDIDATES.items() if name.split()[0] != "odenet"}

@@ -54,18 +54,17 @@ class _Call:
 def solve_with_adjoint(
     problem: Problem,
     began: Start,
-    z0: Tensor,
     times: Sequence[float],
     knots: Sequence[float],
     tolerance: Tolerance,
     statistics: Statistics,
 ) -> Outcome:
-    """The solution, from which gradients flow to `z0` and to the field's parameters through the adjoint ODE.
+    """The solution, from which gradients flow to the state and to the field's parameters through the adjoint ODE.
 
     It is solved back in one sweep, with a jump at every time that was asked for, where the state is set to what it was.
     """
     call = _Call(problem, began, times, knots, tolerance, statistics)
-    end, between = _Adjoint.apply(z0, call, *began.field.parameters)
+    end, between = _Adjoint.apply(began.z, call, *began.field.parameters)
     assert call.outcome is not None
     return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
 

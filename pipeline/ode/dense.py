@@ -18,11 +18,7 @@ def between(
 
     Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, section II.6.
     """
-    exact = theta.double()
-    powers = torch.stack([exact**power for power in range(1, len(weights[0]) + 1)])
-    of_stages = torch.tensor(weights, dtype=torch.float64).to(theta.device, non_blocking=True)
-    factors = torch.tensordot(powers, of_stages, dims=([0], [1]))  # (n, [batch,] stages)
-    factors = factors.to(z.dtype).to(z.device, non_blocking=True)
+    factors = factors_of_stages(weights, theta).to(z.dtype).to(z.device, non_blocking=True)
     if theta.dim() == 1:
         slopes = factors @ torch.stack(list(stages)).reshape(len(stages), -1)
         return torch.addcmul(z, slopes.view(len(theta), *z.shape), dt)
@@ -31,6 +27,15 @@ def between(
     for factor, stage in zip(factors.unbind(-1), stages, strict=True):
         total = total + factor.view(*factor.shape, *trailing) * stage
     return torch.addcmul(z, total, dt)
+
+
+def factors_of_stages(weights: Sequence[Sequence[float]], theta: Tensor) -> Tensor:
+    """b_i(θ), shape (*theta.shape, stages), float64 where `theta` is."""
+    exact = theta.double()
+    powers = torch.stack([exact**power for power in range(1, len(weights[0]) + 1)])
+    of_stages = torch.tensor(weights, dtype=torch.float64).to(theta.device, non_blocking=True)
+    factors: Tensor = torch.tensordot(powers, of_stages, dims=([0], [1]))
+    return factors
 
 
 def hermite(theta: Tensor, dt: Tensor, z: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:

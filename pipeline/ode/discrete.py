@@ -30,7 +30,7 @@ class Start(NamedTuple):
     """The first evaluation of a solve whose steps are recorded.
 
     Attributes:
-        leaf: the state, where the first step's graph begins.
+        z: the state, where the first step's graph begins.
         first: dz/dt there, with its graph.
         snapshot: of before the evaluation.
         changing: buffers of the field's module that it changed.
@@ -38,7 +38,7 @@ class Start(NamedTuple):
         reads_outside: the evaluation depends on results of earlier computations that want gradients.
     """
 
-    leaf: Tensor
+    z: Tensor
     first: Tensor
     snapshot: Snapshot
     changing: list[Tensor]
@@ -52,15 +52,16 @@ def start(problem: Problem, z0: Tensor) -> Start:
     versions = field.buffer_versions()
     copies = [(buffer, buffer.clone()) for buffer, _ in versions]
     random = get_random_state(z0.device)
-    leaf = z0.detach().requires_grad_()
     with torch.enable_grad():
+        # Another tensor than the caller's, whose hooks are to run once.
+        z = z0.view_as(z0) if z0.requires_grad else z0.detach().requires_grad_()
         before = _sequence_number()
-        first = problem.method.evaluate(field, problem.start_time(z0), leaf)
+        first = problem.method.evaluate(field, problem.start_time(z0), z)
     changing = [buffer for buffer, version in versions if not buffer.is_inference() and buffer._version != version]
     changed = {id(buffer) for buffer in changing}
     snapshot = Snapshot(random, [(buffer, value) for buffer, value in copies if id(buffer) in changed])
-    leaves, reads_outside = _read(first, [leaf, *field.parameters], before)
-    return Start(leaf, first, snapshot, changing, field.with_parameters([*field.parameters, *leaves]), reads_outside)
+    leaves, reads_outside = _read(first, [z, *field.parameters], before)
+    return Start(z, first, snapshot, changing, field.with_parameters([*field.parameters, *leaves]), reads_outside)
 
 
 def _sequence_number() -> int:
@@ -104,9 +105,9 @@ class _Call:
 
 
 def solve_recorded(
-    problem: Problem, z0: Tensor, began: Start, statistics: Statistics, budget: float, is_recursive: bool
+    problem: Problem, began: Start, statistics: Statistics, budget: float, is_recursive: bool
 ) -> Outcome:
-    """The solution, from which gradients flow to `z0` and to the parameters of the field that the start found.
+    """The solution, from which gradients flow to the state and to the parameters of the field that the start found.
 
     Args:
         budget: memory in bytes that the graphs of steps may take; the others are built again in the backward pass,
@@ -121,13 +122,13 @@ def solve_recorded(
         _refuse_batch_statistics(problem.field)
     path = RecordedPath(
         began.field.parameters,
-        z0.device,
+        began.z.device,
         0 if problem.per_sample else budget,
         began.changing,
         always_builds=problem.method.is_compiled,
     )
     call = _Call(problem, began, statistics, path, is_recursive)
-    end, between = _Discrete.apply(z0, call, *began.field.parameters)
+    end, between = _Discrete.apply(began.z, call, *began.field.parameters)
     assert call.outcome is not None
     return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
 
@@ -139,7 +140,7 @@ class _Discrete(torch.autograd.Function):
         before = get_random_state(z0.device)
         with path.recording():
             first = start.first if torch.is_grad_enabled() else start.first.detach()
-        outcome = solve(problem, start.leaf, path, call.statistics, first, start.snapshot)
+        outcome = solve(problem, start.z, path, call.statistics, first, start.snapshot)
         if problem.per_sample:
             _refuse_random_numbers(before, z0)
         if call.is_recursive:

@@ -17,7 +17,7 @@ from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.loop import Outcome, Problem, solve
-from pipeline.ode.memory import budget
+from pipeline.ode.memory import budget, fits_whole
 from pipeline.ode.path import Path
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
@@ -179,22 +179,24 @@ def _solve(
     began = start(problem, z0)
     if not (z0.requires_grad or began.field.parameters or began.reads_outside):
         with torch.no_grad():
-            return solve(problem, z0, Path(), statistics, began.first.detach(), began.snapshot)
-    if began.reads_outside:
-        if gradient != "auto":
-            raise InvalidInput(
-                f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
-                f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
-            )
-        return solve(problem, z0, Path(), statistics)
+            return solve(problem, z0, Path(), statistics, began.first.detach())
+    if began.reads_outside and gradient != "auto":
+        raise InvalidInput(
+            f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
+            f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
+        )
+    evaluations = (problem.max_steps or problem.equal_steps or 0) * problem.method.nfe
+    fits = gradient == "auto" and fits_whole(began.first, began.field.parameters, evaluations)
+    if fits or began.reads_outside:
+        return solve(problem, began.z, Path(), statistics, began.first)
     if gradient == "adjoint":
         if isinstance(problem.method, DiagonallyImplicit):
             raise InvalidInput(f"gradient=adjoint does not go with method={solver.method}: use gradient=auto")
         own = Tolerance(solver.adjoint_rtol or solver.rtol, solver.adjoint_atol or solver.atol, problem.tolerance.norm)
-        return solve_with_adjoint(problem, began, z0, times, knots, own, statistics)
+        return solve_with_adjoint(problem, began, times, knots, own, statistics)
     memory = {"checkpointed": 0.0, "recursive": 0.0}.get(gradient)
     memory = budget(z0.device) if memory is None else memory
-    return solve_recorded(problem, z0, began, statistics, memory, gradient == "recursive")
+    return solve_recorded(problem, began, statistics, memory, gradient == "recursive")
 
 
 def _with_moving_start(field: VectorField, start_time: Tensor, t0: Tensor, z0: Tensor) -> Tensor:

@@ -34,10 +34,16 @@ from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.path import NOTHING, Path, Segment, Snapshot, StepGraph
 from pipeline.ode.solution import SolverFailure, Statistics, Status, Trial, state_norm
 from pipeline.ode.stepping import Method, Step
+from pipeline.ode.stepping.several import Place, Steps
 from pipeline.ode.times import Leg
 from pipeline.ode.tolerance import Tolerance
 
 Indices = NDArray[np.int64]
+
+SMALL_STATE = 2**15
+"""Elements up to which several steps are taken in one call, where they are compiled: asking the host after each costs
+more then than a step that is computed for nothing."""
+STEPS_A_CALL = 2
 
 
 @dataclass(frozen=True)
@@ -321,6 +327,10 @@ class _Solve:
         while True:
             vector = self.vector
             self._refuse_what_cannot_go_on(shortest(vector.t, problem.span))
+            if self._can_take_several() and self._take_several(leg):
+                if self.vector.t[0] == leg.end:
+                    return
+                continue
             is_last = reached(vector.dt, np.abs(leg.end - vector.t))
             end = np.where(is_last, leg.end, vector.t + problem.sign * vector.dt)
             due = _due(leg, vector.t, end, problem.sign)
@@ -352,6 +362,70 @@ class _Solve:
             staying = _moved(np.flatnonzero(~arrived), self.z)
             self.vector = self.vector.chosen(~arrived)
             self.z, self.first = self.z[staying], self.first[staying]
+
+    def _can_take_several(self) -> bool:
+        """Whether steps are to be taken a few at a time, whose trials are then one graph."""
+        problem = self.problem
+        return (
+            problem.method.several is not None
+            and self.z.numel() <= SMALL_STATE
+            and not (
+                problem.per_sample or self.path.records or self.interpolant is not None or problem.event is not None
+            )
+            and not problem.field.rounding
+            and (problem.max_steps or 0) - len(self.statistics.trials) >= STEPS_A_CALL
+        )
+
+    def _take_several(self, leg: Leg) -> bool:
+        """A few steps, of which the host hears once; False where one was no number, and all of them count for nothing.
+
+        What is not a number would spoil the gradients of the others, though nothing depends on it.
+        """
+        problem, vector, z = self.problem, self.vector, self.z
+        assert problem.method.several is not None
+        t, dt, previous = (_moved(values, z) for values in (vector.t, vector.dt, vector.previous))
+        place = Place(z, self.first, t, dt, previous)
+        end = torch.full((1,), leg.end, dtype=torch.float64, device=z.device)
+        keeps = len(leg.times) > 0
+        steps = problem.method.several.take(
+            problem.field, problem.controller, problem.tolerance, place, end, STEPS_A_CALL, keeps
+        )
+        *table, remembered = as_array(steps.table)
+        starts, ends, ratios, dts = np.array(table).reshape(4, STEPS_A_CALL)
+        if not np.isfinite(ratios).all():
+            return False
+        taken = starts != leg.end
+        accepted = taken & (ratios <= 1)
+        for k in np.flatnonzero(taken):
+            here = slice(k, k + 1)
+            self.statistics.note(Trial(None, starts[here], (ends - starts)[here], ratios[here], accepted[here]))
+        if self.statistics.proposed_dt is None and accepted.any():
+            self.statistics.proposed_dt = float(dts[accepted][0])
+        self._count(problem.method.nfe * int(taken.sum()) - int(taken.sum()))
+        if keeps:
+            self._take_outputs_of_several(leg, steps, starts, ends, accepted)
+        last = np.flatnonzero(taken)[-1]
+        t_reached = ends[last] if accepted[last] else starts[last]
+        reached_dt = max(dts[last], vector.dt[0]) if t_reached == leg.end else dts[last]
+        self.vector = _Vector(
+            vector.index, np.array([t_reached]), np.array([reached_dt]), np.array([remembered]), np.zeros(1, np.int64)
+        )
+        self.z, self.first = steps.z, steps.first
+        return True
+
+    def _take_outputs_of_several(
+        self, leg: Leg, steps: Steps, starts: Floats, ends: Floats, accepted: NDArray[np.bool_]
+    ) -> None:
+        begins, stages = steps.begins, steps.stages
+        assert begins is not None
+        assert stages is not None
+        due = _of_moved(_due(leg, starts, ends, self.problem.sign), np.flatnonzero(accepted))
+        if len(due.outputs):
+            numbers = np.flatnonzero(accepted)[due.positions]
+            lengths = torch.from_numpy((ends - starts)[numbers])
+            several = self.problem.method.several
+            assert several is not None
+            self.between.append(several.between(torch.from_numpy(due.thetas), numbers, lengths, begins, stages))
 
     def _try(self, end: Floats, keeps: bool) -> _Tried:
         problem, method, path, vector = self.problem, self.problem.method, self.path, self.vector

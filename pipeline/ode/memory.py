@@ -16,6 +16,11 @@ The rest is for what is not counted: on a CPU a process grew by two bytes for ea
 """
 
 
+LARGEST_WHOLE_GRAPH = 4 * 2**30
+"""Bytes that the graph of a whole solve may take with `auto`, where they are known to be enough for all of its steps:
+nothing is cut then, counted or evaluated again."""
+
+
 def budget(device: torch.device) -> float:
     """Bytes that graphs may take with `gradient=auto`."""
     return SHARE_OF_FREE_MEMORY * free_memory(device)
@@ -27,6 +32,16 @@ def free_memory(device: torch.device) -> int:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     return available_memory()
+
+
+def fits_whole(evaluation: Tensor, parameters: Iterable[Tensor], evaluations: int) -> bool:
+    """Whether the graph of a whole solve is small however many steps it takes, which no free memory decides.
+
+    Args:
+        evaluation: of the field, with its graph; the others are taken to be like it.
+        evaluations: as many as there may be.
+    """
+    return graph_bytes([evaluation], parameters) * evaluations <= LARGEST_WHOLE_GRAPH
 
 
 def graph_bytes(outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> int:

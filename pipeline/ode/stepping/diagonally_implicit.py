@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 from pipeline.methods.tableau import ImplicitTableau
 from pipeline.ode.dense import hermite
 from pipeline.ode.field import VectorField
-from pipeline.ode.stepping.explicit import weighted_sum
 from pipeline.ode.stepping.method import Step
+from pipeline.ode.stepping.runge_kutta import weighted_sum
 from pipeline.ode.tolerance import Tolerance
 
 LARGEST_ITERATIONS = 10
@@ -41,11 +41,13 @@ class DiagonallyImplicit:
 
     evaluates_end = False
     is_compiled = False
+    several = None
 
     def __init__(self, tableau: ImplicitTableau) -> None:
         self.tableau = tableau
         self.order = tableau.order
         self.error_order = tableau.error_order
+        self.nfe = 2 * LARGEST_ITERATIONS * len(tableau.b)
         self.error_weight = hypot(*tableau.error)
 
     def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:

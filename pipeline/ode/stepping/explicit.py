@@ -1,7 +1,4 @@
-"""One step of an explicit Runge–Kutta method.
-
-Functions of tensors alone, time and step size included, so that a step can be compiled as a whole.
-"""
+"""The explicit Runge–Kutta methods."""
 
 from collections.abc import Sequence
 from math import hypot
@@ -14,6 +11,8 @@ from pipeline.methods.tableau import Tableau
 from pipeline.ode.dense import between
 from pipeline.ode.field import VectorField
 from pipeline.ode.stepping.method import Step
+from pipeline.ode.stepping.runge_kutta import advance, error_ratio, evaluate, weighted_sum
+from pipeline.ode.stepping.several import SeveralSteps
 from pipeline.ode.tolerance import Tolerance
 
 
@@ -22,11 +21,13 @@ class ExplicitRungeKutta:
 
     def __init__(self, tableau: Tableau, is_compiled: bool = False) -> None:
         self.tableau = tableau
+        self.nfe = len(tableau.b)
         self.is_compiled = is_compiled
         self.order = tableau.order
         self.error_order = tableau.error_order if tableau.is_adaptive else None
         self.evaluates_end = tableau.first_same_as_last
         self.error_weight = hypot(*tableau.error)
+        self.several = SeveralSteps(tableau) if is_compiled and tableau.first_same_as_last else None
         self._evaluate, self._advance, self._error_ratio = (
             (compiled(evaluate), compiled(advance), compiled(error_ratio))
             if is_compiled
@@ -64,67 +65,3 @@ class ExplicitRungeKutta:
         for c, weights in zip(dense.c, dense.a, strict=True):
             stages.append(field(torch.add(t, dt, alpha=c), weighted_sum(z, dt, weights, stages)))
         return between(dense.weights, theta, dt, z, stages)
-
-
-def evaluate(field: VectorField, t: Tensor, z: Tensor) -> Tensor:
-    """dz/dt, as what is compiled."""
-    return field(t, z)
-
-
-def advance(
-    field: VectorField, tableau: Tableau, t: Tensor, dt: Tensor, z: Tensor, first: Tensor, keeps_stages: bool
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The state at `t + dt`, without gradients what its stages contribute to the estimated error, and the stages.
-
-    Args:
-        t, dt: of the dtype of `z`, scalars or, for samples with steps of their own, of shape (batch, 1, …, 1).
-        first: the first stage, dz/dt at (t, z).
-
-    Returns:
-        The second is not finite where a stage or the state at the end is not.
-    """
-    stages = [first]
-    times = [torch.add(t, dt, alpha=c) for c in tableau.c[1 : tableau.advancing_stages]]
-    for time, of_time, weights in zip(times, field.at_times(times), tableau.a, strict=False):
-        stages.append(field(time, weighted_sum(z, dt, weights, stages), of_time))
-    end = weighted_sum(z, dt, tableau.b, stages)
-    with torch.no_grad():
-        # What is not finite need not show in the error: not a stage without weight there, nor the state. It is put
-        # where it is, not everywhere: a batch's samples may be judged apart.
-        zero_or_nan = end * 0
-        for stage, weight in zip(stages, tableau.error or (0,) * len(stages), strict=False):
-            if weight == 0:
-                zero_or_nan.add_(stage, alpha=0)
-        error = weighted_sum(zero_or_nan, dt, tableau.error, stages)
-    # What compiled code returns it must keep, and expects gradients of.
-    return end, error, stages if keeps_stages else []
-
-
-def weighted_sum(z: Tensor, dt: Tensor, weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
-    """z + dt Σ weights_i stages_i; `z` itself where every weight is 0."""
-    total = z
-    for weight, stage in zip(weights, stages, strict=False):
-        if weight == 0:
-            continue
-        if total is z or torch.is_grad_enabled():  # in place, a compiler would lose the layout of what flows back
-            total = torch.addcmul(total, stage, dt, value=weight)
-        else:
-            total.addcmul_(stage, dt, value=weight)
-    return total
-
-
-@torch.no_grad()
-def error_ratio(
-    tableau: Tableau, error: Tensor, dt: Tensor, z: Tensor, end: Tensor, last: Tensor | None, tolerance: Tolerance
-) -> Tensor:
-    """Size of a step's error, 1 being what the tolerances allow; no number where anything is not finite.
-
-    Args:
-        error: as `advance` returned it.
-        z, end: the state before and after the step.
-        last: dz/dt at the end, for a method whose last stage that is.
-    """
-    if last is not None:
-        error = torch.addcmul(error, last, dt, value=tableau.error[-1])
-    ratio = tolerance.norm(error / tolerance.of(torch.maximum(z.abs(), end.abs())))
-    return ratio + 0 * ratio

@@ -22,7 +22,9 @@ class Leapfrog:
     error_order = None
     evaluates_end = False
     error_weight = 0.0
+    nfe = 3
     is_compiled = False
+    several = None
 
     def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
         """dz/dt."""

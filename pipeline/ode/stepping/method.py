@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from pipeline.ode.field import VectorField
+from pipeline.ode.stepping.several import SeveralSteps
 from pipeline.ode.tolerance import Tolerance
 
 
@@ -35,7 +36,9 @@ class Method(Protocol):
         order: of the solution that it carries on.
         error_order: of the embedded solution; None for a method of equal steps, which does not estimate its error.
         error_weight: of errors of the slopes in the estimated error, taken as independent.
+        nfe: evaluations of a step at most.
         is_compiled: its pieces are compiled.
+        several: takes several steps in one call; None where it does not.
         evaluates_end: its error needs dz/dt at the end of the step, which is the first stage of the next.
     """
 
@@ -49,7 +52,13 @@ class Method(Protocol):
     def error_weight(self) -> float: ...
 
     @property
+    def nfe(self) -> int: ...
+
+    @property
     def is_compiled(self) -> bool: ...
+
+    @property
+    def several(self) -> SeveralSteps | None: ...
 
     @property
     def evaluates_end(self) -> bool: ...

@@ -118,6 +118,7 @@ class Dropped(nn.Module):
 
 
 @pytest.mark.parametrize(("method", "stages"), [("euler", 1), ("rk4", 4), ("heun", 2), ("dopri5", 6), ("dopri8", 13)])
+@pytest.mark.usefixtures("step_by_step")
 def test_checkpointed_gradients_are_those_of_the_kept_graphs_to_the_bit_random_numbers_included(
     method: str, stages: int, convolved: Reference
 ) -> None:
@@ -138,6 +139,22 @@ def test_checkpointed_gradients_are_those_of_the_kept_graphs_to_the_bit_random_n
     assert len(set(drawn.values())) == 1
     assert (statistics.nfe_backward, statistics.rejected) == (None, found["checkpointed"][2].rejected)
     assert found["checkpointed"][2].nfe_backward == stages * statistics.accepted
+
+
+@pytest.fixture
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small fields are treated as large ones: their graphs are cut at every step."""
+    monkeypatch.setattr(memory, "LARGEST_WHOLE_GRAPH", -1)
+
+
+def test_the_graph_of_a_small_field_is_torchs_own_and_that_of_a_large_one_is_cut(
+    convolved: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field, z0, *_ = convolved
+    z0 = z0.clone().requires_grad_()
+    assert integrate(field, z0, (0.0, 1.0)).state.grad_fn.name() == "AddcmulBackward0"
+    monkeypatch.setattr(memory, "LARGEST_WHOLE_GRAPH", 2**20)
+    assert integrate(field, z0, (0.0, 1.0)).state.grad_fn.name() == "_DiscreteBackward"
 
 
 @pytest.fixture
@@ -186,6 +203,7 @@ def test_gradients_of_equal_steps_are_torchdiffeqs(method: str, layer: Layer) ->
 
 
 @pytest.mark.parametrize("gradient", ["auto", "checkpointed", "recursive", "adjoint"])
+@pytest.mark.usefixtures("step_by_step")
 def test_a_second_derivative_is_refused_instead_of_being_wrong(gradient: str, layer: Layer) -> None:
     z0 = torch.ones(1, 3, dtype=torch.float64, requires_grad=True)
     z = integrate(layer, z0, (0.0, 1.0), SolverConfig(gradient=gradient)).state
@@ -223,6 +241,7 @@ def test_rejected_steps_leave_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.usefixtures("step_by_step")
 def test_auto_keeps_the_graphs_that_fit_and_no_bit_of_the_gradient_depends_on_it(
     share: float,
     convolved: Reference,
@@ -266,6 +285,7 @@ def segment(z: Tensor, end: Tensor) -> Segment:
     return Segment(nothing, nothing, nothing, z, None, None, None, None, None, False, graph, NOTHING, NOTHING, NOTHING)
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_the_memory_that_is_counted_is_the_memory_that_is_taken() -> None:
     counted, taken = graph_memory("auto")
     assert counted == pytest.approx(taken, rel=0.2)

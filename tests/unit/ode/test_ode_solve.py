@@ -14,7 +14,7 @@ from pipeline.methods import TABLEAUS
 from pipeline.ode import RootMeanSquare, Status, integrate
 from pipeline.ode.field import VectorField
 from pipeline.ode.state import Layout
-from pipeline.ode.stepping.explicit import advance, weighted_sum
+from pipeline.ode.stepping.runge_kutta import advance, weighted_sum
 from pipeline.util.errors import InvalidInput
 from tests.helpers.ode_fields import (
     ADAPTIVE,
