@@ -23,12 +23,10 @@ from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.base import Task, TrainedModel
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_setting
-from pipeline.tracking.run_document import refuse_sweep
+from pipeline.tracking.run_document import REEVALUATION, refuse_reevaluation, refuse_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput
 from pipeline.util.interruption import terminable
-
-NAME = "reevaluation"
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,11 @@ class Reevaluation(Outcome):
     @property
     def rows(self) -> list[Row]:
         """One a setting, that of the training first; of a broken off run those that were done."""
-        return [Row.from_dict(values) for values in self.document["info"][NAME]["rows"]]
+        return [Row.from_dict(values) for values in self.document["info"][REEVALUATION]["rows"]]
 
     @property
     def warnings(self) -> list[str]:
-        return list(self.document["info"][NAME]["warnings"])
+        return list(self.document["info"][REEVALUATION]["warnings"])
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet evaluate --json` prints."""
@@ -82,7 +80,7 @@ class Reevaluation(Outcome):
             "parent": self.document["info"]["parent"],
             "status": self.status,
             "result": self.document["result"],
-            **self.document["info"][NAME],
+            **self.document["info"][REEVALUATION],
             "error": self.error,
         }
 
@@ -95,9 +93,7 @@ def load_trained(run_id: int) -> tuple[StoredRun, TrainedModel[Any], torch.devic
     """
     parent = Runs().get(run_id)
     refuse_sweep(parent.document)
-    if parent.document["experiment"]["name"] == NAME:
-        trained_by = parent.info["parent"]
-        raise InvalidInput(f"run {run_id} is a re-evaluation of run {trained_by}: evaluate run {trained_by} instead")
+    refuse_reevaluation(parent.document)
     device = choose_device(replace(config_of(parent).training, device="auto"))
     return parent, load_run_model(parent, device), device
 
@@ -115,7 +111,7 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
     subject = _subject(run_id, grid, data)
     observer = observer_for(subject.task)
     body = partial(_evaluate, subject)
-    error = run_once(NAME, body, _config(subject), observer, "the settings that were done are kept")
+    error = run_once(REEVALUATION, body, _config(subject), observer, "the settings that were done are kept")
     return Reevaluation(document=observer.record.document, metrics={}, error=error)
 
 
@@ -137,7 +133,7 @@ def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
 def _config(subject: Subject) -> dict[str, Any]:
     """The subject's configuration, and what is asked."""
     settings = [setting.to_dict() for setting in subject.settings]
-    return subject.config.to_dict() | {NAME: {"parent": subject.parent.run_id, "settings": settings}}
+    return subject.config.to_dict() | {REEVALUATION: {"parent": subject.parent.run_id, "settings": settings}}
 
 
 @terminable()
@@ -152,10 +148,10 @@ def _evaluate(subject: Subject, run_log: RunLog) -> float | None:
         again = partial(reevaluate, task, subject.model, subject.data, subject.settings, progress)
         for row in again(answered=answers.__setitem__):
             rows.append(row)
-            run_log.update_info({NAME: _table(subject, rows, subject.notes)})
+            run_log.update_info({REEVALUATION: _table(subject, rows, subject.notes)})
     warning = task.grid_warning(rows, items)
     table = _table(subject, rows, [*subject.notes, *([warning] if warning else [])])
-    run_log.update_info({NAME: table, "test": _test(rows[0], items)})
+    run_log.update_info({REEVALUATION: table, "test": _test(rows[0], items)})
     run_log.add_json("reevaluation.json", table)
     record_report(run_log, task.grid_report(rows, answers, subject.data, task.title(subject.config)))
     return rows[0].scores[task.result.removeprefix("test.")]
@@ -167,7 +163,7 @@ def _facts(subject: Subject) -> dict[str, Any]:
         "device": str(subject.device),
         "data": subject.task.test_facts(subject.data),
         "parameters": subject.parent.info["parameters"],
-        NAME: _table(subject, [], subject.notes),
+        REEVALUATION: _table(subject, [], subject.notes),
     }
 
 

@@ -40,11 +40,12 @@ def rerun(
     """Run a stored configuration and seed again, say what differs here, and whether it came out the same."""
     from pipeline.runs.query import Runs
     from pipeline.runs.stored_parts import describe_plugins, load_plugins_of, stored_plugins
-    from pipeline.tracking.run_document import refuse_sweep
+    from pipeline.tracking.run_document import refuse_reevaluation, refuse_sweep
 
     updates = parse_changes(overrides)
     original = Runs().get(run_id)
     refuse_sweep(original.document)
+    refuse_reevaluation(original.document)
     resolved = None
     if not use_stored_source:  # those may know other keys
         load_plugins_of(original)

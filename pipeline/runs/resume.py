@@ -12,7 +12,7 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.lookup import get_task
 from pipeline.tracking.record import claimed, run_folder
-from pipeline.tracking.run_document import RunStatus, refuse_sweep
+from pipeline.tracking.run_document import RunStatus, refuse_reevaluation, refuse_sweep
 from pipeline.tracking.sync import sync_folder
 from pipeline.training import load_checkpoint
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -50,6 +50,7 @@ def prepare_resume(
     """
     run = take_over(run_id, home, database)
     refuse_sweep(run.document)
+    refuse_reevaluation(run.document)
     config = _config(run, updates)
     state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
     if run.status is RunStatus.COMPLETED:

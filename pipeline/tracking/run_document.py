@@ -241,6 +241,21 @@ def refuse_sweep(document: Mapping[str, Any]) -> None:
         )
 
 
+REEVALUATION = "reevaluation"
+"""The experiment's name of an evaluation of a stored run."""
+
+
+def refuse_reevaluation(document: Mapping[str, Any]) -> None:
+    """For what is done with a run that trained a model.
+
+    Raises:
+        InvalidInput: the run evaluated another's model.
+    """
+    if document.get("experiment", {}).get("name") == REEVALUATION:
+        number, trained_by = document["_id"], document.get("info", {}).get("parent")
+        raise InvalidInput(f"run {number} is a re-evaluation of run {trained_by}, no training: name run {trained_by}")
+
+
 def space_name(config: Mapping[str, Any]) -> str:
     """The file name of a sweep's space, without its ending; a question mark where that was tampered with."""
     try:

@@ -199,8 +199,12 @@ def test_lists_of_runs_show_a_reevaluation_beside_its_parent(evaluated: Reevalua
 
 
 def test_a_reevaluation_sends_the_reader_to_the_run_that_has_the_network(evaluated: Reevaluation, odenet: int) -> None:
-    with pytest.raises(InvalidInput, match=f"is a re-evaluation of run {odenet}: evaluate run {odenet} instead"):
+    sentence = f"is a re-evaluation of run {odenet}, no training: name run {odenet}"
+    with pytest.raises(InvalidInput, match=sentence):
         reevaluate_tracked(evaluated.run_id, Grid())
+    for command in (["rerun"], ["rerun", "--use-stored-source"], ["resume"]):
+        done = odenet_command(command[0], str(evaluated.run_id), *command[1:])
+        assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
 
 
 def test_changed_weights_are_refused(odenet: int) -> None:
