@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.config import SolverConfig
 from pipeline.config.section import nearest
 from pipeline.config.sections import SMALLEST_TOLERANCE
-from pipeline.methods import FIXED_STEP_METHODS, METHODS
+from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
 from pipeline.ode.integrate import EventFunction, Field, integrate
 from pipeline.ode.solution import Solution, SolverFailure, Status
 from pipeline.ode.state import State
@@ -127,8 +127,8 @@ def odeint_adjoint(
             module, or the leaves that a function reads.
     """
     asked = _Asked.of(t, y0, method, options, event_fn)
-    if asked.method == "kvaerno3":
-        raise InvalidInput("the adjoint ODE is not solved by method=kvaerno3: use odeint, or an explicit method")
+    if asked.method not in TABLEAUS:
+        raise InvalidInput(f"the adjoint ODE is not solved by method={asked.method}: use odeint, or an explicit method")
     if adjoint_method is not None and _own_method(adjoint_method) != asked.method:
         raise InvalidInput(
             f"adjoint_method={adjoint_method} is not method={asked.method}: the backward solve takes the method of the "
