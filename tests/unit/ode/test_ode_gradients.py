@@ -303,6 +303,17 @@ def test_a_field_that_uses_torch_func_is_counted_and_has_its_gradient(gradient: 
     assert torch.allclose(by_weight(gradient), by_weight("direct"), rtol=1e-4 if gradient == "adjoint" else 1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_adjoint_warns_of_no_difference_that_is_rounding() -> None:
+    speed = torch.tensor([100.3], requires_grad=True)
+    solver = SolverConfig(rtol=1e-8, atol=1e-8, gradient="adjoint")
+    for time in (2.5, 10.0):
+        start = (torch.tensor([1e-5]), speed)
+        solution = integrate(lambda _t, z: (z[1], torch.full_like(z[1], -9.8)), start, (1.4, 1.4 + time), solver)
+        (gradient,) = torch.autograd.grad(solution.state[0].sum(), speed)  # type: ignore[index, union-attr]
+        assert float(gradient) == pytest.approx(time, rel=1e-4)
+
+
 STATE_BYTES = 4 * 2**20
 
 
