@@ -8,6 +8,7 @@ from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.solution import Solution, SolverFailure, Statistics, Status
 from pipeline.ode.state import State
 from pipeline.ode.tolerance import RootMeanSquare
+from pipeline.ode.torchdiffeq_api import odeint, odeint_adjoint, odeint_event
 
 __all__ = [
     "AdjointWarning",
@@ -21,4 +22,7 @@ __all__ = [
     "Statistics",
     "Status",
     "integrate",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_event",
 ]

@@ -22,7 +22,7 @@ from pipeline.ode.path import Path
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.state import Layout, State
-from pipeline.ode.stepping import DiagonallyImplicit, method_named
+from pipeline.ode.stepping import ExplicitRungeKutta, method_named
 from pipeline.ode.times import checked_times, legs
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
@@ -190,7 +190,7 @@ def _solve(
     if fits or began.reads_outside:
         return solve(problem, began.z, Path(), statistics, began.first)
     if gradient == "adjoint":
-        if isinstance(problem.method, DiagonallyImplicit):
+        if not isinstance(problem.method, ExplicitRungeKutta):
             raise InvalidInput(f"gradient=adjoint does not go with method={solver.method}: use gradient=auto")
         own = Tolerance(solver.adjoint_rtol or solver.rtol, solver.adjoint_atol or solver.atol, problem.tolerance.norm)
         return solve_with_adjoint(problem, began, times, knots, own, statistics)

@@ -54,10 +54,16 @@ def graph_bytes(outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> int:
     total = 0
     for node in nodes_behind(outputs):
         for tensor in _saved_by(node):
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in counted:
-                counted.add(storage.data_ptr())
-                total += storage.nbytes()
+            try:
+                storage = tensor.untyped_storage()
+                pointer, size = storage.data_ptr(), storage.nbytes()
+            except (RuntimeError, NotImplementedError):
+                # What torch.func wraps has no storage of its own: it is counted each time that it was saved.
+                total += tensor.numel() * tensor.element_size()
+                continue
+            if pointer not in counted:
+                counted.add(pointer)
+                total += size
     return total
 
 

@@ -44,8 +44,8 @@ class _Part:
             batch = () if per_sample else (self.shape[0],)
             return flat.reshape(*flat.shape[:-1], *batch, height, width, channels).movedim(-1, -3)
         if self.is_complex:
-            return torch.view_as_complex(flat.reshape(*flat.shape[:-1], *shape, 2).contiguous())
-        return flat.reshape(*flat.shape[:-1], *shape)
+            return torch.view_as_complex(flat.reshape((*flat.shape[:-1], *shape, 2)).contiguous())
+        return flat.reshape((*flat.shape[:-1], *shape))
 
 
 class Layout:

@@ -294,6 +294,46 @@ def test_the_memory_that_is_counted_is_the_memory_that_is_taken() -> None:
     assert taken < 10 * STATE_BYTES + 20 * 2**20
 
 
+@pytest.mark.parametrize("gradient", ["direct", "auto", "checkpointed", "recursive", "adjoint"])
+def test_a_field_that_uses_torch_func_is_counted_and_has_its_gradient(gradient: str) -> None:
+    """Its saved tensors are wrapped, without a storage of their own."""
+    network = Layer()
+
+    class Divergence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            def slope(z: Tensor) -> Tensor:
+                return self.network(t, z)
+
+            jacobian = torch.func.vmap(torch.func.jacfwd(slope))(state[0])
+            return slope(state[0]), jacobian.diagonal(dim1=1, dim2=2).sum(1)
+
+    def by_weight(gradient: str) -> Tensor:
+        z0 = torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3)
+        solver = SolverConfig(rtol=1e-7, atol=1e-7, gradient=gradient)  # type: ignore[arg-type]
+        end, change = integrate(Divergence(), (z0, z0[:, 0] * 0), (0.0, 1.0), solver).state  # type: ignore[misc]
+        network.zero_grad()
+        (end.square().sum() + change.sum()).backward()
+        assert network.linear.weight.grad is not None
+        return network.linear.weight.grad.clone()
+
+    assert torch.allclose(by_weight(gradient), by_weight("direct"), rtol=1e-4 if gradient == "adjoint" else 1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_adjoint_warns_of_no_difference_that_is_rounding() -> None:
+    speed = torch.tensor([100.3], requires_grad=True)
+    solver = SolverConfig(rtol=1e-8, atol=1e-8, gradient="adjoint")
+    for time in (2.5, 10.0):
+        start = (torch.tensor([1e-5]), speed)
+        solution = integrate(lambda _t, z: (z[1], torch.full_like(z[1], -9.8)), start, (1.4, 1.4 + time), solver)
+        (gradient,) = torch.autograd.grad(solution.state[0].sum(), speed)  # type: ignore[index, union-attr]
+        assert float(gradient) == pytest.approx(time, rel=1e-4)
+
+
 STATE_BYTES = 4 * 2**20
 
 

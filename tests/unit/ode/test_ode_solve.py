@@ -383,3 +383,22 @@ def test_a_derivative_lies_in_memory_as_the_state_does() -> None:
     for state in (images, images.contiguous(memory_format=torch.channels_last)):
         vector_field = VectorField(Field(lambda _t, z: z.contiguous()), Layout(state, per_sample=False), state.device)
         assert vector_field(torch.zeros(()), state).stride() == state.stride()
+
+
+@pytest.mark.parametrize("gradient", ["direct", "auto", "checkpointed", "adjoint"])
+def test_parts_may_be_single_numbers(gradient: str) -> None:
+    z0 = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    solver = SolverConfig(rtol=1e-8, atol=1e-8, gradient=gradient)  # type: ignore[arg-type]
+    end = integrate(lambda _t, z: (z[1], -z[0]), (z0, torch.zeros_like(z0)), (0.0, 1.0), solver).state
+    assert isinstance(end, tuple)
+    assert [part.shape for part in end] == [(), ()]
+    end[0].backward()
+    assert float(z0.grad) == pytest.approx(math.cos(1), abs=1e-6)  # type: ignore[arg-type]
+
+
+def test_the_adjoint_of_a_method_that_cannot_solve_it_is_refused_before_the_solve() -> None:
+    z0 = torch.ones(2, requires_grad=True)
+    for method in ("leapfrog", "kvaerno3"):
+        solver = SolverConfig(method=method, gradient="adjoint")
+        with pytest.raises(InvalidInput, match=f"gradient=adjoint does not go with method={method}"):
+            integrate(lambda _t, z: (z[1], -z[0]), (z0, z0), (0.0, 1.0), solver)
