@@ -149,7 +149,8 @@ class _Discrete(torch.autograd.Function):
         ctx.save_for_backward(z0, *parameters)  # torch then sees to it that none was changed in place
         ctx.call, ctx.end = call, outcome.end.detach()
         ctx.version = ctx.end._version
-        return ctx.end.view_as(ctx.end), None if outcome.between is None else outcome.between.detach()
+        # Not views, which torch would not let a layer behind the solve change in place.
+        return outcome.end.detach(), None if outcome.between is None else outcome.between.detach()
 
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
