@@ -95,7 +95,7 @@ class _Adjoint(torch.autograd.Function):
         field = call.began.field.as_in_forward()
         states = [z0, *(between if between is not None else ()), end]
         flows = [*(by_between if by_between is not None else [None] * (len(states) - 2)), by_end]
-        with field.buffers_kept(), hooks_muted(rest):
+        with field.buffers_kept(), hooks_muted(field.parameters):
             by_state, by_parameters = _Sweep(call, field, rest, states, flows).run()
         return by_state, None, *by_parameters
 

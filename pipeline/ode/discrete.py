@@ -160,7 +160,7 @@ class _Discrete(torch.autograd.Function):
         field = call.start.field.as_in_forward()
         is_as_it_was = ctx.end._version == ctx.version
         backward = _Backward(call, field, parameters, ctx.end, is_as_it_was, by_end, by_between)
-        with field.buffers_kept(), field.precision(), hooks_muted(parameters):
+        with field.buffers_kept(), field.precision(), hooks_muted(field.parameters):
             return backward.run(z0), None, *backward.sums
 
 
@@ -338,14 +338,18 @@ class _Backward:
 @contextmanager
 def hooks_muted(parameters: Sequence[Tensor]) -> Iterator[None]:
     """Hooks on the gradients of parameters run when these are whole, not for what each step adds."""
-    hooked = [(parameter, parameter._backward_hooks) for parameter in parameters if parameter._backward_hooks]
-    for parameter, _ in hooked:
-        parameter._backward_hooks = None
+    # Emptied and filled again, as what computed a parameter, if anything did, holds the same dictionary.
+    hooked = [(hooks, dict(hooks)) for hooks in (parameter._backward_hooks for parameter in parameters) if hooks]
+    retained = [(parameter, parameter.grad) for parameter in parameters if parameter.retains_grad]
+    for hooks, _ in hooked:
+        hooks.clear()
     try:
         yield
     finally:
-        for parameter, hooks in hooked:
-            parameter._backward_hooks = hooks
+        for hooks, kept in hooked:
+            hooks.update(kept)
+        for parameter, gradient in retained:
+            parameter.grad = gradient
 
 
 def refuse_second_derivatives() -> None:
