@@ -159,8 +159,8 @@ class _Sweep:
             counted.nfe_backward = (counted.nfe_backward or 0) + statistics.nfe_forward
         z, by_state, by_parameters = solved.split([self.size, self.size, solved.numel() - 2 * self.size])
         self._compare(z, 0)
-        shares = by_parameters.split([p.numel() for p in self.parameters])
-        scaled = [(share * self.scale).view_as(p).to(p.dtype) for share, p in zip(shares, self.parameters, strict=True)]
+        shares = by_parameters.split([_real_numbers(p) for p in self.parameters])
+        scaled = [_shaped_as(share * self.scale, p) for share, p in zip(shares, self.parameters, strict=True)]
         return (by_state * self.scale).view(self.shape), scaled
 
     def _flow(self, number: int) -> Tensor:
@@ -168,7 +168,7 @@ class _Sweep:
         return torch.zeros_like(self.states[-1]).flatten() if flow is None else flow
 
     def _flat(self, z: Tensor, adjoint: Tensor) -> Tensor:
-        nothing = z.new_zeros(sum(p.numel() for p in self.parameters))
+        nothing = z.new_zeros(sum(map(_real_numbers, self.parameters)))
         return torch.cat([z.detach().flatten(), adjoint, nothing])
 
     def _derivative(self, t: Tensor, flat: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class _Sweep:
         if not slope.requires_grad:
             return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
         shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
-        return torch.cat([slope.detach().flatten(), *(share.to(flat.dtype).flatten() for share in shares)])
+        return torch.cat([slope.detach().flatten(), *(_reals(share).to(flat.dtype).flatten() for share in shares)])
 
     def _jump(self, leg: int, flat: Tensor) -> Tensor:
         """At the end of the leg before: the gradient of the state there comes in."""
@@ -225,3 +225,18 @@ class _Sweep:
             return torch.maximum(norm(z), norm(adjoint)) + 0 * flat[2 * self.size :].sum()
 
         return seminorm
+
+
+def _real_numbers(parameter: Tensor) -> int:
+    """How many it is made of; a complex number of two."""
+    return parameter.numel() * (2 if parameter.is_complex() else 1)
+
+
+def _reals(gradient: Tensor) -> Tensor:
+    return torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient
+
+
+def _shaped_as(reals: Tensor, parameter: Tensor) -> Tensor:
+    if parameter.is_complex():
+        return torch.view_as_complex(reals.view(*parameter.shape, 2)).to(parameter.dtype)
+    return reals.view_as(parameter).to(parameter.dtype)
