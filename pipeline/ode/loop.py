@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.ode.control import (
     CUTS_OF_NO_NUMBER,
+    SHORTEST_FIRST,
     Controller,
     Floats,
     as_array,
@@ -312,7 +313,9 @@ class _Solve:
                 ahead = torch.addcmul(z, self.first, self._column(problem.sign * trial))
                 second = self._evaluate(problem.t0 + problem.sign * trial, ahead)
                 change = problem.tolerance.norm((second - self.first) / problem.tolerance.of(z.abs()))
-                vector.dt = estimated_dt(trial, start.slope, as_array(change), problem.method.error_order)
+                estimated = estimated_dt(trial, start.slope, as_array(change), problem.method.error_order)
+                # Where the solve begins late, what is estimated for a flat field may be lost against the time.
+                vector.dt = np.maximum(estimated, SHORTEST_FIRST * shortest(vector.t, problem.span))
 
     def _run_leg(self, leg: Leg) -> None:
         """To the leg's end, or to the event before it."""
