@@ -18,7 +18,7 @@ from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
-from pipeline.ode.solution import Statistics
+from pipeline.ode.solution import Statistics, Status
 from pipeline.util.errors import InvalidInput, OdenetError
 
 DIFFERENCE_OF_A_REPETITION = {torch.float64: 1e-7, torch.float32: 1e-4}
@@ -328,6 +328,7 @@ class _Backward:
         allowed = DIFFERENCE_OF_A_REPETITION.get(end.dtype, 1e-4) * (100 if self.field.rounding else 1)
         difference, size = (end - expected).norm(), expected.norm()
         if not difference <= allowed * (size + difference):
+            self.call.statistics.status = Status.DIVERGED
             raise OdenetError(
                 "a step that was evaluated again in the backward pass came out differently: the field draws random "
                 "numbers from a generator of its own, or changes something of itself with every evaluation: use "
