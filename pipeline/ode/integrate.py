@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.ode import events
@@ -49,7 +49,24 @@ def _never_compiled(function: Callable[..., Any]) -> Any:
     return torch.compiler.disable(function)  # here, as it takes torch's compiler seconds to be imported
 
 
+def _outside_of_inference(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that leaves torch's inference mode, where a field that writes into its argument goes unnoticed."""
+
+    @wraps(function)
+    def called(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        module = next((one for one in arguments if isinstance(one, nn.Module)), None)
+        buffers = () if module is None else module.buffers()
+        # Buffers made in inference mode can be changed there alone.
+        if torch.is_inference_mode_enabled() and not any(buffer.is_inference() for buffer in buffers):
+            with torch.inference_mode(False), torch.no_grad():
+                return function(*arguments, **options)
+        return function(*arguments, **options)
+
+    return called
+
+
 @_outside_of_graphs
+@_outside_of_inference
 def integrate(
     field: Field,
     z0: State,
@@ -113,6 +130,8 @@ def integrate(
     _refuse_contradictions(field, solver, dense, event)
     layout = Layout(z0, per_sample=solver.control == "sample")
     packed = layout.pack(z0)
+    if packed.is_inference():
+        packed = packed.clone()
     moments = checked_times(times, packed.dtype)
     moving_times = times if isinstance(times, Tensor) and times.requires_grad and torch.is_grad_enabled() else None
     vector_field = VectorField(field, layout, packed.device, parameters, context)
