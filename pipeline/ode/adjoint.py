@@ -67,7 +67,8 @@ def solve_with_adjoint(
     call = _Call(problem, began, times, knots, tolerance, statistics)
     end, between = _Adjoint.apply(z0, call, *began.field.parameters)
     assert call.outcome is not None
-    return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
+    outcome, call.outcome = replace(call.outcome, end=end, between=between), None
+    return outcome
 
 
 class _Adjoint(torch.autograd.Function):

@@ -7,7 +7,7 @@ Differentiation of Numerical Integration Algorithms*, for step sizes held fixed.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -129,7 +129,9 @@ def solve_recorded(
     call = _Call(problem, began, statistics, path, is_recursive)
     end, between = _Discrete.apply(z0, call, *began.field.parameters)
     assert call.outcome is not None
-    return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
+    outcome = replace(call.outcome, end=end, between=between)
+    call.outcome = replace(call.outcome, slope=call.outcome.end)  # the slope need not live until the backward pass
+    return outcome
 
 
 class _Discrete(torch.autograd.Function):

@@ -133,12 +133,23 @@ class VectorField:
             return torch.finfo(self.coarsest).eps / sqrt(12)
         return TF32_EPS / sqrt(12) if self._tf32 else 0.0
 
+    def rounding_above(self, tolerance: float, slope: Tensor) -> str:
+        """The number format that it is computed in, where its rounding is above a tolerance; else empty.
+
+        Args:
+            slope: what it returned last.
+        """
+        if self.rounding:
+            return self.number_format if self.rounding > tolerance else ""
+        shown = coarse_format(slope.detach())
+        return format_name(shown) if shown is not None and torch.finfo(shown).eps > tolerance else ""
+
     @property
     def number_format(self) -> str:
         """As in 'bfloat16'."""
         if self._tf32:
             return "tf32"
-        return str(self._autocast_dtype if self._autocast else self.coarsest).removeprefix("torch.")
+        return format_name(self._autocast_dtype if self._autocast else self.coarsest)
 
     @torch.no_grad()
     def rounds_at(self, t: Tensor, z: Tensor) -> bool:
@@ -166,6 +177,23 @@ class VectorField:
         """Of each buffer of the module, how often it was changed in place."""
         buffers = [] if self.module is None else list(self.module.buffers())
         return [(buffer, 0 if buffer.is_inference() else buffer._version) for buffer in buffers]
+
+
+def format_name(dtype: torch.dtype | None) -> str:
+    """As in 'bfloat16'."""
+    return str(dtype).removeprefix("torch.")
+
+
+def coarse_format(values: Tensor) -> torch.dtype | None:
+    """The number format that values were rounded to and cast back from; None where they show none.
+
+    Simple numbers, which fit into every format, show none.
+    """
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        if _coarser(dtype, values.dtype) and torch.equal(values.to(dtype).to(values.dtype), values):
+            is_simple = torch.equal(values.to(torch.float8_e5m2).to(values.dtype), values)
+            return None if is_simple else dtype
+    return None
 
 
 def _owner(function: Callable[..., Any]) -> nn.Module | None:

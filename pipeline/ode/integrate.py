@@ -23,7 +23,7 @@ from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping import DiagonallyImplicit, method_named
-from pipeline.ode.times import checked_times, legs
+from pipeline.ode.times import checked_times, legs, moved
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
 
@@ -155,15 +155,12 @@ def integrate(
         event=None if event is None else lambda t, z: event(t, layout.unpack(z)),
     )
     statistics = Statistics()
-    began = (
-        packed
-        if moving_times is None
-        else _with_moving_start(vector_field, problem.start_time(packed), moving_times[0], packed)
-    )
+    began = packed if moving_times is None else _with_moving_start(problem, solver, moving_times[0], packed)
     interpolant = Interpolant(vector_field, method) if dense else None
     outcome = _solve(problem, solver, began, moments, knots, statistics, interpolant)
-    warn_of_rounding(vector_field, method, tolerance, outcome.roughness, problem.start_time(packed), packed.detach())
-    return _solution(problem, outcome, moments, moving_times, packed, statistics, interpolant)
+    _count(statistics, 0 if moving_times is None else 1)
+    warn_of_rounding(problem, packed, outcome, statistics)
+    return _solution(problem, solver, outcome, moments, moving_times, packed, statistics, interpolant)
 
 
 def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, event: EventFunction | None) -> None:
@@ -205,6 +202,8 @@ def _solve(
                 f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
                 f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
             )
+        began.snapshot.restore(z0.device)
+        _count(statistics, 1)
         return solve(problem, z0, Path(), statistics)
     if gradient == "adjoint":
         if isinstance(problem.method, DiagonallyImplicit):
@@ -216,14 +215,27 @@ def _solve(
     return solve_recorded(problem, z0, began, statistics, memory, gradient == "recursive")
 
 
-def _with_moving_start(field: VectorField, start_time: Tensor, t0: Tensor, z0: Tensor) -> Tensor:
+def _count(statistics: Statistics, evaluations: int) -> None:
+    """Evaluations beside those of the steps."""
+    statistics.nfe_forward += evaluations
+    if statistics.nfe_of_samples is not None:
+        statistics.nfe_of_samples += evaluations
+
+
+def _slope(problem: Problem, solver: SolverConfig, t: float, z: Tensor) -> Tensor:
+    """dz/dt, which the gradients of times are made of; differentiated itself where second derivatives may be."""
+    slope = problem.field(problem.column(t, z), z)
+    return slope if solver.gradient in ("direct", "auto") else slope.detach()
+
+
+def _with_moving_start(problem: Problem, solver: SolverConfig, t0: Tensor, z0: Tensor) -> Tensor:
     """`z0`, through which the gradient of the start time flows: dL/dt0 = -⟨a(t0), f(t0, z0)⟩."""
-    slope = field(start_time, z0).detach()
-    return z0 - slope * (t0 - t0.detach()).to(z0.dtype)
+    return z0 - _slope(problem, solver, problem.t0, z0) * moved(t0).to(z0)
 
 
 def _solution(
     problem: Problem,
+    solver: SolverConfig,
     outcome: Outcome,
     moments: list[float],
     moving_times: Tensor | None,
@@ -239,15 +251,17 @@ def _solution(
         sign = problem.sign
         passed = [time for time in moments if sign * time < sign * outcome.event_time]
         times = torch.tensor([*passed, outcome.event_time], dtype=torch.float64)
+        _count(statistics, 1)
         event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)
     elif moving_times is not None:
         # dL/dt = ⟨∂L/∂z(t), f⟩, of the solution and not of the steps: those keep their sizes.
-        moved = (moving_times - moving_times.detach()).to(end)
-        end = end + field(problem.column(moments[-1], end), end).detach() * moved[-1]
+        changes = moved(moving_times).to(end)
+        _count(statistics, len(moments) - 1)
+        end = end + _slope(problem, solver, moments[-1], end) * changes[-1]
         if between is not None:
             pairs = zip(moments[1:-1], between, strict=True)
-            slopes = torch.stack([field(problem.column(time, state), state).detach() for time, state in pairs])
-            between = between + slopes * moved[1:-1].view(-1, *[1] * (between.dim() - 1))
+            slopes = torch.stack([_slope(problem, solver, time, state) for time, state in pairs])
+            between = between + slopes * changes[1:-1].view(-1, *[1] * (between.dim() - 1))
     return Solution(times, layout, (start, between, end), statistics, interpolant, event_time)
 
 
