@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.ode.discrete import Start, hooks_muted, refuse_second_derivatives
+from pipeline.ode.discrete import Start, hooks_muted, refuse_second_derivatives, refuse_unknown
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
 from pipeline.ode.path import Path
@@ -19,6 +19,7 @@ from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Sta
 from pipeline.ode.state import Layout
 from pipeline.ode.times import legs
 from pipeline.ode.tolerance import PackedNorm, Tolerance
+from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
 
 NOTICEABLE_MISS = 1000.0
@@ -74,7 +75,13 @@ def solve_with_adjoint(
 class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z0: Tensor, call: _Call, *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        generators = call.problem.field.generators()
         outcome = solve(call.problem, z0, Path(), call.statistics, call.began.first.detach())
+        if any(not torch.equal(generator.get_state(), before) for generator, before in generators):
+            raise InvalidInput(
+                "the field draws random numbers from a generator of its own, which the backward solve of "
+                "gradient=adjoint cannot draw again: use gradient=direct"
+            )
         call.outcome = outcome
         if outcome.event_time is not None:
             sign = call.problem.sign
@@ -180,6 +187,7 @@ class _Sweep:
         inputs = (z, *self.parameters)
         if not slope.requires_grad:
             return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
+        refuse_unknown([slope], inputs, self.call.began.field)
         shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
         return torch.cat([slope.detach().flatten(), *(_reals(share).to(flat.dtype).flatten() for share in shares)])
 
@@ -204,8 +212,8 @@ class _Sweep:
         time = self.call.times[number]
         sentence = (
             f"the backward solve of the adjoint came back to a state at t = {time:g} that is off by {relative:.2g} of "
-            "its size, so that the gradient is wrong: backwards the ODE is unstable; use gradient=auto, direct or "
-            "checkpointed, which differentiate the steps, or smaller tolerances"
+            "its size, so that the gradient is wrong: backwards the ODE is unstable, or its field is not what it was; "
+            "use gradient=auto, direct or checkpointed, which differentiate the steps, or smaller tolerances"
         )
         if not relative < NOT_THE_SAME_STATE:
             self.call.statistics.status = Status.DIVERGED

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.memory import nodes_behind
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
 from pipeline.ode.solution import Statistics, Status
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -89,6 +90,20 @@ def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Ten
             return leaves, True
         waiting.extend(following for following, _ in node.next_functions)
     return leaves, False
+
+
+def refuse_unknown(outputs: Sequence[Tensor | None], known: Sequence[Tensor], field: VectorField) -> None:
+    """Refuse a graph that begins at leaves other than these, which the first evaluation did not read."""
+    if not field.may_read_others:
+        return
+    ends = {tensor.grad_fn for tensor in known if tensor.grad_fn is not None}
+    leaves = {id(tensor) for tensor in known}
+    for node in nodes_behind([output for output in outputs if output is not None], ends):
+        if hasattr(node, "variable") and id(node.variable) not in leaves:
+            raise OdenetError(
+                f"the field reads a tensor of shape {tuple(node.variable.shape)} that wants a gradient, but not yet "
+                "where the solve begins: name the tensors that it reads in parameters=, or use gradient=direct"
+            )
 
 
 @dataclass
@@ -245,6 +260,8 @@ class _Backward:
             with torch.enable_grad():
                 graph = self._build(segment, z, first)
             self._compare(segment, graph.end)
+        begins = [z] if first is None else [z, first]
+        refuse_unknown(graph, [*begins, *self.parameters], self.field)
         by_end = self.gradient if segment.rows is None else self.gradient[segment.rows]
         flows = [
             (graph.end, by_end),
@@ -252,7 +269,6 @@ class _Backward:
             (graph.outputs, self._by_outputs(segment)),
         ]
         pairs = [(a, b) for a, b in flows if a is not None and b is not None and a.requires_grad]
-        begins = [z] if first is None else [z, first]
         found = torch.autograd.grad(
             [a for a, _ in pairs], [*begins, *self.parameters], [b for _, b in pairs], allow_unused=True
         )
