@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.ode.discrete import Start, hooks_muted, refuse_second_derivatives, refuse_unknown
+from pipeline.device.random_state import get_random_state
+from pipeline.ode.discrete import Start, hooks_muted, refuse_random_numbers, refuse_second_derivatives, refuse_unknown
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
 from pipeline.ode.path import Path
@@ -75,8 +76,9 @@ def solve_with_adjoint(
 class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z0: Tensor, call: _Call, *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
-        generators = call.problem.field.generators()
+        generators, random = call.problem.field.generators(), get_random_state(z0.device)
         outcome = solve(call.problem, z0, Path(), call.statistics, call.began.first.detach())
+        refuse_random_numbers(random, z0, "gradient=adjoint", "gradient=auto")
         if any(not torch.equal(generator.get_state(), before) for generator, before in generators):
             raise InvalidInput(
                 "the field draws random numbers from a generator of its own, which the backward solve of "

@@ -34,6 +34,7 @@ class Start(NamedTuple):
         leaf: the state, where the first step's graph begins.
         first: dz/dt there, with its graph.
         snapshot: of before the evaluation.
+        before: of all buffers too, also of those that change without torch's noticing, as in a batch norm.
         changing: buffers of the field's module that it changed.
         field: the field, which knows all the tensors that gradients are to reach.
         reads_outside: the evaluation depends on results of earlier computations that want gradients.
@@ -42,6 +43,7 @@ class Start(NamedTuple):
     leaf: Tensor
     first: Tensor
     snapshot: Snapshot
+    before: Snapshot
     changing: list[Tensor]
     field: VectorField
     reads_outside: bool
@@ -61,7 +63,8 @@ def start(problem: Problem, z0: Tensor) -> Start:
     changed = {id(buffer) for buffer in changing}
     snapshot = Snapshot(random, [(buffer, value) for buffer, value in copies if id(buffer) in changed])
     leaves, reads_outside = _read(first, [leaf, *field.parameters], before)
-    return Start(leaf, first, snapshot, changing, field.with_parameters([*field.parameters, *leaves]), reads_outside)
+    field = field.with_parameters([*field.parameters, *leaves])
+    return Start(leaf, first, snapshot, Snapshot(random, copies), changing, field, reads_outside)
 
 
 def _sequence_number() -> int:
@@ -158,7 +161,7 @@ class _Discrete(torch.autograd.Function):
             first = start.first if torch.is_grad_enabled() else start.first.detach()
         outcome = solve(problem, start.leaf, path, call.statistics, first, start.snapshot)
         if problem.per_sample:
-            _refuse_random_numbers(before, z0)
+            refuse_random_numbers(before, z0, "control=sample", "control=batch")
         if call.is_recursive:
             path.forget_states()
         call.outcome = outcome
@@ -396,10 +399,11 @@ def _refuse_batch_statistics(field: VectorField) -> None:
         )
 
 
-def _refuse_random_numbers(before: RandomState, z0: Tensor) -> None:
+def refuse_random_numbers(before: RandomState, z0: Tensor, chosen: str, instead: str) -> None:
+    """Refuse a field that drew some since `before`."""
     after = get_random_state(z0.device)
     if not all(torch.equal(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None):
         raise InvalidInput(
-            "the field draws random numbers (dropout?), which control=sample cannot repeat in the backward pass: use "
-            "control=batch"
+            f"the field draws random numbers (dropout?), which {chosen} cannot repeat in the backward pass: "
+            f"use {instead}"
         )

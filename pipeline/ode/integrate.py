@@ -202,7 +202,7 @@ def _solve(
                 f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
                 f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
             )
-        began.snapshot.restore(z0.device)
+        began.before.restore(z0.device)
         _count(statistics, 1)
         return solve(problem, z0, Path(), statistics)
     if gradient == "adjoint":
