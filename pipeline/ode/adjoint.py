@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.ode.discrete import Start, hooks_muted, refuse_second_derivatives
+from pipeline.device.random_state import get_random_state
+from pipeline.ode.discrete import Start, hooks_muted, refuse_random_numbers, refuse_second_derivatives, refuse_unknown
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
 from pipeline.ode.path import Path
@@ -19,6 +20,7 @@ from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Sta
 from pipeline.ode.state import Layout
 from pipeline.ode.times import legs
 from pipeline.ode.tolerance import PackedNorm, Tolerance
+from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
 
 NOTICEABLE_MISS = 1000.0
@@ -68,13 +70,21 @@ def solve_with_adjoint(
     call = _Call(problem, began, times, knots, tolerance, statistics)
     end, between = _Adjoint.apply(began.z, call, *began.field.parameters)
     assert call.outcome is not None
-    return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
+    outcome, call.outcome = replace(call.outcome, end=end, between=between), None
+    return outcome
 
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z0: Tensor, call: _Call, *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        generators, random = call.problem.field.generators(), get_random_state(z0.device)
         outcome = solve(call.problem, z0, Path(), call.statistics, call.began.first.detach())
+        refuse_random_numbers(random, z0, "gradient=adjoint", "gradient=auto")
+        if any(not torch.equal(generator.get_state(), before) for generator, before in generators):
+            raise InvalidInput(
+                "the field draws random numbers from a generator of its own, which the backward solve of "
+                "gradient=adjoint cannot draw again: use gradient=direct"
+            )
         call.outcome = outcome
         if outcome.event_time is not None:
             sign = call.problem.sign
@@ -96,7 +106,7 @@ class _Adjoint(torch.autograd.Function):
         field = call.began.field.as_in_forward()
         states = [z0, *(between if between is not None else ()), end]
         flows = [*(by_between if by_between is not None else [None] * (len(states) - 2)), by_end]
-        with field.buffers_kept(), hooks_muted(rest):
+        with field.buffers_kept(), hooks_muted(field.parameters):
             by_state, by_parameters = _Sweep(call, field, rest, states, flows).run()
         return by_state, None, *by_parameters
 
@@ -160,8 +170,8 @@ class _Sweep:
             counted.nfe_backward = (counted.nfe_backward or 0) + statistics.nfe_forward
         z, by_state, by_parameters = solved.split([self.size, self.size, solved.numel() - 2 * self.size])
         self._compare(z, 0)
-        shares = by_parameters.split([p.numel() for p in self.parameters])
-        scaled = [(share * self.scale).view_as(p).to(p.dtype) for share, p in zip(shares, self.parameters, strict=True)]
+        shares = by_parameters.split([_real_numbers(p) for p in self.parameters])
+        scaled = [_shaped_as(share * self.scale, p) for share, p in zip(shares, self.parameters, strict=True)]
         return (by_state * self.scale).view(self.shape), scaled
 
     def _flow(self, number: int) -> Tensor:
@@ -169,7 +179,7 @@ class _Sweep:
         return torch.zeros_like(self.states[-1]).flatten() if flow is None else flow
 
     def _flat(self, z: Tensor, adjoint: Tensor) -> Tensor:
-        nothing = z.new_zeros(sum(p.numel() for p in self.parameters))
+        nothing = z.new_zeros(sum(map(_real_numbers, self.parameters)))
         return torch.cat([z.detach().flatten(), adjoint, nothing])
 
     def _derivative(self, t: Tensor, flat: Tensor) -> Tensor:
@@ -180,8 +190,9 @@ class _Sweep:
         inputs = (z, *self.parameters)
         if not slope.requires_grad:
             return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
+        refuse_unknown([slope], inputs, self.call.began.field)
         shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
-        return torch.cat([slope.detach().flatten(), *(share.to(flat.dtype).flatten() for share in shares)])
+        return torch.cat([slope.detach().flatten(), *(_reals(share).to(flat.dtype).flatten() for share in shares)])
 
     def _jump(self, leg: int, flat: Tensor) -> Tensor:
         """At the end of the leg before: the gradient of the state there comes in."""
@@ -206,8 +217,8 @@ class _Sweep:
         time = self.call.times[number]
         sentence = (
             f"the backward solve of the adjoint came back to a state at t = {time:g} that is off by {relative:.2g} of "
-            "its size, so that the gradient is wrong: backwards the ODE is unstable; use gradient=auto, direct or "
-            "checkpointed, which differentiate the steps, or smaller tolerances"
+            "its size, so that the gradient is wrong: backwards the ODE is unstable, or its field is not what it was; "
+            "use gradient=auto, direct or checkpointed, which differentiate the steps, or smaller tolerances"
         )
         if not relative < NOT_THE_SAME_STATE:
             self.call.statistics.status = Status.DIVERGED
@@ -228,3 +239,18 @@ class _Sweep:
             return torch.maximum(norm(z), norm(adjoint)) + 0 * flat[2 * self.size :].sum()
 
         return seminorm
+
+
+def _real_numbers(parameter: Tensor) -> int:
+    """How many it is made of; a complex number of two."""
+    return parameter.numel() * (2 if parameter.is_complex() else 1)
+
+
+def _reals(gradient: Tensor) -> Tensor:
+    return torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient
+
+
+def _shaped_as(reals: Tensor, parameter: Tensor) -> Tensor:
+    if parameter.is_complex():
+        return torch.view_as_complex(reals.view(*parameter.shape, 2)).to(parameter.dtype)
+    return reals.view_as(parameter).to(parameter.dtype)

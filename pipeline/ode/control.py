@@ -25,6 +25,8 @@ LARGEST_GROWTH = 10.0
 LARGEST_CUT = 0.2
 REACH = 1.01
 """A step that would leave less than a hundredth of itself goes to the end: no sliver is left over."""
+SHORTEST_FIRST = 10
+"""An estimated first step is so many times the shortest at least, as SciPy has it."""
 CUTS_OF_NO_NUMBER = 30
 """Steps in a row that were no number, after which none shorter is tried: the last was 1e-21 of the first."""
 

@@ -7,7 +7,7 @@ Differentiation of Numerical Integration Algorithms*, for step sizes held fixed.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.memory import nodes_behind
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
-from pipeline.ode.solution import Statistics
+from pipeline.ode.solution import Statistics, Status
 from pipeline.util.errors import InvalidInput, OdenetError
 
 DIFFERENCE_OF_A_REPETITION = {torch.float64: 1e-7, torch.float32: 1e-4}
@@ -61,7 +62,8 @@ def start(problem: Problem, z0: Tensor) -> Start:
     changed = {id(buffer) for buffer in changing}
     snapshot = Snapshot(random, [(buffer, value) for buffer, value in copies if id(buffer) in changed])
     leaves, reads_outside = _read(first, [z, *field.parameters], before)
-    return Start(z, first, snapshot, changing, field.with_parameters([*field.parameters, *leaves]), reads_outside)
+    field = field.with_parameters([*field.parameters, *leaves])
+    return Start(z, first, snapshot, changing, field, reads_outside)
 
 
 def _sequence_number() -> int:
@@ -90,6 +92,20 @@ def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Ten
             return leaves, True
         waiting.extend(following for following, _ in node.next_functions)
     return leaves, False
+
+
+def refuse_unknown(outputs: Sequence[Tensor | None], known: Sequence[Tensor], field: VectorField) -> None:
+    """Refuse a graph that begins at leaves other than these, which the first evaluation did not read."""
+    if not field.may_read_others:
+        return
+    ends = {tensor.grad_fn for tensor in known if tensor.grad_fn is not None}
+    leaves = {id(tensor) for tensor in known}
+    for node in nodes_behind([output for output in outputs if output is not None], ends):
+        if hasattr(node, "variable") and id(node.variable) not in leaves:
+            raise OdenetError(
+                f"the field reads a tensor of shape {tuple(node.variable.shape)} that wants a gradient, but not yet "
+                "where the solve begins: name the tensors that it reads in parameters=, or use gradient=direct"
+            )
 
 
 @dataclass
@@ -130,7 +146,9 @@ def solve_recorded(
     call = _Call(problem, began, statistics, path, is_recursive)
     end, between = _Discrete.apply(began.z, call, *began.field.parameters)
     assert call.outcome is not None
-    return Outcome(end, between, call.outcome.event_time, call.outcome.roughness)
+    outcome = replace(call.outcome, end=end, between=between)
+    call.outcome = replace(call.outcome, slope=call.outcome.end)  # the slope need not live until the backward pass
+    return outcome
 
 
 class _Discrete(torch.autograd.Function):
@@ -142,7 +160,7 @@ class _Discrete(torch.autograd.Function):
             first = start.first if torch.is_grad_enabled() else start.first.detach()
         outcome = solve(problem, start.z, path, call.statistics, first, start.snapshot)
         if problem.per_sample:
-            _refuse_random_numbers(before, z0)
+            refuse_random_numbers(before, z0, "control=sample", "control=batch")
         if call.is_recursive:
             path.forget_states()
         call.outcome = outcome
@@ -150,7 +168,8 @@ class _Discrete(torch.autograd.Function):
         ctx.save_for_backward(z0, *parameters)  # torch then sees to it that none was changed in place
         ctx.call, ctx.end = call, outcome.end.detach()
         ctx.version = ctx.end._version
-        return ctx.end.view_as(ctx.end), None if outcome.between is None else outcome.between.detach()
+        # Not views, which torch would not let a layer behind the solve change in place.
+        return outcome.end.detach(), None if outcome.between is None else outcome.between.detach()
 
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -160,7 +179,7 @@ class _Discrete(torch.autograd.Function):
         field = call.start.field.as_in_forward()
         is_as_it_was = ctx.end._version == ctx.version
         backward = _Backward(call, field, parameters, ctx.end, is_as_it_was, by_end, by_between)
-        with field.buffers_kept(), field.precision(), hooks_muted(parameters):
+        with field.buffers_kept(), field.precision(), hooks_muted(field.parameters):
             return backward.run(z0), None, *backward.sums
 
 
@@ -243,6 +262,8 @@ class _Backward:
             with torch.enable_grad():
                 graph = self._build(segment, z, first)
             self._compare(segment, graph.end)
+        begins = [z] if first is None else [z, first]
+        refuse_unknown(graph, [*begins, *self.parameters], self.field)
         by_end = self.gradient if segment.rows is None else self.gradient[segment.rows]
         flows = [
             (graph.end, by_end),
@@ -250,7 +271,6 @@ class _Backward:
             (graph.outputs, self._by_outputs(segment)),
         ]
         pairs = [(a, b) for a, b in flows if a is not None and b is not None and a.requires_grad]
-        begins = [z] if first is None else [z, first]
         found = torch.autograd.grad(
             [a for a, _ in pairs], [*begins, *self.parameters], [b for _, b in pairs], allow_unused=True
         )
@@ -328,6 +348,7 @@ class _Backward:
         allowed = DIFFERENCE_OF_A_REPETITION.get(end.dtype, 1e-4) * (100 if self.field.rounding else 1)
         difference, size = (end - expected).norm(), expected.norm()
         if not difference <= allowed * (size + difference):
+            self.call.statistics.status = Status.DIVERGED
             raise OdenetError(
                 "a step that was evaluated again in the backward pass came out differently: the field draws random "
                 "numbers from a generator of its own, or changes something of itself with every evaluation: use "
@@ -338,14 +359,18 @@ class _Backward:
 @contextmanager
 def hooks_muted(parameters: Sequence[Tensor]) -> Iterator[None]:
     """Hooks on the gradients of parameters run when these are whole, not for what each step adds."""
-    hooked = [(parameter, parameter._backward_hooks) for parameter in parameters if parameter._backward_hooks]
-    for parameter, _ in hooked:
-        parameter._backward_hooks = None
+    # Emptied and filled again, as what computed a parameter, if anything did, holds the same dictionary.
+    hooked = [(hooks, dict(hooks)) for hooks in (parameter._backward_hooks for parameter in parameters) if hooks]
+    retained = [(parameter, parameter.grad) for parameter in parameters if parameter.retains_grad]
+    for hooks, _ in hooked:
+        hooks.clear()
     try:
         yield
     finally:
-        for parameter, hooks in hooked:
-            parameter._backward_hooks = hooks
+        for hooks, kept in hooked:
+            hooks.update(kept)
+        for parameter, gradient in retained:
+            parameter.grad = gradient
 
 
 def refuse_second_derivatives() -> None:
@@ -373,10 +398,11 @@ def _refuse_batch_statistics(field: VectorField) -> None:
         )
 
 
-def _refuse_random_numbers(before: RandomState, z0: Tensor) -> None:
+def refuse_random_numbers(before: RandomState, z0: Tensor, chosen: str, instead: str) -> None:
+    """Refuse a field that drew some since `before`."""
     after = get_random_state(z0.device)
     if not all(torch.equal(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None):
         raise InvalidInput(
-            "the field draws random numbers (dropout?), which control=sample cannot repeat in the backward pass: use "
-            "control=batch"
+            f"the field draws random numbers (dropout?), which {chosen} cannot repeat in the backward pass: "
+            f"use {instead}"
         )

@@ -1,9 +1,12 @@
 """The field as a solver sees it."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cached_property
 from math import sqrt
+from types import CellType
 from typing import Any
 
 import torch
@@ -105,9 +108,12 @@ class VectorField:
     def as_in_forward(self) -> "VectorField":
         """The same with the module's tensors of when this object was made, whatever it has now."""
         now = _named_tensors(self.module)
-        if all(now[name] is tensor for name, tensor in self._tensors.items()):
+        replaced = [tensor for name, tensor in self._tensors.items() if now.get(name) is not tensor]
+        if not replaced:
             return self
         if self.module is not self.function or self._depends_on_time is not None:
+            if not any(tensor.requires_grad for tensor in replaced):
+                return self  # buffers that the field itself replaces
             raise InvalidInput(
                 "the field's weights were replaced between the forward and the backward pass (functional_call), and it "
                 "is not a module that is called alone: use gradient=direct"
@@ -124,6 +130,18 @@ class VectorField:
         # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
         return torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False)
 
+    @cached_property
+    def may_read_others(self) -> bool:
+        """Whether it may read tensors that are neither its parameters nor its buffers, by closure or otherwise."""
+        return self.module is not self.function or any(map(_holds_others, self.module.modules()))
+
+    def generators(self) -> list[tuple[torch.Generator, Tensor]]:
+        """Generators of random numbers that it has, beside torch's own, and their states."""
+        holders = [] if self.module is None else [vars(module).values() for module in self.module.modules()]
+        closure = getattr(self.function, "__closure__", None) or ()
+        held = [*itertools.chain.from_iterable(holders), *_contents(closure)]
+        return [(one, one.get_state()) for one in held if isinstance(one, torch.Generator)]
+
     @property
     def rounding(self) -> float:
         """Root mean square of the relative error of one rounding, where the function rounds to less than its state."""
@@ -133,12 +151,23 @@ class VectorField:
             return torch.finfo(self.coarsest).eps / sqrt(12)
         return TF32_EPS / sqrt(12) if self._tf32 else 0.0
 
+    def rounding_above(self, tolerance: float, slope: Tensor) -> str:
+        """The number format that it is computed in, where its rounding is above a tolerance; else empty.
+
+        Args:
+            slope: what it returned last.
+        """
+        if self.rounding:
+            return self.number_format if self.rounding > tolerance else ""
+        shown = coarse_format(slope.detach())
+        return format_name(shown) if shown is not None and torch.finfo(shown).eps > tolerance else ""
+
     @property
     def number_format(self) -> str:
         """As in 'bfloat16'."""
         if self._tf32:
             return "tf32"
-        return str(self._autocast_dtype if self._autocast else self.coarsest).removeprefix("torch.")
+        return format_name(self._autocast_dtype if self._autocast else self.coarsest)
 
     @torch.no_grad()
     def rounds_at(self, t: Tensor, z: Tensor) -> bool:
@@ -168,14 +197,52 @@ class VectorField:
         return [(buffer, 0 if buffer.is_inference() else buffer._version) for buffer in buffers]
 
 
+def format_name(dtype: torch.dtype | None) -> str:
+    """As in 'bfloat16'."""
+    return str(dtype).removeprefix("torch.")
+
+
+def coarse_format(values: Tensor) -> torch.dtype | None:
+    """The number format that values were rounded to and cast back from; None where they show none.
+
+    Simple numbers, which fit into every format, show none.
+    """
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        if _coarser(dtype, values.dtype) and torch.equal(values.to(dtype).to(values.dtype), values):
+            is_simple = torch.equal(values.to(torch.float8_e5m2).to(values.dtype), values)
+            return None if is_simple else dtype
+    return None
+
+
 def _owner(function: Callable[..., Any]) -> nn.Module | None:
     """The module whose method a function is."""
     owner = getattr(function, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None
 
 
+def _contents(closure: Iterable[CellType]) -> Iterator[object]:
+    for cell in closure:
+        with suppress(ValueError):  # what it is to hold comes later
+            yield cell.cell_contents
+
+
 def _named_tensors(module: nn.Module | None) -> dict[str, Tensor]:
-    return {} if module is None else dict(module.named_parameters())
+    return {} if module is None else dict([*module.named_parameters(), *module.named_buffers()])
+
+
+def _holds_others(module: nn.Module) -> bool:
+    """Whether a module has attributes that may be or hold tensors beside its own, such as functions and lists."""
+    found = (value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE)
+    return any(not isinstance(value, _HOLD_NOTHING) and not _is_numbers(value) for value in found)
+
+
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(one, _HOLD_NOTHING) for one in value)
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_HOLD_NOTHING = (int, float, str, bool, type(None), torch.dtype, torch.device, torch.Generator)
+"""Kinds of attributes that hold no tensors."""
 
 
 def _coarser(dtype: torch.dtype, than: torch.dtype) -> torch.dtype | None:

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.ode import events
@@ -23,7 +23,7 @@ from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping import ExplicitRungeKutta, method_named
-from pipeline.ode.times import checked_times, legs
+from pipeline.ode.times import checked_times, legs, moved
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
 
@@ -49,7 +49,24 @@ def _never_compiled(function: Callable[..., Any]) -> Any:
     return torch.compiler.disable(function)  # here, as it takes torch's compiler seconds to be imported
 
 
+def _outside_of_inference(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that leaves torch's inference mode, where a field that writes into its argument goes unnoticed."""
+
+    @wraps(function)
+    def called(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        module = next((one for one in arguments if isinstance(one, nn.Module)), None)
+        buffers = () if module is None else module.buffers()
+        # Buffers made in inference mode can be changed there alone.
+        if torch.is_inference_mode_enabled() and not any(buffer.is_inference() for buffer in buffers):
+            with torch.inference_mode(False), torch.no_grad():
+                return function(*arguments, **options)
+        return function(*arguments, **options)
+
+    return called
+
+
 @_outside_of_graphs
+@_outside_of_inference
 def integrate(
     field: Field,
     z0: State,
@@ -113,6 +130,8 @@ def integrate(
     _refuse_contradictions(field, solver, dense, event)
     layout = Layout(z0, per_sample=solver.control == "sample")
     packed = layout.pack(z0)
+    if packed.is_inference():
+        packed = packed.clone()
     moments = checked_times(times, packed.dtype)
     moving_times = times if isinstance(times, Tensor) and times.requires_grad and torch.is_grad_enabled() else None
     vector_field = VectorField(field, layout, packed.device, parameters, context)
@@ -136,15 +155,12 @@ def integrate(
         event=None if event is None else lambda t, z: event(t, layout.unpack(z)),
     )
     statistics = Statistics()
-    began = (
-        packed
-        if moving_times is None
-        else _with_moving_start(vector_field, problem.start_time(packed), moving_times[0], packed)
-    )
+    began = packed if moving_times is None else _with_moving_start(problem, solver, moving_times[0], packed)
     interpolant = Interpolant(vector_field, method) if dense else None
     outcome = _solve(problem, solver, began, moments, knots, statistics, interpolant)
-    warn_of_rounding(vector_field, method, tolerance, outcome.roughness, problem.start_time(packed), packed.detach())
-    return _solution(problem, outcome, moments, moving_times, packed, statistics, interpolant)
+    _count(statistics, 0 if moving_times is None else 1)
+    warn_of_rounding(problem, packed, outcome, statistics)
+    return _solution(problem, solver, outcome, moments, moving_times, packed, statistics, interpolant)
 
 
 def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, event: EventFunction | None) -> None:
@@ -199,14 +215,27 @@ def _solve(
     return solve_recorded(problem, began, statistics, memory, gradient == "recursive")
 
 
-def _with_moving_start(field: VectorField, start_time: Tensor, t0: Tensor, z0: Tensor) -> Tensor:
+def _count(statistics: Statistics, evaluations: int) -> None:
+    """Evaluations beside those of the steps."""
+    statistics.nfe_forward += evaluations
+    if statistics.nfe_of_samples is not None:
+        statistics.nfe_of_samples += evaluations
+
+
+def _slope(problem: Problem, solver: SolverConfig, t: float, z: Tensor) -> Tensor:
+    """dz/dt, which the gradients of times are made of; differentiated itself where second derivatives may be."""
+    slope = problem.field(problem.column(t, z), z)
+    return slope if solver.gradient in ("direct", "auto") else slope.detach()
+
+
+def _with_moving_start(problem: Problem, solver: SolverConfig, t0: Tensor, z0: Tensor) -> Tensor:
     """`z0`, through which the gradient of the start time flows: dL/dt0 = -⟨a(t0), f(t0, z0)⟩."""
-    slope = field(start_time, z0).detach()
-    return z0 - slope * (t0 - t0.detach()).to(z0.dtype)
+    return z0 - _slope(problem, solver, problem.t0, z0) * moved(t0).to(z0)
 
 
 def _solution(
     problem: Problem,
+    solver: SolverConfig,
     outcome: Outcome,
     moments: list[float],
     moving_times: Tensor | None,
@@ -222,15 +251,17 @@ def _solution(
         sign = problem.sign
         passed = [time for time in moments if sign * time < sign * outcome.event_time]
         times = torch.tensor([*passed, outcome.event_time], dtype=torch.float64)
+        _count(statistics, 1)
         event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)
     elif moving_times is not None:
         # dL/dt = ⟨∂L/∂z(t), f⟩, of the solution and not of the steps: those keep their sizes.
-        moved = (moving_times - moving_times.detach()).to(end)
-        end = end + field(problem.column(moments[-1], end), end).detach() * moved[-1]
+        changes = moved(moving_times).to(end)
+        _count(statistics, len(moments) - 1)
+        end = end + _slope(problem, solver, moments[-1], end) * changes[-1]
         if between is not None:
             pairs = zip(moments[1:-1], between, strict=True)
-            slopes = torch.stack([field(problem.column(time, state), state).detach() for time, state in pairs])
-            between = between + slopes * moved[1:-1].view(-1, *[1] * (between.dim() - 1))
+            slopes = torch.stack([_slope(problem, solver, time, state) for time, state in pairs])
+            between = between + slopes * changes[1:-1].view(-1, *[1] * (between.dim() - 1))
     return Solution(times, layout, (start, between, end), statistics, interpolant, event_time)
 
 

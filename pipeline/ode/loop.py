@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.ode.control import (
     CUTS_OF_NO_NUMBER,
+    SHORTEST_FIRST,
     Controller,
     Floats,
     as_array,
@@ -29,7 +30,6 @@ from pipeline.ode.control import (
 )
 from pipeline.ode.events import Event, crossing
 from pipeline.ode.field import VectorField
-from pipeline.ode.guard import rounding_above
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.path import NOTHING, Path, Segment, Snapshot, StepGraph
 from pipeline.ode.solution import SolverFailure, Statistics, Status, Trial, state_norm
@@ -105,13 +105,15 @@ class Outcome:
         end: the last state.
         between: the states at the times asked for before it, shape (times, *state).
         event_time: when the event happened that ended the solve there.
+        slope: dz/dt as it was evaluated last, without gradients.
         roughness: largest size of a step's dz relative to what the tolerances allow, where the field is rounded.
     """
 
     end: Tensor
     between: Tensor | None
-    event_time: float | None = None
-    roughness: float = 0.0
+    event_time: float | None
+    slope: Tensor
+    roughness: float
 
 
 def solve(
@@ -263,7 +265,7 @@ class _Solve:
             if leg.output is not None:
                 self._take_state(leg.output)
         between = (self.buffer if problem.per_sample else torch.cat(self.between)) if times else None
-        return Outcome(self.z, between, self.event_time, self.roughness)
+        return Outcome(self.z, between, self.event_time, self.first.detach(), self.roughness)
 
     # What the elements of the vector are.
 
@@ -318,7 +320,9 @@ class _Solve:
                 ahead = torch.addcmul(z, self.first, self._column(problem.sign * trial))
                 second = self._evaluate(problem.t0 + problem.sign * trial, ahead)
                 change = problem.tolerance.norm((second - self.first) / problem.tolerance.of(z.abs()))
-                vector.dt = estimated_dt(trial, start.slope, as_array(change), problem.method.error_order)
+                estimated = estimated_dt(trial, start.slope, as_array(change), problem.method.error_order)
+                # Where the solve begins late, what is estimated for a flat field may be lost against the time.
+                vector.dt = np.maximum(estimated, SHORTEST_FIRST * shortest(vector.t, problem.span))
 
     def _run_leg(self, leg: Leg) -> None:
         """To the leg's end, or to the event before it."""
@@ -660,7 +664,7 @@ class _Solve:
             state_norm(state),
             problem.direction,
             sample,
-            rounding_above(problem.field, problem.tolerance),
+            problem.field.rounding_above(problem.tolerance.rtol, self.first),
         )
 
 

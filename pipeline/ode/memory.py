@@ -1,6 +1,6 @@
 """How much memory graphs take, and how much there is for them."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -50,26 +50,29 @@ def graph_bytes(outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> int:
     Read off the graph: hooks that see each tensor as it is saved would switch off torch's check for tensors that were
     changed in place, and `torch.func` within a field.
     """
-    counted = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    counted: set[int | None] = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     total = 0
     for node in nodes_behind(outputs):
         for tensor in _saved_by(node):
-            try:
-                storage = tensor.untyped_storage()
-                pointer, size = storage.data_ptr(), storage.nbytes()
-            except (RuntimeError, NotImplementedError):
-                # What torch.func wraps has no storage of its own: it is counted each time that it was saved.
-                total += tensor.numel() * tensor.element_size()
-                continue
-            if pointer not in counted:
-                counted.add(pointer)
+            address, size = _storage(tensor)
+            if address is None or address not in counted:
+                counted.add(address)
                 total += size
     return total
 
 
-def nodes_behind(outputs: Iterable[Tensor]) -> Iterator[Any]:
-    """The nodes of a graph, each once."""
-    seen = set()
+def _storage(tensor: Tensor) -> tuple[int | None, int]:
+    """Where a tensor's numbers lie, if that can be asked for, and how many bytes lie there."""
+    try:
+        storage = tensor.untyped_storage()
+        return storage.data_ptr(), storage.nbytes()
+    except RuntimeError:  # of what a transformation by torch.func within the field wrapped
+        return None, tensor.nbytes
+
+
+def nodes_behind(outputs: Iterable[Tensor], ends: Collection[Any] = ()) -> Iterator[Any]:
+    """The nodes of a graph, each once, without these and those behind them."""
+    seen = set(ends)
     waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
     while waiting:
         node = waiting.pop()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.ode.control import Floats
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, OdenetError
 
 ROUNDINGS_BESIDE_A_KNOT = 4
 """So many roundings of a time are left out on either side of a knot, where the field jumps: the last stage of a step
@@ -55,6 +56,27 @@ def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[f
             f"the times of a solve must all ascend or all descend, and differ in {dtype}: they are {_shown(values)}"
         )
     return values
+
+
+def moved(times: Tensor) -> Tensor:
+    """Zeros through which gradients flow to the times, where something is multiplied by what it changes with them."""
+    difference: Tensor = _Moved.apply(times)
+    return difference
+
+
+class _Moved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, times: Tensor) -> Tensor:  # noqa: ARG004
+        return torch.zeros_like(times)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        if torch.is_grad_enabled():
+            raise OdenetError(
+                "the gradients of the times of a solve cannot be differentiated again (create_graph=True): give times "
+                "that want none"
+            )
+        return gradient
 
 
 def _shown(values: Sequence[float]) -> str:

@@ -1,6 +1,7 @@
 """The precision of the field and of the state, and when the one is too coarse for the other."""
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 
 from pipeline.config import SolverConfig, TrainingConfig
 from pipeline.device.precision import numerics
-from pipeline.ode import ODEBlock, integrate
+from pipeline.ode import ODEBlock, SolverFailure, integrate
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import RoundingWarning
 from pipeline.ode.state import Layout
 from tests.helpers.ode_fields import Convolved, Field, gradients, reference, relative_error
+from tests.helpers.ode_modes import solver_for
 
 
 @pytest.mark.parametrize("gradient", ["direct", "adjoint"])
@@ -109,3 +111,94 @@ def test_rounding_below_the_tolerance_is_not_mentioned(precision: str, tolerance
     with warnings.catch_warnings():
         warnings.simplefilter("error", RoundingWarning)
         solve_in(precision, tolerance)
+
+
+# Fields that show their rounding late, and those that round by themselves
+
+
+class Modulated(nn.Module):
+    """A field times a factor of t, which may be 0 where the solve begins or ends."""
+
+    def __init__(self, factor: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = Convolved(channels=8)
+        self.factor = factor
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        return self.factor(t) * self.inner(t, z)
+
+
+FACTORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "zero at first": lambda t: t,
+    "small for long": lambda t: 4 * t**8,
+    "a bump on the way": lambda t: torch.exp(-40 * (t - 0.7) ** 2),
+    "zero at last": lambda t: 1 - t,
+    "zero at both ends": lambda t: torch.sin(torch.pi * t),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_a_field_that_is_small_where_the_solve_begins_or_ends_is_judged_by_its_steps(mode: str, name: str) -> None:
+    field, z0 = Modulated(FACTORS[name]), 4 * torch.rand(4, 8, 6, 6, generator=torch.Generator().manual_seed(0))
+    evaluations = {}
+    for precision in (torch.float32, torch.bfloat16):
+        with (
+            warnings.catch_warnings(record=True) as said,
+            torch.autocast("cpu", precision, enabled=precision.itemsize < 4),
+        ):
+            warnings.simplefilter("always", RoundingWarning)
+            solution = integrate(field, z0, (0.0, 1.0), solver_for(mode, rtol=1e-6, atol=1e-6))
+        evaluations[precision] = solution.statistics.nfe_forward
+        assert [one.category for one in said if one.category is RoundingWarning] == [RoundingWarning] * (
+            precision == torch.bfloat16
+        )
+    assert evaluations[torch.bfloat16] > 1.4 * evaluations[torch.float32]
+
+
+def casts(dtype: torch.dtype, back: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """A field that computes in a format of its own choice."""
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 64).to(dtype)
+
+    def field(_t: Tensor, z: Tensor) -> Tensor:
+        slope = torch.tanh(layer(z.to(dtype)))
+        return slope.to(z.dtype) if back else slope
+
+    return field
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_field_that_casts_itself_is_warned_of_by_the_name_of_its_format(
+    mode: str, dtype: torch.dtype, back: bool
+) -> None:
+    z0 = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    tolerance = 1e-6 if dtype == torch.bfloat16 else 1e-7
+    with pytest.warns(RoundingWarning, match=f"the field is rounded to {str(dtype).removeprefix('torch.')}, "):
+        integrate(casts(dtype, back), z0, (0.0, 1.0), solver_for(mode, rtol=tolerance, atol=tolerance))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RoundingWarning)
+        integrate(casts(dtype, back), z0, (0.0, 1.0), solver_for(mode, rtol=1e-2, atol=1e-2))
+
+
+@pytest.mark.parametrize("kind", ["autocast", "casts", "casts back"])
+def test_a_solve_that_fails_for_its_rounding_names_the_precision(mode: str, kind: str) -> None:
+    field = Convolved() if kind == "autocast" else casts(torch.bfloat16, kind == "casts back")
+    z0 = torch.randn(2, 6, 7, 7) if kind == "autocast" else torch.randn(8, 64)
+    solver = solver_for(mode, rtol=1e-8, atol=1e-8, max_steps=100)
+    with (
+        pytest.raises(SolverFailure, match="what helps: float32 instead of bfloat16 in the field") as failed,
+        torch.autocast("cpu", torch.bfloat16, enabled=kind == "autocast"),
+    ):
+        integrate(field, z0, (0.0, 1.0), solver)
+    assert failed.value.number_format == "bfloat16"
+
+
+@pytest.mark.parametrize("function", [lambda _t, z: -torch.tanh(z), lambda _t, z: torch.ones_like(z)])
+def test_where_autocast_rounds_nothing_nothing_is_said(mode: str, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    z0 = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for enabled in (True, False):
+        with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            warnings.simplefilter("error", RoundingWarning)
+            integrate(function, z0, (0.0, 3.0), solver_for(mode, rtol=1e-7, atol=1e-7))

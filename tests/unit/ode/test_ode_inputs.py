@@ -1,0 +1,331 @@
+"""What a solve may be given: shapes, number formats, functions, times; and what is refused in a sentence."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor, nn
+
+from pipeline.ode import ODEBlock, integrate
+from pipeline.util.errors import InvalidInput, OdenetError
+from tests.helpers.ode_fields import Growth, Layer
+from tests.helpers.ode_modes import MODES, TIMES, by_hand, check_gradients, loss_of, solver_for, z_start
+
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.fixture
+def layer() -> Layer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Layer()
+
+
+# What the field returns, and what it does to its argument
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda _t, z: z.sum(1), r"\(2,\)"),
+        (lambda _t, z: z[:1], r"\(1, 3\)"),
+        (lambda _t, z: z.sum(), r"\(\)"),
+        (lambda _t, z: z.unsqueeze(0), r"\(1, 2, 3\)"),
+    ],
+)
+def test_a_derivative_of_another_shape_is_refused_with_both_shapes(mode: str, function: Function, shape: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"dz/dt of shape {shape} for a state of shape \(2, 3\)"):
+        integrate(function, z_start(), TIMES, solver_for(mode))
+
+
+@pytest.mark.parametrize("returned", [None, 1.0, [1.0, 2.0]])
+def test_a_derivative_that_is_no_tensor_is_refused(mode: str, returned: object) -> None:
+    with pytest.raises(InvalidInput, match=r"^the field returned a (NoneType|float|list)"):
+        integrate(lambda _t, _z: returned, z_start(), TIMES, solver_for(mode))
+
+
+def writes_at_once(_t: Tensor, z: Tensor) -> Tensor:
+    return z.mul_(0.5)
+
+
+def writes_later(t: Tensor, z: Tensor) -> Tensor:
+    return z.mul_(0.5) if t.max() > 0.5 else -z
+
+
+@pytest.mark.parametrize("writes", [writes_at_once, writes_later])
+@pytest.mark.parametrize("wants_gradient", [False, True])
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "dopri8"])
+def test_a_field_that_writes_into_its_argument_is_refused(
+    mode: str, writes: Function, wants_gradient: bool, method: str
+) -> None:
+    if mode == "sample" and method == "rk4":
+        method = "heun"
+    z0 = z_start().detach().requires_grad_(wants_gradient)
+    # Into a leaf that wants a gradient torch itself lets nothing be written.
+    with pytest.raises((InvalidInput, RuntimeError), match=r"changes the state .* in place|leaf Variable"):
+        integrate(writes, z0, TIMES, solver_for(mode, method))
+
+
+@pytest.mark.parametrize("writes", [writes_at_once, writes_later])
+@pytest.mark.parametrize("control", ["direct", "sample"])
+@pytest.mark.parametrize("made_within", [False, True])
+def test_a_field_that_writes_into_its_argument_is_refused_in_inference_mode_too(
+    writes: Function, control: str, made_within: bool
+) -> None:
+    z0 = z_start().detach()
+    with torch.inference_mode():
+        if made_within:
+            z0 = z0.clone()
+        before = z0.clone()
+        with pytest.raises(InvalidInput, match="changes the state that it is given in place"):
+            integrate(writes, z0, TIMES, solver_for(control))
+        if made_within:
+            assert torch.equal(z0, before)
+
+
+@pytest.mark.parametrize("control", ["direct", "sample"])
+def test_a_solve_in_inference_mode_is_that_outside_of_it(layer: Layer, control: str) -> None:
+    outside = integrate(layer, z_start().detach(), TIMES, solver_for(control)).state
+    with torch.inference_mode():
+        assert torch.equal(integrate(layer, z_start().detach().clone(), TIMES, solver_for(control)).state, outside)
+        block = ODEBlock(layer, TIMES[1], solver_for(control))
+        assert torch.equal(block(z_start().clone()), outside)
+        normalised = nn.BatchNorm1d(3).double()
+        field = nn.Sequential()
+        field.add_module("normalisation", normalised)
+        field.forward = lambda _t, z: normalised(z)  # type: ignore[method-assign]
+        if control == "direct":
+            integrate(field, z_start(), TIMES, solver_for(control))
+            assert normalised.num_batches_tracked > 0
+
+
+# Number formats
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool, torch.uint8])
+def test_a_state_of_integers_is_refused_with_the_remedy(mode: str, dtype: torch.dtype) -> None:
+    with pytest.raises(InvalidInput, match=rf"the state's tensor is of {dtype}, which cannot change.*z0\.float\(\)"):
+        integrate(lambda _t, z: -z, torch.ones(2, 3, dtype=dtype), TIMES, solver_for(mode))
+
+
+def test_times_may_be_integers(mode: str, layer: Layer) -> None:
+    z0 = z_start()
+    found = []
+    for times in ((0.0, 1.0, 2.0), (0, 1, 2), torch.tensor([0, 1, 2]), torch.arange(3.0)):
+        solution = integrate(layer, z0, times, solver_for(mode))
+        found.append((solution.states, *torch.autograd.grad(loss_of(solution.state), [z0, layer.linear.weight])))
+    for other in found[1:]:
+        assert all(map(torch.equal, other, found[0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_a_complex_state_turns_as_it_should_and_so_does_its_gradient(mode: str, dtype: torch.dtype) -> None:
+    z0 = torch.tensor([[1.0 + 2.0j], [0.5 - 1.0j]], dtype=dtype, requires_grad=True)
+    turn = torch.tensor(-0.3 + 2.0j, dtype=dtype, requires_grad=True)
+    state = integrate(lambda _t, z: turn * z, z0, TIMES, solver_for(mode, rtol=1e-5, atol=1e-5)).state
+    exact = z0 * torch.exp(turn * TIMES[1])
+    assert state.dtype == dtype
+    torch.testing.assert_close(state, exact, rtol=1e-3, atol=1e-3)
+    found, expected = (torch.autograd.grad((z.abs() ** 3).sum() + z.imag.sum(), [z0, turn]) for z in (state, exact))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_have_the_number_formats_of_what_they_are_of(mode: str, dtype: torch.dtype) -> None:
+    """Weights of one, a state of the other."""
+    other = torch.float64 if dtype == torch.float32 else torch.float32
+    weight = torch.eye(3, dtype=other, requires_grad=True)
+    z0 = z_start().detach().to(dtype).requires_grad_()
+    state = integrate(lambda _t, z: -(z.to(other) @ weight), z0, TIMES, solver_for(mode, rtol=1e-5, atol=1e-5)).state
+    by_state, by_weight = torch.autograd.grad(state.sum(), [z0, weight])
+    assert (state.dtype, by_state.dtype, by_weight.dtype) == (dtype, dtype, other)
+    torch.testing.assert_close(by_state, torch.full_like(z0, math.exp(-TIMES[1])), rtol=1e-3, atol=1e-3)
+
+
+# Functions instead of modules
+
+
+class Holder:
+    """No module, with a weight and a method that is a field."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight
+
+    def slope(self, t: Tensor, z: Tensor) -> Tensor:
+        return torch.tanh(z @ self.weight) * torch.cos(t)
+
+
+@pytest.mark.parametrize("kind", ["function", "method of a module", "method of no module", "a module's forward"])
+def test_a_function_is_a_field_as_a_module_is(mode: str, kind: str, layer: Layer) -> None:
+    field: Function
+    tensors = list(layer.parameters())
+    if kind == "function":
+        field = lambda t, z: layer(t, z)  # noqa: E731
+    elif kind == "method of a module":
+        layer.slope = type(layer).forward.__get__(layer)
+        field = layer.slope
+    elif kind == "method of no module":
+        weight = layer.linear.weight.detach().clone().requires_grad_()
+        field, tensors = Holder(weight).slope, [weight]
+    else:
+        field = layer.forward
+    z0 = z_start()
+    check_gradients(mode, field, z0, [z0, *tensors])
+
+
+def test_what_cannot_be_called_is_refused(mode: str) -> None:
+    with pytest.raises(InvalidInput, match="the field is a Tensor: give a module or a function"):
+        integrate(torch.ones(2, 3), z_start(), TIMES, solver_for(mode))  # type: ignore[arg-type]
+
+
+# Empty batches
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0,), (2, 0), (0, 4, 5, 5)])
+def test_an_empty_state_has_an_empty_answer_and_an_empty_gradient(mode: str, shape: tuple[int, ...]) -> None:
+    z0 = torch.ones(shape, requires_grad=True)
+    solution = integrate(lambda _t, z: -z, z0, (0.0, 0.5, 1.0), solver_for(mode))
+    assert solution.state.shape == shape
+    assert solution.states.shape == (3, *shape)
+    solution.states.sum().backward()
+    assert z0.grad is not None
+    assert z0.grad.shape == shape
+    assert solution.statistics.status == "completed"
+
+
+def test_an_empty_batch_passes_a_block(mode: str, layer: Layer) -> None:
+    block = ODEBlock(layer, 1.0, solver_for(mode))
+    network = nn.Sequential(nn.Linear(3, 3).double(), block, nn.Linear(3, 2).double())
+    scores = network(torch.ones(0, 3, dtype=torch.float64))
+    assert scores.shape == (0, 2)
+    scores.sum().backward()
+
+
+# Long times
+
+
+@pytest.mark.parametrize("final_time", [1e10, 1e12])
+@pytest.mark.parametrize("method", ["dopri5", "tsit5"])
+def test_a_solution_that_comes_to_rest_is_followed_for_ages(mode: str, final_time: float, method: str) -> None:
+    z0 = z_start()
+    field = Growth(-1.0)
+    solver = solver_for(mode, method, rtol=1e-6, atol=1e-6)
+
+    def slows(t: Tensor, z: Tensor) -> Tensor:
+        return field(t, z) / (1 + t) ** 2
+
+    state = integrate(slows, z0, (0.0, final_time), solver).state
+    exact = z0 * torch.exp(field.rate * (1 - 1 / (1 + final_time)))
+    torch.testing.assert_close(state, exact, rtol=1e-4, atol=1e-4)
+    by_scipy = solve_ivp(
+        lambda t, z: -z / (1 + t) ** 2, (0, final_time), z0.detach().flatten().numpy(), rtol=1e-6, atol=1e-6
+    ).y[:, -1]
+    torch.testing.assert_close(state.detach().flatten(), torch.from_numpy(by_scipy), rtol=1e-4, atol=1e-4)
+    found, expected = (torch.autograd.grad(loss_of(z), [z0, field.rate]) for z in (state, exact))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+# Times that want a gradient
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_times_have_gradients_as_finite_differences_say(mode: str, direction: int, layer: Layer) -> None:
+    times = torch.tensor([0.2, 0.5, 0.9, 1.3], dtype=torch.float64)
+    times = (times if direction > 0 else times.flip(0)).requires_grad_()
+    solver = solver_for(mode, rtol=1e-9, atol=1e-9)
+    weights = torch.tensor([0.5, -1.0, 2.0, 1.0], dtype=torch.float64).view(4, 1, 1)
+
+    def loss(at: Tensor) -> Tensor:
+        return (integrate(layer, z0, at, solver).states.square() * weights).sum()
+
+    z0 = z_start()
+    (by_times,) = torch.autograd.grad(loss(times), times)
+    for k in range(4):
+        moved = torch.zeros_like(times)
+        moved[k] = 1e-4
+        with torch.no_grad():
+            difference = float((loss(times + moved) - loss(times - moved)) / 2e-4)
+        assert float(by_times[k]) == pytest.approx(difference, rel=1e-5, abs=1e-5)
+
+
+def test_a_final_time_that_is_computed_has_a_gradient_beside_those_of_state_and_weights(mode: str) -> None:
+    field, log_time = Growth(-0.7), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    z0 = z_start()
+    times = torch.stack([torch.zeros_like(log_time), log_time.exp()])
+    state = integrate(field, z0, times, solver_for(mode)).state
+    exact = z0 * torch.exp(field.rate * log_time.exp())
+    found, expected = (torch.autograd.grad(loss_of(z), [z0, field.rate, log_time]) for z in (state, exact))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_evaluations_for_the_gradients_of_times_are_counted(mode: str) -> None:
+    calls = 0
+
+    def field(_t: Tensor, z: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return -z
+
+    times = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    statistics = integrate(field, z_start(), times, solver_for(mode)).statistics
+    assert statistics.nfe_forward == calls
+
+
+def test_a_second_derivative_by_times_is_right_or_refused(mode: str) -> None:
+    field, z0 = Growth(-0.7), z_start()
+    times = torch.tensor([0.0, 1.0], dtype=torch.float64, requires_grad=True)
+    state = integrate(field, z0, times, solver_for(mode)).state
+    exact = z0 * torch.exp(field.rate * (times[1] - times[0]))
+    with pytest.raises(OdenetError, match="cannot be differentiated again"):
+        torch.autograd.grad(loss_of(state), times, create_graph=True)
+    if mode == "direct":
+        found, expected = (
+            torch.autograd.grad(torch.autograd.grad(loss_of(z), field.rate, create_graph=True), [times, z0])
+            for z in (integrate(field, z0, times, solver_for(mode)).state, exact)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+# torch.compile, and gradients asked for twice
+
+
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize("chosen", MODES)
+def test_torch_compile_over_a_block_breaks_its_graph_there_and_works(backend: str, chosen: str, layer: Layer) -> None:
+    if backend == "inductor" and chosen != "auto":
+        pytest.skip("compiled by inductor once")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), ODEBlock(layer, 1.0, solver_for(chosen)), nn.Linear(3, 2))
+    network = network.double()
+    z0 = z_start()
+    tensors = [z0, *network.parameters()]
+    expected = torch.autograd.grad(loss_of(network(z0)), tensors)
+    torch.compiler.reset()
+    compiled = torch.compile(network, backend=backend)
+    for _ in range(2):
+        found = torch.autograd.grad(loss_of(compiled(z0)), tensors)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    torch.compiler.reset()
+
+
+def test_a_graph_that_is_retained_gives_the_same_gradients_again(mode: str, layer: Layer) -> None:
+    z0 = z_start()
+    solution = integrate(layer, z0, (0.0, 0.5, 1.0), solver_for(mode))
+    tensors = [z0, *layer.parameters()]
+    whole = loss_of(solution.states)
+    once, again = (torch.autograd.grad(whole, tensors, retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, once, again))
+    states = [one.sum() for one in solution.states[1:]]
+    shares = [torch.autograd.grad(state, tensors, retain_graph=True) for state in states]
+    together = torch.autograd.grad(solution.states[1:].sum(), tensors)
+    for share, other, total in zip(*shares, together, strict=True):
+        torch.testing.assert_close(share + other, total, rtol=1e-5, atol=1e-5)
+
+
+def test_steps_by_hand_are_those_of_the_solve(mode: str, layer: Layer) -> None:
+    for method in ("dopri5", "dopri8", "heun"):
+        solution = integrate(layer, z_start(), TIMES, solver_for(mode, method, rtol=1e-4, atol=1e-4))
+        hand = by_hand(layer, z_start(), solution.statistics, method)
+        torch.testing.assert_close(solution.state, hand, rtol=1e-12, atol=1e-12)
