@@ -83,9 +83,10 @@ def integrate(
 
     Args:
         field: a module or a function, called with t, a scalar tensor, z, and the context; returns dz/dt in the form of
-            z. With `control=sample` t has the shape (n, 1, …, 1) for the n samples that are on their way. A module may
-            have a method `at_times(times)`: for times of shape (stages,), or (stages, n), it returns what depends on
-            time alone, an entry a stage, computed once a step; the field gets its entry behind z.
+            z. With `control=sample` t has the shape (n, 1, …, 1) for the n samples that are on their way, of as many
+            dimensions as the state, or its part with the most. A module may have a method `at_times(times)`: for times
+            of shape (stages,), or (stages, n), it returns what depends on time alone, an entry a stage, computed once a
+            step; the field gets its entry behind z.
         z0: state at `times[0]`: a tensor, or a tuple or dictionary of them, real or complex; float32 or float64.
         times: strictly monotone, shape (n,); gradients reach them too.
         norm: of errors: which parts count, and how.
