@@ -76,9 +76,8 @@ class _Adjoint(torch.autograd.Function):
         outcome = solve(call.problem, z0, Path(), call.statistics, call.began.first.detach())
         call.outcome = outcome
         if outcome.event_time is not None:
-            sign = call.problem.sign
-            passed = [time for time in call.times[1:-1] if sign * time < sign * outcome.event_time]
-            call.times = [call.times[0], *passed, outcome.event_time]
+            passed = 1 if outcome.between is None else 1 + len(outcome.between)
+            call.times = [*call.times[:passed], outcome.event_time]
         ctx.set_materialize_grads(False)
         ctx.call = call
         states = [outcome.end] if outcome.between is None else [outcome.end, outcome.between]

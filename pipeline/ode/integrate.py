@@ -142,7 +142,7 @@ def integrate(
         if moving_times is None
         else _with_moving_start(vector_field, problem.start_time(packed), moving_times[0], packed)
     )
-    interpolant = Interpolant(vector_field, method) if dense else None
+    interpolant = Interpolant(vector_field, method, moments[0], moments[-1]) if dense else None
     outcome = _solve(problem, solver, began, moments, knots, statistics, interpolant)
     warn_of_rounding(vector_field, method, tolerance, outcome.roughness, problem.start_time(packed), packed.detach())
     return _solution(problem, outcome, moments, moving_times, packed, statistics, interpolant)
@@ -218,8 +218,7 @@ def _solution(
     times = torch.tensor(moments, dtype=torch.float64)
     if outcome.event_time is not None:
         assert problem.event is not None
-        sign = problem.sign
-        passed = [time for time in moments if sign * time < sign * outcome.event_time]
+        passed = moments[: 1 if between is None else 1 + len(between)]
         times = torch.tensor([*passed, outcome.event_time], dtype=torch.float64)
         event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)
     elif moving_times is not None:

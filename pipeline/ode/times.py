@@ -66,16 +66,17 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
     """The solve in pieces that end at its knots and, if asked for, at its times.
 
     Args:
-        knots: times at which the field jumps; those outside of the solve do not matter.
+        knots: times at which the field jumps, the ends of the solve perhaps among them; those outside do not matter.
     """
     start, end = times[0], times[-1]
     sign = 1.0 if end > start else -1.0
-    jumps = {float(knot) for knot in knots if 0 < sign * (float(knot) - start) < sign * (end - start)}
+    edges = {float(knot) for knot in knots}
+    jumps = {knot for knot in edges if 0 < sign * (knot - start) < sign * (end - start)}
     numbers = {time: number for number, time in enumerate(times[1:-1])}
     stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)
     found = []
     for begin, stop in pairwise([start, *stops, end]):
-        margins = [sign * _beside(knot, start, end, dtype) if knot in jumps else 0.0 for knot in (begin, stop)]
+        margins = [sign * _beside(time, start, end, dtype) if time in edges else 0.0 for time in (begin, stop)]
         within = [time for time in numbers if min(sign * (time - begin), sign * (stop - time)) > 0]
         lowest, highest = sorted((begin + margins[0], stop - margins[1]))
         times_within: Floats = np.clip(np.array(within, np.float64), lowest, highest)
