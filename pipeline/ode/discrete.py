@@ -125,6 +125,7 @@ def solve_recorded(
         0 if problem.per_sample else budget,
         began.changing,
         always_builds=problem.method.is_compiled,
+        keeps_states=not is_recursive,
     )
     call = _Call(problem, began, statistics, path, is_recursive)
     end, between = _Discrete.apply(z0, call, *began.field.parameters)
@@ -142,8 +143,6 @@ class _Discrete(torch.autograd.Function):
         outcome = solve(problem, start.leaf, path, call.statistics, first, start.snapshot)
         if problem.per_sample:
             _refuse_random_numbers(before, z0)
-        if call.is_recursive:
-            path.forget_states()
         call.outcome = outcome
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(z0, *parameters)  # torch then sees to it that none was changed in place
