@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pipeline.ode.once import differentiated_once
 from pipeline.util.errors import InvalidInput
 
 Event = Callable[[Tensor, Tensor], Tensor]
@@ -70,4 +71,5 @@ def with_gradient(
     rate = (by_time + (by_state * along).sum()).detach()
     value = event(time, z).reshape(())
     moved = time - (value - value.detach()) / rate
-    return moved, z + along.detach() * (moved - moved.detach())
+    state = z + along.detach() * (moved - moved.detach())
+    return differentiated_once(moved, "an event"), differentiated_once(state, "an event")

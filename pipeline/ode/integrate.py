@@ -18,11 +18,12 @@ from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.loop import Outcome, Problem, solve
 from pipeline.ode.memory import budget
+from pipeline.ode.once import differentiated_once
 from pipeline.ode.path import Path
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.state import Layout, State
-from pipeline.ode.stepping import DiagonallyImplicit, method_named
+from pipeline.ode.stepping import DiagonallyImplicit, Leapfrog, method_named
 from pipeline.ode.times import checked_times, legs
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
@@ -189,7 +190,7 @@ def _solve(
             )
         return solve(problem, z0, Path(), statistics)
     if gradient == "adjoint":
-        if isinstance(problem.method, DiagonallyImplicit):
+        if isinstance(problem.method, (DiagonallyImplicit, Leapfrog)):
             raise InvalidInput(f"gradient=adjoint does not go with method={solver.method}: use gradient=auto")
         own = Tolerance(solver.adjoint_rtol or solver.rtol, solver.adjoint_atol or solver.atol, problem.tolerance.norm)
         return solve_with_adjoint(problem, began, z0, times, knots, own, statistics)
@@ -201,7 +202,12 @@ def _solve(
 def _with_moving_start(field: VectorField, start_time: Tensor, t0: Tensor, z0: Tensor) -> Tensor:
     """`z0`, through which the gradient of the start time flows: dL/dt0 = -⟨a(t0), f(t0, z0)⟩."""
     slope = field(start_time, z0).detach()
-    return z0 - slope * (t0 - t0.detach()).to(z0.dtype)
+    return z0 - slope * _moved(t0).to(z0.dtype)
+
+
+def _moved(times: Tensor) -> Tensor:
+    """Nothing, with the gradient of the times."""
+    return differentiated_once(times - times.detach(), "a solve's times")
 
 
 def _solution(
@@ -223,7 +229,7 @@ def _solution(
         event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)
     elif moving_times is not None:
         # dL/dt = ⟨∂L/∂z(t), f⟩, of the solution and not of the steps: those keep their sizes.
-        moved = (moving_times - moving_times.detach()).to(end)
+        moved = _moved(moving_times).to(end)
         end = end + field(problem.column(moments[-1], end), end).detach() * moved[-1]
         if between is not None:
             pairs = zip(moments[1:-1], between, strict=True)

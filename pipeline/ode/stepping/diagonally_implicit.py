@@ -6,15 +6,15 @@ Newton iterations, and when they are given up).
 
 from collections.abc import Sequence
 from math import hypot
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pipeline.methods.tableau import ImplicitTableau
 from pipeline.ode.dense import hermite
 from pipeline.ode.field import VectorField
+from pipeline.ode.once import differentiated_once
 from pipeline.ode.stepping.explicit import weighted_sum
 from pipeline.ode.stepping.method import Step
 from pipeline.ode.tolerance import Tolerance
@@ -145,7 +145,8 @@ def _solve(
         exact = _newton_matrix(field, t, dt, state)
         correction = exact.solve(state - known - dt * field(t, state))
         # Its derivatives alone: the step is the same with them and without.
-        state = _Once.apply(state - (correction - correction.detach()))
+        state = state - (correction - correction.detach())
+        state = differentiated_once(state, "an implicit step", ": use an explicit method")
         nfe += 2
     return _Stage(state, (state - known) / dt, nfe, converged)
 
@@ -181,16 +182,3 @@ def _newton_matrix(field: VectorField, t: Tensor, dt: Tensor, z: Tensor) -> _New
     identity = torch.eye(size, dtype=z.dtype, device=z.device)
     factors, pivots, _ = torch.linalg.lu_factor_ex(identity - dt.reshape(-1, 1, 1) * jacobian)
     return _NewtonMatrix(factors, pivots)
-
-
-class _Once(torch.autograd.Function):
-    """What is handed on has a gradient that is refused a second derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, state: Tensor) -> Tensor:  # noqa: ARG004
-        return state.view_as(state)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        return gradient
