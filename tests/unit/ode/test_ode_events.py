@@ -276,3 +276,19 @@ def test_what_events_do_not_go_with_is_refused(options: dict[str, Any]) -> None:
 def test_an_event_that_is_no_scalar_is_refused_in_a_sentence() -> None:
     with pytest.raises(InvalidInput, match=r"^the event is of shape \(2,\)"):
         integrate(OSCILLATION, vector(1, 2), (0.0, 1.0), event=lambda _t, z: z - 2)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_outputs_behind_an_event_in_the_same_step_are_not_there(mode: str) -> None:
+    """One step goes over two outputs, the event, and two more."""
+    z0 = vector(1).requires_grad_()
+    times = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    solver = SolverConfig(gradient=mode, rtol=1e-3, atol=1e-3)
+    solution = integrate(
+        lambda _t, z: -torch.ones_like(z), z0, times, solver, event=lambda _t, z: z[0] - 0.5, first_dt=1.0
+    )
+    assert solution.statistics.accepted == 1
+    assert solution.times.tolist() == pytest.approx([0, 0.2, 0.4, 0.5])
+    torch.testing.assert_close(solution.states[:, 0], vector(1, 0.8, 0.6, 0.5), rtol=1e-9, atol=1e-9)
+    (found,) = torch.autograd.grad(solution.states.sum() + solution.event_time, z0)
+    torch.testing.assert_close(found, vector(4), rtol=1e-6, atol=1e-6)
