@@ -1,6 +1,6 @@
 """Kværnø's singly diagonally implicit method with an explicit first stage, order 3(2), for stiff fields.
 
-Stiffly accurate and L-stable, its embedded solution too.
+Stiffly accurate and L-stable; its embedded solution is A-stable.
 
 Source: Kværnø 2004, *Singly diagonally implicit Runge–Kutta methods with an explicit first stage*, ESDIRK 3/2.
 """

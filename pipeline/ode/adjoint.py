@@ -68,7 +68,7 @@ def solve_with_adjoint(
     It is solved back in one sweep, with a jump at every time that was asked for, where the state is set to what it was.
     """
     call = _Call(problem, began, times, knots, tolerance, statistics)
-    end, between = _Adjoint.apply(began.z, call, *began.field.parameters)
+    end, between = _Adjoint.apply(began.origin, call, *began.field.parameters)
     assert call.outcome is not None
     outcome, call.outcome = replace(call.outcome, end=end, between=between), None
     return outcome
@@ -87,9 +87,8 @@ class _Adjoint(torch.autograd.Function):
             )
         call.outcome = outcome
         if outcome.event_time is not None:
-            sign = call.problem.sign
-            passed = [time for time in call.times[1:-1] if sign * time < sign * outcome.event_time]
-            call.times = [call.times[0], *passed, outcome.event_time]
+            passed = 1 if outcome.between is None else 1 + len(outcome.between)
+            call.times = [*call.times[:passed], outcome.event_time]
         ctx.set_materialize_grads(False)
         ctx.call = call
         states = [outcome.end] if outcome.between is None else [outcome.end, outcome.between]

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import Outcome, Problem, solve
-from pipeline.ode.memory import nodes_behind
+from pipeline.ode.memory import fits_whole, nodes_behind
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
 from pipeline.ode.solution import Statistics, Status
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -31,17 +31,21 @@ class Start(NamedTuple):
     """The first evaluation of a solve whose steps are recorded.
 
     Attributes:
-        z: the state, where the first step's graph begins.
+        origin: the state as it was given.
+        leaf: the same, where the first step's graph begins.
         first: dz/dt there, with its graph.
         snapshot: of before the evaluation.
+        before: of all buffers too, also of those that change without torch's noticing, as in a batch norm.
         changing: buffers of the field's module that it changed.
         field: the field, which knows all the tensors that gradients are to reach.
         reads_outside: the evaluation depends on results of earlier computations that want gradients.
     """
 
-    z: Tensor
+    origin: Tensor
+    leaf: Tensor
     first: Tensor
     snapshot: Snapshot
+    before: Snapshot
     changing: list[Tensor]
     field: VectorField
     reads_outside: bool
@@ -53,17 +57,29 @@ def start(problem: Problem, z0: Tensor) -> Start:
     versions = field.buffer_versions()
     copies = [(buffer, buffer.clone()) for buffer, _ in versions]
     random = get_random_state(z0.device)
+    leaf = z0.detach().requires_grad_()
     with torch.enable_grad():
-        # Another tensor than the caller's, whose hooks are to run once.
-        z = z0.view_as(z0) if z0.requires_grad else z0.detach().requires_grad_()
         before = _sequence_number()
-        first = problem.method.evaluate(field, problem.start_time(z0), z)
+        first = problem.method.evaluate(field, problem.start_time(z0), leaf)
     changing = [buffer for buffer, version in versions if not buffer.is_inference() and buffer._version != version]
     changed = {id(buffer) for buffer in changing}
     snapshot = Snapshot(random, [(buffer, value) for buffer, value in copies if id(buffer) in changed])
-    leaves, reads_outside = _read(first, [z, *field.parameters], before)
+    leaves, reads_outside = _read(first, [leaf, *field.parameters], before)
     field = field.with_parameters([*field.parameters, *leaves])
-    return Start(z, first, snapshot, changing, field, reads_outside)
+    return Start(z0, leaf, first, snapshot, Snapshot(random, copies), changing, field, reads_outside)
+
+
+def first_of_a_whole_graph(problem: Problem, z0: Tensor) -> Tensor | None:
+    """dz/dt at the start in the graph that `z0` is in; None, without a trace, where such graphs might become large."""
+    field = problem.field
+    copies = [(buffer, buffer.clone()) for buffer, _ in field.buffer_versions()]
+    before = Snapshot(get_random_state(z0.device), copies)
+    first = problem.method.evaluate(field, problem.start_time(z0), z0)
+    evaluations = (problem.max_steps or problem.equal_steps or 0) * problem.method.nfe
+    if fits_whole(first, [z0, *field.parameters], evaluations):
+        return first
+    before.restore(z0.device)
+    return None
 
 
 def _sequence_number() -> int:
@@ -138,13 +154,14 @@ def solve_recorded(
         _refuse_batch_statistics(problem.field)
     path = RecordedPath(
         began.field.parameters,
-        began.z.device,
+        began.origin.device,
         0 if problem.per_sample else budget,
         began.changing,
         always_builds=problem.method.is_compiled,
+        keeps_states=not is_recursive,
     )
     call = _Call(problem, began, statistics, path, is_recursive)
-    end, between = _Discrete.apply(began.z, call, *began.field.parameters)
+    end, between = _Discrete.apply(began.origin, call, *began.field.parameters)
     assert call.outcome is not None
     outcome = replace(call.outcome, end=end, between=between)
     call.outcome = replace(call.outcome, slope=call.outcome.end)  # the slope need not live until the backward pass
@@ -158,11 +175,9 @@ class _Discrete(torch.autograd.Function):
         before = get_random_state(z0.device)
         with path.recording():
             first = start.first if torch.is_grad_enabled() else start.first.detach()
-        outcome = solve(problem, start.z, path, call.statistics, first, start.snapshot)
+        outcome = solve(problem, start.leaf, path, call.statistics, first, start.snapshot)
         if problem.per_sample:
             refuse_random_numbers(before, z0, "control=sample", "control=batch")
-        if call.is_recursive:
-            path.forget_states()
         call.outcome = outcome
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(z0, *parameters)  # torch then sees to it that none was changed in place

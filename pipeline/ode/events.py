@@ -5,6 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pipeline.ode.once import differentiated_once
+from pipeline.util.errors import InvalidInput
+
 Event = Callable[[Tensor, Tensor], Tensor]
 """A function of t and the packed state, a scalar, that changes its sign when the event happens."""
 BISECTIONS = 60
@@ -39,6 +42,9 @@ def crossing(
 
 def _sign(event: Event, t: float, z: Tensor) -> float:
     value = event(torch.full((), t, dtype=z.dtype, device=z.device), z)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise InvalidInput(f"the event is {shown}: return a tensor of one number, whose sign changes when it happens")
     return float(torch.sign(value.detach().reshape(())))
 
 
@@ -59,10 +65,11 @@ def with_gradient(
     time = torch.full((), t, dtype=z.dtype, device=z.device)
     with torch.enable_grad():
         still, moment = z.detach().requires_grad_(), time.clone().requires_grad_()
-        value = event(moment, still)
+        value = event(moment, still).reshape(())
         by_time, by_state = torch.autograd.grad(value, (moment, still), allow_unused=True, materialize_grads=True)
     along = slope(time, z.detach())
     rate = (by_time + (by_state * along).sum()).detach()
-    value = event(time, z)
+    value = event(time, z).reshape(())
     moved = time - (value - value.detach()) / rate
-    return moved, z + along.detach() * (moved - moved.detach())
+    state = z + along.detach() * (moved - moved.detach())
+    return differentiated_once(moved, "an event"), differentiated_once(state, "an event")

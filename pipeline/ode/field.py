@@ -64,7 +64,7 @@ class VectorField:
             (of_time,) = self.at_times([t])
         watches = not (torch.compiler.is_compiling() or z.is_inference())
         version = z._version if watches else 0
-        arguments = (t, self.layout.unpack(z), *of_time, *self.context)
+        arguments = (self.layout.time(t), self.layout.unpack(z), *of_time, *self.context)
         with self._formats():
             if self._replaced is not None and self.module is not None:
                 derivative = torch.func.functional_call(self.module, dict(self._replaced), arguments)

@@ -12,12 +12,12 @@ from pipeline.config import SolverConfig
 from pipeline.ode import events
 from pipeline.ode.adjoint import solve_with_adjoint
 from pipeline.ode.control import Controller
-from pipeline.ode.discrete import solve_recorded, start
+from pipeline.ode.discrete import first_of_a_whole_graph, solve_recorded, start
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.loop import Outcome, Problem, solve
-from pipeline.ode.memory import budget, fits_whole
+from pipeline.ode.memory import budget, is_small
 from pipeline.ode.path import Path
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
@@ -100,9 +100,10 @@ def integrate(
 
     Args:
         field: a module or a function, called with t, a scalar tensor, z, and the context; returns dz/dt in the form of
-            z. With `control=sample` t has the shape (n, 1, …, 1) for the n samples that are on their way. A module may
-            have a method `at_times(times)`: for times of shape (stages,), or (stages, n), it returns what depends on
-            time alone, an entry a stage, computed once a step; the field gets its entry behind z.
+            z. With `control=sample` t has the shape (n, 1, …, 1) for the n samples that are on their way, of as many
+            dimensions as the state, or its part with the most. A module may have a method `at_times(times)`: for times
+            of shape (stages,), or (stages, n), it returns what depends on time alone, an entry a stage, computed once a
+            step; the field gets its entry behind z.
         z0: state at `times[0]`: a tensor, or a tuple or dictionary of them, real or complex; float32 or float64.
         times: strictly monotone, shape (n,); gradients reach them too.
         norm: of errors: which parts count, and how.
@@ -156,7 +157,7 @@ def integrate(
     )
     statistics = Statistics()
     began = packed if moving_times is None else _with_moving_start(problem, solver, moving_times[0], packed)
-    interpolant = Interpolant(vector_field, method) if dense else None
+    interpolant = Interpolant(vector_field, method, moments[0], moments[-1]) if dense else None
     outcome = _solve(problem, solver, began, moments, knots, statistics, interpolant)
     _count(statistics, 0 if moving_times is None else 1)
     warn_of_rounding(problem, packed, outcome, statistics)
@@ -192,6 +193,11 @@ def _solve(
         return solve(problem, z0, Path(), statistics, interpolant=interpolant)
     if gradient == "direct" or interpolant is not None:
         return solve(problem, z0, Path(), statistics, interpolant=interpolant)
+    if gradient == "auto" and is_small(z0):
+        first = first_of_a_whole_graph(problem, z0)
+        if first is not None:
+            return solve(problem, z0, Path(), statistics, first)
+        _count(statistics, 1)
     began = start(problem, z0)
     if not (z0.requires_grad or began.field.parameters or began.reads_outside):
         with torch.no_grad():
@@ -201,10 +207,10 @@ def _solve(
             f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
             f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
         )
-    evaluations = (problem.max_steps or problem.equal_steps or 0) * problem.method.nfe
-    fits = gradient == "auto" and fits_whole(began.first, began.field.parameters, evaluations)
-    if fits or began.reads_outside:
-        return solve(problem, began.z, Path(), statistics, began.first)
+    if began.reads_outside:
+        began.before.restore(z0.device)
+        _count(statistics, 1)
+        return solve(problem, z0, Path(), statistics)
     if gradient == "adjoint":
         if not isinstance(problem.method, ExplicitRungeKutta):
             raise InvalidInput(f"gradient=adjoint does not go with method={solver.method}: use gradient=auto")
@@ -248,8 +254,7 @@ def _solution(
     times = torch.tensor(moments, dtype=torch.float64)
     if outcome.event_time is not None:
         assert problem.event is not None
-        sign = problem.sign
-        passed = [time for time in moments if sign * time < sign * outcome.event_time]
+        passed = moments[: 1 if between is None else 1 + len(between)]
         times = torch.tensor([*passed, outcome.event_time], dtype=torch.float64)
         _count(statistics, 1)
         event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)

@@ -29,11 +29,16 @@ class Interpolant:
     """z(t) between the ends of a solve, by the method's continuous extension.
 
     Gradients flow to whatever the solve was of, and to the times that it is called with.
+
+    Attributes:
+        end: until when the solution is known: of the solve, or of an event in its last step.
     """
 
-    def __init__(self, field: VectorField, method: Method) -> None:
+    def __init__(self, field: VectorField, method: Method, start: float, end: float) -> None:
         self._field = field
         self._method = method
+        self._start = start
+        self.end = end
         self._spans: list[Span] = []
 
     def add(self, span: Span) -> None:
@@ -46,15 +51,14 @@ class Interpolant:
         Raises:
             InvalidInput: a time outside of the solve.
         """
-        first, last = self._spans[0], self._spans[-1]
-        times = torch.as_tensor(t, dtype=torch.float64, device=first.z.device)
-        sign = 1.0 if last.end >= first.start else -1.0
+        times = torch.as_tensor(t, dtype=torch.float64, device=self._spans[0].z.device)
+        sign = 1.0 if self.end >= self._start else -1.0
         ends = [sign * span.end for span in self._spans]
         states = []
         for time in times.reshape(-1).unbind():
             value = float(time.detach())
-            if not sign * first.start <= sign * value <= sign * last.end:
-                raise InvalidInput(f"the solution is known from {first.start:g} to {last.end:g}, not at {value:g}")
+            if not sign * self._start <= sign * value <= sign * self.end:
+                raise InvalidInput(f"the solution is known from {self._start:g} to {self.end:g}, not at {value:g}")
             span = self._spans[min(bisect_right(ends, sign * value), len(ends) - 1)]
             theta = ((time - span.start) / (span.end - span.start)).reshape(1)
             states.append(self._method.between(self._field, theta, span.t, span.dt, span.z, span.stages)[0])

@@ -31,6 +31,7 @@ from pipeline.ode.control import (
 from pipeline.ode.events import Event, crossing
 from pipeline.ode.field import VectorField
 from pipeline.ode.interpolant import Interpolant, Span
+from pipeline.ode.memory import is_small
 from pipeline.ode.path import NOTHING, Path, Segment, Snapshot, StepGraph
 from pipeline.ode.solution import SolverFailure, Statistics, Status, Trial, state_norm
 from pipeline.ode.stepping import Method, Step
@@ -40,10 +41,8 @@ from pipeline.ode.tolerance import Tolerance
 
 Indices = NDArray[np.int64]
 
-SMALL_STATE = 2**15
-"""Elements up to which several steps are taken in one call, where they are compiled: asking the host after each costs
-more then than a step that is computed for nothing."""
 STEPS_A_CALL = 2
+"""Where they are compiled and the state is small: asking the host after each costs more then than a step for nothing."""
 
 
 @dataclass(frozen=True)
@@ -180,12 +179,17 @@ class _Due(NamedTuple):
     Attributes:
         positions: of the elements whose step it is.
         outputs: their numbers among all times.
-        thetas: as fractions of the step.
+        times, thetas: themselves, and as fractions of the step.
     """
 
     positions: Indices
     outputs: Indices
+    times: Floats
     thetas: Floats
+
+    def chosen(self, keep: NDArray[np.bool_]) -> "_Due":
+        """Some of them."""
+        return _Due(self.positions[keep], self.outputs[keep], self.times[keep], self.thetas[keep])
 
 
 class _Tried(NamedTuple):
@@ -264,7 +268,9 @@ class _Solve:
                 break
             if leg.output is not None:
                 self._take_state(leg.output)
-        between = (self.buffer if problem.per_sample else torch.cat(self.between)) if times else None
+        between = self.buffer if problem.per_sample and times else None
+        if self.between:
+            between = torch.cat(self.between)
         return Outcome(self.z, between, self.event_time, self.first.detach(), self.roughness)
 
     # What the elements of the vector are.
@@ -372,7 +378,7 @@ class _Solve:
         problem = self.problem
         return (
             problem.method.several is not None
-            and self.z.numel() <= SMALL_STATE
+            and is_small(self.z)
             and not (
                 problem.per_sample or self.path.records or self.interpolant is not None or problem.event is not None
             )
@@ -500,11 +506,10 @@ class _Solve:
         assert first is not None
         event_theta = self._look_for_event(vector, end, tried, first)
         if event_theta is not None:
-            event_time = float(vector.t[0] + event_theta * (end[0] - vector.t[0]))
-            keep = (due.thetas < event_theta).nonzero()[0]
-            due = _Due(due.positions[keep], due.outputs[keep], due.thetas[keep])
-            due = _Due(*(np.append(values, value) for values, value in zip(due, (0, -1, event_theta), strict=True)))
-            self.event_time = event_time
+            self.event_time = float(vector.t[0] + event_theta * (end[0] - vector.t[0]))
+            due = due.chosen(self.problem.sign * due.times < self.problem.sign * self.event_time)
+            happened = (0, -1, self.event_time, event_theta)
+            due = _Due(*(np.append(values, value) for values, value in zip(due, happened, strict=True)))
         due = _of_moved(due, moved)
         outputs = self._states_within(tried, first, moved, due)
         if self.path.records:
@@ -512,6 +517,7 @@ class _Solve:
         if self.interpolant is not None:
             stages = [*tried.step.stages, first]
             self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.t, tried.dt, self.z, stages))
+            self.interpolant.end = self.interpolant.end if self.event_time is None else self.event_time
         if outputs is not None:
             self._take_outputs(vector, moved, due, outputs)
         if self.event_time is not None:
@@ -679,18 +685,18 @@ def _due(leg: Leg, t: Floats, end: Floats, sign: float) -> _Due:
     positions = np.repeat(np.arange(len(t)), counts)
     chosen = np.concatenate([np.arange(low, high) for low, high in zip(lowest, highest, strict=True)])
     thetas = (leg.times[chosen] - t[positions]) / (end - t)[positions]
-    return _Due(positions, leg.outputs[chosen], thetas)
+    return _Due(positions, leg.outputs[chosen], leg.times[chosen], thetas)
 
 
-_NONE_DUE = _Due(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+_NONE_DUE = _Due(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
 def _of_moved(due: _Due, moved: Indices) -> _Due:
     """Those whose steps were accepted, with their positions among these."""
     if not len(due.outputs):
         return due
-    keep = np.isin(due.positions, moved)
-    return _Due(np.searchsorted(moved, due.positions[keep]), due.outputs[keep], due.thetas[keep])
+    kept = due.chosen(np.isin(due.positions, moved))
+    return kept._replace(positions=np.searchsorted(moved, kept.positions))
 
 
 def _moved(values: NDArray[Any], z: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ The rest is for what is not counted: on a CPU a process grew by two bytes for ea
 """
 
 
+SMALL_STATE = 2**15
+"""Elements of a state up to which what surrounds the field costs more than the field."""
 LARGEST_WHOLE_GRAPH = 4 * 2**30
 """Bytes that the graph of a whole solve may take with `auto`, where they are known to be enough for all of its steps:
 nothing is cut then, counted or evaluated again."""
@@ -34,25 +36,35 @@ def free_memory(device: torch.device) -> int:
     return available_memory()
 
 
+def is_small(z: Tensor) -> bool:
+    """Whether the solve of a state is to be kept free of what surrounds the field."""
+    return z.numel() <= SMALL_STATE
+
+
 def fits_whole(evaluation: Tensor, parameters: Iterable[Tensor], evaluations: int) -> bool:
     """Whether the graph of a whole solve is small however many steps it takes, which no free memory decides.
 
     Args:
         evaluation: of the field, with its graph; the others are taken to be like it.
+        parameters: where it begins, with the state; what they take is not counted.
         evaluations: as many as there may be.
     """
     return graph_bytes([evaluation], parameters) * evaluations <= LARGEST_WHOLE_GRAPH
 
 
 def graph_bytes(outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> int:
-    """What the graph behind `outputs` saved for its backward pass, each storage once, without parameters.
+    """What the graph behind `outputs` saved for its backward pass, each storage once.
 
     Read off the graph: hooks that see each tensor as it is saved would switch off torch's check for tensors that were
     changed in place, and `torch.func` within a field.
+
+    Args:
+        parameters: where the graph begins, and so does what is counted.
     """
-    counted: set[int | None] = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    known = list(parameters)
+    counted: set[int | None] = {tensor.untyped_storage().data_ptr() for tensor in known}
     total = 0
-    for node in nodes_behind(outputs):
+    for node in nodes_behind(outputs, {tensor.grad_fn for tensor in known if tensor.grad_fn is not None}):
         for tensor in _saved_by(node):
             address, size = _storage(tensor)
             if address is None or address not in counted:
@@ -85,7 +97,10 @@ def nodes_behind(outputs: Iterable[Tensor], ends: Collection[Any] = ()) -> Itera
 
 def _saved_by(node: Any) -> Iterator[Tensor]:
     for name in _names_of_saved(node.__class__):
-        saved = getattr(node, name)
+        try:
+            saved = getattr(node, name)
+        except RuntimeError:  # it was freed, of a graph that the field reads and that was walked before
+            continue
         for value in saved if isinstance(saved, (tuple, list)) else (saved,):
             if isinstance(value, Tensor):
                 yield value

@@ -124,11 +124,13 @@ class RecordedPath(Path):
         budget: float,
         changing: Sequence[Tensor] = (),
         always_builds: bool = False,
+        keeps_states: bool = True,
     ) -> None:
         """
         Args:
             budget: memory that graphs may take, in bytes.
             changing: buffers of the field's module that evaluations change.
+            keeps_states: of where the steps begin; they can be found again from the start.
             always_builds: build graphs that are not kept too, as what is compiled would be compiled without them again.
         """
         self.segments: list[Segment | int] = []
@@ -139,6 +141,7 @@ class RecordedPath(Path):
         self._step_bytes: int | None = None
         self._changing = changing
         self._always_builds = always_builds
+        self._keeps_states = keeps_states
 
     @property
     def keeps(self) -> bool:
@@ -165,13 +168,9 @@ class RecordedPath(Path):
                 self.kept_bytes += self._step_bytes
             else:
                 segment.graph = None
+        if not self._keeps_states:
+            segment.z = segment.first = None
         self.segments.append(segment)
 
     def output(self, index: int) -> None:
         self.segments.append(index)
-
-    def forget_states(self) -> None:
-        """Of the steps, which can be found again from the start."""
-        for segment in self.segments:
-            if isinstance(segment, Segment):
-                segment.z = segment.first = None

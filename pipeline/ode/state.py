@@ -107,6 +107,12 @@ class Layout:
         )
         return _Part(name, part.shape, numbers, part.is_complex(), channels_last and not part.is_complex())
 
+    def time(self, t: Tensor) -> Tensor:
+        """`t` as a field takes it: with step control per sample of as many dimensions as the part with the most."""
+        if self.is_plain or not self.per_sample:
+            return t
+        return t.reshape(-1, *[1] * (max(len(part.shape) for part in self.parts) - 1))
+
     def pack(self, state: State) -> Tensor:
         """One real tensor: shaped as a plain state, else (numbers,) or (batch, numbers)."""
         if self.is_plain:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.ode.control import Floats
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.ode.once import differentiated_once
+from pipeline.util.errors import InvalidInput
 
 ROUNDINGS_BESIDE_A_KNOT = 4
 """So many roundings of a time are left out on either side of a knot, where the field jumps: the last stage of a step
@@ -60,23 +60,7 @@ def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[f
 
 def moved(times: Tensor) -> Tensor:
     """Zeros through which gradients flow to the times, where something is multiplied by what it changes with them."""
-    difference: Tensor = _Moved.apply(times)
-    return difference
-
-
-class _Moved(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, times: Tensor) -> Tensor:  # noqa: ARG004
-        return torch.zeros_like(times)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        if torch.is_grad_enabled():
-            raise OdenetError(
-                "the gradients of the times of a solve cannot be differentiated again (create_graph=True): give times "
-                "that want none"
-            )
-        return gradient
+    return differentiated_once(times - times.detach(), "the times of a solve", ": give times that want none")
 
 
 def _shown(values: Sequence[float]) -> str:
@@ -88,16 +72,17 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
     """The solve in pieces that end at its knots and, if asked for, at its times.
 
     Args:
-        knots: times at which the field jumps; those outside of the solve do not matter.
+        knots: times at which the field jumps, the ends of the solve perhaps among them; those outside do not matter.
     """
     start, end = times[0], times[-1]
     sign = 1.0 if end > start else -1.0
-    jumps = {float(knot) for knot in knots if 0 < sign * (float(knot) - start) < sign * (end - start)}
+    edges = {float(knot) for knot in knots}
+    jumps = {knot for knot in edges if 0 < sign * (knot - start) < sign * (end - start)}
     numbers = {time: number for number, time in enumerate(times[1:-1])}
     stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)
     found = []
     for begin, stop in pairwise([start, *stops, end]):
-        margins = [sign * _beside(knot, start, end, dtype) if knot in jumps else 0.0 for knot in (begin, stop)]
+        margins = [sign * _beside(time, start, end, dtype) if time in edges else 0.0 for time in (begin, stop)]
         within = [time for time in numbers if min(sign * (time - begin), sign * (stop - time)) > 0]
         lowest, highest = sorted((begin + margins[0], stop - margins[1]))
         times_within: Floats = np.clip(np.array(within, np.float64), lowest, highest)

@@ -6,15 +6,15 @@ Newton iterations, and when they are given up).
 
 from collections.abc import Sequence
 from math import hypot
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pipeline.methods.tableau import ImplicitTableau
 from pipeline.ode.dense import hermite
 from pipeline.ode.field import VectorField
+from pipeline.ode.once import differentiated_once
 from pipeline.ode.stepping.method import Step
 from pipeline.ode.stepping.runge_kutta import weighted_sum
 from pipeline.ode.tolerance import Tolerance
@@ -23,13 +23,17 @@ LARGEST_ITERATIONS = 10
 CONVERGED = 1e-3
 """Size of the last correction relative to what the tolerances allow, below which a stage counts as solved: what the
 iterations leave is then lost in the error of the step."""
+ROUNDINGS = 4
+"""So many roundings of a state's largest element are no correction either."""
 
 
 class _Stage(NamedTuple):
+    """Of each system whether it was solved: shape (1,), or with steps of their own (batch,)."""
+
     state: Tensor
     slope: Tensor
     nfe: int
-    converged: bool
+    converged: Tensor
 
 
 class DiagonallyImplicit:
@@ -71,18 +75,21 @@ class DiagonallyImplicit:
         """
         scaled = dt * self.tableau.diagonal
         matrix = _newton_matrix(field, t, scaled, z)
-        stages, nfe, converged, end = [first], 1, True, z
+        stages, nfe, end = [first], 1, z
+        converged = torch.ones(len(matrix.factors), dtype=torch.bool, device=z.device)
         for c, weights in zip(self.tableau.c[1:], self.tableau.a, strict=True):
             known = weighted_sum(z, dt, weights[: len(stages)], stages)
             stage = _solve(field, torch.add(t, dt, alpha=c), scaled, known, end, matrix, tolerance)
             stages.append(stage.slope)
-            end, nfe, converged = stage.state, nfe + stage.nfe, converged and stage.converged
+            end, nfe, converged = stage.state, nfe + stage.nfe, converged & stage.converged
         with torch.no_grad():
             # The estimate of a stiff component is far too large: what the matrix damps counts as damped.
             error = matrix.solve(weighted_sum(end * 0, dt, self.tableau.error, stages))
-            if not converged:
-                error = torch.full_like(error, torch.nan)
-        return Step(end, error, [end, first], nfe, converged)
+            solved = bool(converged.all())
+            if not solved:
+                rows = error.reshape(len(converged), -1)
+                error = torch.where(converged.unsqueeze(1), rows, torch.nan).reshape(error.shape)
+        return Step(end, error, [end, first], nfe, solved)
 
     def error_ratio(self, step: Step, dt: Tensor, z: Tensor, last: Tensor | None, tolerance: Tolerance) -> Tensor:  # noqa: ARG002
         """By the weights of the embedded solution, stiff components damped."""
@@ -113,24 +120,35 @@ def _solve(
     matrix: "_NewtonMatrix",
     tolerance: Tolerance,
 ) -> _Stage:
-    """The state Y = known + dt f(t, Y), and f there."""
-    state, nfe, converged = guess.detach(), 0, False
+    """The state Y = known + dt f(t, Y), and f there.
+
+    Of samples with steps of their own each is corrected until it is solved, and no more: its company does not matter.
+    """
+    state, nfe, systems = guess.detach(), 0, len(matrix.factors)
     with torch.no_grad():
-        previous = torch.inf
+        previous = torch.full((systems,), torch.inf, dtype=state.dtype, device=state.device)
+        goes_on = torch.ones(systems, dtype=torch.bool, device=state.device)
+        converged = ~goes_on
         for _ in range(LARGEST_ITERATIONS):
             correction = matrix.solve(state - known - dt * field(t, state))
             nfe += 1
-            state = state - correction
-            size = float((correction.abs() / tolerance.of(state.abs())).amax())
-            if size <= CONVERGED:
-                converged = True
-                break
-            if not size < 2 * previous:  # also where it is no number
-                break
+            rows, corrections = state.reshape(systems, -1), correction.reshape(systems, -1)
+            rows = torch.where(goes_on.unsqueeze(1), rows - corrections, rows)
+            state = rows.reshape(state.shape)
+            allowed = tolerance.of(rows.abs()).mul_(CONVERGED)
+            allowed += ROUNDINGS * torch.finfo(rows.dtype).eps * rows.abs().amax(1, keepdim=True)
+            size = (corrections.abs() / allowed).amax(1)
+            converged |= goes_on & (size <= 1)
+            goes_on &= ~converged & (size < 2 * previous)  # not where it is no number either
             previous = size
+            if not goes_on.any():
+                break
     if torch.is_grad_enabled():
         exact = _newton_matrix(field, t, dt, state)
-        state = _Once.apply(state - exact.solve(state - known - dt * field(t, state)))
+        correction = exact.solve(state - known - dt * field(t, state))
+        # Its derivatives alone: the step is the same with them and without.
+        state = state - (correction - correction.detach())
+        state = differentiated_once(state, "an implicit step", ": use an explicit method")
         nfe += 2
     return _Stage(state, (state - known) / dt, nfe, converged)
 
@@ -166,16 +184,3 @@ def _newton_matrix(field: VectorField, t: Tensor, dt: Tensor, z: Tensor) -> _New
     identity = torch.eye(size, dtype=z.dtype, device=z.device)
     factors, pivots, _ = torch.linalg.lu_factor_ex(identity - dt.reshape(-1, 1, 1) * jacobian)
     return _NewtonMatrix(factors, pivots)
-
-
-class _Once(torch.autograd.Function):
-    """What is handed on has a gradient that is refused a second derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, state: Tensor) -> Tensor:  # noqa: ARG004
-        return state.view_as(state)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        return gradient

@@ -72,6 +72,9 @@ class Leapfrog:
 def _pair(field: VectorField, packed: Tensor) -> tuple[Tensor, Tensor]:
     sizes = field.layout.sizes
     if len(sizes) != 2 or sizes[0] != sizes[1]:
-        raise InvalidInput(f"leapfrog needs a state of two parts of one size, positions and momenta, not {len(sizes)}")
+        found = "one part" if len(sizes) == 1 else f"{len(sizes)} parts"
+        if len(sizes) == 2:
+            found = f"parts of {sizes[0]} and {sizes[1]} numbers"
+        raise InvalidInput(f"leapfrog needs a state of two parts of one size, positions and momenta, not {found}")
     q, p = packed.split(sizes, dim=-1)
     return q, p

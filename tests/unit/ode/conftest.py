@@ -11,7 +11,7 @@ def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Every way in which a solve is differentiated."""
     name: str = request.param
     if name in ("kept", "starved"):
-        monkeypatch.setattr(memory, "LARGEST_WHOLE_GRAPH", -1)
+        monkeypatch.setattr(memory, "SMALL_STATE", -1)
     if name == "starved":
         monkeypatch.setattr(memory, "free_memory", lambda _device: 0)
     return name

@@ -144,7 +144,7 @@ def test_checkpointed_gradients_are_those_of_the_kept_graphs_to_the_bit_random_n
 @pytest.fixture
 def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small fields are treated as large ones: their graphs are cut at every step."""
-    monkeypatch.setattr(memory, "LARGEST_WHOLE_GRAPH", -1)
+    monkeypatch.setattr(memory, "SMALL_STATE", -1)
 
 
 def test_the_graph_of_a_small_field_is_torchs_own_and_that_of_a_large_one_is_cut(

@@ -35,7 +35,7 @@ def test_rejected_steps_keep_nothing_alive_and_count_for_nothing(chosen: str, mo
             paths.append(self)
 
     monkeypatch.setattr(discrete, "RecordedPath", Watched)
-    monkeypatch.setattr(memory, "LARGEST_WHOLE_GRAPH", -1)
+    monkeypatch.setattr(memory, "SMALL_STATE", -1)
     torch.manual_seed(0)
     layer, counts = Layer(), []
     for end, tolerance in ((1.0, 1e-9), (50.0, 1e-4)):

@@ -120,8 +120,9 @@ def test_a_closed_form_is_met_at_every_time(problem: Problem, method: str, direc
     assert problem.exact is not None
     exact = problem.exact(vector(*times))
     z0 = exact[0].to(dtype)
-    steps, allowed = EQUAL_STEPS.get(method, (1, 30 * TOLERANCES[dtype]))
-    solution = solve(problem, method, TOLERANCES[dtype], times, z0, steps=steps)
+    tolerance = 1e-4 if method == "heun" else TOLERANCES[dtype]  # of order 2, it takes thousands of steps to 1e-6
+    steps, allowed = EQUAL_STEPS.get(method, (1, 30 * tolerance))
+    solution = solve(problem, method, tolerance, times, z0, steps=steps)
     assert solution.states.dtype == dtype
     assert solution.states.shape == exact.shape
     assert torch.equal(solution.states[0], z0)
@@ -182,7 +183,7 @@ def test_states_on_the_way_back_are_those_of_the_way_there(method: str) -> None:
 
 Points = list[tuple[float, int]]
 """Errors at the end time, and the evaluations that they took."""
-WORK_TOLERANCES = tuple(10.0**-exponent for exponent in range(3, 10))
+WORK_TOLERANCES = tuple(10.0**-exponent for exponent in range(3, 9))
 
 
 def evaluations_at(points: Points, target: float) -> float:
