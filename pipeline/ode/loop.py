@@ -42,7 +42,7 @@ from pipeline.ode.tolerance import Tolerance
 Indices = NDArray[np.int64]
 
 STEPS_A_CALL = 2
-"""Where they are compiled and the state is small: asking the host after each costs more then than a step for nothing."""
+"""Where they are compiled and the state is small: asking the host after each costs more than a step for nothing."""
 
 
 @dataclass(frozen=True)
