@@ -11,11 +11,11 @@ from typing import Literal
 
 import click
 import psutil
-from rich.console import Console
 
 from odenet.arguments import JSON, examples
 from odenet.output import print_json
 from pipeline.device import processor
+from pipeline.reporting.terminal import Terminal, styled
 from pipeline.util.errors import OdenetError
 from pipeline.util.paths import data_folder, home
 
@@ -39,13 +39,14 @@ class Finding:
 @JSON
 def doctor(as_json: bool) -> int:
     """Look at everything that a run needs, and say what works and what to do about the rest."""
-    marks = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
+    colours = {"ok": "green", "warning": "yellow", "problem": "red"}
     findings = []
-    console = Console(soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            console.print(marks[finding.verdict], f"[bold]{finding.name}[/]:", finding.message, highlight=False)
+            verdict = (f"{finding.verdict:7}", colours[finding.verdict])
+            console.print(styled(verdict, " ", (finding.name, "bold"), f": {finding.message}"))
     if as_json:
         print_json([vars(finding) for finding in findings])
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0

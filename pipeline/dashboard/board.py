@@ -21,7 +21,7 @@ from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
 from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.store import connect, store_address
 from pipeline.util.errors import OdenetError
-from pipeline.util.files import create_private
+from pipeline.util.files import create_private, private_folder
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
 
@@ -64,6 +64,7 @@ class Board:
             installation = install(self._folder / "npm.log")
             self.password = _password(self._folder)
         log = self._folder / "board.log"
+        create_private(log, "")
         with log.open("w") as written:
             process = subprocess.Popen(
                 ["node", str(SOURCE / "start.js")],
@@ -217,6 +218,7 @@ def _run_npm(pins: Sequence[Path], folder: Path, log: Path) -> None:
     folder.mkdir()
     for pin in pins:
         shutil.copy(pin, folder)
+    create_private(log, "")
     with log.open("w") as written:
         done = subprocess.run(
             ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
@@ -243,7 +245,7 @@ def _require(program: str) -> None:
 def _usable(folder: Path, variable: str) -> Iterator[None]:
     """Create the folder, and turn failures to write there into one sentence that names the environment variable."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         yield
     except OSError as error:
         raise BoardError(

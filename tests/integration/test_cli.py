@@ -299,7 +299,7 @@ def test_wrong_use_ends_with_status_2_and_no_traceback(two_runs: TwoRuns, words:
         ("evaluate 1 --steps 1,two", "--steps '1,two' is not a list such as 1,2,4"),
         ("evaluate 1 mine.png", "mine.png is one word too many: one run is evaluated, and images follow --predict"),
         ("show", "odenet show needs ID, as in: odenet show 3"),
-        ("show first", "ID must be a whole number, not 'first'"),
+        ("resume first", "ID must be a whole number, not 'first'"),
         ("show 1 2", "got unexpected extra argument (2), as in: odenet show 3"),
         ("store dance", "ACTION 'dance' is not one of 'status', 'start', 'stop'"),
         ("compare 1 2 --json --markdown", "--json and --markdown are two forms of one document: leave one of them out"),

@@ -52,7 +52,7 @@ def new_archive(path: Path) -> Iterator["ArchiveWriter"]:
     """
     try:
         _refuse_existing(path)
-        with whole_file(path, private=True) as file:
+        with whole_file(path, concurrent=True) as file:
             with ZipFile(file, "w", compresslevel=_COMPRESSION) as archive:
                 writer = ArchiveWriter(archive)
                 yield writer
