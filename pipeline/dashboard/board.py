@@ -196,9 +196,7 @@ def install(log: Path) -> Path:
         BoardError: npm or Node.js is missing, the packages cannot be downloaded, or the cache folder is not writable.
     """
     _require("node")
-    pins = [SOURCE / "package.json", SOURCE / "package-lock.json"]
-    version = hashlib.sha256(b"".join(pin.read_bytes() for pin in pins)).hexdigest()[:16]
-    folder = platformdirs.user_cache_path("odenet") / f"omniboard-{version}"
+    pins, folder = _pins(), _installation()
     if folder.exists():
         return folder
     _require("npm")
@@ -212,6 +210,37 @@ def install(log: Path) -> Path:
                 _run_npm(pins, installed, log)
                 installed.rename(folder)
     return folder
+
+
+def outdated_dashboard() -> list[str]:
+    """What of the dashboard is older than it should be, a sentence each."""
+    sentences = []
+    wanted = json.loads((SOURCE / "package.json").read_text())
+    locked = json.loads((SOURCE / "package-lock.json").read_text()).get("packages", {}).get("", {})
+    if any(locked.get(key, {}) != wanted.get(key, {}) for key in ("dependencies", "devDependencies")):
+        sentences.append(
+            f"{SOURCE / 'package-lock.json'} was made for another package.json: renew it with "
+            "`npm install --package-lock-only` there"
+        )
+    installed = _installation()
+    older = sorted(path for path in installed.parent.glob("omniboard-*") if path.is_dir() and path != installed)
+    if older and not installed.exists():
+        sentences.append(f"{older[-1]} is of an older lock: `odenet board` installs the present one")
+    elif older:
+        sentences.append(
+            f"{', '.join(map(str, older))} are of older locks: delete them unless another checkout uses them"
+        )
+    return sentences
+
+
+def _pins() -> list[Path]:
+    return [SOURCE / "package.json", SOURCE / "package-lock.json"]
+
+
+def _installation() -> Path:
+    """Where the pinned Omniboard is, or will be."""
+    version = hashlib.sha256(b"".join(pin.read_bytes() for pin in _pins())).hexdigest()[:16]
+    return platformdirs.user_cache_path("odenet") / f"omniboard-{version}"
 
 
 def _run_npm(pins: Sequence[Path], folder: Path, log: Path) -> None:

@@ -21,7 +21,10 @@ def shown(value: Any, form: str | Callable[[Any], str] = "") -> str:
     """
     if value is None:
         return NOTHING
-    return format(value, form) if isinstance(form, str) else form(value)
+    try:
+        return format(value, form) if isinstance(form, str) else form(value)
+    except (TypeError, ValueError):  # of a run that somebody has changed
+        return str(value)
 
 
 @dataclass(frozen=True)

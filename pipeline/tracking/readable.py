@@ -49,7 +49,9 @@ def readable(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "start_time": start,
         "heartbeat": entry("heartbeat", _is(datetime), _first_time(document.get("stop_time"), start)),
         "stop_time": entry("stop_time", _is(datetime), None),
-        "status": entry("status", lambda value: value in set(RunStatus), RunStatus.UNKNOWN.value),
+        "status": entry(
+            "status", lambda value: isinstance(value, str) and value in set(RunStatus), RunStatus.UNKNOWN.value
+        ),
         "experiment": entry("experiment", _is(Mapping), {}),
         "config": entry("config", _is(Mapping), {}),
         "info": entry("info", _is(Mapping), {}),
@@ -68,6 +70,8 @@ def readable(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     result = document.get("result")
     if is_foreign(document) and not (isinstance(result, int | float | None) and not isinstance(result, bool)):
         filled["result"] = None
+    if "omniboard" not in document:  # nobody has tagged it
+        del filled["omniboard"]
     return {**document, **filled}, lacks
 
 
@@ -90,6 +94,10 @@ def _is_artifact(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("name"), str) and "file_id" in value
 
 
+def _is_metric(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(value.get(key), str) for key in ("name", "heading", "says"))
+
+
 def _annotations(omniboard: Mapping[str, Any]) -> dict[str, Any]:
     tags = omniboard.get("tags")
     return {**omniboard, "tags": _those(_is(str), tags if isinstance(tags, list) else [])}
@@ -108,6 +116,11 @@ def _experiment(document: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[
         found = experiment.get(key)
         experiment[key] = _those(is_right, found if isinstance(found, list) else [])
     experiment["repositories"] = [{"dirty": False, **repository} for repository in experiment["repositories"]]
+    if "metrics" in experiment:
+        found = experiment["metrics"]
+        experiment["metrics"] = _those(_is_metric, found if isinstance(found, list) else [])
+    if not isinstance(experiment.get("result", ""), str):
+        del experiment["result"]
     if is_foreign(document):
         if experiment["name"] in (DEFAULT, *NOT_TASKS):  # which is not ours
             experiment["name"] += " (another program's)"

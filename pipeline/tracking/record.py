@@ -517,12 +517,14 @@ def claimed(folder: Path) -> Iterator[bool]:
 
 
 def is_locked(folder: Path) -> bool | None:
-    """Whether a process is at work on the run of this folder; None where there is no telling. Nothing is changed."""
+    """Whether a process is at work on the run of this folder; None where there is none, and so no telling."""
     try:
         with (folder / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except FileNotFoundError:
+        return False if folder.is_dir() else None
     except OSError:
         return None
     return False
