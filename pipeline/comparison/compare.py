@@ -268,8 +268,9 @@ def _multiply_adds_test(run: StoredRun, info: RunInfo) -> float | None:
     return total - per_evaluation + per_evaluation * evaluations / ode_blocks
 
 
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and isfinite(value) else None
+def _finite(value: Any) -> float | None:
+    """The number, if it is one: a stored document may have been changed."""
+    return float(value) if isinstance(value, int | float | np.number) and isfinite(value) else None
 
 
 def _answers(run: StoredRun) -> Any:

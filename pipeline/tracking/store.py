@@ -128,13 +128,13 @@ def clock_difference(database: Database[dict[str, Any]]) -> timedelta:
     return aware(theirs) - (before + (after - before) / 2) if isinstance(theirs, datetime) else timedelta()
 
 
-def insist(operation: Callable[[], T], seconds: float = ENTERING_SECONDS) -> T:
+def insist(operation: Callable[[], T]) -> T:
     """What `operation` returns, tried again while the store does not answer: it may be done more than once.
 
     Raises:
-        PyMongoError: the store refuses it, or does not answer for so long.
+        PyMongoError: the store refuses it, or does not answer for `ENTERING_SECONDS`.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + ENTERING_SECONDS
     while True:
         try:
             return operation()

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,6 @@ from pipeline.runs.query import Runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.record import NotInStore, Record, run_folder
-from pipeline.tracking.run_document import FORMAT
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.training import load_checkpoint
@@ -42,6 +40,7 @@ from tests.helpers.commands import (
     start_command,
     wait_until,
 )
+from tests.helpers.records import document_of, left_behind
 
 ARTIFACTS = {
     *("history.json", "steps.json", "weights.safetensors", "learning_curves.png", "function_evaluations.png"),
@@ -345,43 +344,6 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing_of_the_run(home: Path
 
 
 # Records on disk
-
-
-def document_of(run_id: int) -> dict[str, Any]:
-    """The document of a run that has just begun."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    return {
-        "_id": run_id,
-        "uid": uuid.uuid4().hex,
-        "store": "mongodb://elsewhere/lab",
-        "format": FORMAT,
-        "experiment": {"name": "classification", "sources": [], "dependencies": [], "repositories": []},
-        "config": {
-            "data": {"name": "digits"},
-            "model": {"architecture": "simple", "body": "odenet", "blocks": 1},
-            "seed": 0,
-        },
-        "status": "RUNNING",
-        "start_time": now,
-        "heartbeat": now,
-        "host": {"hostname": "laboratory"},
-        "info": {},
-        "artifacts": [],
-        "captured_out": "",
-        "result": None,
-    }
-
-
-def left_behind(home: Path, database: Database[dict[str, Any]], run_id: int = 1) -> Record:
-    """The record of a run of two epochs whose process is gone, and which the store knows."""
-    document = document_of(run_id)
-    database.runs.insert_one(document)
-    record = Record.create(run_folder(home, document), document)
-    for epoch in (1, 2):
-        record.add_metrics(epoch, {"training.loss": 1 / epoch, "validation.loss": 2 / epoch})
-    record.add_artifact("notes.txt", b"as it was", "text/plain")
-    record.release()
-    return record
 
 
 def test_a_torn_last_line_costs_that_point_alone(store_home: Path, database: Database[dict[str, Any]]) -> None:

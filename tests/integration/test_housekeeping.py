@@ -352,7 +352,8 @@ def test_the_checkpoint_of_a_run_that_goes_on_or_waits_for_delivery_stays(traine
     (folder / "record.json").touch()
     assert find_garbage(trained.database, trained.home, **old).checkpoints == (trained.run_folder(2) / "checkpoint.pt",)
     (folder / "record.json").unlink()
-    trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "RUNNING"}, "$currentDate": {"heartbeat": True}})
+    elsewhere = {"status": "RUNNING", "host.hostname": "another machine"}
+    trained.database.runs.update_one({"_id": 1}, {"$set": elsewhere, "$currentDate": {"heard": True}})
     assert find_garbage(trained.database, trained.home, **old).checkpoints == (trained.run_folder(2) / "checkpoint.pt",)
     trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "COMPLETED"}})
     garbage = find_garbage(trained.database, trained.home, **old)
