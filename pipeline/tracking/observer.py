@@ -24,7 +24,7 @@ from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
-from pipeline.tracking.store import connect, insist, next_run_id, store_address
+from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput
 
@@ -282,13 +282,20 @@ def _enter(new: Mapping[str, Any], wanted_id: Any, home: Path, database: Databas
 
     Raises:
         StoreError: the chosen id is another run's.
+        InvalidInput: it is no number that the store can count on from.
     """
+    if isinstance(wanted_id, str) and wanted_id.isdecimal():  # as Sacred's command line gives it
+        wanted_id = int(wanted_id)
+    if isinstance(wanted_id, int) and not 0 < wanted_id <= MAX_RUN_ID:
+        raise InvalidInput(f"a run cannot have the id {wanted_id}: choose one from 1 to {MAX_RUN_ID}, or none")
     while True:
         run_id = insist(lambda: next_run_id(database)) if wanted_id is None else wanted_id
         document = {"_id": run_id, **new}
         record = Record.create(run_folder(home, document), document, is_entering=True)
         try:
             insist(lambda: _insert(document, database))  # noqa: B023 - called at once
+            if isinstance(wanted_id, int):  # nobody shall have it again
+                insist(lambda: retire_run_id(database, run_id))  # noqa: B023 - called at once
             record.entered()
             return record
         except _IdTaken:

@@ -382,11 +382,18 @@ def load_record(folder: Path, problems: list[str] | None = None, document: Mappi
             raise RecordError(f"{metrics} is a folder") from error
         problems.append(f"{metrics} is a folder")
         lines = []
+    names: dict[ObjectId, str] = {}
     for number, line in enumerate(lines, start=1):
         if _is_torn(line):
             continue
         try:
-            record._add_point(*_checked_point(json_util.loads(line.decode())))
+            name, step, value, at, series_id = _checked_point(json_util.loads(line.decode()))
+            if names.setdefault(series_id, name) != name and name not in record._series:
+                if problems is None:
+                    raise ValueError(f"the series {names[series_id]} and {name} have one id")
+                problems.append(f"line {number} of {metrics}: the series {names[series_id]} and {name} have one id")
+                series_id = ObjectId()
+            record._add_point(name, step, value, at, series_id)
         except _DAMAGE as error:
             told = f"line {number} of {metrics} is damaged ({_in_words(error)})"
             if problems is None:

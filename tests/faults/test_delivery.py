@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from pymongo.database import Database
+from sacred import Experiment
 
 from pipeline.runs.query import Runs
-from pipeline.tracking.address import StoreAddress
+from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.observer import _take_up
+from pipeline.tracking.observer import StoreObserver, _take_up
 from pipeline.tracking.record import run_folder
-from pipeline.tracking.store import connect
+from pipeline.tracking.store import connect, next_run_id
 from pipeline.tracking.sync import sync
 from tests.faults.proxy import Asked, Fate, Proxy
 from tests.faults.tiny import TinyRun, start_tiny_run
@@ -83,7 +84,8 @@ def test_a_run_enters_once_whatever_is_cut_while_it_enters(
 
 @pytest.mark.parametrize("fate", [Fate.REQUEST_CUT, Fate.REPLY_CUT])
 def test_a_run_that_cannot_enter_is_refused_and_leaves_nothing_after_sync(home: Path, proxy: Proxy, fate: Fate) -> None:
-    proxy.decide = lambda asked: fate if asked.words in ("insert runs", "delete runs") else Fate.PASSES
+    fates = {"insert runs": fate, "delete runs": Fate.REQUEST_CUT}
+    proxy.decide = lambda asked: fates.get(asked.words, Fate.PASSES)
     run = start(home, proxy)
     ended(run)
     said = run.said()
@@ -123,25 +125,25 @@ def test_a_run_that_is_killed_before_it_knows_that_it_is_entered_leaves_nothing_
     assert records(home) == []
 
 
-def test_a_chosen_id_that_is_another_runs_is_refused_and_the_other_stays(home: Path) -> None:
+def test_a_chosen_id_that_is_another_runs_is_refused_and_the_other_stays(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = database_of(home)
     record = left_behind(home, database, 5)
     before = list(database.runs.find())
-    from sacred import Experiment
-
-    from pipeline.tracking.address import StoreError
-    from pipeline.tracking.observer import StoreObserver
-
+    monkeypatch.setenv("ODENET_HOME", str(home))
+    monkeypatch.delenv("ODENET_MONGO_URL", raising=False)
     experiment = Experiment("chosen", save_git_info=False)
     experiment.observers = [StoreObserver(home)]
     experiment.main(lambda: None)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ODENET_HOME", str(home))
-        environment.delenv("ODENET_MONGO_URL", raising=False)
-        with pytest.raises(StoreError, match="The id 5 is another run's; choose a free one, or none"):
-            experiment.run(options={"--id": "5", "--capture": "no"})
+    with pytest.raises(StoreError, match="The id 5 is another run's; choose a free one, or none"):
+        experiment.run(options={"--id": "5", "--capture": "no"})
     assert list(database.runs.find()) == before
     assert records(home) == [record.folder]
+    experiment.run(options={"--id": "9", "--capture": "no"})
+    assert read(database, 9).status == "COMPLETED"
+    database.runs.delete_one({"_id": 9})
+    assert next_run_id(database) == 10
 
 
 # Going on

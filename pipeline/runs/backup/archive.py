@@ -80,7 +80,7 @@ def open_archive(path: Path) -> Iterator["Archive"]:
     """
     try:
         archive = ZipFile(path)
-    except BadZipFile as error:
+    except _DAMAGE as error:
         raise InvalidInput(
             f"{path} is no backup, or only the beginning of one: name a file of `odenet backup`"
         ) from error
