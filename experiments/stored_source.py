@@ -12,6 +12,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
+class NotStored(ModuleNotFoundError):
+    """A module that the stored sources do not have, though another of its name may be installed."""
+
+
 class StoredAlone:
     """Finds the modules of some packages below the folders of the stored sources, and nowhere else."""
 
@@ -27,14 +31,14 @@ class StoredAlone:
         """The module, as the stored sources have it.
 
         Raises:
-            ModuleNotFoundError: they have not.
+            NotStored: they have not.
         """
         if fullname.partition(".")[0] not in self._names:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, self._folders if path is None else path, target)
         places = [spec.origin] if spec and spec.origin else list((spec and spec.submodule_search_locations) or ())
         if spec is None or not all(str(place).startswith(tuple(f"{f}/" for f in self._folders)) for place in places):
-            raise ModuleNotFoundError(f"the stored sources have no module {fullname}", name=fullname)
+            raise NotStored(f"the stored sources have no module {fullname}", name=fullname)
         return spec
 
 
@@ -43,7 +47,10 @@ def main(words: Sequence[str]) -> None:
     folders, names, module, *arguments = words
     sys.meta_path.insert(0, StoredAlone(frozenset(names.split(",")), folders.split(":")))
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except NotStored as error:
+        sys.exit(f"odenet: {error}, and none from elsewhere is run in its place")
 
 
 if __name__ == "__main__":

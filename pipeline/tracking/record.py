@@ -360,9 +360,10 @@ def load_record(folder: Path, problems: list[str] | None = None, document: Mappi
             raise RecordError(told) from error
         problems.append(told)
         record = Record(folder, dict(document), [])
-    known = "_id", "uid"
-    if document is not None and [record.document[key] for key in known] != [document[key] for key in known]:
-        raise RecordError(f"{folder / 'record.json'} is of another run")
+    if document is not None:
+        if any(record.document.get(key) != document.get(key) for key in _SAME_RUN):
+            raise RecordError(f"{folder / 'record.json'} is of another run")
+        record.document |= {key: document[key] for key in ("_id", "uid")}
     whole = []
     for file in record._files:
         if file["sent"] or (folder / "files" / str(file["id"])).is_file():
@@ -432,6 +433,8 @@ def _is_torn(line: bytes) -> bool:
     return not text or (text.startswith(b"{") and not text.endswith(b"}") and b"\0" not in text)
 
 
+_SAME_RUN = ("start_time", "config", "host")
+"""What no two runs have alike, and damage to an id leaves as it was."""
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, BSONError, RecursionError)
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {

@@ -115,7 +115,7 @@ def is_same_store(database: Database[dict[str, Any]], where: str) -> bool:
     """
     hosts, _, name = where.partition("://")[2].rpartition("@")[2].partition("/")
     known = {host if ":" in host else f"{host}:27017" for host in hosts.split(",")}
-    nodes = {f"{host}:{port}" for host, port in database.client.nodes}
+    nodes = {f"{host}:{port}" for host, port in database.client.topology_description.server_descriptions()}
     is_here = hosts.startswith("127.0.0.1:") and any(node.startswith("127.0.0.1:") for node in nodes)
     return name == database.name and bool(is_here or known & nodes)
 

@@ -96,6 +96,10 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             database.runs.delete_one({"_id": run_id, "uid": record.document["uid"], "status": RunStatus.RUNNING.value})
             record.discard()
             return DeliveryResult(run_id, "withdrawn", f"run {run_id} never began, and nothing of it is left")
+        if known is None and _run_of(folder, database)[1] is not None:
+            return _save_what_can_be_read(
+                folder, database, f"{folder / 'record.json'} names another run than its folder"
+            )
         if known is None:
             where = record.document["store"]
             return DeliveryResult(

@@ -29,6 +29,7 @@ from pipeline.dashboard import board as module
 from pipeline.dashboard.board import Board, BoardError, ensure_columns, install
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers import browser
+from tests.helpers.damage import STRANGE_DOCUMENTS
 from tests.helpers.waiting import slowness, status_of, wait_until
 
 pytestmark = [
@@ -241,6 +242,17 @@ def test_the_script_of_an_artifact_deletes_no_run_in_a_real_browser(
             page.get(f"{board.url}/api/v1/files/preview/{file_id}/{name}")
             time.sleep(1)  # as long as a script would take
     assert database.runs.count_documents({}) == 1
+
+
+def test_strange_documents_keep_the_list_from_no_other_run(board: Board, database: Database[dict[str, Any]]) -> None:
+    store_run(database, 1, "odenet", 0.5)
+    database.runs.insert_many(
+        [{"_id": number, **document} for number, document in enumerate(STRANGE_DOCUMENTS.values(), start=100)]
+    )
+    database.runs.insert_many([{"_id": "my-run-1"}, {"_id": 2**63 - 1}, {"_id": 2.5}])
+    status, _, body = ask(board, "/sacred/api/v1/Runs")
+    assert status == 200
+    assert 1 in [run.get("_id") for run in json.loads(body)]
 
 
 def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_last_of_its_metrics(

@@ -72,6 +72,12 @@ DAMAGES: dict[str, Damage] = {
     "no uid": lambda record: document_in(record, lambda stored: stored["document"].pop("uid")),
     "a uid that is a number": lambda record: document_in(record, lambda stored: stored["document"].update(uid=7)),
     "no status": lambda record: document_in(record, lambda stored: stored["document"].pop("status")),
+    "another run's id": lambda record: document_in(record, lambda stored: stored["document"].update(_id=1)),
+    "an id that nobody has": lambda record: document_in(record, lambda stored: stored["document"].update(_id=99)),
+    "another uid": lambda record: document_in(record, lambda stored: stored["document"].update(uid="f" * 32)),
+    "a uid with another end": lambda record: document_in(
+        record, lambda stored: stored["document"].update(uid=stored["document"]["uid"][:-1] + "x")
+    ),
     "an id that is too large": lambda record: document_in(record, lambda stored: stored["document"].update(_id=2**70)),
     "a document that no store takes": lambda record: document_in(
         record, lambda stored: stored["document"].update(info={"x": 2**80})
@@ -143,6 +149,23 @@ def test_a_damaged_record_leaves_its_checkpoint_to_be_gone_on_from(
     list(sync(store_home, database))
     assert [path.name for path in record.folder.iterdir() if path.name != "lock"] == ["checkpoint.pt"]
     shutil.rmtree(record.folder)
+    shutil.rmtree(store_home / "damaged")
+
+
+def test_what_another_runs_record_says_is_not_added_to_the_run_whose_folder_it_lies_in(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    record = left_behind(store_home, database, 1)
+    other = left_behind(store_home, database, 2, config={"seed": 7})
+    for name in ("record.json", "metrics.jsonl"):
+        shutil.copy(other.folder / name, record.folder / name)
+    shutil.rmtree(other.folder)
+    database.runs.delete_one({"_id": 2})
+    (result,) = sync(store_home, database)
+    assert result.outcome == "damaged"
+    assert "nothing of it was delivered" in result.message
+    assert read(database, 1).metrics() == {}
+    assert (store_home / "damaged" / record.folder.name / "metrics.jsonl").exists()
     shutil.rmtree(store_home / "damaged")
 
 
