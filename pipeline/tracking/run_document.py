@@ -156,7 +156,7 @@ def aware(time: datetime) -> datetime:
 
 def died(document: Mapping[str, Any]) -> dict[str, Any]:
     """What becomes of a document that says RUNNING and whose run does not go on."""
-    return {"status": RunStatus.DIED.value, "stop_time": document["heartbeat"]}
+    return {"status": RunStatus.DIED.value, "stop_time": document.get("heartbeat")}
 
 
 def whole_config(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ A record that is damaged keeps back no other: what can be read of it is delivere
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pipeline.tracking.record import (
     claimed,
     is_locked,
     load_record,
+    revision,
     run_folder,
     waiting_records,
 )
@@ -92,8 +93,8 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             told = f"{folder} is a copy of run {run_id}'s own folder {own.name}: it was moved to {aside}"
             return DeliveryResult(run_id, "damaged", told)
         known = database.runs.find_one({"_id": run_id, "uid": record.document["uid"]})
-        if record.is_entering and (known or is_same_store(database, str(record.document["store"]))):
-            database.runs.delete_one({"_id": run_id, "uid": record.document["uid"], "status": RunStatus.RUNNING.value})
+        if _never_began(record, known, database):
+            database.runs.delete_one({"_id": run_id, "uid": record.document["uid"]})
             record.discard()
             return DeliveryResult(run_id, "withdrawn", f"run {run_id} never began, and nothing of it is left")
         if known is None and _run_of(folder, database)[1] is not None:
@@ -110,18 +111,30 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             )
         is_older = record.add_what_is_known(database, known)
         _deliver_ended(record, database)
-        record.discard()
         words = f"run {run_id} delivered ({record.document['status']})"
         if is_older:
             words += "; the store knew more of it than this record, which added only what the store had not"
+        try:
+            record.discard()
+        except OSError as error:
+            words += f"; its record {folder} cannot be removed ({error.strerror})"
         return DeliveryResult(run_id, "delivered", words)
 
 
 def _deliver_ended(record: Record, database: Database[dict[str, Any]]) -> None:
-    """Deliver what no process goes on with."""
+    """Deliver what no process goes on with; the disk, which may be full, is not written to."""
     if record.document["status"] == RunStatus.RUNNING:
-        record.update(died(record.document))
+        record.document |= died(record.document) | {"revision": revision(record.document) + 1}
     record.deliver(database)
+
+
+def _never_began(record: Record, known: Mapping[str, Any] | None, database: Database[dict[str, Any]]) -> bool:
+    """Whether the run was about to be entered when its process ended, and has told the store nothing since."""
+    if not record.is_entering:
+        return False
+    if known is None:
+        return is_same_store(database, str(record.document["store"]))
+    return known.get("status") == RunStatus.RUNNING and revision(known) <= revision(record.document)
 
 
 def _save_what_can_be_read(folder: Path, database: Database[dict[str, Any]], reason: str) -> DeliveryResult:
@@ -134,9 +147,7 @@ def _save_what_can_be_read(folder: Path, database: Database[dict[str, Any]], rea
             record = load_record(folder, problems, known)
             points = sum(len(series["steps"]) for series in record.metrics().values())
             record.add_what_is_known(database, known)
-            if record.document["status"] == RunStatus.RUNNING:
-                record.document.update(died(record.document))
-            record.deliver(database)
+            _deliver_ended(record, database)
             saved = (
                 f"{points} points and {len(record.document['artifacts'])} artifacts that can be read are in the store"
             )

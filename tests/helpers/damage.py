@@ -136,6 +136,8 @@ CRAFTED: Mapping[str, tuple[str, Callable[[list[dict[str, Any]]], Any]]] = {
     "a file in chunks that are too large": ("fs.files", _last(chunkSize=2**30)),
     "a file that says another length": ("fs.files", _last(length=1)),
     "a file whose chunk is a text": ("fs.files", _last(chunkSize="255")),
+    "a file whose description is a text": ("fs.files", _last(metadata="mine")),
+    "a file without a name": ("fs.files", lambda files: files[-1].pop("filename")),
     "a model without a history": ("models", lambda models: models.append({"_id": "best-of-all"})),
     "a model with a history of numbers": (
         "models",

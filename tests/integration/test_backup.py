@@ -333,6 +333,26 @@ def test_a_backup_that_is_crafted_as_ours_are_is_restored(file: Path, database: 
     assert len(restore(database, tmp_path / "crafted.zip").runs) == 2
 
 
+@pytest.mark.parametrize(
+    ("collection", "document"),
+    [
+        ("runs", {"_id": 50, "status": "RUNNING"}),
+        ("runs", {"_id": 51, "start_time": [1], "experiment": "mine", "host": 7}),
+        ("runs", {"_id": "my-run", "format": "MongoObserver-0.7.0"}),
+        ("omniboard.settings", {"_id": 1, "value": 2}),
+    ],
+)
+def test_a_document_that_lacks_something_is_restored_with_all_the_others(
+    file: Path, database: Store, tmp_path: Path, collection: str, document: dict[str, Any]
+) -> None:
+    craft(file, tmp_path / "other.zip", collection, lambda documents: documents.append(document))
+    restore(database, tmp_path / "other.zip")
+    assert database[collection].count_documents({"_id": document["_id"]}) == 1
+    assert database.runs.count_documents({"format": {"$regex": "^odenet"}}) == 2
+    back_up(database, tmp_path / "again.zip")
+    restore(database, tmp_path / "again.zip")
+
+
 @pytest.mark.parametrize("times", [300, 900])
 def test_a_backup_that_unpacks_to_many_times_its_size_is_refused_before_it_is_read(
     database: Store, tmp_path: Path, times: int, capsys: pytest.CaptureFixture[str]

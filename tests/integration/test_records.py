@@ -275,6 +275,25 @@ def test_a_record_of_an_earlier_version_does_not_make_an_ended_run_die(
     assert (read(database, 1).status, read(database, 1).result) == ("COMPLETED", 0.9)
 
 
+@pytest.mark.parametrize("delivered", [False, True])
+def test_a_run_that_was_about_to_enter_leaves_nothing_unless_it_has_told_the_store_more_since(
+    store_home: Path, database: Database[dict[str, Any]], delivered: bool
+) -> None:
+    document = document_of(1, store=f"mongodb://***:***@{':'.join(map(str, database.client.address or ()))}/odenet")
+    record = Record.create(run_folder(store_home, document), document, is_entering=True)
+    database.runs.insert_one(dict(document))
+    entering = (record.folder / "record.json").read_bytes()
+    if delivered:
+        record.entered()
+        record.add_metrics(1, {"training.loss": 1.0})
+        record.deliver(database)
+        (record.folder / "record.json").write_bytes(entering)  # from an old copy of the disk
+    record.release()
+    assert [result.outcome for result in sync(store_home, database)] == ["delivered" if delivered else "withdrawn"]
+    assert database.runs.count_documents({}) == delivered
+    assert not record.folder.exists()
+
+
 def test_what_people_have_added_to_a_run_stays_when_its_record_is_delivered(
     store_home: Path, database: Database[dict[str, Any]]
 ) -> None:

@@ -10,6 +10,7 @@ Runs are in the order of their ids, the series of `metrics` in that of their run
 
 import hashlib
 import json
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ _ABOUT, _SUMS = "backup.json", "SHA256SUMS"
 _EXACT: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _DAMAGE = (
     *(BadZipFile, zlib.error, BSONError, EOFError, ValueError, KeyError, TypeError, AttributeError),
-    *(NotImplementedError, OverflowError, RecursionError, RuntimeError),
+    *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
 )
 _READ_BYTES = 2**20
 SMALL_BYTES, MOST_TIMES = 2**20, 100
@@ -108,7 +109,7 @@ def _checked(archive: ZipFile, path: Path) -> "Archive":
     try:
         about = json.loads(archive.read(_ABOUT))
         form = about["format"]
-    except _DAMAGE as error:  # RuntimeError: there is a password on it
+    except (*_DAMAGE, OSError) as error:  # RuntimeError: there is a password on it; OSError: a place before the file
         raise InvalidInput(f"{path} is no backup of ours: name a file of `odenet backup`") from error
     if form != FORMAT:
         raise InvalidInput(
@@ -117,7 +118,7 @@ def _checked(archive: ZipFile, path: Path) -> "Archive":
     try:
         backup = Archive(archive, about)
         backup.check()
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
         raise ArchiveError(
             f"{path} is damaged ({error}), nothing of it was restored: use another copy of it"
         ) from error

@@ -87,6 +87,10 @@ def _check_files(archive: "Archive") -> None:
         _check_document("fs.files", entry)
         if isinstance(file_id, Mapping | list):
             raise ValueError("a stored file has an id that no store takes")
+        metadata, name = entry.get("metadata"), entry.get("filename")
+        is_ours = isinstance(metadata, Mapping) and "sha256" in metadata
+        if not isinstance(metadata, Mapping | None) or not isinstance(name, str if is_ours else str | None):
+            raise ValueError(f"the entry of the file {str(file_id)[:40]} is none that a store has")
         size, length = entry.get("chunkSize"), entry.get("length")
         if not (_is_whole(size) and SMALLEST_CHUNK <= size <= LARGEST_CHUNK):
             raise ValueError(f"the file {str(file_id)[:40]} has chunks of {size!r} bytes")
