@@ -3,10 +3,9 @@
 import sys
 import time
 
-from rich.console import Console
-
 from experiments.presets import resolve
 from experiments.tracked import Outcome, prepare, run_tracked
+from pipeline.reporting.terminal import Terminal
 from pipeline.runs.tables import last_values, runs_table, summary
 from pipeline.util.errors import OdenetError
 
@@ -32,7 +31,7 @@ def main() -> int:
 
 def report(outcomes: list[Outcome], seconds: float) -> None:
     """The runs side by side, and where to look at them."""
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     console.print()
     console.print(runs_table([summary(outcome.document, last_values(outcome.metrics)) for outcome in outcomes]))
     ids = " and ".join(str(outcome.run_id) for outcome in outcomes)

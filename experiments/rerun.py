@@ -13,10 +13,12 @@ from pipeline.plugins.loading import PluginSource
 from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import write_sources
 from pipeline.runs.stored_parts import refuse_object, refuse_other_experiment, stored_plugins, stored_sources
+from pipeline.tracking.provenance import PACKAGES
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten, merge
 from pipeline.util.paths import data_folder, home
 
+STARTER = Path(__file__).with_name("stored_source.py")
 MODULES = ("odenet/main.py", "pipeline/cli.py")
 """Where the command line is in stored sources, the newest layout first."""
 
@@ -34,7 +36,8 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
     config = flatten(merge(run.config, updates))
     if "task" in run.document["experiment"]:
         config["task"] = run.task
-    with tempfile.TemporaryDirectory(prefix="odenet-source-") as folder:
+    with tempfile.TemporaryDirectory(prefix="odenet-source-") as scratch:
+        folder = str(Path(scratch).resolve())
         sources = stored_sources(run)
         write_sources(sources, Path(folder))
         command_line = next((module for module in MODULES if module in sources), None)
@@ -52,8 +55,11 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
             "with",
             *(f"{key}={value!r}" for key, value in config.items()),
         ]
+        own = {*PACKAGES, *(source.spec.partition(".")[0] for source in plugins if not source.is_file)}
+        command = ["run", "--json", *words]
         done = subprocess.run(
-            [sys.executable, "-P", "-m", module, "run", "--json", *words],  # -P: nothing of the working folder
+            # -P: nothing of the working folder.
+            [sys.executable, "-P", str(STARTER), environment["PYTHONPATH"], ",".join(own), module, *command],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,

@@ -48,7 +48,7 @@ from pipeline.tracking.run_document import NAME, RunStatus, is_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
 from pipeline.util.errors import InvalidInput
-from pipeline.util.files import write_result
+from pipeline.util.files import private_folder, write_result
 from pipeline.util.paths import home
 
 LOST_WORKERS = 3
@@ -285,7 +285,7 @@ class _Driver:
     def _report(self, best: Trial | None, ending: dict[str, Any]) -> None:
         """The best configuration as a file that `odenet run with` takes, and the page; as artifacts as well."""
         folder = sweep_folder(self._record.run_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         best_file = folder / "best.yaml"
         if best is not None:
             text = self._best_config(best)

@@ -33,8 +33,17 @@ def _number(kind: Callable[[str], N], words: str, smallest: int = 0, below: floa
 whole_number = _number(int, "a whole number")
 at_least_one = _number(int, "a whole number", smallest=1)
 number = _number(float, "a number", below=1e6)
+
+
+def any_run_id(text: str) -> int | str:
+    """A run's number, or the text that another program has given a run instead of one."""
+    return whole_number(text) if text.lstrip("+-").isdecimal() else text
+
+
 PATH = click.Path(path_type=Path)
 RUN_ID = click.argument("run_id", type=whole_number, metavar="ID")
+ANY_RUN_ID = click.argument("run_id", type=any_run_id, metavar="ID")
+ANY_RUN_IDS = click.argument("run_ids", type=any_run_id, metavar="ID...", nargs=-1, required=True)
 RUN_IDS = click.argument("run_ids", type=whole_number, metavar="ID...", nargs=-1, required=True)
 FILTERS = click.argument("filters", metavar="[KEY=VALUE]...", nargs=-1, help="as in config.data.name=digits")
 JSON = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")

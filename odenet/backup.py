@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from odenet.arguments import JSON, PATH, examples
 from odenet.output import answer, print_json
+from pipeline.reporting.terminal import Terminal
 from pipeline.reporting.text_table import TextTable, terminal_table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def restore(file: Path, as_json: bool) -> None:
     print(f"{len(new)} runs restored; {len(restored.runs) - len(new)} were here already")
     moved = [run for run in restored.runs if run.run_id != run.backup_id]
     if moved:
-        Console().print(_id_table(moved))
+        Terminal().print(_id_table(moved))
     for run in new:
         if run.was_running:
             print(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from odenet.arguments import JSON, PATH, RUN_IDS, examples
+from odenet.arguments import ANY_RUN_IDS, JSON, PATH, examples
 from odenet.output import answer
 from pipeline.util.errors import InvalidInput
 
@@ -15,11 +15,11 @@ from pipeline.util.errors import InvalidInput
     short_help="Set runs beside each other.",
     epilog=examples("odenet compare 1 2 3 --html comparison.html", "odenet compare 1 2 --markdown"),
 )
-@RUN_IDS
+@ANY_RUN_IDS
 @JSON
 @click.option("--markdown", "as_markdown", is_flag=True, help="the tables in Markdown on standard output")
 @click.option("--html", type=PATH, metavar="FILE", help="write it with its figures to one HTML file, too")
-def compare(run_ids: tuple[int, ...], as_json: bool, as_markdown: bool, html: Path | None) -> None:
+def compare(run_ids: tuple[int | str, ...], as_json: bool, as_markdown: bool, html: Path | None) -> None:
     """Set runs beside each other: results, tests of the difference, cost, what differs and whether it is fair."""
     if as_json and as_markdown:
         raise InvalidInput("--json and --markdown are two forms of one document: leave one of them out")

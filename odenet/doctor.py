@@ -6,19 +6,25 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import psutil
-from rich.console import Console
 
 from odenet.arguments import JSON, examples
 from odenet.output import print_json
 from pipeline.device import processor
+from pipeline.reporting.terminal import Terminal, styled
 from pipeline.util.errors import OdenetError
 from pipeline.util.paths import data_folder, home
 
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+CLOCKS_APART_SECONDS = 5.0
+MOST_LOOKED_AT = 1000
 GIGABYTE = 2**30
 ENOUGH_DISK_GB = 5.0
 ENOUGH_SHARED_MEMORY_GB = 1.0
@@ -39,13 +45,14 @@ class Finding:
 @JSON
 def doctor(as_json: bool) -> int:
     """Look at everything that a run needs, and say what works and what to do about the rest."""
-    marks = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
+    colours = {"ok": "green", "warning": "yellow", "problem": "red"}
     findings = []
-    console = Console(soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            console.print(marks[finding.verdict], f"[bold]{finding.name}[/]:", finding.message, highlight=False)
+            verdict = (f"{finding.verdict:7}", colours[finding.verdict])
+            console.print(styled(verdict, " ", (finding.name, "bold"), f": {finding.message}"))
     if as_json:
         print_json([vars(finding) for finding in findings])
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0
@@ -53,7 +60,7 @@ def doctor(as_json: bool) -> int:
 
 def examine() -> Iterator[Finding]:
     """Look at everything that a run needs, one finding after the other."""
-    for look in (_versions, _store, _waiting, _device, _precision, _compiler, _data, _disk, _shared_memory, _board):
+    for look in LOOKS:
         yield from look()
 
 
@@ -82,15 +89,58 @@ def _store() -> Iterator[Finding]:
         yield Finding("indexes", "problem", f"{', '.join(missing)} missing: give the user the role readWrite and retry")
     else:
         yield Finding("indexes", "ok", "all there")
+    yield _clock(database)
     database.client.close()
 
 
-def _waiting() -> Iterator[Finding]:
-    from pipeline.tracking.record import waiting_records
+def _clock(database: "Database[dict[str, Any]]") -> Finding:
+    from pipeline.tracking.store import clock_difference
 
-    names = ", ".join(folder.name for folder in waiting_records(home()))
-    trouble = names and f"{names} not delivered: `odenet sync` delivers those that are not running"
-    yield _finding("records", trouble, "nothing waits to be delivered")
+    apart = clock_difference(database).total_seconds()
+    ahead = "ahead of" if apart > 0 else "behind"
+    trouble = (
+        f"the store's clock is {abs(apart):,.0f} s {ahead} this machine's: set both by NTP, or times of runs cannot be "
+        "compared"
+    )
+    return _finding("clock", trouble if abs(apart) > CLOCKS_APART_SECONDS else "", "the store's is as this machine's")
+
+
+def _strays() -> Iterator[Finding]:
+    from pipeline.tracking.embedded import stray_servers
+
+    strays = list(stray_servers())
+    folders = ", ".join(f"process {pid} of {folder}" for pid, folder in strays)
+    pids = " ".join(str(pid) for pid, _ in strays)
+    trouble = f"store servers that nobody finds any more ({folders}): `kill {pids}` ends them" if strays else ""
+    yield _finding("strays", trouble, "every store server that runs can be found")
+
+
+def _waiting() -> Iterator[Finding]:
+    from pipeline.tracking.record import is_locked, waiting_records
+
+    waiting = [folder for folder in waiting_records(home()) if not is_locked(folder)]
+    names = ", ".join(folder.name for folder in waiting)
+    trouble = names and f"{names} not delivered: `odenet sync` delivers them"
+    yield _finding("records", trouble, "nothing waits to be delivered but what live runs deliver themselves")
+    damaged = sorted(path.name for path in (home() / "damaged").glob("*"))
+    trouble = (
+        f"{', '.join(damaged)} set aside in {home() / 'damaged'} with what could be read of them delivered: look at "
+        "the rest, then delete them"
+    )
+    yield _finding("damaged records", trouble if damaged else "", "none")
+
+
+def _permissions() -> Iterator[Finding]:
+    from pipeline.util.files import open_to_others
+
+    found = list(islice(open_to_others(home()), MOST_LOOKED_AT)) if home().is_dir() else []
+    trouble = (
+        f"{len(found)} files and folders in {home()} can be read or changed by others, such as {found[0]}: "
+        f"`chmod -R go-rwx {home()}` keeps them yours"
+        if found
+        else ""
+    )
+    yield _finding("permissions", trouble, f"{home()} and all in it are yours alone")
 
 
 def _device() -> Iterator[Finding]:
@@ -149,9 +199,13 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _board() -> Iterator[Finding]:
+    from pipeline.dashboard.board import outdated_dashboard
+
     missing = " and ".join(name for name in ("node", "npm") if shutil.which(name) is None)
     trouble = missing and f"{missing} missing: `odenet board` needs Node.js 20 or newer"
     yield _finding("dashboard", trouble, "node and npm are there; `odenet board` starts Omniboard")
+    trouble = "; ".join(outdated_dashboard())
+    yield _finding("dashboard's lock", trouble, "what is installed is what is locked, or nothing is")
 
 
 def _free(name: str, folder: Path, enough_gb: float, remedy: str) -> Finding:
@@ -163,3 +217,9 @@ def _free(name: str, folder: Path, enough_gb: float, remedy: str) -> Finding:
 def _finding(name: str, trouble: str, fine: str) -> Finding:
     """A warning of the trouble, if there is some."""
     return Finding(name, "warning", trouble) if trouble else Finding(name, "ok", fine)
+
+
+LOOKS = (
+    *(_versions, _store, _strays, _waiting, _permissions, _device, _precision, _compiler, _data, _disk, _shared_memory),
+    _board,
+)

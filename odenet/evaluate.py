@@ -11,6 +11,7 @@ import click
 from odenet.arguments import JSON, PATH, PLUGINS, RUN_ID, examples
 from odenet.output import finish, print_json
 from pipeline.util.errors import InvalidInput
+from pipeline.util.printable import inert
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,9 +83,8 @@ def evaluate(
     if predict:
         _predict(run_id, predict + more_images, as_json)
         return 0
-    from rich.console import Console
-
     from experiments.evaluate import reevaluate_tracked
+    from pipeline.reporting.terminal import Terminal
     from pipeline.tasks.solver_grid import Grid
 
     data = given.pop("data", None)
@@ -92,7 +92,7 @@ def evaluate(
     if as_json:
         print_json(done.to_dict())
     else:
-        Console().print(_table(done))
+        Terminal().print(_table(done))
         for row in done.rows:
             if counts := row.nfe_per_image:
                 span = f"{counts['smallest']} to {counts['largest']}"
@@ -126,14 +126,17 @@ def _predict(run_id: int, paths: Sequence[Path], as_json: bool) -> None:
         print_json({"run_id": run_id, "classes": model.classes, "images": answers})
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "predicted", *model.classes])
-    writer.writerows([answer["image"], answer["predicted"], *answer["probabilities"]] for answer in answers)
+    writer.writerow(["image", "predicted", *map(inert, model.classes)])
+    writer.writerows(
+        [inert(str(answer["image"])), inert(answer["predicted"]), *answer["probabilities"]] for answer in answers
+    )
 
 
 def _table(done: "Reevaluation") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from pipeline.reporting.terminal import styled
     from pipeline.reporting.text_table import shown
     from pipeline.tracking.run_document import metric_specs
 
@@ -159,7 +162,7 @@ def _table(done: "Reevaluation") -> "Table":
     for row in done.rows:
         setting = f"{row.label} *" if row.trained else row.label, shown(row.final_time, "g")
         if row.failure is not None:
-            table.add_row(*setting, f"[red]{row.status}[/]")
+            table.add_row(*setting, styled((row.status, "red")))
             continue
         scores = [shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs]
         milliseconds = shown(row.milliseconds_per_image, ".3f")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odenet.arguments import FILTERS, JSON, PATH, RUN_ID, RUN_IDS, examples, number, whole_number
-from odenet.output import answer, print_json
+from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, PATH, RUN_ID, RUN_IDS, examples, number, whole_number
+from odenet.output import answer, print_json, tell_left_out
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
 
@@ -22,11 +22,11 @@ YES = click.option("--yes", is_flag=True, help="do not ask")
 
 
 @click.command(epilog=examples("odenet tag 3 paper", "odenet tag 3 paper --remove"))
-@RUN_ID
+@ANY_RUN_ID
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="take these tags away")
 @JSON
-def tag(run_id: int, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
+def tag(run_id: int | str, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
     """Tag a run, as Omniboard shows it."""
     from pipeline.runs.annotations import add_tags, remove_tags
     from pipeline.runs.query import Runs
@@ -40,9 +40,9 @@ def tag(run_id: int, tags: tuple[str, ...], remove: bool, as_json: bool) -> None
     context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},  # a text may begin with a dash
     epilog=examples('odenet note 3 "the run of table 2"'),
 )
-@RUN_ID
+@ANY_RUN_ID
 @click.argument("text")
-def note(run_id: int, text: str) -> None:
+def note(run_id: int | str, text: str) -> None:
     """Write a run's note, as Omniboard shows it."""
     from pipeline.runs.annotations import set_note
     from pipeline.runs.query import Runs
@@ -72,13 +72,15 @@ def export(filters: tuple[str, ...], form: "Format", out: Path | None) -> None:
     from pipeline.runs.query import Runs, parse_filters
 
     chosen = parse_filters(filters)
-    if out is not None:
-        runs, points = write_export(Runs(), out, form, chosen)
-        print(f"{runs} runs and {points} points of their metrics in {out}")
-    elif form == "json":
-        print_json(to_json(Runs(), chosen))
-    else:
+    if out is None and form != "json":
         raise InvalidInput(f"two tables as {form} need a folder: give --out DIR")
+    stored = Runs()
+    if out is not None:
+        runs, points = write_export(stored, out, form, chosen)
+        print(f"{runs} runs and {points} points of their metrics in {out}")
+    else:
+        print_json(to_json(stored, chosen))
+    tell_left_out(stored)
 
 
 @click.command(epilog=examples("odenet rm 3 4 7"))

@@ -11,6 +11,7 @@ import click
 from odenet import completion
 from odenet.arguments import examples
 from odenet.output import INTERRUPTED, fail
+from odenet.streams import printable_streams
 from odenet.wrong_use import sentence
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.plugins.loading import naming_plugin_failures
@@ -66,6 +67,11 @@ def odenet(context: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    with printable_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     try:
         with warnings_in_a_line(), naming_plugin_failures(), naming_lack_of_memory():
             status = _run(list(sys.argv[1:] if arguments is None else arguments))

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
+from pipeline.reporting.terminal import Terminal
 from pipeline.util.json_text import to_json
 
 if TYPE_CHECKING:
     from experiments.tracked import Outcome
+    from pipeline.runs.query import Runs
 
 INTERRUPTED = 130
+TOLD = 5
+"""Sentences of one kind that are said before they are only counted."""
 Printed = RenderableType | Callable[[Console], None]
 """What a person reads: text, a table, or what prints it."""
 
@@ -23,14 +27,23 @@ def answer(as_json: bool, document: Any, otherwise: Printed) -> None:
     elif isinstance(otherwise, str):
         print(otherwise)
     elif callable(otherwise):
-        otherwise(Console())
+        otherwise(Terminal())
     else:
-        Console().print(otherwise)
+        Terminal().print(otherwise)
 
 
 def print_json(document: Any) -> None:
     """The one document, on standard output."""
     print(to_json(document))
+
+
+def tell_left_out(runs: "Runs") -> None:
+    """Say on stderr what could not be read of the runs that were asked for."""
+    sentences = list(runs.left_out)
+    for sentence in sentences[:TOLD]:
+        print(f"odenet: warning: {sentence}", file=sys.stderr)
+    if len(sentences) > TOLD:
+        print(f"odenet: warning: and {len(sentences) - TOLD} more runs are not or not wholly read", file=sys.stderr)
 
 
 def fail(message: str, status: int) -> int:
@@ -54,7 +67,7 @@ def finish_run(outcome: "Outcome", as_json: bool) -> int:
     if as_json:
         print_json(outcome.to_dict())
     elif outcome.status == "COMPLETED":
-        console = Console()
+        console = Terminal()
         console.print(runs_table([summary(outcome.document, last_values(outcome.metrics))], console.width))
         print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
     return finish(outcome)

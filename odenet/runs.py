@@ -4,8 +4,8 @@ from functools import partial
 
 import click
 
-from odenet.arguments import FILTERS, JSON, LIMIT, RUN_ID, examples
-from odenet.output import answer
+from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, LIMIT, examples
+from odenet.output import answer, tell_left_out
 
 
 @click.command(epilog=examples("odenet runs config.data.name=digits status=COMPLETED", "odenet runs --limit 0 --json"))
@@ -14,20 +14,20 @@ from odenet.output import answer
 @JSON
 def runs(filters: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List the runs, newest first."""
-    from rich.console import Console
-
+    from pipeline.reporting.terminal import Terminal
     from pipeline.runs.query import Runs, parse_filters
     from pipeline.runs.tables import runs_table, summaries
 
     stored = Runs()
     rows = summaries(stored, stored.find(parse_filters(filters), limit))
-    answer(as_json, [row.to_dict() for row in rows], runs_table(rows, Console().width))
+    answer(as_json, [row.to_dict() for row in rows], runs_table(rows, Terminal().width))
+    tell_left_out(stored)
 
 
 @click.command(epilog=examples("odenet show 3"))
-@RUN_ID
+@ANY_RUN_ID
 @JSON
-def show(run_id: int, as_json: bool) -> None:
+def show(run_id: int | str, as_json: bool) -> None:
     """Show one run."""
     from pipeline.runs.query import Runs
     from pipeline.runs.tables import print_run

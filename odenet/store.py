@@ -41,4 +41,4 @@ def sync(as_json: bool) -> int:
         print_json(deliveries)
     elif not deliveries:
         print("nothing waits to be delivered")
-    return 1 if any(delivery["outcome"] in ("elsewhere", "refused") for delivery in deliveries) else 0
+    return 1 if any(delivery["outcome"] in ("elsewhere", "damaged", "refused") for delivery in deliveries) else 0

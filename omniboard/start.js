@@ -47,6 +47,40 @@ function withholdFromOtherPages(response) {
     return name.toLowerCase().startsWith('access-control-') ? this : setHeader.call(this, name, value);
   };
   response.setHeader('X-Frame-Options', 'SAMEORIGIN');
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+}
+
+/*
+ * What is stored is other people's: a file is shown where it is a picture or plain text, handed over as a download
+ * otherwise, and in either case runs nothing. Not even a picture in SVG, which may hold scripts, is shown as one.
+ */
+const PICTURE = /^image\/(png|jpeg|gif|webp|bmp)\s*(;|$)/i;
+const MARKUP = /^[\w.+-]+\/([\w.+-]*\+)?(html|xml|xhtml|svg)\b/i;
+const TEXT = /^(text\/[\w.+-]+|application\/(json|x-yaml|yaml|toml))\s*(;|$)/i;
+
+function confineStoredFiles(request, response) {
+  if (!/\/files\//i.test(decodedPath(request.url))) return;
+  const writeHead = response.writeHead;
+  response.writeHead = function (...rest) {
+    const type = String(this.getHeader('Content-Type') || '');
+    if (TEXT.test(type) && !MARKUP.test(type)) {
+      if (!/^application\/json\b/i.test(type)) this.setHeader('Content-Type', 'text/plain; charset=utf-8');
+    } else if (!PICTURE.test(type)) {
+      this.setHeader('Content-Type', 'application/octet-stream');
+      const said = String(this.getHeader('Content-Disposition') || '');
+      if (!/^attachment/i.test(said)) this.setHeader('Content-Disposition', 'attachment');
+    }
+    this.setHeader('Content-Security-Policy', "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:");
+    return writeHead.apply(this, rest);
+  };
+}
+
+function decodedPath(url) {
+  try {
+    return decodeURIComponent(url.split('?')[0]);
+  } catch {
+    return url;
+  }
 }
 
 /* Omniboard's page with the script that chooses the columns of a browser that has not chosen any. */
@@ -69,6 +103,7 @@ function guardServers(login, host) {
       const status = refusal(request, server.address().port, login);
       if (status) return refuse(response, status);
       withholdFromOtherPages(response);
+      confineStoredFiles(request, response);
       if (!serveOwn(request, response)) handler(request, response);
     });
     const listen = server.listen;

@@ -40,7 +40,7 @@ _ENDINGS = {
 class ComparedRun:
     """One run by what a comparison asks of it; what it has not come to is None."""
 
-    run_id: int
+    run_id: Any
     seed: int | None
     status: RunStatus
     document: Mapping[str, Any]
@@ -233,6 +233,8 @@ def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, f
 
     result = result_spec(run.document).quantity
     tested = {spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)}
+    if run.is_foreign:  # whose tests nobody knows: what its series came to
+        tested = {name: series(name).iloc[-1] for name in tested if name in history and len(history)}
     if tested.get(result) is None and isinstance(run.result, int | float):
         tested[result] = run.result
     seconds = series("time.epoch_seconds")
@@ -266,8 +268,9 @@ def _multiply_adds_test(run: StoredRun, info: RunInfo) -> float | None:
     return total - per_evaluation + per_evaluation * evaluations / ode_blocks
 
 
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and isfinite(value) else None
+def _finite(value: Any) -> float | None:
+    """The number, if it is one: a stored document may have been changed."""
+    return float(value) if isinstance(value, int | float | np.number) and isfinite(value) else None
 
 
 def _answers(run: StoredRun) -> Any:

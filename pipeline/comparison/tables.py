@@ -137,7 +137,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Everything on a terminal."""
     unfair = find_unfairness(comparison)
     if unfair:
-        console.print("[bold yellow]Read with care[/]")
+        console.print("Read with care", style="bold yellow")
         for sentence in unfair:
             console.print(f"• {sentence}", highlight=False, markup=False)
         console.print()

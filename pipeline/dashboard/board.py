@@ -21,7 +21,7 @@ from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
 from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.store import connect, store_address
 from pipeline.util.errors import OdenetError
-from pipeline.util.files import create_private
+from pipeline.util.files import create_private, private_folder
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
 
@@ -64,6 +64,7 @@ class Board:
             installation = install(self._folder / "npm.log")
             self.password = _password(self._folder)
         log = self._folder / "board.log"
+        create_private(log, "")
         with log.open("w") as written:
             process = subprocess.Popen(
                 ["node", str(SOURCE / "start.js")],
@@ -195,9 +196,7 @@ def install(log: Path) -> Path:
         BoardError: npm or Node.js is missing, the packages cannot be downloaded, or the cache folder is not writable.
     """
     _require("node")
-    pins = [SOURCE / "package.json", SOURCE / "package-lock.json"]
-    version = hashlib.sha256(b"".join(pin.read_bytes() for pin in pins)).hexdigest()[:16]
-    folder = platformdirs.user_cache_path("odenet") / f"omniboard-{version}"
+    pins, folder = _pins(), _installation()
     if folder.exists():
         return folder
     _require("npm")
@@ -213,10 +212,42 @@ def install(log: Path) -> Path:
     return folder
 
 
+def outdated_dashboard() -> list[str]:
+    """What of the dashboard is older than it should be, a sentence each."""
+    sentences = []
+    wanted = json.loads((SOURCE / "package.json").read_text())
+    locked = json.loads((SOURCE / "package-lock.json").read_text()).get("packages", {}).get("", {})
+    if any(locked.get(key, {}) != wanted.get(key, {}) for key in ("dependencies", "devDependencies")):
+        sentences.append(
+            f"{SOURCE / 'package-lock.json'} was made for another package.json: renew it with "
+            "`npm install --package-lock-only` there"
+        )
+    installed = _installation()
+    older = sorted(path for path in installed.parent.glob("omniboard-*") if path.is_dir() and path != installed)
+    if older and not installed.exists():
+        sentences.append(f"{older[-1]} is of an older lock: `odenet board` installs the present one")
+    elif older:
+        sentences.append(
+            f"{', '.join(map(str, older))} are of older locks: delete them unless another checkout uses them"
+        )
+    return sentences
+
+
+def _pins() -> list[Path]:
+    return [SOURCE / "package.json", SOURCE / "package-lock.json"]
+
+
+def _installation() -> Path:
+    """Where the pinned Omniboard is, or will be."""
+    version = hashlib.sha256(b"".join(pin.read_bytes() for pin in _pins())).hexdigest()[:16]
+    return platformdirs.user_cache_path("odenet") / f"omniboard-{version}"
+
+
 def _run_npm(pins: Sequence[Path], folder: Path, log: Path) -> None:
     folder.mkdir()
     for pin in pins:
         shutil.copy(pin, folder)
+    create_private(log, "")
     with log.open("w") as written:
         done = subprocess.run(
             ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
@@ -243,7 +274,7 @@ def _require(program: str) -> None:
 def _usable(folder: Path, variable: str) -> Iterator[None]:
     """Create the folder, and turn failures to write there into one sentence that names the environment variable."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         yield
     except OSError as error:
         raise BoardError(

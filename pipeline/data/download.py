@@ -19,7 +19,8 @@ from torchvision.datasets.utils import check_integrity, extract_archive
 from pipeline.data.catalogue import find, layout_of
 from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
-from pipeline.util.paths import data_folder
+from pipeline.util.files import PRIVATE, private_folder, tighten
+from pipeline.util.paths import data_folder, home
 
 _TIMEOUT_SECONDS = 15
 _CHUNK_BYTES = 1 << 18
@@ -43,9 +44,15 @@ def prepare(name: str) -> Path:
         raise DataError(f"{name} cannot be downloaded: it has no addresses")
     folder = data_folder()
     try:
+        is_ours = folder.is_relative_to(home())
+        if is_ours:
+            private_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one_process(name, folder / f".lock-{name}"):
-            return find(name) or _install(name, layout, folder)
+            where = find(name) or _install(name, layout, folder)
+        if is_ours:
+            tighten(folder)
+        return where
     except OSError as error:
         if _is_disk_full(error):
             raise DataError(
@@ -59,7 +66,7 @@ def prepare(name: str) -> Path:
 
 @contextmanager
 def _only_one_process(name: str, path: Path) -> Iterator[None]:
-    lock = FileLock(path)
+    lock = FileLock(path, mode=PRIVATE)
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.device import processor
 from pipeline.device.precision import backward
+from pipeline.util.files import private_folder, tighten
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import OdenetWarning
 
@@ -97,7 +99,10 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
         )
         warnings.warn(message, CompilationWarning, stacklevel=2)
         return None
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    if (code := Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])).is_relative_to(home()):
+        tighten(code)
+    return seconds
 
 
 def _keep_code_at_home() -> None:
@@ -109,7 +114,7 @@ def _keep_code_at_home() -> None:
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # here, as it takes a second
 
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home() / "compiled" / _processor())
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder(home() / "compiled" / _processor()))
 
 
 def cxx_compiler() -> str:

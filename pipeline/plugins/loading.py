@@ -14,7 +14,7 @@ from types import ModuleType
 
 from pipeline.plugins.registry import PluginError, forget, plugin_files
 from pipeline.util.errors import OdenetError
-from pipeline.util.files import whole_file
+from pipeline.util.files import private_folder, whole_file
 from pipeline.util.paths import home
 
 ENTRY_POINTS = "odenet.plugins"
@@ -226,7 +226,7 @@ def _copy(sources: Sequence[PluginSource]) -> Path:
         path = (folder / source.name).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise PluginError(f"the plug-in's file {source.name} would be written outside its folder: do not load it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, private=True) as file:  # as other workers write it, too
+        private_folder(path.parent)
+        with whole_file(path, concurrent=True) as file:  # as other workers write it, too
             file.write(source.content)
     return folder

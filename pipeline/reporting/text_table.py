@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Column, Table
 
 Item = TypeVar("Item")
@@ -22,7 +21,10 @@ def shown(value: Any, form: str | Callable[[Any], str] = "") -> str:
     """
     if value is None:
         return NOTHING
-    return format(value, form) if isinstance(form, str) else form(value)
+    try:
+        return format(value, form) if isinstance(form, str) else form(value)
+    except (TypeError, ValueError):  # of a run that somebody has changed
+        return str(value)
 
 
 @dataclass(frozen=True)
@@ -85,5 +87,5 @@ def terminal_table(table: TextTable) -> Table:
     for heading, letter in zip(table.headings, table.alignment, strict=True):
         printed.add_column(heading, justify="left" if letter == "l" else "right")
     for row in table.rows:
-        printed.add_row(*map(escape, row))
+        printed.add_row(*row)
     return printed

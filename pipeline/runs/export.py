@@ -11,8 +11,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from pipeline.runs.query import Runs
+from pipeline.tracking.readable import is_series
 from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.printable import inert
 
 Format = Literal["csv", "parquet", "json"]
 Rows = list[dict[str, Any]]
@@ -41,12 +43,21 @@ def run_rows(runs: Runs, filters: Mapping[str, Any] | None = None) -> Rows:
 def metric_rows(runs: Runs, run_ids: Sequence[int]) -> Rows:
     """One row a point: run_id, metric, epoch, value, time (UTC)."""
     with translate_store_errors():
-        found = list(runs.database.metrics.find({"run_id": {"$in": list(run_ids)}}).sort([("run_id", 1), ("name", 1)]))
+        series = runs.database.metrics.find({"run_id": {"$in": list(run_ids)}}).sort([("run_id", 1), ("name", 1)])
+        found = [one for one in series if is_series(one)]
     return [
         dict(zip(_METRIC_COLUMNS, (series["run_id"], series["name"], *point), strict=True))
         for series in found
-        for point in zip(series["steps"], series["values"], series["timestamps"], strict=True)
+        for point in zip(series["steps"], series["values"], _times(series), strict=True)
     ]
+
+
+def _times(series: Mapping[str, Any]) -> list[datetime | None]:
+    """A time for each point; none where another program has not stored as many."""
+    times, number = series.get("timestamps"), len(series["steps"])
+    if isinstance(times, list) and [isinstance(time, datetime) for time in times] == [True] * number:
+        return times
+    return [None] * number
 
 
 def to_json(runs: Runs, filters: Mapping[str, Any] | None = None) -> dict[str, Rows]:
@@ -89,7 +100,7 @@ def _write(rows: Rows, path: Path, form: Format, columns: Sequence[str] = ("run_
         case "json":
             path.write_text(json.dumps([_plain(row) for row in rows], indent=1, allow_nan=False))
         case "csv":
-            to_frame(rows, columns).to_csv(path, index=False)
+            _without_formulas(to_frame(rows, columns)).to_csv(path, index=False)
         case "parquet":
             to_frame(rows, columns).to_parquet(path, engine="pyarrow", index=False)
 
@@ -102,6 +113,15 @@ def to_frame(rows: Rows, columns: Sequence[str]) -> pd.DataFrame:
     """
     names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
+
+
+def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as a spreadsheet may open it: no text of it is a formula."""
+    frame = frame.copy()
+    for name in frame.columns:
+        if frame[name].dtype == "string":
+            frame[name] = frame[name].map(inert, na_action="ignore")
+    return frame.rename(columns=inert)
 
 
 def _column(values: Sequence[Any]) -> "pd.Series[Any]":

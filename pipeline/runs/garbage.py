@@ -18,14 +18,17 @@ from pymongo.database import Database
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.runs.removal import claimed_files
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
+from pipeline.tracking.liveness import effective_status
+from pipeline.tracking.readable import readable
 from pipeline.tracking.record import claimed, run_folder
-from pipeline.tracking.run_document import READABLE, RunStatus, effective_status, result_spec
-from pipeline.tracking.store import translate_store_errors
+from pipeline.tracking.run_document import READABLE, RunStatus, result_spec
+from pipeline.tracking.store import MAX_RUN_ID, translate_store_errors
 
 CHECKPOINT_AGE = timedelta(days=30)
 KEPT_CHECKPOINTS = 5
 
 _ARTIFACTS = "artifact://runs/"
+_LIVENESS = ("status", "heartbeat", "heard", "host.hostname")
 _RESULT = ("experiment.metrics", "experiment.result")
 _FIRST_ID, _LAST_ID = ObjectId(b"\x00" * 12), ObjectId(b"\xff" * 12)
 
@@ -77,9 +80,13 @@ def find_garbage(
         chunks = _chunks_without_file(database, before)
         files = _files_without_run(database, before)
         metrics = _metrics_without_run(database, before)
-        wanted = dict.fromkeys(["format", "uid", "status", "heartbeat", "result", "config.data.name", *_RESULT], True)
+        wanted = dict.fromkeys(["format", "uid", *_LIVENESS, "result", "config.data.name", *_RESULT], True)
         every = in_portions(database.runs, "_id", list_ids(database.runs), wanted)
-        documents = [document for document in every if document.get("format") in READABLE]
+        documents = [
+            readable(document)[0]
+            for document in every
+            if document.get("format") in READABLE and isinstance(document.get("uid"), str)
+        ]
     runs = {run_folder(home, document): document for document in documents}
     folders = sorted(path.parent for path in (home / "runs").glob("*/checkpoint.pt"))
     ended = {folder: runs[folder] for folder in folders if folder in runs and _has_ended(folder, runs[folder])}
@@ -143,12 +150,13 @@ def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> 
 
 
 def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[ObjectId, ...]:
-    """The series of the ids that were given and that no run has: an index finds them."""
-    counter = database.counters.find_one({"_id": "runs"})
-    runs = set(list_ids(database.runs))
-    gone = [run_id for run_id in range(1, counter["last"] + 1 if counter else 1) if run_id not in runs]
-    old = {"run_id": {"$in": gone}, "_id": {"$lt": ObjectId.from_datetime(before)}}
-    series = list(database.metrics.find(old, {"run_id": True}))
+    """The series whose numbers lie between those of the runs that there are: an index finds them, however many."""
+    numbers = sorted({run_id for run_id in list_ids(database.runs) if type(run_id) is int})
+    series: list[dict[str, Any]] = []
+    for lower, upper in pairwise([0, *(number for number in numbers if number > 0), MAX_RUN_ID]):
+        if upper - lower > 1:
+            between = {"run_id": {"$gt": lower, "$lt": upper}, "_id": {"$lt": ObjectId.from_datetime(before)}}
+            series += database.metrics.find(between, {"run_id": True})
     # Once more: a run that is being restored may have come between, and its series are old.
     come = {
         run["_id"] for run in database.runs.find({"_id": {"$in": [one["run_id"] for one in series]}}, {"_id": True})
@@ -164,8 +172,9 @@ def _best(ended: Mapping[Path, Mapping[str, Any]], number: int) -> set[Path]:
     """Folders of the `number` runs with the best results on each data set; a run without a result is never best."""
     results: dict[tuple[Any, str], list[tuple[float, Path]]] = {}
     for folder, document in ended.items():
-        if document.get("result") is not None:
-            spec, data = result_spec(document), document["config"]["data"]["name"]
+        if isinstance(document.get("result"), int | float):
+            data = document["config"].get("data")
+            spec, data = result_spec(document), str(data.get("name") if isinstance(data, Mapping) else data)
             good = -document["result"] if spec.better == "lower" else document["result"]
             results.setdefault((data, spec.name), []).append((good, folder))
     return {folder for of_data in results.values() for _, folder in sorted(of_data)[::-1][:number]}

@@ -9,7 +9,7 @@ from pymongo.collection import Collection
 LISTING_SECONDS = 600.0
 """For what looks at every document at once, on a slow machine; other operations have to be quick."""
 
-_PORTION = 100
+PORTION = 100
 """Values that are asked for at once."""
 
 
@@ -27,6 +27,6 @@ def in_portions(
     order: Sequence[str] = ("_id",),
 ) -> Iterator[Any]:
     """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`."""
-    for start in range(0, len(values), _PORTION):
-        wanted = {key: {"$in": values[start : start + _PORTION]}}
+    for start in range(0, len(values), PORTION):
+        wanted = {key: {"$in": values[start : start + PORTION]}}
         yield from collection.find(wanted, projection).sort([(name, 1) for name in order])

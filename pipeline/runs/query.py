@@ -15,21 +15,23 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import pymongo
+from bson import ObjectId
 from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 
+from pipeline.runs.portions import LISTING_SECONDS, PORTION
+from pipeline.tracking.liveness import effective_status
+from pipeline.tracking.readable import is_foreign, is_series, readable, unreadable
 from pipeline.tracking.run_document import (
-    READABLE,
-    READABLE_WORDS,
     RunInfo,
     RunStatus,
-    effective_status,
     task_of,
     whole_config,
 )
-from pipeline.tracking.store import connect, translate_store_errors
+from pipeline.tracking.store import MAX_RUN_ID, connect, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.nested import flatten
 
@@ -40,8 +42,8 @@ if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only
 _BY_THE_CLOCK = (RunStatus.RUNNING.value, RunStatus.DIED.value)
 """Which of them a run is that says RUNNING, its heartbeat tells."""
 
-_OURS = {"$in": list(READABLE)}
-_WINDOW = 100
+LOOKED_AT = 1000
+"""So many ids are looked at before all the ids that there are."""
 _WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
 
 
@@ -68,8 +70,14 @@ class StoredRun:
         return f"StoredRun({self.run_id}, {self.document['experiment']['name']}, {self.status}, result={self.result})"
 
     @property
-    def run_id(self) -> int:
-        return int(self.document["_id"])
+    def run_id(self) -> Any:
+        """A number; of a run that another program has recorded perhaps a text."""
+        return self.document["_id"]
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program has recorded it, such as Sacred's own observer: then it can be looked at, no more."""
+        return is_foreign(self.document)
 
     @property
     def status(self) -> RunStatus:
@@ -123,7 +131,8 @@ class StoredRun:
     def points(self) -> dict[str, dict[str, list[Any]]]:
         """Every metric as `{"steps": […], "values": […]}`; the steps are epochs."""
         with translate_store_errors():
-            found = list(self.database.metrics.find({"run_id": self.run_id}).sort("name"))
+            series = self.database.metrics.find({"run_id": self.run_id}).sort("name")
+            found = [one for one in series if is_series(one)]
         return {series["name"]: {"steps": series["steps"], "values": series["values"]} for series in found}
 
     def artifact(self, name: str) -> bytes:
@@ -208,8 +217,10 @@ class Runs:
 
     def __init__(self, database: Database[dict[str, Any]] | None = None) -> None:
         self.database = connect() if database is None else database
+        self.left_out: dict[str, None] = {}
+        """What could not be read of the runs that were asked for, a sentence each."""
 
-    def get(self, run_id: int) -> StoredRun:
+    def get(self, run_id: Any) -> StoredRun:
         """One run, whole.
 
         Raises:
@@ -218,19 +229,19 @@ class Runs:
         """
         with translate_store_errors():
             document = self.database.runs.find_one({"_id": run_id})
+            if document is None and isinstance(run_id, str) and ObjectId.is_valid(run_id):
+                document = self.database.runs.find_one({"_id": ObjectId(run_id)})  # as old versions of Sacred count
         if document is None:
             raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
-        if document.get("format") not in READABLE:
-            raise UnknownFormat(
-                f"run {run_id} is stored in the format {document.get('format')}, and this version reads "
-                f"{READABLE_WORDS}: use the software that wrote it, or look at it in Omniboard"
-            )
-        return StoredRun(document, self.database)
+        if (reason := unreadable(document)) is not None:
+            raise UnknownFormat(reason)
+        return StoredRun(readable(document)[0], self.database)
 
     def find(self, filters: Mapping[str, Any] | None = None, limit: int = 0) -> list[StoredRun]:
         """The runs whose entries equal `filters`, newest first, without console output and source lists.
 
-        Runs of another format than this version's are left out: `odenet board` shows those as well.
+        Runs of other programs are among them, with what could be read of them. Those that another version of this
+        software has written are left out; `left_out` names both.
 
         Args:
             filters: dotted path -> value, as in `{"config.model.body": "odenet", "status": "COMPLETED"}`.
@@ -240,33 +251,64 @@ class Runs:
             InvalidInput: a filter that nothing stored can equal.
         """
         with translate_store_errors():
-            counter = self.database.counters.find_one({"_id": "runs"}) if limit and not filters else None
-            found = self._down_from(counter["last"]) if counter else self._matching(filters or {}, limit)
+            found = self._matching(filters or {}, limit)
             return [StoredRun(document, self.database) for document in islice(found, limit or None)]
 
     def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
         equal = {path: {"$eq": value} for path, value in filters.items()}
         if filters.get("status") == RunStatus.DIED:  # it may say RUNNING
             equal["status"] = {"$in": list(_BY_THE_CLOCK)}
-        found = self.database.runs.find({**equal, "format": _OURS}, _WITHOUT_BULK).sort("_id", DESCENDING)
-        if filters.get("status") in _BY_THE_CLOCK:
-            return (document for document in found if effective_status(document) == filters["status"])
-        return found.limit(limit)
+        counted = self._last_counted(limit) if limit and not filters else None
+        for document in counted or self._newest_first(equal):
+            if (reason := unreadable(document)) is not None:
+                self.left_out[reason] = None
+                continue
+            filled, lacks = readable(document)
+            if lacks:
+                self.left_out[f"run {document['_id']} has no {', '.join(lacks)} that can be read"] = None
+            if filters.get("status") not in _BY_THE_CLOCK or effective_status(filled) == filters["status"]:
+                yield filled
 
-    def _down_from(self, last_id: int) -> Iterator[dict[str, Any]]:
-        """All runs, by their ids: to find the newest by sorting, the embedded store would read every one."""
-        for last in range(last_id, 0, -_WINDOW):
-            query = {"_id": {"$in": list(range(max(1, last - _WINDOW + 1), last + 1))}, "format": _OURS}
-            yield from self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING)
+    def _last_counted(self, limit: int) -> list[dict[str, Any]] | None:
+        """The last runs by the ids that were given of late, some more than `limit`; None where these are fewer.
 
-    def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[int, dict[str, float]]:
+        To find the newest by sorting, the embedded store would read every run that there is.
+        """
+        counter = self.database.counters.find_one({"_id": "runs"})
+        last_id = counter.get("last") if counter else None
+        if not isinstance(last_id, int) or not 0 < last_id <= MAX_RUN_ID:
+            return None
+        found: list[dict[str, Any]] = []
+        # From above it, as Sacred's own observers do not ask the counter.
+        for last in range(last_id + PORTION, max(last_id - LOOKED_AT, 0), -PORTION):
+            wanted = {"_id": {"$in": list(range(max(1, last - PORTION + 1), last + 1))}}
+            found += self.database.runs.find(wanted, _WITHOUT_BULK).sort("_id", DESCENDING)
+            if sum(unreadable(document) is None for document in found) >= limit:
+                return found
+        return None
+
+    def _newest_first(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """By the ids that there are: to sort whole documents, the embedded store would hold all of them in memory."""
+        with pymongo.timeout(LISTING_SECONDS):
+            ids = [
+                document["_id"] for document in self.database.runs.find(query, {"_id": True}).sort("_id", DESCENDING)
+            ]
+        ids.sort(key=lambda run_id: not isinstance(run_id, int | float))  # numbers, which count on, before others
+        for start in range(0, len(ids), PORTION):
+            portion = ids[start : start + PORTION]
+            documents = self.database.runs.find({"_id": {"$in": portion}}, _WITHOUT_BULK)
+            by_id = {document["_id"]: document for document in documents}
+            yield from (by_id[run_id] for run_id in portion if run_id in by_id)
+
+    def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[Any, dict[str, float]]:
         """run id -> metric -> its last value, for the named metrics, in one query."""
         query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
-        last: dict[int, dict[str, float]] = {run.run_id: {} for run in runs}
+        last: dict[Any, dict[str, float]] = {run.run_id: {} for run in runs}
         with translate_store_errors():
             found = list(self.database.metrics.find(query, {"values": {"$slice": -1}}))
         for series in found:
-            last[series["run_id"]][series["name"]] = series["values"][-1]
+            if series.get("values") and isinstance(series["values"][-1], int | float):
+                last[series["run_id"]][series["name"]] = series["values"][-1]
         return last
 
     def to_frame(self, filters: Mapping[str, Any] | None = None) -> "pd.DataFrame":

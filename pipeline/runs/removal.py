@@ -34,6 +34,10 @@ def removable_runs(run_ids: Sequence[int], home: Path, database: Database[dict[s
     """
     runs = [Runs(database).get(run_id) for run_id in dict.fromkeys(run_ids)]
     for run in runs:
+        if run.is_foreign:
+            raise InvalidInput(
+                f"run {run.run_id} was recorded by another program: remove it with that, or in Omniboard"
+            )
         _refuse_live(run, home)
         names = names_of(run.run_id, database)
         if names:
@@ -91,7 +95,7 @@ def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
     with translate_store_errors(), pymongo.timeout(LISTING_SECONDS):
         formats = database.runs.distinct("format")
     for name in formats:
-        if name not in READABLE and not name.startswith(SACRED_FORMAT):
+        if name not in READABLE and not str(name).startswith(SACRED_FORMAT):
             raise OdenetError(
                 f"the store holds runs of the format {name}, which this version (format {READABLE_WORDS}) cannot read: "
                 "remove runs and files with the version that wrote them"

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.terminal import styled
 from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.liveness import effective_status
+from pipeline.tracking.readable import is_foreign
 from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
-    effective_status,
     is_of_task,
     is_sweep,
     result_spec,
@@ -37,7 +38,7 @@ LAST = ("solver.nfe_forward", "solver.nfe_backward", "time.epoch_seconds")
 class RunSummary:
     """A run in a few plain values; what it has not come to yet is None."""
 
-    run_id: int
+    run_id: Any
     status: RunStatus
     task: str
     model: str
@@ -68,7 +69,9 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         last: metric -> its last value.
     """
     info, config = RunInfo.read(document), document["config"]
-    results = {spec: info.test.get(spec.quantity) for spec in test_specs(document)}
+    results: dict[MetricSpec, float | None] = {}
+    if not is_foreign(document):
+        results = {spec: info.test.get(spec.quantity) for spec in test_specs(document)}
     names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
     if is_sweep(document):
         names = {"model": "sweep", "data": space_name(config)}
@@ -173,15 +176,15 @@ def print_run(run: StoredRun, console: Console) -> None:
     console.print(_pairs("last values", last))
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)
     console.print(_pairs("facts", flatten({key: value for key, value in run.info.items() if key not in hidden})))
-    console.print(f"[bold]artifacts[/]: {', '.join(run.artifacts) or 'none'}")
+    console.print(styled(("artifacts", "bold"), f": {', '.join(run.artifacts) or 'none'}"))
     if plugins := run.document["experiment"].get("plugins"):
         named = ", ".join(f"{plugin['name']} ({plugin['spec']})" for plugin in plugins)
-        console.print(f"[bold]plug-ins[/]: {escape(named)}", highlight=False, soft_wrap=True)
+        console.print(styled(("plug-ins", "bold"), f": {named}"), soft_wrap=True)
     if is_sweep(run.document):
         console.print(f"`odenet sweeps show {run.run_id}` tells of its trials", highlight=False)
     trace = run.document.get("fail_trace")
     if trace:
-        console.print(f"[bold red]ended by[/]: {escape(trace[-1].strip())}", highlight=False)
+        console.print(styled(("ended by", "bold red"), f": {trace[-1].strip()}"))
 
 
 def print_description(description: "Description", console: Console) -> None:
@@ -213,7 +216,7 @@ def data_sets_table(statuses: "Sequence[DataSetStatus]") -> Table:
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
     for key, value in values.items():
-        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else escape(str(value)))
+        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
     return table
 
 

@@ -15,6 +15,7 @@ import torch
 
 from pipeline.sweeps.text import fraction
 from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.files import private_folder
 
 
 class ClusterError(OdenetError):
@@ -67,8 +68,10 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is told as it concerns the sweep
     if ":" in address:
         _refuse_silence(address)
-    # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters.
-    with tempfile.TemporaryDirectory(prefix="odenet-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters. Ray opens its folder to
+    # everybody, so it lies in one that only the owner enters.
+    with tempfile.TemporaryDirectory(prefix="odenet-", dir="/tmp", ignore_cleanup_errors=True) as private:
+        folder = str(private_folder(Path(private) / "ray"))
         try:
             if share is not None:
                 ray.init(

@@ -4,11 +4,11 @@ import math
 import time
 from typing import TextIO
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Column
 
+from pipeline.reporting.terminal import Terminal
 from pipeline.reporting.text_table import list_table, shown
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
@@ -33,7 +33,7 @@ class SweepProgress:
         self._total = total
         self._parallel = parallel
         self._deadline = deadline
-        self._console = Console(file=stream, highlight=False)
+        self._console = Terminal(file=stream, highlight=False)
         self._live: Live | None = None
         self._told: set[int] | None = None
         self._last = -math.inf
@@ -51,7 +51,7 @@ class SweepProgress:
     def note(self, line: str) -> None:
         """Say something that happened, once."""
         if self._live is not None:
-            self._live.console.print(escape(line))
+            self._live.console.print(line)
         else:
             self._say(line)
 
@@ -96,11 +96,11 @@ class SweepProgress:
                 shown(trial.run_id),
                 str(trial.epochs),
                 value_text(self._space, trial.value),
-                " " + escape(suggestion_text(last_names(trial.suggestion))),
+                " " + suggestion_text(last_names(trial.suggestion)),
             )
         if len(running) > room:
             table.add_row("…", "", "", "", f"and {len(running) - room} more")
-        lines = [escape(self._counts(state)), escape(self._best(state))]
+        lines = [self._counts(state), self._best(state)]
         return Group(*lines, *([table] if running else []))
 
     # Elsewhere

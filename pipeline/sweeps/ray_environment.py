@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from pipeline.util.files import create_private
+from pipeline.util.files import create_private, private_folder
 from pipeline.util.paths import data_folder, home
 
 LOCAL = "local"
@@ -43,6 +43,6 @@ def token_file() -> Path:
     """The file with the token of this machine's clusters, made on first use."""
     path = home() / "ray_token"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         create_private(path, secrets.token_hex(32))
     return path

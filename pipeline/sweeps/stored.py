@@ -15,7 +15,8 @@ from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError, parse_space
 from pipeline.sweeps.state import COMPLETED, Check, SweepState, Trial
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import NAME, RunInfo, RunStatus, aware, effective_status, is_sweep, space_name
+from pipeline.tracking.liveness import effective_status
+from pipeline.tracking.run_document import NAME, RunInfo, RunStatus, aware, is_sweep, space_name
 from pipeline.util.errors import InvalidInput, OdenetError
 
 

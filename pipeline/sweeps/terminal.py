@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
+from pipeline.reporting.terminal import styled
 from pipeline.reporting.text_table import left, list_table, right, shown, terminal_table
 from pipeline.sweeps.state import PRUNED, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
@@ -24,7 +24,8 @@ from pipeline.sweeps.text import (
     suggestion_text,
     value_text,
 )
-from pipeline.tracking.run_document import effective_status, result_spec, space_name
+from pipeline.tracking.liveness import effective_status
+from pipeline.tracking.run_document import result_spec, space_name
 from pipeline.util.errors import OdenetError
 
 
@@ -78,7 +79,7 @@ def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
         table.add_row(
             str(values["sweep_id"]),
             values["status"],
-            escape(values["space"]),
+            values["space"],
             f"{shown(values['over'])}/{shown(values['trials'])}",
             shown(values["failed"]),
             shown(values["pruned"]),
@@ -92,17 +93,17 @@ def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
 
 def print_sweep(sweep: Sweep, console: Console) -> None:
     """Everything on a terminal."""
-    console.print(f"[bold]{escape(headline(sweep))}[/]", highlight=False)
+    console.print(headline(sweep), style="bold", highlight=False)
     console.print(subtitle(sweep), highlight=False, markup=False)
     for sentence in cautions(sweep):
-        console.print(f"[yellow]•[/] {escape(sentence)}", highlight=False)
+        console.print(styled(("•", "yellow"), f" {sentence}"))
     console.print(_trials_table(sweep))
     for table in (failures_table(sweep), checks_table(sweep), best_table(sweep)):
         console.print()
         if table.rows:
             console.print(terminal_table(replace(table, note=None)))
         else:
-            console.print(f"[bold]{table.title}[/]")
+            console.print(table.title, style="bold", highlight=False)
         if table.note:
             console.print(table.note, highlight=False, markup=False)
     if sweep.best is not None:
@@ -126,7 +127,7 @@ def _trials_table(sweep: Sweep) -> Table:
             str(trial.epochs),
             shown(trial.seconds, ",.0f"),
             shown(trial.peak_memory_mb, ",.0f"),
-            escape(suggestion_text(last_names(trial.suggestion))),
+            suggestion_text(last_names(trial.suggestion)),
             style="bold" if trial == sweep.best else None,
         )
     return table

@@ -9,7 +9,7 @@ from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from pipeline.tracking.record import Record
+from pipeline.tracking.record import NotInStore, Record
 
 log = logging.getLogger("odenet")
 
@@ -26,6 +26,8 @@ class DeliveryThread:
         self._changed = threading.Event()
         self._finishing = threading.Event()
         self._away_since: float | None = None
+        self.is_removed = False
+        """Whether the store had the run no more when it was last asked."""
         self._deadline = float("inf")
         self.delivered = False
         self._thread = threading.Thread(target=self._run, name="odenet-delivery", daemon=True)
@@ -53,19 +55,29 @@ class DeliveryThread:
                 self.delivered = True
                 return
             if not arrived:
-                if time.monotonic() > self._deadline:
+                if time.monotonic() > self._deadline or (finishing and self.is_removed):
                     return
                 self._finishing.wait(RETRY_SECONDS) if not finishing else time.sleep(RETRY_SECONDS / 4)
                 self._changed.set()
 
     def _try_to_deliver(self) -> bool:
         try:
-            self.record.deliver(self.database)
+            self.record.deliver(self.database, is_alive=True)
+            self.is_removed = False
+        except NotInStore:
+            if not self.is_removed:
+                log.warning(
+                    "run %s was removed from the store at %s; it goes on, and its record stays on disk",
+                    self.record.run_id,
+                    self.where,
+                )
+            self.is_removed = True
+            return False
         except (PyMongoError, BSONError, OSError, ValueError) as error:
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 log.warning(
-                    "the store at %s does not take run %d just now (%s); the run goes on and its record waits on disk",
+                    "the store at %s does not take run %s just now (%s); the run goes on and its record waits on disk",
                     self.where,
                     self.record.run_id,
                     type(error).__name__,

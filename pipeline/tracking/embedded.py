@@ -19,7 +19,7 @@ from filelock import FileLock
 from pymongo.errors import PyMongoError
 
 from pipeline.tracking.address import StoreAddress, StoreError
-from pipeline.util.files import create_private
+from pipeline.util.files import PRIVATE, PRIVATE_FOLDER, create_private, private_folder
 
 DATABASE = "odenet"
 SERVER = Path(__file__).with_name("server.py")
@@ -99,9 +99,8 @@ class EmbeddedStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.chmod(0o700)
-            with FileLock(self.folder / "lock"):
+            private_folder(self.folder).chmod(PRIVATE_FOLDER)
+            with FileLock(self.folder / "lock", mode=PRIVATE):
                 yield
         except OSError as error:
             raise StoreError(
@@ -139,12 +138,10 @@ class EmbeddedStore:
         if server is None:
             return None
         try:
-            words = psutil.Process(server.pid).cmdline()
+            process = psutil.Process(server.pid)
         except (psutil.Error, ValueError):
             return None
-        # By name alone: another checkout of these sources may have started it.
-        ours = len(words) > 3 and Path(words[-3]).name == SERVER.name and words[-2] == str(self.folder)
-        return server if ours else None
+        return server if _served_folder(process) == self.folder else None
 
     def _ended(self, seconds: float) -> bool:
         """Wait until the server has ended, at most so long; a zombie has ended."""
@@ -199,6 +196,7 @@ class EmbeddedStore:
         """Start a server; None if it ended before it listened."""
         known = self._recorded()
         self._log.unlink(missing_ok=True)
+        create_private(self._log, "")
         with self._log.open("ab") as log:
             # -P keeps the script's own folder from being searched for modules.
             process = subprocess.Popen(
@@ -217,6 +215,29 @@ class EmbeddedStore:
                 process.kill()
             time.sleep(0.02)
         return None
+
+
+def stray_servers() -> Iterator[tuple[int, Path]]:
+    """Process and folder of each server whose folder is gone, or has another server: nobody finds it any more."""
+    for process in psutil.process_iter():
+        folder = _served_folder(process)
+        with contextlib.suppress(psutil.Error):
+            is_others = process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE
+            if folder is None or is_others or time.time() - process.create_time() < START_SECONDS:
+                continue
+            known = EmbeddedStore(folder.parent)._recorded()
+            if known is None or known.pid != process.pid:
+                yield process.pid, folder
+
+
+def _served_folder(process: psutil.Process) -> Path | None:
+    """The folder that this process serves, if it is a server of ours."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return None
+    # By name alone: another checkout of these sources may have started it.
+    return Path(words[-2]) if len(words) > 3 and Path(words[-3]).name == SERVER.name else None
 
 
 def _size(path: Path) -> int:

@@ -4,13 +4,14 @@ import logging
 import mimetypes
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 from sacred.observers import RunObserver
 from sacred.serializer import flatten
 
@@ -23,7 +24,7 @@ from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
-from pipeline.tracking.store import connect, next_run_id, store_address
+from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput
 
@@ -132,9 +133,10 @@ class StoreObserver(RunObserver):
         database = connect(address)
         where = address.redacted()
         try:
+            described = insist(lambda: _describe_experiment(ex_info, database))
             values = {
                 "format": FORMAT,
-                "experiment": _describe_experiment(ex_info, database) | (self._experiment or _RESULT_ALONE),
+                "experiment": described | (self._experiment or _RESULT_ALONE),
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()},
                 "config": flatten(config),
@@ -142,9 +144,7 @@ class StoreObserver(RunObserver):
                 "heartbeat": start_time,
             }
             if self._resumed is None:
-                run_id = _id if _id is not None else next_run_id(database)
                 new = {
-                    "_id": run_id,
                     "uid": uuid.uuid4().hex,
                     "store": where,
                     "start_time": start_time,
@@ -155,7 +155,7 @@ class StoreObserver(RunObserver):
                     "info": self._info,
                     "result": None,
                 }
-                record = _enter(new | values, self._home, database)
+                record = _enter(new | values, _id, self._home, database)
             else:
                 record = self._reopen(self._resumed, values, start_time, database)
         except PyMongoError as error:
@@ -172,7 +172,7 @@ class StoreObserver(RunObserver):
         self._delivery = DeliveryThread(record, database, where)
         if changes := provenance.uncommitted_changes():
             self.add_artifact("uncommitted.diff", changes.encode())
-        return record.run_id
+        return record.run_id  # type: ignore[no-any-return]  # Sacred takes a text as well
 
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
         if info:
@@ -211,15 +211,18 @@ class StoreObserver(RunObserver):
         except KeyboardInterrupt:  # nobody wants to wait; the run itself is over
             delivered = False
         if delivered:
-            record.discard()
+            try:
+                record.discard()
+            except OSError as error:
+                log.warning(
+                    "run %s is in the store, but its record %s cannot be removed (%s): `odenet sync` does it later",
+                    record.run_id,
+                    record.folder,
+                    error.strerror,
+                )
         else:
             record.release()
-            log.error(
-                "the store at %s has not taken all of run %d; its record waits in %s, and `odenet sync` delivers it",
-                delivery.where,
-                record.run_id,
-                record.folder,
-            )
+            log.error("%s", _undelivered(delivery))
         delivery.database.client.close()
 
     def _reopen(
@@ -227,11 +230,14 @@ class StoreObserver(RunObserver):
     ) -> Record:
         """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
         goes_on = {"stop_time": None, "fail_trace": None, "result": None}
-        session = {"time": now, "status_before": document["status"], "machine_before": machine_now(document)}
-        resumed = {"resumed": [*document.get("resumed", []), session]}
-        record = Record.reopen(run_folder(self._home, document), {**document, **values, **goes_on, **resumed}, database)
-        record.deliver(database)
-        return record
+        session = {
+            "time": now,
+            "status_before": document["status"],
+            "machine_before": machine_now(document),
+            "uid": uuid.uuid4().hex,
+        }
+        changes = {**values, **goes_on, "resumed": [*document.get("resumed", []), session]}
+        return _take_up(document, changes, run_folder(self._home, document), database)
 
     def _end(self, values: dict[str, Any]) -> None:
         if self.has_started:  # otherwise it could not begin, and what hindered it is being told
@@ -264,11 +270,119 @@ def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str
     }
 
 
-def _enter(document: dict[str, Any], home: Path, database: Database[dict[str, Any]]) -> Record:
-    """The run in the store, then on disk; in neither when one of them refuses."""
-    database.runs.insert_one(dict(document))
+class _IdTaken(Exception):
+    """Another run has the id."""
+
+
+def _enter(new: Mapping[str, Any], wanted_id: Any, home: Path, database: Database[dict[str, Any]]) -> Record:
+    """The run on disk, then in the store; in neither when one of them refuses.
+
+    Args:
+        wanted_id: that somebody has chosen; the next free one without it.
+
+    Raises:
+        StoreError: the chosen id is another run's.
+        InvalidInput: it is no number that the store can count on from.
+    """
+    if isinstance(wanted_id, str) and wanted_id.isdecimal():  # as Sacred's command line gives it
+        wanted_id = int(wanted_id)
+    if isinstance(wanted_id, int) and not 0 < wanted_id <= MAX_RUN_ID:
+        raise InvalidInput(f"a run cannot have the id {wanted_id}: choose one from 1 to {MAX_RUN_ID}, or none")
+    while True:
+        run_id = insist(lambda: next_run_id(database)) if wanted_id is None else wanted_id
+        document = {"_id": run_id, **new}
+        record = Record.create(run_folder(home, document), document, is_entering=True)
+        try:
+            insist(lambda: _insert(document, database))  # noqa: B023 - called at once
+            if isinstance(wanted_id, int):  # nobody shall have it again
+                insist(lambda: retire_run_id(database, run_id))  # noqa: B023 - called at once
+            record.entered()
+            return record
+        except _IdTaken:
+            record.discard()
+            if wanted_id is not None:
+                raise StoreError(f"The id {wanted_id} is another run's; choose a free one, or none.") from None
+        except BaseException:
+            _withdraw(record, database)
+            raise
+
+
+def _insert(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> None:
+    """Enter the run, which the store may have by now: the reply to an earlier attempt may have been lost."""
     try:
-        return Record.create(run_folder(home, document), document)
+        database.runs.insert_one(dict(document))
+    except DuplicateKeyError:
+        if database.runs.find_one({"_id": document["_id"], "uid": document["uid"]}, {"_id": True}) is None:
+            raise _IdTaken from None
+
+
+def _withdraw(record: Record, database: Database[dict[str, Any]]) -> None:
+    """Leave nothing of a run that could not begin; where the store does not answer, `odenet sync` does so later."""
+    record.is_entering = True  # as it is on disk
+    try:
+        database.runs.delete_one({"_id": record.run_id, "uid": record.document["uid"]})
+    except PyMongoError:
+        record.release()
+        log.warning(
+            "run %s could not begin, and the store does not say whether it has it: `odenet sync` removes it there",
+            record.run_id,
+        )
+    else:
+        with suppress(OSError):
+            record.discard()
+
+
+def _take_up(
+    document: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, database: Database[dict[str, Any]]
+) -> Record:
+    """The record of a stored run that goes on, if nobody has removed, changed or taken it up since it was read.
+
+    Raises:
+        InvalidInput: somebody has.
+    """
+    run_id = document["_id"]
+    try:
+        record = Record.reopen(folder, {**document, **changes}, database)
+    except BlockingIOError:
+        raise InvalidInput(
+            f"another process resumes or removes run {run_id} just now: look at it with `odenet show {run_id}`, "
+            "then try again"
+        ) from None
+    unchanged = {key: document[key] for key in ("_id", "uid", "status", "heartbeat")}
+    resumed = {"_id": run_id, "uid": document["uid"], "resumed.uid": changes["resumed"][-1]["uid"]}
+
+    def claim() -> bool:
+        change = {"$set": dict(changes), "$currentDate": {"heard": True}}
+        return database.runs.update_one(unchanged, change).matched_count == 1 or bool(database.runs.find_one(resumed))
+
+    try:
+        is_ours = insist(claim)
     except BaseException:
-        database.runs.delete_one({"_id": document["_id"], "uid": document["uid"]})
+        record.update({key: document.get(key) for key in changes})  # for `odenet sync`: it did not go on
+        record.release()
         raise
+    if not is_ours:
+        record.discard()
+        raise InvalidInput(
+            f"run {run_id} was removed or has changed just now: look at it with `odenet show {run_id}`, then try again"
+        )
+    return record
+
+
+def _undelivered(delivery: DeliveryThread) -> str:
+    """What becomes of the record of a run that is over."""
+    record = delivery.record
+    if delivery.is_removed:
+        return (
+            f"run {record.run_id} was removed from the store at {delivery.where} while it went on; its record is in "
+            f"{record.folder}: delete that folder unless you want to keep it"
+        )
+    if not (record.folder / "record.json").is_file():
+        return (
+            f"the store at {delivery.where} has not taken all of run {record.run_id}, and the folder {record.folder} "
+            "of its record is gone: what is not in the store is lost; leave ODENET_HOME in its place while runs go on"
+        )
+    return (
+        f"the store at {delivery.where} has not taken all of run {record.run_id}; its record waits in "
+        f"{record.folder}, and `odenet sync` delivers it"
+    )

@@ -4,15 +4,19 @@ The document of format 2 is that of format 1 and
 - `experiment.task`, `experiment.metrics` and `experiment.result`: its task, the specifications of its metrics, and
   which of them is its result. Runs without are of image classification, with accuracy and loss.
 - `experiment.plugins`, `{"spec", "name", "file_id"}` of each source file of a plug-in. Runs without had none.
+- `revision`, the number of changes of the run's record, and `heard`, when the store last heard of the run, by its own
+  clock. Runs of earlier versions have neither.
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from bson import ObjectId
 
 from pipeline.config import ConfigError
 from pipeline.reporting.metric_spec import MetricSpec
@@ -29,9 +33,6 @@ READABLE_WORDS = " and ".join(READABLE)
 FORMAT_1_RESULT = "test.accuracy"
 FORMAT_1_METRICS = ("accuracy", "loss")
 """On every split."""
-
-HEARTBEAT_PATIENCE = timedelta(seconds=60)
-"""A run that is RUNNING and has not been heard of for six heartbeats has died."""
 
 NAME = "sweep"
 """Of the experiment whose runs are sweeps."""
@@ -61,6 +62,8 @@ class RunStatus(StrEnum):
     """Its sweep ended it, because others did better after as many epochs."""
     DIED = "DIED"
     """Its heartbeat stopped without a word."""
+    UNKNOWN = "UNKNOWN"
+    """What another program says, and Sacred does not know."""
 
 
 def _stored_at(path: str, default: Any = None) -> Any:
@@ -115,8 +118,9 @@ class RunInfo:
     def read(cls, document: Mapping[str, Any]) -> "RunInfo":
         """The info of a run's document."""
         found = {f.name: _find(document.get("info"), f.metadata["path"].split(".")) for f in fields(cls)}
-        found["trial" if is_sweep(document) else "sweep"] = None
-        return cls(**{name: value for name, value in found.items() if value is not None})
+        found = {name: value for name, value in found.items() if isinstance(value, _KINDS[name])}
+        found.pop("trial" if is_sweep(document) else "sweep", None)
+        return cls(**found)
 
     @property
     def sizes(self) -> dict[str, tuple[int, str]]:
@@ -129,19 +133,20 @@ class RunInfo:
         }
 
 
+def _kind_of(annotation: str) -> Any:
+    kinds = {"Mapping": Mapping, "str": str, "bool": bool, "int": int, "float": (int, float)}
+    return next(kind for name, kind in kinds.items() if name in annotation)
+
+
+_KINDS: Mapping[str, Any] = {f.name: _kind_of(str(f.type)) for f in fields(RunInfo)}
+"""Name of a fact -> what its value is where the run was recorded by us; anything else is taken for none."""
+
+
 def _find(values: Any, path: Sequence[str]) -> Any:
     """What is stored there, if there is such a place."""
     for key in path:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
-
-
-def effective_status(document: Mapping[str, Any]) -> RunStatus:
-    """The status, DIED where it says RUNNING and the heartbeat has stopped."""
-    status = RunStatus(document["status"])
-    if status is RunStatus.RUNNING and datetime.now(UTC) - aware(document["heartbeat"]) > HEARTBEAT_PATIENCE:
-        return RunStatus.DIED
-    return status
 
 
 def aware(time: datetime) -> datetime:
@@ -151,7 +156,7 @@ def aware(time: datetime) -> datetime:
 
 def died(document: Mapping[str, Any]) -> dict[str, Any]:
     """What becomes of a document that says RUNNING and whose run does not go on."""
-    return {"status": RunStatus.DIED.value, "stop_time": document["heartbeat"]}
+    return {"status": RunStatus.DIED.value, "stop_time": document.get("heartbeat")}
 
 
 def whole_config(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,8 +223,25 @@ def source_files(document: Mapping[str, Any]) -> set[Any]:
 
 
 def files_of(document: Mapping[str, Any]) -> set[Any]:
-    """Ids of all the files that the document refers to, likewise."""
-    return source_files(document) | {artifact["file_id"] for artifact in document.get("artifacts", [])}
+    """Ids of all the files that the document refers to, however another program may list its own."""
+    experiment = document.get("experiment")
+    of_experiment = (
+        [experiment.get("sources"), experiment.get("plugins")] if isinstance(experiment, Mapping) else experiment
+    )
+    return object_ids([of_experiment, document.get("artifacts"), document.get("resources")])
+
+
+def object_ids(value: Any) -> set[Any]:
+    """Every id of a stored file that is somewhere in the value."""
+    match value:
+        case ObjectId():
+            return {value}
+        case Mapping():
+            return {found for entry in value.values() for found in object_ids(entry)}
+        case list() | tuple():
+            return {found for entry in value for found in object_ids(entry)}
+        case _:
+            return set()
 
 
 def is_sweep(document: Mapping[str, Any]) -> bool:

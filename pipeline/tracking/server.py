@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 from secantus.auth import SCRAM_SHA_256, derive_credentials
@@ -22,6 +23,10 @@ from secantus.server import SecantusDBServer
 # Below the range that outgoing connections take theirs from, so that the port is still free after a restart
 # and a client that keeps knocking on it meanwhile cannot be connected to itself.
 PORTS = range(20000, 32000)
+
+WATCH_SECONDS, WATCH_MISSES = 1.0, 3
+"""How often the server looks whether its folder is still there, and how often in turn it has to be missing."""
+END_SECONDS = 15.0
 
 GARBAGE_THRESHOLD = 50_000
 """New containers between two collections; at Python's 700, reading many documents is mostly looking for garbage."""
@@ -33,6 +38,7 @@ def main(folder: Path, port: int) -> None:
     `port` is the one of last time, which is taken again where it is free, because clients reconnect to the
     address they know; 0 when there was none.
     """
+    os.umask(0o077)
     stop_signals = {signal.SIGTERM, signal.SIGINT}
     gc.set_threshold(GARBAGE_THRESHOLD)
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)  # before threads start: they inherit the mask
@@ -48,8 +54,31 @@ def main(folder: Path, port: int) -> None:
     _add_user(server, **json.loads((folder / "credentials.json").read_text()))
     _listen(server, port)
     _record(server, folder / "server.json")
+    threading.Thread(target=_watch, args=(folder,), daemon=True).start()
     signal.sigwait(stop_signals)
+    threading.Thread(target=_end_in_time, daemon=True).start()
     _stop(server)
+
+
+def _watch(folder: Path) -> None:
+    """End the process when the folder is gone, or is another server's: nobody would find this one any more."""
+    misses = 0
+    while misses < WATCH_MISSES:  # more than once, as the folder may be on a disk that hangs for a moment
+        time.sleep(WATCH_SECONDS)
+        try:
+            is_ours = json.loads((folder / "server.json").read_text())["pid"] == os.getpid()
+        except FileNotFoundError:
+            is_ours = False
+        except (OSError, ValueError, KeyError, TypeError):
+            is_ours = True
+        misses = 0 if is_ours else misses + 1
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_in_time() -> None:
+    """End, also where the storage cannot close what somebody has deleted: what was acknowledged is on the disk."""
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 def _add_user(server: SecantusDBServer, user: str, password: str, database: str) -> None:

@@ -1,23 +1,33 @@
 """The MongoDB that holds the runs: where it is, a checked connection to it, its indexes and its run ids."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pymongo
 from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import DATABASE, EmbeddedStore
+from pipeline.tracking.liveness import set_clock_difference
+from pipeline.tracking.run_document import aware
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
 
+T = TypeVar("T")
+
+MAX_RUN_ID = 2**53 - 1
+"""The largest id that every reader tells from the next one: JavaScript's, which Omniboard is written in."""
+ENTERING_SECONDS = 10.0
+"""How long a run that begins asks a store that does not answer."""
 OPERATION_SECONDS = 20.0
 """Bound of each operation, so that a store that hangs cannot hang a run."""
 
@@ -89,7 +99,7 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
     database = client[address.database]
     try:
         with pymongo.timeout(timeout_seconds):
-            database.command("ping")
+            set_clock_difference(clock_difference(database))
             for collection, indexes in INDEXES.items():
                 database[collection].create_indexes(indexes)
     except PyMongoError as error:
@@ -98,10 +108,51 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
     return database
 
 
+def is_same_store(database: Database[dict[str, Any]], where: str) -> bool:
+    """Whether a run that was begun in the store `where`, an address without its login, was begun in this one.
+
+    An embedded store may have another port by now, and its records lie beside it.
+    """
+    hosts, _, name = where.partition("://")[2].rpartition("@")[2].partition("/")
+    known = {host if ":" in host else f"{host}:27017" for host in hosts.split(",")}
+    nodes = {f"{host}:{port}" for host, port in database.client.topology_description.server_descriptions()}
+    is_here = hosts.startswith("127.0.0.1:") and any(node.startswith("127.0.0.1:") for node in nodes)
+    return name == database.name and bool(is_here or known & nodes)
+
+
+def clock_difference(database: Database[dict[str, Any]]) -> timedelta:
+    """How far the store's clock is ahead of this machine's; nothing where the store does not tell its time."""
+    before = datetime.now(UTC)
+    theirs = database.command("hello").get("localTime")
+    after = datetime.now(UTC)
+    return aware(theirs) - (before + (after - before) / 2) if isinstance(theirs, datetime) else timedelta()
+
+
+def insist(operation: Callable[[], T]) -> T:
+    """What `operation` returns, tried again while the store does not answer: it may be done more than once.
+
+    Raises:
+        PyMongoError: the store refuses it, or does not answer for `ENTERING_SECONDS`.
+    """
+    deadline = time.monotonic() + ENTERING_SECONDS
+    while True:
+        try:
+            return operation()
+        except PyMongoError as error:
+            if not (error.timeout or isinstance(error, ConnectionFailure)) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 def next_run_id(database: Database[dict[str, Any]]) -> int:
-    """A run id that nobody has had, not even a run that was deleted since."""
+    """A run id that nobody has had, not even a run that was deleted since.
+
+    Raises:
+        StoreError: the store cannot count on.
+    """
     if database.counters.find_one({"_id": "runs"}) is None:  # a new store, or one of Sacred's own observer
-        newest = database.runs.find_one({"_id": {"$type": "number"}}, {"_id": True}, sort=[("_id", DESCENDING)])
+        counted = {"_id": {"$type": "number", "$lt": MAX_RUN_ID}}  # beyond it nobody has counted
+        newest = database.runs.find_one(counted, {"_id": True}, sort=[("_id", DESCENDING)])
         retire_run_id(database, int(newest["_id"]) if newest else 0)
     while True:
         counter = database.counters.find_one_and_update(
@@ -109,6 +160,11 @@ def next_run_id(database: Database[dict[str, Any]]) -> int:
         )
         if counter is None:
             raise StoreError("The counter of run ids was deleted while a run asked it; start the run again.")
+        if not 0 < counter["last"] <= MAX_RUN_ID:
+            raise StoreError(
+                f"The counter of run ids stands at {counter['last']}, from where no store can count on; set `last` of "
+                "the document `runs` in the collection `counters` to the largest id that a run has."
+            )
         run_id = int(counter["last"])
         if database.runs.find_one({"_id": run_id}, {"_id": True}) is None:  # Sacred's observers do not ask the counter
             return run_id

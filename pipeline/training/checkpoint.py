@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pipeline.util.errors import OdenetError
-from pipeline.util.files import write_whole
+from pipeline.util.files import private_folder, write_whole
 
 
 class CheckpointError(OdenetError):
@@ -24,7 +24,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     serialised = io.BytesIO()  # torch writes to a file by itself too, but hides the disk's reason where that fails
     torch.save(state, serialised)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         write_whole(path, serialised.getbuffer())
     except OSError as error:
         raise CheckpointError(

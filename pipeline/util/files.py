@@ -1,4 +1,7 @@
-"""Writing files so that neither a crash nor a full disk leaves half of one behind."""
+"""Writing files so that neither a crash nor a full disk leaves half of one behind.
+
+Whatever the umask, what is written here is for its owner alone, but for the results that a person asked for.
+"""
 
 import os
 import tempfile
@@ -8,27 +11,30 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.util.errors import OdenetError
+from pipeline.util.paths import home
+
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 
 
 @contextmanager
-def whole_file(path: Path, private: bool = False) -> Iterator[IO[bytes]]:
-    """Open a new file that replaces `path` in one step, when the block ends and its content is on the disk.
+def whole_file(path: Path, concurrent: bool = False) -> Iterator[IO[bytes]]:
+    """Open a new file, its owner's alone, that replaces `path` in one step when the block ends and it is on the disk.
 
     If the block raises, `path` stays as it was. A kill may leave `path` with `.part` appended beside it, which the next
     call overwrites.
 
     Args:
-        private: only the owner may read the file, and processes may write the same one at the same time.
+        concurrent: processes may write the same one at the same time.
 
     Raises:
         OSError: the file cannot be written.
     """
-    if private:
+    if concurrent:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # with the mode 0600
         file, part = os.fdopen(descriptor, "wb"), Path(name)
     else:
         part = path.with_name(f"{path.name}.part")
-        file = part.open("wb")
+        file = os.fdopen(_open_private(part, os.O_TRUNC), "wb")
     try:
         with file:
             yield file
@@ -50,7 +56,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_result(path: Path, content: str | bytes, what: str) -> None:
-    """Write a file that the user asked for, whole or not at all.
+    """Write a file that the user asked for, whole or not at all, readable by whom the umask says, unless in our home.
 
     Args:
         what: names the file in the error message, such as `page`.
@@ -60,6 +66,8 @@ def write_result(path: Path, content: str | bytes, what: str) -> None:
     """
     try:
         write_whole(path, content.encode() if isinstance(content, str) else content)
+        if not path.absolute().is_relative_to(home()):
+            path.chmod(0o666 & ~_umask())
     except OSError as error:
         raise OdenetError(
             f"cannot write the {what} {path} ({error.strerror}): choose a folder that exists and has room"
@@ -72,7 +80,7 @@ def append(path: Path, content: bytes) -> None:
     Raises:
         OSError: the file cannot be written; it may have got a part of the content.
     """
-    with path.open("ab") as file:
+    with os.fdopen(_open_private(path, os.O_APPEND), "ab") as file:
         file.write(content)
         _sync(file)
 
@@ -94,6 +102,49 @@ def create_private(path: Path, content: str) -> None:
             path.hardlink_to(part)  # renaming would replace a file that exists
     finally:
         part.unlink()
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made where it is missing, as are those above it: for their owner alone, whatever the umask.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(PRIVATE_FOLDER)
+    path.mkdir(exist_ok=True)  # raises where a file is in its place
+    return path
+
+
+def tighten(folder: Path) -> None:
+    """Take from all but the owner what other programs have let them do with what is in the folder."""
+    for path in open_to_others(folder):
+        with suppress(OSError):
+            path.chmod(path.stat().st_mode & 0o700)
+
+
+def open_to_others(folder: Path) -> Iterator[Path]:
+    """The folder and whatever is in it that somebody else than its owner may read, write or enter; links aside."""
+    for path in (folder, *folder.rglob("*")):
+        with suppress(OSError):
+            if not path.is_symlink() and path.stat().st_mode & 0o077:
+                yield path
+
+
+def _open_private(path: Path, flags: int) -> int:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, PRIVATE)
+    with suppress(OSError):  # it may be a file that was there, and another's
+        os.fchmod(descriptor, PRIVATE)
+    return descriptor
+
+
+def _umask() -> int:
+    """That of the process, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _sync(file: IO[bytes]) -> None:

@@ -30,6 +30,7 @@ from pipeline.runs.registry import promote
 from pipeline.tracking.store import next_run_id
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.commands import FORKSERVER, start_command, wait_until
+from tests.helpers.damage import CRAFTED, craft, write_archive
 from tests.helpers.trained import TrainedHome
 
 Store = Database[dict[str, Any]]
@@ -54,6 +55,12 @@ def file(full: Store, tmp_path: Path) -> Path:
     path = tmp_path / "store.zip"
     back_up(full, path)
     return path
+
+
+def everything(store: Store) -> dict[str, list[Any]]:
+    """Every document of every collection that has one."""
+    found = {name: list(store[name].find().sort("_id")) for name in sorted(store.list_collection_names())}
+    return {name: documents for name, documents in found.items() if documents}
 
 
 def contents(store: Store) -> dict[str, Any]:
@@ -197,7 +204,7 @@ def test_a_run_that_was_going_on_is_restored_as_one_that_died(full: Store, datab
     run = Runs(database).get(2)
     assert (run.document["status"], run.document["stop_time"]) == ("DIED", run.document["heartbeat"])
     assert [run.was_running for run in restored.runs] == [False, True]
-    assert Runs(full).get(2).status == "RUNNING"
+    assert Runs(full).get(2).document["status"] == "RUNNING"
 
 
 # What goes wrong
@@ -307,6 +314,72 @@ def test_a_file_that_is_no_backup_is_told_so(database: Store, tmp_path: Path) ->
     assert contents(database) == {}
 
 
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_backup_fails_before_the_first_write(
+    file: Path, database: Store, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collection, change = CRAFTED[name]
+    craft(file, tmp_path / "crafted.zip", collection, change)
+    before = everything(database)
+    assert main(["restore", str(tmp_path / "crafted.zip")]) in (1, 2)
+    told = capsys.readouterr().err
+    assert told.startswith("odenet: ")
+    assert told.count("\n") == 1
+    assert everything(database) == before
+
+
+def test_a_backup_that_is_crafted_as_ours_are_is_restored(file: Path, database: Store, tmp_path: Path) -> None:
+    craft(file, tmp_path / "crafted.zip", "runs", lambda runs: runs[-1].update(note="mine"))
+    assert len(restore(database, tmp_path / "crafted.zip").runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("collection", "document"),
+    [
+        ("runs", {"_id": 50, "status": "RUNNING"}),
+        ("runs", {"_id": 51, "start_time": [1], "experiment": "mine", "host": 7}),
+        ("runs", {"_id": "my-run", "format": "MongoObserver-0.7.0"}),
+        ("omniboard.settings", {"_id": 1, "value": 2}),
+    ],
+)
+def test_a_document_that_lacks_something_is_restored_with_all_the_others(
+    file: Path, database: Store, tmp_path: Path, collection: str, document: dict[str, Any]
+) -> None:
+    craft(file, tmp_path / "other.zip", collection, lambda documents: documents.append(document))
+    restore(database, tmp_path / "other.zip")
+    assert database[collection].count_documents({"_id": document["_id"]}) == 1
+    assert database.runs.count_documents({"format": {"$regex": "^odenet"}}) == 2
+    back_up(database, tmp_path / "again.zip")
+    restore(database, tmp_path / "again.zip")
+
+
+@pytest.mark.parametrize("times", [300, 900])
+def test_a_backup_that_unpacks_to_many_times_its_size_is_refused_before_it_is_read(
+    database: Store, tmp_path: Path, times: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bomb = tmp_path / "bomb.zip"
+    block = b"\0" * 1024 * (times if times < 500 else 1000)
+    write_archive(bomb, {"backup.json": b'{"format": "odenet-backup-1"}', "files/1": block * 200})
+    assert main(["restore", str(bomb)]) == 2
+    assert "times its size" in capsys.readouterr().err
+    assert everything(database) == {}
+
+
+def test_a_backup_that_unpacks_to_more_than_it_says_is_refused(
+    file: Path, database: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    liar = tmp_path / "liar.zip"
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist() if name != "SHA256SUMS"}
+    write_archive(liar, members | {"files/zeros": b"\0" * 5_000_000})
+    content = liar.read_bytes()
+    assert content.count((5_000_000).to_bytes(4, "little")) == 2  # in the member's head and in the directory
+    liar.write_bytes(content.replace((5_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    assert main(["restore", str(liar)]) in (1, 2)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert everything(database) == {}
+
+
 def test_a_file_that_the_store_has_lost_does_not_hinder_the_others(
     full: Store, weights: str, database: Store, tmp_path: Path
 ) -> None:
@@ -333,6 +406,8 @@ def test_a_restore_that_was_killed_leaves_whole_runs_and_is_gone_on_with(
         command.send(signal.SIGKILL)
         command.wait()
         for run in Runs(database).find():
+            if run.is_foreign:
+                continue
             assert set(run.metrics()) == {series["name"] for series in run.document["info"]["metrics"]}
             assert all(run.artifact(name) for name in run.artifacts)
     restore(database, file)

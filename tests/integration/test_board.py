@@ -29,6 +29,7 @@ from pipeline.dashboard import board as module
 from pipeline.dashboard.board import Board, BoardError, ensure_columns, install
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers import browser
+from tests.helpers.damage import STRANGE_DOCUMENTS
 from tests.helpers.waiting import slowness, status_of, wait_until
 
 pytestmark = [
@@ -186,6 +187,72 @@ def test_with_the_login_runs_are_read_and_deleted(board: Board, database: Databa
     assert [run["_id"] for run in json.loads(ask(board, "/sacred/api/v1/Runs")[2])] == [1]
     assert ask(board, "/sacred/api/v1/Runs/1", "DELETE")[0] == 204
     assert database.runs.count_documents({}) == 0
+
+
+ATTACK = b"<script>fetch('/sacred/api/v1/Runs/1', {method: 'DELETE'})</script>"
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'>" + ATTACK + b"</svg>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "content_type", "is_handed_over"),
+    [
+        ("report.html", ATTACK, "application/octet-stream", True),
+        (
+            "figure.svg",
+            b"<svg xmlns='http://www.w3.org/2000/svg'>" + ATTACK + b"</svg>",
+            "application/octet-stream",
+            True,
+        ),
+        ("page.xhtml", ATTACK, "application/octet-stream", True),
+        ("script.js", b"alert(1)", "application/octet-stream", True),
+        ("weights.safetensors", b"\0", "application/octet-stream", True),
+        ("", ATTACK, "application/octet-stream", True),
+        ("notes.txt", ATTACK, "text/plain; charset=utf-8", False),
+        ("curves.png", b"no picture", "image/png", False),
+    ],
+)
+@pytest.mark.parametrize("way", ["preview", "download"])
+def test_a_stored_file_runs_nothing_and_is_shown_only_if_it_is_a_picture_or_text(
+    board: Board,
+    database: Database[dict[str, Any]],
+    way: str,
+    name: str,
+    content: bytes,
+    content_type: str,
+    is_handed_over: bool,
+) -> None:
+    file_id = gridfs.GridFS(database).put(content, filename=f"artifact://1/{name or 'nameless'}")
+    status, headers, body = ask(
+        board, f"/sacred/api/v1/files/{way}/{file_id}/{name or ('nameless', '')[way == 'preview']}"
+    )
+    assert (status, body) == (200, content)
+    assert headers["content-security-policy"].startswith("sandbox;")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-type"] == content_type
+    assert headers.get("content-disposition", "").startswith("attachment") is (is_handed_over or way == "download")
+
+
+def test_the_script_of_an_artifact_deletes_no_run_in_a_real_browser(
+    board: Board, database: Database[dict[str, Any]], tmp_path: Path
+) -> None:
+    store_run(database, 1, "odenet", 0.5)
+    with browser.logged_in_page(board, tmp_path) as page:
+        for name in ("report.html", "figure.svg", "notes.txt"):
+            file_id = gridfs.GridFS(database).put(ATTACK, filename=f"artifact://1/{name}")
+            page.get(f"{board.url}/api/v1/files/preview/{file_id}/{name}")
+            time.sleep(1)  # as long as a script would take
+    assert database.runs.count_documents({}) == 1
+
+
+def test_strange_documents_keep_the_list_from_no_other_run(board: Board, database: Database[dict[str, Any]]) -> None:
+    store_run(database, 1, "odenet", 0.5)
+    database.runs.insert_many(
+        [{"_id": number, **document} for number, document in enumerate(STRANGE_DOCUMENTS.values(), start=100)]
+    )
+    database.runs.insert_many([{"_id": "my-run-1"}, {"_id": 2**63 - 1}, {"_id": 2.5}])
+    status, _, body = ask(board, "/sacred/api/v1/Runs")
+    assert status == 200
+    assert 1 in [run.get("_id") for run in json.loads(body)]
 
 
 def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_last_of_its_metrics(

@@ -9,22 +9,21 @@ import re
 import shutil
 import signal
 import subprocess
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from bson import ObjectId, json_util
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from pipeline.runs.query import Runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.record import Record, run_folder
-from pipeline.tracking.run_document import FORMAT
+from pipeline.tracking.record import NotInStore, Record, run_folder
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.training import load_checkpoint
@@ -41,6 +40,7 @@ from tests.helpers.commands import (
     start_command,
     wait_until,
 )
+from tests.helpers.records import document_of, left_behind
 
 ARTIFACTS = {
     *("history.json", "steps.json", "weights.safetensors", "learning_curves.png", "function_evaluations.png"),
@@ -138,6 +138,7 @@ def test_a_store_that_hangs_is_given_up_in_time(home: Path, monkeypatch: pytest.
     pid = EmbeddedStore(home).status().pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     try:
         before = datetime.now(UTC)
         with pytest.raises(PyMongoError):
@@ -173,7 +174,7 @@ def test_a_run_killed_between_epochs_is_delivered_as_far_as_it_came(home: Path) 
 
 def test_a_run_killed_before_its_first_epoch_is_delivered_as_died(home: Path) -> None:
     run = start_command(home, "run", *SLOW, "training.max_epochs=1000")
-    wait_until(lambda: records(home), run)
+    wait_until(lambda: records(home) and "is_entering" not in (records(home)[0] / "record.json").read_text(), run)
     run.send(signal.SIGKILL)
     run.wait()
     database = database_of(home)
@@ -345,43 +346,6 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing_of_the_run(home: Path
 # Records on disk
 
 
-def document_of(run_id: int) -> dict[str, Any]:
-    """The document of a run that has just begun."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    return {
-        "_id": run_id,
-        "uid": uuid.uuid4().hex,
-        "store": "mongodb://elsewhere/lab",
-        "format": FORMAT,
-        "experiment": {"name": "classification", "sources": [], "dependencies": [], "repositories": []},
-        "config": {
-            "data": {"name": "digits"},
-            "model": {"architecture": "simple", "body": "odenet", "blocks": 1},
-            "seed": 0,
-        },
-        "status": "RUNNING",
-        "start_time": now,
-        "heartbeat": now,
-        "host": {"hostname": "laboratory"},
-        "info": {},
-        "artifacts": [],
-        "captured_out": "",
-        "result": None,
-    }
-
-
-def left_behind(home: Path, database: Database[dict[str, Any]], run_id: int = 1) -> Record:
-    """The record of a run of two epochs whose process is gone, and which the store knows."""
-    document = document_of(run_id)
-    database.runs.insert_one(document)
-    record = Record.create(run_folder(home, document), document)
-    for epoch in (1, 2):
-        record.add_metrics(epoch, {"training.loss": 1 / epoch, "validation.loss": 2 / epoch})
-    record.add_artifact("notes.txt", b"as it was", "text/plain")
-    record.release()
-    return record
-
-
 def test_a_torn_last_line_costs_that_point_alone(store_home: Path, database: Database[dict[str, Any]]) -> None:
     record = left_behind(store_home, database)
     metrics = record.folder / "metrics.jsonl"
@@ -436,7 +400,7 @@ def test_a_record_of_another_store_is_not_delivered_to_this_one(
     assert delivery.outcome == "elsewhere"
     assert "run 1 is not in this store but was started in mongodb://elsewhere/lab" in delivery.message
     assert everything(database) == before
-    with pytest.raises(DuplicateKeyError):
+    with pytest.raises(NotInStore):
         record.deliver(database)  # nor by the run's own process, should its store be replaced under it
     assert database.runs.find_one({"_id": 1}, {"uid": True}) == {"_id": 1, "uid": "another run's"}
     told = start_command(store_home, "sync")
@@ -464,15 +428,20 @@ def test_a_record_that_cannot_be_delivered_keeps_back_no_other(
     shutil.rmtree(incomplete.folder / "files")
     deliveries = {delivery.run_id: delivery for delivery in sync(store_home, database)}
     assert {run_id: delivery.outcome for run_id, delivery in deliveries.items()} == {
-        1: "refused",
-        2: "refused",
+        1: "damaged",
+        2: "damaged",
         3: "delivered",
     }
-    assert "is damaged" in deliveries[1].message
-    assert not sound.folder.exists()
     for record in (damaged, incomplete):
-        assert (record.folder / "record.json").exists()
-        shutil.rmtree(record.folder)
+        assert not record.folder.exists()
+        assert (store_home / "damaged" / record.folder.name / "record.json").exists()
+        assert f"set aside in {store_home / 'damaged' / record.folder.name}" in deliveries[record.run_id].message
+        saved = Runs(database).get(record.run_id)
+        assert saved.document["status"] == "DIED"
+        assert saved.metrics()["training.loss"].to_dict() == {1: 1.0, 2: 0.5}
+    assert not sound.folder.exists()
+    assert Runs(database).get(1).artifacts == ()
+    shutil.rmtree(store_home / "damaged")
 
 
 def deliver_all(home: Path) -> None:
@@ -506,7 +475,7 @@ def test_a_run_whose_store_takes_it_but_whose_disk_does_not_is_in_neither(
 
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=r"exists|directory"):
-        _enter(document_of(1) | {"uid": str(ObjectId())}, tmp_path, database)
+        _enter(document_of(1) | {"uid": str(ObjectId())}, None, tmp_path, database)
     assert database.runs.count_documents({}) == 0
 
 

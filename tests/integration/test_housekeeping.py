@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,12 +18,14 @@ import pytest
 from bson import ObjectId
 from gridfs import GridFS
 
+from experiments.tracked import prepare, resume_tracked
 from odenet.main import main
 from pipeline.runs.annotations import add_tags, attach, remove_tags, set_note
 from pipeline.runs.export import write_export
 from pipeline.runs.garbage import collect, find_garbage
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.removal import remove_run
+from pipeline.runs.resume import prepare_resume
 from pipeline.tracking.gridfs import put_bytes, remove_chunks, remove_file
 from pipeline.tracking.record import claimed
 from pipeline.tracking.store import next_run_id
@@ -235,6 +238,49 @@ def test_a_run_that_goes_on_again_while_the_person_thinks_is_not_removed(trained
     assert trained.run_folder(1).exists()
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.5, 1.0, 1.5, 2.5])
+def test_of_a_removal_and_a_process_that_goes_on_with_the_run_one_does_and_the_other_is_told(
+    trained: TrainedHome, delay: float
+) -> None:
+    resuming = start_command(trained.home, "resume", "1", "with", "training.max_epochs=40")
+    time.sleep(delay)
+    removing = start_command(trained.home, "rm", "1", "--yes")
+    statuses = resuming.wait(), removing.wait()
+    assert 0 in statuses, (resuming.stderr, removing.stderr)
+    there = trained.database.runs.count_documents({"_id": 1})
+    series = trained.database.metrics.count_documents({"run_id": 1})
+    if statuses[1] == 0:
+        assert "Traceback" not in resuming.stderr
+        assert (there, series, list((trained.home / "runs").glob("1-*"))) == (0, 0, [])
+    else:
+        assert "run 1 " in removing.stderr
+        assert there == 1
+        assert len(run(trained, 1).metrics()["training.loss"]) == 40
+
+
+def test_a_run_that_was_removed_since_it_was_read_is_not_gone_on_with(trained: TrainedHome) -> None:
+    stored, config, data = prepare_resume(1, {"training": {"max_epochs": 9}}, trained.home, trained.database)
+    prepared = prepare(stored.task, config, data)
+    assert main(["rm", "1", "--yes"]) == 0
+    with pytest.raises(
+        InvalidInput, match="run 1 was removed or has changed just now: look at it with `odenet show 1`"
+    ):
+        resume_tracked(stored, prepared)
+    assert trained.database.runs.count_documents({"_id": 1}) == 0
+    assert trained.database.metrics.count_documents({"run_id": 1}) == 0
+    assert not list((trained.home / "runs").glob("1-*"))
+
+
+def test_a_run_that_another_process_has_gone_on_with_since_it_was_listed_is_not_removed(
+    trained: TrainedHome,
+) -> None:
+    stored = run(trained, 1)
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"heartbeat": datetime.now(UTC)}})
+    with pytest.raises(OdenetError, match="run 1 has changed just now"):
+        remove_run(stored, trained.home)
+    assert_whole(trained, 1)
+
+
 def test_nothing_is_removed_where_runs_of_an_unknown_format_may_need_it(trained: TrainedHome) -> None:
     trained.database.runs.insert_one({"_id": 50, "format": "odenet-3"})
     for remove in (
@@ -352,7 +398,8 @@ def test_the_checkpoint_of_a_run_that_goes_on_or_waits_for_delivery_stays(traine
     (folder / "record.json").touch()
     assert find_garbage(trained.database, trained.home, **old).checkpoints == (trained.run_folder(2) / "checkpoint.pt",)
     (folder / "record.json").unlink()
-    trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "RUNNING"}, "$currentDate": {"heartbeat": True}})
+    elsewhere = {"status": "RUNNING", "host.hostname": "another machine"}
+    trained.database.runs.update_one({"_id": 1}, {"$set": elsewhere, "$currentDate": {"heard": True}})
     assert find_garbage(trained.database, trained.home, **old).checkpoints == (trained.run_folder(2) / "checkpoint.pt",)
     trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "COMPLETED"}})
     garbage = find_garbage(trained.database, trained.home, **old)

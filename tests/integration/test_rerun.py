@@ -268,6 +268,23 @@ def test_sources_that_were_changed_in_the_store_are_not_executed(home: Path) -> 
         stored_sources(run)
 
 
+def test_where_a_stored_source_is_missing_none_of_here_is_executed_in_its_place(home: Path) -> None:
+    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    database = database_of(home)
+    sources = stored(home, run_id).document["experiment"]["sources"]
+    for missing in ("pipeline/training/fit.py", "pipeline/util/errors.py", "experiments/recording.py"):
+        assert missing in dict(sources)
+        left = [[name, file_id] for name, file_id in sources if name != missing]
+        database.runs.update_one({"_id": run_id}, {"$set": {"experiment.sources": left}})
+        told = run_command(home, "rerun", str(run_id), "--use-stored-source")
+        assert told.returncode == 1
+        module = missing.removesuffix(".py").replace("/", ".")
+        assert f"the stored sources have no module {module}" in told.stderr
+        assert f"the stored sources of run {run_id} did not start a run" in told.stderr
+        assert "Traceback" not in told.stderr
+        assert database.runs.count_documents({}) == 1
+
+
 def test_a_stored_path_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="outside its folder"):
         write_sources({"../escaped.py": b"x = 1"}, tmp_path / "inside")

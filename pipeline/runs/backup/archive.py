@@ -10,6 +10,7 @@ Runs are in the order of their ids, the series of `metrics` in that of their run
 
 import hashlib
 import json
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
+from pipeline.runs.backup.contents import check_contents
 from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.files import whole_file
 
@@ -32,8 +34,13 @@ FORMAT = "odenet-backup-1"
 
 _ABOUT, _SUMS = "backup.json", "SHA256SUMS"
 _EXACT: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-_DAMAGE = (BadZipFile, zlib.error, BSONError, EOFError, ValueError, KeyError, TypeError, NotImplementedError)
+_DAMAGE = (
+    *(BadZipFile, zlib.error, BSONError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
+)
 _READ_BYTES = 2**20
+SMALL_BYTES, MOST_TIMES = 2**20, 100
+"""A backup unpacks to at most so many times its size, unless it is small; ours do to some ten times."""
 _COMPRESSION = 1
 """The lowest: metrics become a sixth as well, several times as fast."""
 
@@ -52,7 +59,7 @@ def new_archive(path: Path) -> Iterator["ArchiveWriter"]:
     """
     try:
         _refuse_existing(path)
-        with whole_file(path, private=True) as file:
+        with whole_file(path, concurrent=True) as file:
             with ZipFile(file, "w", compresslevel=_COMPRESSION) as archive:
                 writer = ArchiveWriter(archive)
                 yield writer
@@ -74,21 +81,35 @@ def open_archive(path: Path) -> Iterator["Archive"]:
     """
     try:
         archive = ZipFile(path)
-    except BadZipFile as error:
+    except _DAMAGE as error:
         raise InvalidInput(
             f"{path} is no backup, or only the beginning of one: name a file of `odenet backup`"
         ) from error
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror}): name a file of `odenet backup`") from error
     with archive:
+        _refuse_bomb(archive, path)
         yield _checked(archive, path)
+
+
+def _refuse_bomb(archive: ZipFile, path: Path) -> None:
+    """Before anything of it is read."""
+    members = archive.infolist()
+    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    if unpacked > max(SMALL_BYTES, MOST_TIMES * size):
+        raise InvalidInput(
+            f"{path} says that it unpacks to {unpacked / 1e6:,.0f} MB, {unpacked / size:,.0f} times its size, which no "
+            "backup of ours does: nothing of it was read"
+        )
+    if any(member.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for member in members):
+        raise InvalidInput(f"{path} is packed as no backup of ours is: name a file of `odenet backup`")
 
 
 def _checked(archive: ZipFile, path: Path) -> "Archive":
     try:
         about = json.loads(archive.read(_ABOUT))
         form = about["format"]
-    except (*_DAMAGE, RuntimeError) as error:  # RuntimeError: there is a password on it
+    except (*_DAMAGE, OSError) as error:  # RuntimeError: there is a password on it; OSError: a place before the file
         raise InvalidInput(f"{path} is no backup of ours: name a file of `odenet backup`") from error
     if form != FORMAT:
         raise InvalidInput(
@@ -97,7 +118,7 @@ def _checked(archive: ZipFile, path: Path) -> "Archive":
     try:
         backup = Archive(archive, about)
         backup.check()
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
         raise ArchiveError(
             f"{path} is damaged ({error}), nothing of it was restored: use another copy of it"
         ) from error
@@ -221,10 +242,19 @@ class Archive:
                 raise ValueError(f"{name} is not whole")
         for _ in self.runs():
             pass
+        check_contents(self)
+
+    def length_of(self, file_id: Any) -> int | None:
+        """Bytes of the content of a stored file; None where the store did not have it whole."""
+        name = f"files/{file_id}"
+        return self._archive.getinfo(name).file_size if name in self._members else None
 
     def _checksum(self, name: str) -> str:
-        checksum = hashlib.sha256()
+        checksum, length = hashlib.sha256(), 0
         with self._archive.open(name) as member:
             while block := member.read(_READ_BYTES):
                 checksum.update(block)
+                length += len(block)
+        if length != self._archive.getinfo(name).file_size:
+            raise ValueError(f"{name} is not as long as it says")
         return checksum.hexdigest()

@@ -157,7 +157,7 @@ class _Restore:
 
     def _add(self, collection: str, document: Mapping[str, Any]) -> bool:
         """Add a document of another collection; whether the store has it now, or had the same."""
-        key = "name" if collection.startswith("omniboard.") else "_id"
+        key = "name" if collection.startswith("omniboard.") and "name" in document else "_id"
         added = self._pointing_here(collection, document)
         there = self._database[collection].find_one({key: added[key]})
         if there is None:
@@ -193,4 +193,8 @@ def _identity(document: Mapping[str, Any]) -> Any:
     if "uid" in document:
         return document["uid"]
     experiment, host = document.get("experiment") or {}, document.get("host") or {}
-    return document.get("start_time"), experiment.get("name"), host.get("hostname")
+    of_sections = [
+        section.get(key) if isinstance(section, Mapping) else None
+        for section, key in ((experiment, "name"), (host, "hostname"))
+    ]
+    return tuple(map(str, (document.get("start_time"), *of_sections)))

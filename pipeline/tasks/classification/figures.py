@@ -187,8 +187,7 @@ def _summary(evaluation: "Evaluation") -> str:
 
 
 def _short_names(classes: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
-    cut = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in classes]
-    return [name.replace("$", r"\$") for name in cut]  # a pair of dollars would start mathematics
+    return [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in classes]
 
 
 def _draw_confusion(ax: Axes, counts: IntArray, classes: Sequence[str]) -> None:

@@ -17,6 +17,19 @@ def test_dollar_signs_in_a_title_are_not_read_as_mathematics(tmp_path: Path) -> 
     save_figure(figure, tmp_path / "figure.png")
 
 
+def test_no_text_of_a_figure_is_read_as_mathematics_wherever_it_stands(tmp_path: Path) -> None:
+    figure, (ax,) = new_figure(4, 3, "a title")
+    evil = r"$\undefined{$ and $x_$"
+    ax.plot([0, 1], [0, 1], label=evil)
+    ax.set_xticks([0, 1], [evil, evil])
+    ax.set_ylabel(evil)
+    ax.set_title(evil)
+    ax.annotate(evil, (0.5, 0.5))
+    ax.legend(title=evil)
+    write_caption(figure, [evil])
+    save_figure(figure, tmp_path / "figure.png")
+
+
 def test_drawing_in_threads_gives_the_same_pictures_and_leaves_pyplot_empty(tmp_path: Path) -> None:
     def draw(name: str) -> bytes:
         path = tmp_path / name

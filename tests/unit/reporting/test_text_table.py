@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.tables import runs_table, summary
 from pipeline.tasks.classification.config import ClassificationConfig
-from pipeline.tracking.run_document import metric_entry
+from pipeline.tracking.run_document import FORMAT, metric_entry
 
 
 def document(config: Any) -> dict[str, Any]:
@@ -55,7 +55,10 @@ def test_metrics_that_a_terminal_has_no_room_for_are_named_below_and_the_rest_is
     console = Console(width=80, file=io.StringIO(), record=True)
     names = ("accuracy", "brier", "calibration", "top_3", "loss")
     metrics = [metric_entry(MetricSpec(f"test.{name}", name, name)) for name in names]
-    run = document(ClassificationConfig().to_dict()) | {"experiment": {"name": "classification", "metrics": metrics}}
+    run = document(ClassificationConfig().to_dict()) | {
+        "experiment": {"name": "classification", "metrics": metrics},
+        "format": FORMAT,
+    }
     rows = [summary(run | {"info": {"test": dict.fromkeys(names, 0.5)}}, {"solver.nfe_forward": 20.0})]
 
     console.print(runs_table(rows, console.width))

@@ -9,10 +9,10 @@ from bson import ObjectId
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.lookup import metric_specs as specs_of_task
+from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
-    effective_status,
     files_of,
     metric_entry,
     metric_specs,

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and files that hold a secret."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -8,20 +9,29 @@ import pytest
 
 from pipeline.sweeps.ray_environment import token_file
 from pipeline.util.errors import OdenetError
-from pipeline.util.files import append, create_private, whole_file, write_result, write_whole
+from pipeline.util.files import (
+    append,
+    create_private,
+    open_to_others,
+    private_folder,
+    tighten,
+    whole_file,
+    write_result,
+    write_whole,
+)
 
 
 def contents(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("private", [True, False])
-def test_a_file_that_breaks_off_leaves_the_one_that_was_there(tmp_path: Path, private: bool) -> None:
+@pytest.mark.parametrize("concurrent", [True, False])
+def test_a_file_that_breaks_off_leaves_the_one_that_was_there(tmp_path: Path, concurrent: bool) -> None:
     path = tmp_path / "page.html"
     path.write_text("whole")
 
     def write_half() -> None:
-        with whole_file(path, private) as file:
+        with whole_file(path, concurrent) as file:
             file.write(b"ha")
             raise ValueError("no more")
 
@@ -45,13 +55,42 @@ def test_what_a_kill_left_beside_a_file_is_overwritten(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"record.json": "whole"}
 
 
-def test_a_private_file_is_its_owners_alone_and_others_follow_the_umask(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "backup", private=True):
-        pass
-    write_whole(tmp_path / "page", b"")
-    (tmp_path / "usual").touch()
-    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "page").stat().st_mode == (tmp_path / "usual").stat().st_mode
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_files_and_folders_are_their_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with whole_file(private_folder(tmp_path / "home" / "runs") / "backup", concurrent=True):
+            pass
+        write_whole(tmp_path / "home" / "record", b"")
+        append(tmp_path / "home" / "metrics", b"")
+        create_private(tmp_path / "home" / "login", "")
+    finally:
+        os.umask(before)
+    assert list(open_to_others(tmp_path / "home")) == []
+
+
+def test_what_a_person_asked_for_follows_the_umask_but_not_within_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(private_folder(tmp_path / "home")))
+    before = os.umask(0o027)
+    try:
+        for name in ("page", "home/page"):
+            write_result(tmp_path / name, b"", "page")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "page").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "home" / "page").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_other_programs_left_open_to_others_is_found_and_closed(tmp_path: Path) -> None:
+    home = private_folder(tmp_path / "home")
+    (home / "compiled").mkdir(mode=0o755)
+    (home / "compiled" / "code.so").touch(mode=0o644)
+    (home / "link").symlink_to("/etc/hostname")
+    assert sorted(path.name for path in open_to_others(home)) == ["code.so", "compiled"]
+    tighten(home)
+    assert list(open_to_others(home)) == []
 
 
 def test_what_is_appended_follows_what_is_there(tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""What a backup may hold: all that a store would refuse, or could not go on from, is found before anything is written.
+
+A backup may come from anybody, and its checksums are of its own making.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from bson import ObjectId, decode, encode
+
+from pipeline.tracking.store import MAX_RUN_ID
+
+if TYPE_CHECKING:
+    from pipeline.runs.backup.archive import Archive
+
+LARGEST_DOCUMENT = 16 * 2**20 - 64 * 2**10
+"""Bytes; MongoDB's bound is 16 MiB, and what is restored may grow by an entry or two."""
+LARGEST_CHUNK = 8 * 2**20
+SMALLEST_CHUNK = 2**10
+LONGEST_ID = 200
+
+_COLLECTION = re.compile(r"[A-Za-z_][\w.-]{0,100}")
+_OWN = ("runs", "metrics", "fs.files")
+
+
+def check_contents(archive: "Archive") -> None:
+    """Look at every document once.
+
+    Raises:
+        ValueError: with what is wrong, in words.
+    """
+    for name in archive.documents_of:
+        if not _COLLECTION.fullmatch(name) or name == "fs.chunks" or name.startswith("system."):
+            raise ValueError(f"no store has a collection {name[:40]!r}")
+    run_ids = _check_runs(archive.documents("runs"))
+    _check_metrics(archive.documents("metrics"), run_ids)
+    _check_files(archive)
+    for document in archive.documents("counters"):
+        last = document.get("last")
+        if document["_id"] == "runs" and not (_is_whole(last) and 0 <= last <= MAX_RUN_ID):
+            raise ValueError(f"no store can count on from {last!r}")
+    for document in archive.documents("models"):
+        _check_model(document)
+    for name in archive.documents_of:
+        if name not in _OWN:
+            for document in archive.documents(name):
+                _check_document(name, document)
+
+
+def _check_runs(documents: Iterable[dict[str, Any]]) -> set[Any]:
+    """The ids of the runs."""
+    run_ids: set[Any] = set()
+    uids: set[str] = set()
+    for document in documents:
+        _check_document("runs", document)
+        run_id, uid = document["_id"], document.get("uid")
+        if not _is_run_id(run_id):
+            raise ValueError(f"no store can count on from a run with the id {str(run_id)[:40]!r}")
+        if uid is not None and not (isinstance(uid, str) and 0 < len(uid) <= LONGEST_ID):
+            raise ValueError(f"the uid of run {run_id} is no text")
+        if run_id in run_ids or uid in uids:
+            raise ValueError(f"run {run_id} is there twice")
+        run_ids.add(run_id)
+        uids |= set() if uid is None else {uid}
+    return run_ids
+
+
+def _check_metrics(documents: Iterable[dict[str, Any]], run_ids: set[Any]) -> None:
+    known: set[tuple[Any, str]] = set()
+    ids: set[Any] = set()
+    for document in documents:
+        _check_document("metrics", document)
+        run_id, name = document["run_id"], document.get("name")
+        if run_id not in run_ids or not isinstance(name, str):
+            raise ValueError("a series is of no run, or has no name")
+        key = run_id, name
+        if key in known or document["_id"] in ids:
+            raise ValueError(f"a series of run {run_id} is there twice")
+        known.add(key)
+        ids.add(document["_id"])
+
+
+def _check_files(archive: "Archive") -> None:
+    for file_id, raw in archive.file_entries().items():
+        entry = decode(raw)
+        _check_document("fs.files", entry)
+        if isinstance(file_id, Mapping | list):
+            raise ValueError("a stored file has an id that no store takes")
+        metadata, name = entry.get("metadata"), entry.get("filename")
+        is_ours = isinstance(metadata, Mapping) and "sha256" in metadata
+        if not isinstance(metadata, Mapping | None) or not isinstance(name, str if is_ours else str | None):
+            raise ValueError(f"the entry of the file {str(file_id)[:40]} is none that a store has")
+        size, length = entry.get("chunkSize"), entry.get("length")
+        if not (_is_whole(size) and SMALLEST_CHUNK <= size <= LARGEST_CHUNK):
+            raise ValueError(f"the file {str(file_id)[:40]} has chunks of {size!r} bytes")
+        content_length = archive.length_of(file_id)
+        if content_length is not None and content_length != length:
+            raise ValueError(f"the file {str(file_id)[:40]} is not as long as it says")
+
+
+def _check_model(document: Mapping[str, Any]) -> None:
+    history = document.get("history")
+    is_right = isinstance(history, list) and all(
+        isinstance(one, Mapping) and {"run_id", "sha256", "promoted_at"} <= one.keys() for one in history
+    )
+    if not is_right or not history or not isinstance(document["_id"], str):
+        raise ValueError(f"the model {str(document['_id'])[:40]} has no history")
+
+
+def _check_document(collection: str, document: Mapping[str, Any]) -> None:
+    if isinstance(document.get("_id"), list | re.Pattern) or document.get("_id") is None:
+        raise ValueError(f"a document of {collection} has an id that no store takes")
+    if any(key.startswith("$") for key in document):
+        raise ValueError(f"a document of {collection} has a key that no store takes")
+    if len(encode(document)) > LARGEST_DOCUMENT:
+        raise ValueError(f"a document of {collection} is larger than a store takes")
+
+
+def _is_run_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) <= LONGEST_ID
+    return isinstance(value, ObjectId) or (_is_whole(value) and 0 < value <= MAX_RUN_ID)
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,215 @@
+"""Connections that are cut: while a run enters the store, goes on, and is delivered."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from sacred import Experiment
+
+from pipeline.runs.query import Runs
+from pipeline.tracking.address import StoreAddress, StoreError
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.observer import StoreObserver, _take_up
+from pipeline.tracking.record import run_folder
+from pipeline.tracking.store import connect, next_run_id
+from pipeline.tracking.sync import sync
+from tests.faults.proxy import Asked, Fate, Proxy
+from tests.faults.tiny import TinyRun, start_tiny_run
+from tests.faults.verdict import judge
+from tests.helpers.commands import database_of, records
+from tests.helpers.records import left_behind, read
+from tests.helpers.waiting import wait_until
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home folder of the test's own."""
+    yield tmp_path / "home"
+    EmbeddedStore(tmp_path / "home").stop()
+
+
+@pytest.fixture
+def proxy(home: Path) -> Iterator[Proxy]:
+    """The way to its store."""
+    address = EmbeddedStore(home).start()
+    with Proxy(int(address.url.rpartition(":")[2].partition("/")[0])) as running:
+        yield running
+
+
+def login(home: Path) -> Any:
+    return json.loads((home / "store" / "credentials.json").read_text())
+
+
+def start(home: Path, proxy: Proxy, number: int = 1, epochs: int = 3) -> TinyRun:
+    return start_tiny_run(home, number, seed=number, epochs=epochs, url=proxy.url(login(home)))
+
+
+def ended(run: TinyRun) -> None:
+    wait_until(lambda: run.process.exitcode is not None)
+
+
+class FirstOf:
+    """Cuts the first so many commands of this name and collection."""
+
+    def __init__(self, words: str, fate: Fate, times: int) -> None:
+        self.words, self.fate, self.left = words, fate, times
+
+    def __call__(self, asked: Asked) -> Fate:
+        if asked.words != self.words or self.left == 0:
+            return Fate.PASSES
+        self.left -= 1
+        return self.fate
+
+
+@pytest.mark.parametrize("fate", [Fate.REQUEST_CUT, Fate.REPLY_CUT])
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("words", ["insert runs", "findAndModify counters", "find runs"])
+def test_a_run_enters_once_whatever_is_cut_while_it_enters(
+    home: Path, proxy: Proxy, words: str, times: int, fate: Fate
+) -> None:
+    proxy.decide = FirstOf(words, fate, times)
+    run = start(home, proxy)
+    ended(run)
+    assert proxy.cuts == times
+    said = run.said()
+    assert said.ended == "COMPLETED", said
+    database = database_of(home)
+    assert judge(home, database, [run]).losses == []
+    assert database.runs.count_documents({}) == 1
+
+
+@pytest.mark.parametrize("fate", [Fate.REQUEST_CUT, Fate.REPLY_CUT])
+def test_a_run_that_cannot_enter_is_refused_and_leaves_nothing_after_sync(home: Path, proxy: Proxy, fate: Fate) -> None:
+    fates = {"insert runs": fate, "delete runs": Fate.REQUEST_CUT}
+    proxy.decide = lambda asked: fates.get(asked.words, Fate.PASSES)
+    run = start(home, proxy)
+    ended(run)
+    said = run.said()
+    assert said.run_id is None
+    assert said.refused is not None
+    assert "could not take a new run" in said.refused
+    assert said.traceback == ""
+    database = database_of(home)
+    assert database.runs.count_documents({}) == (fate is Fate.REPLY_CUT)
+    assert [result.outcome for result in sync(home, database)] == ["withdrawn"]
+    assert database.runs.count_documents({}) == 0
+    assert list((home / "runs").iterdir()) == []
+
+
+def test_a_run_that_is_killed_before_it_knows_that_it_is_entered_leaves_nothing_after_sync(
+    home: Path, proxy: Proxy
+) -> None:
+    is_held = threading.Event()
+
+    def hold(asked: Asked) -> Fate:
+        if asked.words == "find runs" and database.runs.count_documents({}):
+            return Fate.PASSES
+        if asked.words == "insert runs":
+            is_held.set()
+            return Fate.REPLY_CUT
+        return Fate.PASSES
+
+    database = database_of(home)
+    proxy.decide = hold
+    run = start(home, proxy)
+    wait_until(is_held.is_set)
+    run.kill()
+    ended(run)
+    outcomes = [result.outcome for result in sync(home, database)]
+    assert outcomes in (["withdrawn"], ["delivered"])
+    assert judge(home, database, [run]).losses == []
+    assert records(home) == []
+
+
+def test_a_chosen_id_that_is_another_runs_is_refused_and_the_other_stays(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = database_of(home)
+    record = left_behind(home, database, 5)
+    before = list(database.runs.find())
+    monkeypatch.setenv("ODENET_HOME", str(home))
+    monkeypatch.delenv("ODENET_MONGO_URL", raising=False)
+    experiment = Experiment("chosen", save_git_info=False)
+    experiment.observers = [StoreObserver(home)]
+    experiment.main(lambda: None)
+    with pytest.raises(StoreError, match="The id 5 is another run's; choose a free one, or none"):
+        experiment.run(options={"--id": "5", "--capture": "no"})
+    assert list(database.runs.find()) == before
+    assert records(home) == [record.folder]
+    experiment.run(options={"--id": "9", "--capture": "no"})
+    assert read(database, 9).status == "COMPLETED"
+    database.runs.delete_one({"_id": 9})
+    assert next_run_id(database) == 10
+
+
+# Going on
+
+
+@pytest.fixture
+def interrupted(home: Path) -> tuple[Database[dict[str, Any]], dict[str, Any]]:
+    """A run that was broken off and is whole in the store, and its document."""
+    database = database_of(home)
+    record = left_behind(home, database, 1, status="INTERRUPTED")
+    record.deliver(database)
+    record.discard()
+    document = database.runs.find_one({"_id": 1})
+    assert document is not None
+    return database, document
+
+
+def changes(session: str = "first") -> dict[str, Any]:
+    return {"status": "RUNNING", "stop_time": None, "resumed": [{"uid": session}]}
+
+
+def through(home: Path, proxy: Proxy) -> Database[dict[str, Any]]:
+    return connect(StoreAddress(proxy.url(login(home)), login(home)["database"], embedded=False))
+
+
+@pytest.mark.parametrize("fate", [Fate.REQUEST_CUT, Fate.REPLY_CUT])
+def test_a_run_goes_on_once_whatever_is_cut_while_it_is_taken_up(
+    home: Path, proxy: Proxy, interrupted: tuple[Database[dict[str, Any]], dict[str, Any]], fate: Fate
+) -> None:
+    database, document = interrupted
+    proxy.decide = FirstOf("update runs", fate, 2)
+    record = _take_up(document, changes(), run_folder(home, document), through(home, proxy))
+    assert proxy.cuts == 2
+    assert read(database, 1).status == "RUNNING"
+    record.update({"status": "COMPLETED"})
+    record.deliver(database)
+    assert read(database, 1).metrics()["training.loss"].to_dict() == {1: 1.0, 2: 0.5}
+
+
+def test_a_run_that_could_not_be_taken_up_is_as_it_was_after_sync(
+    home: Path,
+    proxy: Proxy,
+    interrupted: tuple[Database[dict[str, Any]], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database, document = interrupted
+    monkeypatch.setattr("pipeline.tracking.store.ENTERING_SECONDS", 1.0)
+    proxy.decide = lambda asked: Fate.REPLY_CUT if asked.words == "update runs" else Fate.PASSES
+    with pytest.raises(Exception, match=r"closed|reset"):
+        _take_up(document, changes(), run_folder(home, document), through(home, proxy))
+    assert [result.outcome for result in sync(home, database)] == ["delivered"]
+    after = read(database, 1)
+    assert (after.document["status"], after.document["resumed"]) == ("INTERRUPTED", [])
+    assert after.artifact("notes.txt") == b"as it was"
+    assert len(after.metrics()["training.loss"]) == 2
+
+
+def test_of_two_who_go_on_with_a_run_the_second_is_told(
+    home: Path, interrupted: tuple[Database[dict[str, Any]], dict[str, Any]], tmp_path: Path
+) -> None:
+    database, document = interrupted
+    first = _take_up(document, changes(), run_folder(home, document), database)
+    with pytest.raises(Exception, match="another process resumes or removes run 1 just now"):
+        _take_up(document, changes("second"), run_folder(home, document), database)
+    with pytest.raises(Exception, match="run 1 was removed or has changed just now"):  # on another machine
+        _take_up(document, changes("third"), run_folder(tmp_path / "elsewhere", document), database)
+    assert not list((tmp_path / "elsewhere").rglob("*.json"))
+    first.release()
+    assert Runs(database).get(1).document["resumed"][0]["uid"] == "first"

@@ -1,0 +1,204 @@
+"""Runs of other programs in the same database, and documents that are not as anybody's should be."""
+
+import csv
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+from sacred import Experiment
+from sacred.observers import MongoObserver
+
+from odenet.main import main
+from pipeline.runs.garbage import find_garbage
+from pipeline.runs.query import Runs
+from pipeline.tracking.store import MAX_RUN_ID, StoreError, next_run_id
+from pipeline.util.errors import OdenetError
+from tests.helpers.damage import STRANGE_DOCUMENTS
+
+
+def record_with_sacred(database: Database[dict[str, Any]], lr: float, name: str = "newton") -> Any:
+    """A run of Sacred's own observer; its id."""
+    experiment = Experiment(name, save_git_info=False)
+    experiment.observers.append(MongoObserver(client=database.client, db_name=database.name))
+    experiment.add_config(lr=lr, data={"name": "digits"})
+
+    @experiment.main
+    def run(_run: Any) -> dict[str, float]:
+        for step in range(3):
+            _run.log_scalar("loss", lr / (step + 1), step)
+        return {"accuracy": 0.5}
+
+    return experiment.run(options={"--capture": "no", "--loglevel": 40})._id
+
+
+@pytest.fixture
+def foreign(database: Database[dict[str, Any]]) -> tuple[Any, Any]:
+    """Two runs of Sacred's own observer, one of an experiment that is called as our task is."""
+    return record_with_sacred(database, 0.1), record_with_sacred(database, 0.2, "classification")
+
+
+def test_runs_of_sacreds_own_observer_are_listed_and_shown(
+    foreign: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs"]) == 0
+    listed = capsys.readouterr()
+    assert "newton" in listed.out
+    assert listed.err == ""
+    assert main(["show", str(foreign[1])]) == 0
+    shown = capsys.readouterr().out
+    assert "0.2" in shown
+    assert "loss" in shown
+    assert main(["show", "--json", str(foreign[0])]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["config"]["lr"] == 0.1
+    assert document["metrics"]["loss"]["values"] == pytest.approx([0.1, 0.05, 0.1 / 3])
+
+
+def test_runs_of_sacreds_own_observer_are_compared_by_configuration_and_metrics(
+    foreign: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "--json", *map(str, foreign)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["config_differences"]["lr"] == [0.1, 0.2]
+    assert main(["compare", *map(str, foreign)]) == 0
+    told = capsys.readouterr().out
+    assert "loss, last" in told
+    assert "0.03333" in told
+
+
+def test_runs_of_sacreds_own_observer_are_tagged_noted_and_exported(
+    foreign: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tag", str(foreign[0]), "theirs"]) == 0
+    assert main(["note", str(foreign[0]), "of the old laboratory"]) == 0
+    assert main(["export", "--format", "csv", "--out", str(tmp_path / "tables")]) == 0
+    with (tmp_path / "tables" / "runs.csv").open() as file:
+        rows = {row["run_id"]: row for row in csv.DictReader(file)}
+    assert rows[str(foreign[0])]["tags"] == '["theirs"]'
+    assert rows[str(foreign[1])]["config.lr"] == "0.2"
+    with (tmp_path / "tables" / "metrics.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", ["rm --yes {}", "resume {}", "rerun {}", "promote {} mine"])
+def test_what_only_our_runs_can_is_refused_for_others_in_a_sentence(
+    foreign: tuple[Any, Any], database: Database[dict[str, Any]], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list(database.runs.find())
+    for run_id in foreign:
+        assert main(words.format(run_id).split()) in (1, 2)
+        told = capsys.readouterr().err
+        assert told.startswith(f"odenet: run {run_id} ")
+        assert told.count("\n") == 1
+    assert list(database.runs.find()) == before
+
+
+@pytest.mark.parametrize("name", STRANGE_DOCUMENTS)
+def test_a_strange_document_keeps_no_command_from_the_others(
+    database: Database[dict[str, Any]],
+    store_home: Path,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sound = record_with_sacred(database, 0.1)
+    strange = STRANGE_DOCUMENTS[name]
+    database.runs.insert_one({"_id": 77, **strange})
+    database.metrics.insert_one({"run_id": 77, "name": "loss", "steps": [], "values": []})
+    for words in (["runs"], ["runs", "--json"], ["export"], ["export", "--out", str(tmp_path / "out")], ["sweeps"]):
+        assert main(words) == 0, words
+    told = capsys.readouterr()
+    assert f'"run_id": {sound}' in told.out
+    assert "Traceback" not in told.err
+    assert main(["compare", str(sound), "77"]) in (0, 1, 2)
+    assert main(["show", "77"]) in (0, 1)
+    with suppress(OdenetError):  # what runs of an unknown format refer to is not known
+        find_garbage(database, store_home)
+    assert main(["backup", str(tmp_path / "all.zip")]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_a_document_lacks_is_named(database: Database[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    database.runs.insert_one({"_id": 7, "format": "odenet-2", "status": "COMPLETED"})
+    database.runs.insert_one({"_id": 8, "format": "odenet-99", "status": "COMPLETED"})
+    assert main(["runs"]) == 0
+    told = capsys.readouterr().err
+    assert "run 7 has no start_time, experiment, config, host that can be read" in told
+    assert "run 8 is stored in the format odenet-99, and this version reads" in told
+
+
+@pytest.mark.parametrize("run_id", ["my-run-1", MAX_RUN_ID + 1, 2**63 - 1, 2.5, ObjectId("0123456789abcdef01234567")])
+def test_a_run_whose_id_nobody_counts_to_is_found_and_ids_count_on(
+    database: Database[dict[str, Any]], run_id: Any
+) -> None:
+    now = datetime.now(UTC)
+    database.runs.insert_one({"_id": run_id, "format": "MongoObserver-0.7.0", "status": "COMPLETED", "start_time": now})
+    assert [run.run_id for run in Runs(database).find(limit=5)] == [run_id]
+    if not isinstance(run_id, float):
+        assert main(["show", str(run_id)]) == 0
+    assert main(["runs", "--json"]) == 0
+    assert 0 < next_run_id(database) <= 3
+    assert next_run_id(database) <= 4
+
+
+def test_a_counter_a_million_ahead_costs_nothing(database: Database[dict[str, Any]], store_home: Path) -> None:
+    record_with_sacred(database, 0.1)
+    database.counters.update_one({"_id": "runs"}, {"$set": {"last": MAX_RUN_ID - 1}}, upsert=True)
+    before = datetime.now(UTC)
+    assert len(Runs(database).find(limit=20)) == 1
+    assert find_garbage(database, store_home).metrics == ()
+    assert (datetime.now(UTC) - before).total_seconds() < 5
+    assert next_run_id(database) == MAX_RUN_ID
+    with pytest.raises(StoreError, match=r"from where no store can count on; set `last`"):
+        next_run_id(database)
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2Jred [bold]bold[/] [/nothing] :rose: \u202eevil"
+
+
+def test_what_is_stored_steers_no_terminal_and_is_no_markup(
+    database: Database[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = record_with_sacred(database, 0.1)
+    database.runs.update_one(
+        {"_id": run_id},
+        {
+            "$set": {
+                "experiment.name": ESCAPES,
+                "config.data": {"name": ESCAPES, ESCAPES: ESCAPES},
+                "info.metrics": [],
+                "artifacts": [{"name": ESCAPES, "file_id": ObjectId()}],
+                "fail_trace": [ESCAPES],
+                "status": "FAILED",
+                "omniboard": {"tags": [ESCAPES]},
+                "host.hostname": ESCAPES,
+            }
+        },
+    )
+    for words in (["runs"], ["show", str(run_id)], ["compare", str(run_id), str(record_with_sacred(database, 0.2))]):
+        assert main(words) == 0
+    assert main(["tag", str(run_id), "mine"]) == 0
+    assert main(["show", ESCAPES]) == 2
+    told = "".join(capsys.readouterr())
+    assert not {"\x1b", "\x07", "\u202e"} & set(told)
+    flat = " ".join(told.split())
+    assert "[bold]bold[/] [/nothing] :rose:" in flat
+    assert "\\x1b]0;owned\\x07" in told
+
+
+@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "+1", "-2+3", "@SUM(1)", "\t=1"])
+def test_no_text_of_an_export_is_a_formula(database: Database[dict[str, Any]], tmp_path: Path, formula: str) -> None:
+    run_id = record_with_sacred(database, -0.5)
+    database.runs.update_one({"_id": run_id}, {"$set": {"omniboard.notes": formula, f"config.{formula}": formula}})
+    assert main(["export", "--format", "csv", "--out", str(tmp_path / "tables")]) == 0
+    with (tmp_path / "tables" / "runs.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["note"] == f"'{formula}"
+    assert not any(str(cell).startswith(("=", "+", "@", "\t")) for cell in [*row, *row.values()])
+    assert row["config.lr"] == "-0.5"  # a number stays one

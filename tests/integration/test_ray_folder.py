@@ -1,0 +1,52 @@
+"""Ray's folder on a machine that others use as well."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.waiting import wait_until
+
+SCRIPT = """
+import json, sys
+from pipeline.sweeps.ray_environment import LOCAL, prepare
+prepare(LOCAL)
+from pipeline.sweeps.cluster import Share, cluster
+with cluster(LOCAL, Share(1, 1.0, 0.0)) as tune:
+    folder = tune.parents[1]
+    sockets = [str(path) for path in folder.rglob("*") if path.is_socket()]
+    print(json.dumps({"folder": str(folder), "ray": str(tune.parent), "sockets": sockets}), flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_nobody_else_enters_the_folder_of_ray_while_a_sweep_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT]
+    environment = {**os.environ, "ODENET_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        folder = Path(told["folder"])
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert told["sockets"]
+        assert max(map(len, told["sockets"])) <= 107
+        for words in (
+            ["ls", folder],
+            ["ls", told["ray"]],
+            ["touch", f"{told['ray']}/mine"],
+            ["stat", told["sockets"][0]],
+        ):
+            done = subprocess.run(words, user=65534, group=65534, extra_groups=[], capture_output=True, text=True)
+            assert done.returncode != 0, words
+            assert "Permission denied" in done.stderr
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.wait(timeout=120)
+    wait_until(lambda: not folder.exists())
