@@ -32,6 +32,13 @@ NOT_THE_SAME_STATE = 1.0
 """Relative distance from which the state that comes back has nothing in common with what it was."""
 
 
+SMALL_GRADIENTS = (
+    "the gradients that come into the adjoint are smaller than its absolute tolerance of {atol:g}, which so does not "
+    "bound their errors: choose a smaller adjoint_atol, or gradient=auto, which differentiates the steps"
+)
+"""They are not scaled: a tolerance would no longer mean what it does in the papers, nor evaluations be theirs."""
+
+
 class AdjointWarning(OdenetWarning):
     """The backward solve did not find the way back to the states of the forward solve."""
 
@@ -113,8 +120,7 @@ class _Adjoint(torch.autograd.Function):
 class _Sweep:
     """The backward solve of (z, a, g), the state, its adjoint and the parameters' gradients, as one flat vector.
 
-    d(z, a, g)/dt = (f, -a ∂f/∂z, -a ∂f/∂parameters). The adjoint is linear: it is solved divided by the size of the
-    gradients that come in, so that their scale, which a loss is free in, does not decide what its tolerances mean.
+    d(z, a, g)/dt = (f, -a ∂f/∂z, -a ∂f/∂parameters).
 
     Attributes:
         states: at the times of the solve.
@@ -136,8 +142,9 @@ class _Sweep:
         self.shape, self.size = states[0].shape, states[0].numel()
         sizes = [float(call.tolerance.norm(flow.detach()).max()) for flow in flows if flow is not None]
         largest = max(sizes, default=0.0)
-        self.scale = largest if 0 < largest < float("inf") else 1.0
-        self.flows = [None if flow is None else (flow / self.scale).flatten() for flow in flows]
+        if 0 < largest < call.tolerance.atol:
+            warnings.warn(SMALL_GRADIENTS.format(atol=call.tolerance.atol), AdjointWarning, stacklevel=2)
+        self.flows = [None if flow is None else flow.flatten() for flow in flows]
         jumps = self.call.times
         legs_back = legs(jumps[::-1], call.knots, True, states[0].dtype)
         self.reached = [None if leg.output is None else len(jumps) - 2 - leg.output for leg in legs_back]
@@ -170,8 +177,8 @@ class _Sweep:
         z, by_state, by_parameters = solved.split([self.size, self.size, solved.numel() - 2 * self.size])
         self._compare(z, 0)
         shares = by_parameters.split([_real_numbers(p) for p in self.parameters])
-        scaled = [_shaped_as(share * self.scale, p) for share, p in zip(shares, self.parameters, strict=True)]
-        return (by_state * self.scale).view(self.shape), scaled
+        shaped = [_shaped_as(share, p) for share, p in zip(shares, self.parameters, strict=True)]
+        return by_state.view(self.shape), shaped
 
     def _flow(self, number: int) -> Tensor:
         flow = self.flows[number]

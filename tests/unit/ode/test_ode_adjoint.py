@@ -82,7 +82,11 @@ def test_times_on_the_way_at_which_the_state_is_set_right_keep_the_adjoint_right
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-8, 1e-30, 1e8])
-def test_the_scale_of_a_loss_scales_its_gradient_and_nothing_else(mode: str, scale: float, layer: Layer) -> None:
+def test_the_scale_of_a_loss_scales_the_gradient_of_the_steps_and_nothing_else(
+    mode: str, scale: float, layer: Layer
+) -> None:
+    if mode == "adjoint":
+        pytest.skip("its tolerances have a scale: the next test")
     z0 = z_start()
     found, evaluations = [], set()
     for factor in (1.0, scale):
@@ -93,6 +97,21 @@ def test_the_scale_of_a_loss_scales_its_gradient_and_nothing_else(mode: str, sca
         evaluations.add(solution.statistics.nfe_backward)
     assert len(evaluations) == 1
     torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("scale", "is_said"), [(1.0, False), (1e-5, True), (1e-8, True)])
+def test_an_adjoint_that_its_absolute_tolerance_swallows_says_so(scale: float, is_said: bool, layer: Layer) -> None:
+    z0 = z_start()
+    state = integrate(layer, z0, TIMES, solver_for("adjoint", rtol=1e-2, atol=1e-2)).state
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AdjointWarning)
+        torch.autograd.grad(scale * loss_of(state), z0)
+    sentences = [str(one.message) for one in said]
+    assert any("smaller than its absolute tolerance of 0.01" in one for one in sentences) == is_said
+    tight = integrate(layer, z0, TIMES, solver_for("adjoint", rtol=1e-6, atol=1e-6, adjoint_atol=1e-6 * scale)).state
+    (found,) = torch.autograd.grad(scale * loss_of(tight), z0)
+    exact = integrate(layer, z0, TIMES, solver_for("direct", rtol=1e-10, atol=1e-10)).state
+    torch.testing.assert_close(found / scale, torch.autograd.grad(loss_of(exact), z0)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_loss_of_zero_has_gradients_of_zero(mode: str, layer: Layer) -> None:
