@@ -4,6 +4,7 @@ Functions of tensors alone, time and step size included, so that a step can be c
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,21 +19,34 @@ def evaluate(field: VectorField, t: Tensor, z: Tensor) -> Tensor:
     return field(t, z)
 
 
+def times_of_stages(tableau: Tableau, t: Tensor, dt: Tensor) -> list[Tensor]:
+    """Of the stages behind the first."""
+    return [torch.add(t, dt, alpha=c) for c in tableau.c[1:]]
+
+
 def advance(
-    field: VectorField, tableau: Tableau, t: Tensor, dt: Tensor, z: Tensor, first: Tensor, keeps_stages: bool
+    field: VectorField,
+    tableau: Tableau,
+    t: Tensor,
+    dt: Tensor,
+    z: Tensor,
+    first: Tensor,
+    keeps_stages: bool,
+    of_times: Sequence[tuple[Any, ...]] | None = None,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """The state at `t + dt`, without gradients what its stages contribute to the estimated error, and the stages.
 
     Args:
         t, dt: of the dtype of `z`, scalars or, for samples with steps of their own, of shape (batch, 1, …, 1).
         first: the first stage, dz/dt at (t, z).
+        of_times: what the field takes at the stages' times, where it was asked.
 
     Returns:
         The second is not finite where a stage or the state at the end is not.
     """
     stages = [first]
-    times = [torch.add(t, dt, alpha=c) for c in tableau.c[1 : tableau.advancing_stages]]
-    for time, of_time, weights in zip(times, field.at_times(times), tableau.a, strict=False):
+    times = times_of_stages(tableau, t, dt)[: tableau.advancing_stages - 1]
+    for time, of_time, weights in zip(times, of_times or field.at_times(times), tableau.a, strict=False):
         stages.append(field(time, weighted_sum(z, dt, weights, stages), of_time))
     end = weighted_sum(z, dt, tableau.b, stages)
     with torch.no_grad():

@@ -16,7 +16,7 @@ from pipeline.methods.tableau import Tableau
 from pipeline.ode.control import Controller, reached
 from pipeline.ode.dense import factors_of_stages
 from pipeline.ode.field import VectorField
-from pipeline.ode.stepping.runge_kutta import advance, error_ratio
+from pipeline.ode.stepping.runge_kutta import advance, error_ratio, times_of_stages
 from pipeline.ode.tolerance import Tolerance
 
 
@@ -108,8 +108,9 @@ def several_steps(
             remaining = (t_end - t).abs()
             end = torch.where(reached(dt, remaining), t_end, t + torch.sign(t_end - t) * dt)
             time, step = t.to(z.dtype)[0], (end - t).to(z.dtype)[0]
-        z_end, error, stages = advance(field, tableau, time, step, z, first, keeps_stages=True)
-        last = field(end.to(z.dtype)[0], z_end)
+        of_times = field.at_times(times_of_stages(tableau, time, step))
+        z_end, error, stages = advance(field, tableau, time, step, z, first, keeps_stages=True, of_times=of_times)
+        last = field(end.to(z.dtype)[0], z_end, of_times[-1])
         with torch.no_grad():
             ratio = error_ratio(tableau, error, step, z, z_end, last, tolerance).double()
             length = (end - t).abs()
