@@ -29,7 +29,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 STEPS_WORTH_COMPILING = 2000
 """Training steps that a run is to have at least for `auto` to compile: by then the simple and Gładzik's ODE-Nets have
-earned back several times, on a CPU, what compiling takes (docs/performance.md)."""
+earned back several times, on a CPU, what compiling takes (docs/performance-measured.md)."""
 
 
 class CompilationWarning(OdenetWarning):

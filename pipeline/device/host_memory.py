@@ -1,7 +1,7 @@
 """The computer's memory, GPUs apart: what there is for tensors, and what becomes of it when they free it.
 
 By itself the C library gives much of what is freed back to the system, which clears and maps every page anew for the
-next step: up to an eighth of a training step's time (docs/performance.md).
+next step: up to an eighth of a training step's time (docs/performance-measured.md).
 """
 
 import ctypes
