@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
+from odenet.early_signals import INTERRUPTED
+from pipeline.util.errors import in_a_line
 from pipeline.util.json_text import to_json
 
 if TYPE_CHECKING:
     from experiments.tracked import Outcome
 
-INTERRUPTED = 130
 Printed = RenderableType | Callable[[Console], None]
 """What a person reads: text, a table, or what prints it."""
 
@@ -34,8 +35,8 @@ def print_json(document: Any) -> None:
 
 
 def fail(message: str, status: int) -> int:
-    """Say what went wrong, on stderr; the exit status."""
-    print(f"odenet: {message}", file=sys.stderr)
+    """Say what went wrong, in one line on stderr; the exit status."""
+    print(f"odenet: {in_a_line(message)}", file=sys.stderr)
     return status
 
 
