@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -23,14 +23,16 @@ from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
-from pipeline.tracking.store import connect, next_run_id, store_address
+from pipeline.tracking.store import connect, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief
 
 log = logging.getLogger("odenet")
 
 LAST_PATIENCE_SECONDS = 10.0
 """How long the end of a run waits for a store that is away."""
+LARGEST_ID = 2**53
+"""Beyond it a browser no longer tells one number from the next."""
 _RESULT = MetricSpec("test.result", "result", "what the experiment returned")
 _RESULT_ALONE = {"metrics": [metric_entry(_RESULT)], "result": _RESULT.name}
 
@@ -126,8 +128,10 @@ class StoreObserver(RunObserver):
 
         Raises:
             StoreError: the store or the home folder does not take it.
-            InvalidInput: the configuration holds a value that cannot be stored.
+            InvalidInput: the configuration holds a value that cannot be stored, or the run was given an id.
         """
+        if _id is not None and type(_id) is not int:
+            _refuse_id(_id)
         address = store_address()
         database = connect(address)
         where = address.redacted()
@@ -142,7 +146,7 @@ class StoreObserver(RunObserver):
                 "heartbeat": start_time,
             }
             if self._resumed is None:
-                run_id = _id if _id is not None else next_run_id(database)
+                run_id = next_run_id(database) if _id is None else _unused(_id, database)
                 new = {
                     "_id": run_id,
                     "uid": uuid.uuid4().hex,
@@ -173,6 +177,14 @@ class StoreObserver(RunObserver):
         if changes := provenance.uncommitted_changes():
             self.add_artifact("uncommitted.diff", changes.encode())
         return record.run_id
+
+    def queued_event(self, *_: object, **__: object) -> None:
+        """Nothing waits in a queue here.
+
+        Raises:
+            InvalidInput: always.
+        """
+        raise InvalidInput("runs are not queued: leave Sacred's --queue out, and the run begins at once")
 
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
         if info:
@@ -262,6 +274,22 @@ def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str
         "dependencies": provenance.installed_packages(),
         "repositories": provenance.repositories(),
     }
+
+
+def _unused(run_id: int, database: Database[dict[str, Any]]) -> int:
+    """A number that another observer has given, if it is above all that there have been here."""
+    last = next_run_id(database)  # which is then nobody's
+    if not last <= run_id < LARGEST_ID:
+        _refuse_id(run_id)
+    retire_run_id(database, run_id)
+    return run_id
+
+
+def _refuse_id(run_id: object) -> NoReturn:
+    raise InvalidInput(
+        f"a run cannot be called {brief(run_id)}: the store numbers its runs, so that no number is given twice; "
+        "leave Sacred's --id out"
+    )
 
 
 def _enter(document: dict[str, Any], home: Path, database: Database[dict[str, Any]]) -> Record:
