@@ -6,10 +6,9 @@ from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Column
 
-from pipeline.reporting.text_table import list_table, shown
+from pipeline.reporting.text_table import list_table, literal, shown
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
 from pipeline.sweeps.text import duration, last_names, metric_text, metric_words, suggestion_text, value_text
@@ -51,7 +50,7 @@ class SweepProgress:
     def note(self, line: str) -> None:
         """Say something that happened, once."""
         if self._live is not None:
-            self._live.console.print(escape(line))
+            self._live.console.print(literal(line))
         else:
             self._say(line)
 
@@ -96,11 +95,11 @@ class SweepProgress:
                 shown(trial.run_id),
                 str(trial.epochs),
                 value_text(self._space, trial.value),
-                " " + escape(suggestion_text(last_names(trial.suggestion))),
+                literal(f" {suggestion_text(last_names(trial.suggestion))}"),
             )
         if len(running) > room:
             table.add_row("…", "", "", "", f"and {len(running) - room} more")
-        lines = [escape(self._counts(state)), escape(self._best(state))]
+        lines = [literal(self._counts(state)), literal(self._best(state))]
         return Group(*lines, *([table] if running else []))
 
     # Elsewhere

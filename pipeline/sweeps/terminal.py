@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
-from pipeline.reporting.text_table import left, list_table, right, shown, terminal_table
+from pipeline.reporting.text_table import left, list_table, literal, right, shown, terminal_table
 from pipeline.sweeps.state import PRUNED, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table
@@ -24,7 +23,7 @@ from pipeline.sweeps.text import (
     suggestion_text,
     value_text,
 )
-from pipeline.tracking.run_document import effective_status, result_spec, space_name
+from pipeline.tracking.run_document import aware, effective_status, result_spec, space_name
 from pipeline.util.errors import OdenetError
 
 
@@ -44,7 +43,7 @@ class SweepSummary:
             "space": space_name(self.document["config"]),
             **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
             result_spec(self.document).quantity: self.document.get("result"),
-            "started": self.document["start_time"].isoformat(timespec="seconds"),
+            "started": aware(self.document["start_time"]).isoformat(timespec="seconds"),
         }
         if self.sweep is not None:
             best, state = self.sweep.best, self.sweep.state
@@ -78,7 +77,7 @@ def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
         table.add_row(
             str(values["sweep_id"]),
             values["status"],
-            escape(values["space"]),
+            literal(values["space"]),
             f"{shown(values['over'])}/{shown(values['trials'])}",
             shown(values["failed"]),
             shown(values["pruned"]),
@@ -92,24 +91,24 @@ def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
 
 def print_sweep(sweep: Sweep, console: Console) -> None:
     """Everything on a terminal."""
-    console.print(f"[bold]{escape(headline(sweep))}[/]", highlight=False)
-    console.print(subtitle(sweep), highlight=False, markup=False)
+    console.print(literal(headline(sweep), "bold"))
+    console.print(literal(subtitle(sweep)))
     for sentence in cautions(sweep):
-        console.print(f"[yellow]•[/] {escape(sentence)}", highlight=False)
+        console.print(literal("•", "yellow"), literal(sentence))
     console.print(_trials_table(sweep))
     for table in (failures_table(sweep), checks_table(sweep), best_table(sweep)):
         console.print()
         if table.rows:
             console.print(terminal_table(replace(table, note=None)))
         else:
-            console.print(f"[bold]{table.title}[/]")
+            console.print(literal(table.title, "bold"))
         if table.note:
-            console.print(table.note, highlight=False, markup=False)
+            console.print(literal(table.note))
     if sweep.best is not None:
-        console.print(f"\n{shlex.join(sweep.command())}", highlight=False, markup=False, soft_wrap=True)
+        console.print(literal(f"\n{shlex.join(sweep.command())}"), soft_wrap=True)
     console.print()
     for line in [*conditions(sweep), *memory(sweep)]:
-        console.print(line, highlight=False, markup=False)
+        console.print(literal(line))
 
 
 def _trials_table(sweep: Sweep) -> Table:
@@ -126,7 +125,7 @@ def _trials_table(sweep: Sweep) -> Table:
             str(trial.epochs),
             shown(trial.seconds, ",.0f"),
             shown(trial.peak_memory_mb, ",.0f"),
-            escape(suggestion_text(last_names(trial.suggestion))),
+            literal(suggestion_text(last_names(trial.suggestion))),
             style="bold" if trial == sweep.best else None,
         )
     return table
