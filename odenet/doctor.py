@@ -16,6 +16,7 @@ from rich.console import Console
 from odenet.arguments import JSON, examples
 from odenet.output import print_json
 from pipeline.device import processor
+from pipeline.reporting.text_table import literal
 from pipeline.util.errors import OdenetError
 from pipeline.util.paths import data_folder, home
 
@@ -45,7 +46,7 @@ def doctor(as_json: bool) -> int:
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            console.print(marks[finding.verdict], f"[bold]{finding.name}[/]:", finding.message, highlight=False)
+            console.print(marks[finding.verdict], literal(finding.name, "bold") + ":", literal(finding.message))
     if as_json:
         print_json([vars(finding) for finding in findings])
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0

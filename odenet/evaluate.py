@@ -134,13 +134,16 @@ def _table(done: "Reevaluation") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from pipeline.reporting.text_table import shown
+    from pipeline.reporting.text_table import literal, shown
     from pipeline.tracking.run_document import metric_specs
 
     facts = done.document["info"]["reevaluation"]
     table = Table(
-        title=f"run {done.document['info']['parent']} on {facts['images']:,} test images of {facts['data']}, "
-        f"batches of {facts['batch_size']}, {facts['device']}",
+        title=literal(
+            f"run {done.document['info']['parent']} on {facts['images']:,} test images of {facts['data']}, "
+            f"batches of {facts['batch_size']}, {facts['device']}",
+            "table.title",
+        ),
         caption="* as trained",
         caption_justify="left",
         title_justify="left",
@@ -153,13 +156,14 @@ def _table(done: "Reevaluation") -> "Table":
     specs = [spec for spec in metric_specs(done.document) if spec.name.startswith("test.")]
     table.add_column("T", justify="right", no_wrap=True)
     for spec in specs:
-        table.add_column(spec.heading, justify="right", overflow="fold")
+        table.add_column(literal(spec.heading), justify="right", overflow="fold")
     for heading in ("evaluations", "ms/image", "changed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
-        setting = f"{row.label} *" if row.trained else row.label, shown(row.final_time, "g")
+        label = f"{row.label} *" if row.trained else row.label
+        setting = literal(label), shown(row.final_time, "g")
         if row.failure is not None:
-            table.add_row(*setting, f"[red]{row.status}[/]")
+            table.add_row(*setting, literal(row.status, "red"))
             continue
         scores = [shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs]
         milliseconds = shown(row.milliseconds_per_image, ".3f")

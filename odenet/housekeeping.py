@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odenet.arguments import FILTERS, JSON, PATH, RUN_ID, RUN_IDS, examples, number, whole_number
+from odenet.arguments import FILTERS, JSON, PATH, RUN_ID, RUN_IDS, count, examples, number
 from odenet.output import answer, print_json
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, in_a_line
 from pipeline.util.paths import home
 
 if TYPE_CHECKING:
@@ -71,12 +71,14 @@ def export(filters: tuple[str, ...], form: "Format", out: Path | None) -> None:
     from pipeline.runs.export import to_json, write_export
     from pipeline.runs.query import Runs, parse_filters
 
-    chosen = parse_filters(filters)
+    chosen, stored = parse_filters(filters), Runs()
+    if chosen and not stored.find(chosen, limit=1) and (hint := stored.why_nothing(chosen)):
+        print(f"odenet: {in_a_line(hint)}", file=sys.stderr)
     if out is not None:
-        runs, points = write_export(Runs(), out, form, chosen)
+        runs, points = write_export(stored, out, form, chosen)
         print(f"{runs} runs and {points} points of their metrics in {out}")
     elif form == "json":
-        print_json(to_json(Runs(), chosen))
+        print_json(to_json(stored, chosen))
     else:
         raise InvalidInput(f"two tables as {form} need a folder: give --out DIR")
 
@@ -115,7 +117,7 @@ def rm(run_ids: tuple[int, ...], yes: bool, as_json: bool) -> int:
 )
 @click.option(
     "--keep-best",
-    type=whole_number,
+    type=count,
     metavar="N",
     default=5,
     help="keep the checkpoints of the best so many runs a data set (default 5)",

@@ -1,11 +1,13 @@
 """`odenet runs` and `odenet show`."""
 
+import sys
 from functools import partial
 
 import click
 
 from odenet.arguments import FILTERS, JSON, LIMIT, RUN_ID, examples
 from odenet.output import answer
+from pipeline.util.errors import in_a_line
 
 
 @click.command(epilog=examples("odenet runs config.data.name=digits status=COMPLETED", "odenet runs --limit 0 --json"))
@@ -20,7 +22,10 @@ def runs(filters: tuple[str, ...], limit: int, as_json: bool) -> None:
     from pipeline.runs.tables import runs_table, summaries
 
     stored = Runs()
-    rows = summaries(stored, stored.find(parse_filters(filters), limit))
+    chosen = parse_filters(filters)
+    rows = summaries(stored, stored.find(chosen, limit))
+    if not rows and (hint := stored.why_nothing(chosen)):
+        print(f"odenet: {in_a_line(hint)}", file=sys.stderr)
     answer(as_json, [row.to_dict() for row in rows], runs_table(rows, Console().width))
 
 

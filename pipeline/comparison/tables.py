@@ -9,7 +9,7 @@ from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
 from pipeline.comparison.quantities import COST, EPOCHS, Quantity, quantity_of
 from pipeline.config.display_names import data_name
-from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
+from pipeline.reporting.text_table import NOTHING, TextTable, literal, shown, terminal_table
 from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.run_document import result_spec
@@ -139,13 +139,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     if unfair:
         console.print("[bold yellow]Read with care[/]")
         for sentence in unfair:
-            console.print(f"• {sentence}", highlight=False, markup=False)
+            console.print(literal(f"• {sentence}"))
         console.print()
     for table in comparison_tables(comparison):
         console.print(terminal_table(table))
         console.print()
     for line in conditions(comparison):
-        console.print(line, highlight=False, markup=False)
+        console.print(literal(line))
 
 
 def markdown(comparison: Comparison) -> str:

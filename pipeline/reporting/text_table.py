@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -23,6 +23,15 @@ def shown(value: Any, form: str | Callable[[Any], str] = "") -> str:
     if value is None:
         return NOTHING
     return format(value, form) if isinstance(form, str) else form(value)
+
+
+def literal(text: str, style: str = "") -> Text:
+    """The text as it stands, for a terminal: `[small]` is no style, `:rose:` no flower, an escape code no command."""
+    return Text("".join(sign if sign.isprintable() or sign == "\n" else _visible(sign) for sign in text), style)
+
+
+def _visible(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,12 @@ def table_of(title: str, items: Sequence[Item], columns: Sequence[Cells[Item]], 
 
 def left(*headings: str) -> list[Column]:
     """Columns of a list that hold words."""
-    return [Column(heading, no_wrap=True) for heading in headings]
+    return [Column(literal(heading), no_wrap=True) for heading in headings]
 
 
 def right(*headings: str) -> list[Column]:
     """Columns of a list that hold numbers."""
-    return [Column(heading, justify="right", no_wrap=True) for heading in headings]
+    return [Column(literal(heading), justify="right", no_wrap=True) for heading in headings]
 
 
 def list_table(columns: Iterable[Column]) -> Table:
@@ -74,16 +83,15 @@ def list_table(columns: Iterable[Column]) -> Table:
 def terminal_table(table: TextTable) -> Table:
     """The table as Rich prints it."""
     printed = Table(
-        title=table.title,
+        title=literal(table.title, "bold"),
         title_justify="left",
-        title_style="bold",
-        caption=table.note,
+        caption=None if table.note is None else literal(table.note, "table.caption"),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     for heading, letter in zip(table.headings, table.alignment, strict=True):
-        printed.add_column(heading, justify="left" if letter == "l" else "right")
+        printed.add_column(literal(heading), justify="left" if letter == "l" else "right")
     for row in table.rows:
-        printed.add_row(*map(escape, row))
+        printed.add_row(*map(literal, row))
     return printed

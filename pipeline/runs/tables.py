@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
+from pipeline.reporting.text_table import NOTHING, left, list_table, literal, right, shown
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
+    aware,
     effective_status,
     is_of_task,
     is_sweep,
@@ -89,7 +89,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         nfe_backward=last.get("solver.nfe_backward"),
         epochs=info.epochs,
         epoch_seconds=info.epoch_seconds or last.get("time.epoch_seconds"),
-        started=document["start_time"].isoformat(timespec="seconds"),
+        started=aware(document["start_time"]).isoformat(timespec="seconds"),
     )
 
 
@@ -120,9 +120,11 @@ def runs_table(rows: Sequence[RunSummary], width: int | None = None) -> Table:
     names = [Column("model", min_width=len("ODE-Net")), Column("data", overflow="fold")]
     table = list_table([*left("run", "status"), *names, *right(*results.values(), *_COSTS)])
     if left_out:
-        table.caption, table.caption_justify = f"{', '.join(left_out)}: in a wider terminal, or with --json", "left"
+        table.caption = literal(f"{', '.join(left_out)}: in a wider terminal, or with --json", "table.caption")
+        table.caption_justify = "left"
     for row in rows:
-        table.add_row(str(row.run_id), row.status.value, row.model, row.data, *_numbers(row, results))
+        cells = (str(row.run_id), row.status.value, row.model, row.data, *_numbers(row, results))
+        table.add_row(*map(literal, cells))
     return table
 
 
@@ -173,15 +175,15 @@ def print_run(run: StoredRun, console: Console) -> None:
     console.print(_pairs("last values", last))
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)
     console.print(_pairs("facts", flatten({key: value for key, value in run.info.items() if key not in hidden})))
-    console.print(f"[bold]artifacts[/]: {', '.join(run.artifacts) or 'none'}")
+    console.print(literal("artifacts", "bold"), literal(f": {', '.join(run.artifacts) or 'none'}"), sep="")
     if plugins := run.document["experiment"].get("plugins"):
         named = ", ".join(f"{plugin['name']} ({plugin['spec']})" for plugin in plugins)
-        console.print(f"[bold]plug-ins[/]: {escape(named)}", highlight=False, soft_wrap=True)
+        console.print(literal("plug-ins", "bold"), literal(f": {named}"), sep="", soft_wrap=True)
     if is_sweep(run.document):
         console.print(f"`odenet sweeps show {run.run_id}` tells of its trials", highlight=False)
     trace = run.document.get("fail_trace")
     if trace:
-        console.print(f"[bold red]ended by[/]: {escape(trace[-1].strip())}", highlight=False)
+        console.print(literal("ended by", "bold red"), literal(f": {trace[-1].strip()}"), sep="")
 
 
 def print_description(description: "Description", console: Console) -> None:
@@ -189,7 +191,8 @@ def print_description(description: "Description", console: Console) -> None:
     table = Table("layer", "kind", "output", *right("parameters", "multiply-adds"), header_style="bold")
     for layer in description.layers:
         output = " × ".join(map(str, layer.output))
-        table.add_row(layer.name, layer.kind, output, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+        cells = (layer.name, layer.kind, output, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+        table.add_row(*map(literal, cells))
     console.print(table)
     outside = f"{description.parameters_outside_linear:,} outside the linear layer"
     console.print(f"parameters: {description.parameters:,}, of them {outside}", highlight=False)
@@ -206,14 +209,14 @@ def data_sets_table(statuses: "Sequence[DataSetStatus]") -> Table:
     table = Table(*(Column(heading, overflow="fold") for heading in headings), header_style="bold")
     for status in statuses:
         where = f"{status.where} ({status.note})" if status.present else status.note
-        table.add_row(status.name, "yes" if status.present else "no", status.images, where)
+        table.add_row(*map(literal, (status.name, "yes" if status.present else "no", status.images, where)))
     return table
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
     for key, value in values.items():
-        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else escape(str(value)))
+        table.add_row(*map(literal, (key, f"{value:.6g}" if isinstance(value, float) else str(value))))
     return table
 
 
