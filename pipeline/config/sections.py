@@ -73,7 +73,7 @@ class NetworkConfig(ModelConfig):
 
     body: Literal["odenet", "resnet"] = "odenet"
     """ODE blocks, or residual blocks of the same functions."""
-    blocks: int = option(1, at_least=1)
+    blocks: int = option(1, at_least=1, at_most=1000)
     """How many of them, one after the other."""
     channels: int | None = option(None, at_least=1)
     """Width of the stem. Without it the papers': simple 64 for grey and 256 for colour images, gladzik 64.
