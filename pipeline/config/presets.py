@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config.config import Config
 from pipeline.config.section import ConfigError, nearest
 from pipeline.util.nested import merge, nest
-from pipeline.util.yaml_text import read_yaml
+from pipeline.util.yaml_text import YamlError, read_yaml
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,12 @@ def load_config(path: Path) -> dict[str, Any]:
     """A named configuration that is a file, as a sweep writes its best one.
 
     Raises:
-        InvalidInput: the file is missing or no configuration.
+        ConfigError: the file is missing or no configuration.
     """
-    _, values = read_yaml(path, "the configuration")
+    try:
+        _, values = read_yaml(path, "the configuration")
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(values, dict):
         raise ConfigError(f"the configuration {path} must have sections, as in training: {{lr: 0.01}}")
     sections: dict[str, Any] = {}

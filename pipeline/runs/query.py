@@ -266,7 +266,7 @@ class Runs:
         for document in found:
             for path, value in document.items():
                 values.setdefault(path, set()).add(value if isinstance(value, str | int | float) else None)
-        known = [*values, *(f"config.{key}" for key in lookup.config_class(lookup.DEFAULT).keys())]  # noqa: SIM118
+        known = [*(f"config.{key}" for key in lookup.config_class(lookup.DEFAULT).keys()), *values]  # noqa: SIM118
         for path, value in filters.items():
             if found and path not in known and not any(key.startswith(f"{path}.") for key in known):
                 return f"no run has a field {shortened(path, LONGEST_VALUE)}{_nearest_path(path, known)}"
@@ -312,7 +312,7 @@ class Runs:
 
 def _nearly(value: Any, there: Collection[Any]) -> Any:
     """The value there is that differs in case, spelling or type alone."""
-    if value in there:
+    if any(value == known for known in there):
         return None
     texts = {str(known).lower(): known for known in there if known is not None}
     matches = difflib.get_close_matches(str(value)[:LONGEST_VALUE].lower(), texts, n=1, cutoff=0.75)

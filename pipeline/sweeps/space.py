@@ -22,7 +22,7 @@ from pipeline.config import nearest
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.util.errors import InvalidInput
-from pipeline.util.yaml_text import parse_yaml, read_yaml
+from pipeline.util.yaml_text import YamlError, parse_yaml, read_yaml
 
 Mode = Literal["min", "max"]
 OBJECTIVES: dict[str, Mode] = {"minimise": "min", "maximise": "max"}
@@ -153,7 +153,10 @@ def load_space(path: Path, find_task: FindTask) -> Space:
     Raises:
         SpaceError: the file is missing or no space, with the place in it and the remedy.
     """
-    text, _ = read_yaml(path, "the space")
+    try:
+        text, _ = read_yaml(path, "the space")
+    except YamlError as error:
+        raise SpaceError(str(error)) from error
     return parse_space(text, str(path), find_task)
 
 
@@ -164,7 +167,10 @@ def parse_space(text: str, where: str, find_task: FindTask = lambda _: SearchedT
         SpaceError: it is no space, with the place in it and the remedy.
         ConfigError: its words name what is not there.
     """
-    values = parse_yaml(text, where)
+    try:
+        values = parse_yaml(text, where)
+    except YamlError as error:
+        raise SpaceError(str(error)) from error
     if not isinstance(values, Mapping):
         raise SpaceError(f"{where} must have the keys with, minimise or maximise, and space")
     known = ("with", *OBJECTIVES, "space")

@@ -165,7 +165,7 @@ def _refuse(error: Exception, url: str, source: str) -> NoReturn:
     if isinstance(error, OSError):
         raise StoreError(f"{name} names a file for TLS that cannot be used ({said}); correct its path.") from None
     if "Port must be" in said:
-        raise StoreError(f"{name} has a port that cannot be; write a number from 1 to 65535 after the host.") from None
+        raise StoreError(f"{name} is not the address of a MongoDB; its port must be from 1 to 65535.") from None
     if isinstance(error, InvalidURI | ValueError):
         _refuse_url(source)
     if url.startswith("mongodb+srv://"):

@@ -1,16 +1,8 @@
-"""What the fault tests share: the seed, and a table of what was injected at the end of a session."""
-
-import os
-from collections import Counter
+"""The seed at the beginning of a session of fault tests, and a table of what was injected at its end."""
 
 import pytest
 
-SEED = int(os.environ.get("FAULTS_SEED", "19"))
-"""Of everything that is drawn; another one: `FAULTS_SEED=7 make test-faults`."""
-INJECTED: Counter[str] = Counter()
-"""Kind -> how many were injected in this session."""
-FOUND: Counter[str] = Counter()
-"""Kind -> how many of them did harm."""
+from tests.faults.tally import FOUND, INJECTED, SEED
 
 
 def pytest_report_header() -> str:

@@ -20,7 +20,7 @@ from odenet.main import main
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 from pipeline.util.errors import OdenetError
-from tests.faults.conftest import FOUND, INJECTED, SEED
+from tests.faults.tally import FOUND, INJECTED, SEED
 from tests.faults.wrong_inputs import KINDS, QUICK, Generator, WrongInput, describe
 
 pytestmark = pytest.mark.faults

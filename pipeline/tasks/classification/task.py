@@ -16,7 +16,7 @@ from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits
 from pipeline.device.precision import numerics
 from pipeline.models import build_model
-from pipeline.models.describe import describe
+from pipeline.models.describe import NOTHING_TO_NORMALISE, describe
 from pipeline.ode import SolverFailure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
@@ -160,7 +160,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         except SolverFailure:  # which the training tells of
             return
         except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
+            if NOTHING_TO_NORMALISE not in str(error):
                 raise
             raise ConfigError(
                 f"training.batch_size={size} leaves one of the {len(images)} training images for the last batch, and "

@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.runs.tables import runs_table, summary
+from pipeline.reporting.text_table import TextTable, left, list_table, literal, terminal_table
+from pipeline.runs.query import StoredRun
+from pipeline.runs.tables import print_run, runs_table, summary
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.run_document import metric_entry
 
@@ -65,3 +67,41 @@ def test_metrics_that_a_terminal_has_no_room_for_are_named_below_and_the_rest_is
         assert word in text
     assert "…" not in text
     assert "loss: in a wider terminal, or with --json" in text
+
+
+ODD = "[small] :rose: [/bold] \x1b[31mred\a"
+SHOWN = "[small] :rose: [/bold] \\x1b[31mred\\x07"
+
+
+def printed(what: Any) -> str:
+    file = io.StringIO()
+    Console(file=file, width=200, force_terminal=True, color_system=None).print(what)
+    return file.getvalue()
+
+
+def test_names_are_shown_as_they_stand_in_every_table() -> None:
+    config = {"model": {"architecture": ODD}, "data": {"name": ODD}}
+    assert printed(runs_table([summary(document(config), {})])).count(SHOWN) == 1  # of the data's name the stem alone
+    table = TextTable(ODD, (ODD,), ((ODD,),), "l", ODD)
+    assert printed(terminal_table(table)).count(SHOWN) == 4
+    assert printed(list_table(left(ODD))).count(SHOWN) == 1
+    assert printed(literal(ODD, "bold")).count(SHOWN) == 1
+
+
+def test_a_run_is_shown_with_its_names_as_they_stand() -> None:
+    metrics: list[Any] = []
+    shown = {
+        **document({"data": {"name": ODD}, ODD: ODD}),
+        "info": {ODD: ODD},
+        "artifacts": [{"name": ODD, "file_id": 1}],
+        "experiment": {"plugins": [{"name": ODD, "spec": ODD}]},
+        "fail_trace": [ODD],
+    }
+    file = io.StringIO()
+    console = Console(file=file, width=400, force_terminal=True, color_system=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StoredRun, "points", lambda _: metrics)
+        patch.setattr("pipeline.runs.tables.last_values", lambda _: {ODD: 1.0})
+        print_run(StoredRun(shown, None), console)  # type: ignore[arg-type]
+    assert file.getvalue().count(SHOWN) == 10
+    assert "\x1b" not in file.getvalue()
