@@ -8,13 +8,19 @@ from pipeline.util.errors import InvalidInput
 ENFORCE_CLEAN = ("-e", "--enforce_clean")
 """Sacred asks the experiment's repositories, which are the observer's to record here."""
 
+PDB = ("-D", "--pdb")
+
 
 def check_sacred_options(words: Sequence[str]) -> list[str]:
     """The words without those that are answered here.
 
     Raises:
-        InvalidInput: the sources have to be committed, and are not.
+        InvalidInput: the sources have to be committed, and are not; or a debugger is asked for.
     """
+    if any(word in PDB for word in words):
+        raise InvalidInput(
+            f"{PDB[1]}: a failure is told in a sentence here; `python -m pdb -m experiments.TASK ...` stops where it is"
+        )
     if any(word in ENFORCE_CLEAN for word in words):
         _refuse_changes()
     return [word for word in words if word not in ENFORCE_CLEAN]

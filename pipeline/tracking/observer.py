@@ -168,6 +168,9 @@ class StoreObserver(RunObserver):
             ) from error
         except (OverflowError, UnicodeEncodeError) as error:
             raise InvalidInput(f"the configuration cannot be stored: {error}") from error
+        except BlockingIOError as error:  # its record's lock
+            number = (self._resumed or {}).get("_id")
+            raise StoreError(f"Run {number} is at work in another process; wait for its end, or stop it.") from error
         except OSError as error:
             raise StoreError(
                 f"The run's record cannot be written in {self._home} ({error.strerror}); "

@@ -134,6 +134,13 @@ def translate_store_errors() -> Iterator[None]:
     """
     try:
         yield
+    except DuplicateKeyError as error:
+        raise StoreError("another process wrote the same into the store at this moment: try again") from error
+    except OperationFailure as error:
+        if error.timeout:
+            raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
+        said = shortened(str((error.details or {}).get("errmsg", error)), 300)
+        raise StoreError(f"the store refuses this ({said}): look at the rights of its user, and at its disk") from error
     except PyMongoError as error:
         raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
     except (BSONError, OverflowError, UnicodeEncodeError) as error:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.sacred_options import check_sacred_options
 from pipeline.tracking import provenance
+from pipeline.util.errors import InvalidInput
 
 
 def git(folder: Path, *words: str) -> str:
@@ -77,3 +79,19 @@ def test_a_commit_that_git_does_not_tell_is_explained(checkout: Path, monkeypatc
     assert "not a git repository" in (provenance.why_unknown() or "")
     monkeypatch.setenv("PATH", "/nowhere")
     assert provenance.why_unknown() == "git is not installed"
+
+
+def test_sacreds_enforce_clean_asks_the_checkout_whose_code_runs(checkout: Path) -> None:
+    assert check_sacred_options(["with", "digits", "-e"]) == ["with", "digits"]
+    (checkout / "odenet" / "__init__.py").write_text("x = 2\n")
+    assert check_sacred_options(["with", "digits"]) == ["with", "digits"]
+    with pytest.raises(InvalidInput, match=f"the sources in {checkout} differ from their commit"):
+        check_sacred_options(["--enforce_clean"])
+    (checkout / ".git" / "HEAD").write_text("nonsense")
+    with pytest.raises(InvalidInput, match="the commit of the sources is not known"):
+        check_sacred_options(["-e"])
+
+
+def test_sacreds_debugger_is_refused_with_what_does_it() -> None:
+    with pytest.raises(InvalidInput, match="python -m pdb"):
+        check_sacred_options(["-D"])
