@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from odenet.completion import complete_words
 from pipeline.plugins import load_plugins
@@ -58,6 +59,9 @@ class _Path(click.ParamType[Path]):
         if text.startswith("~") or "\0" in text or len(text) > LONGEST_PATH:
             return named_path(path, "a path of the command")
         return path
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
 
 
 PATH = _Path()

@@ -107,7 +107,7 @@ class SolverConfig(Section):
     """`odenet`: the integrator of `pipeline.ode`. `torchdiffeq`: the library, as a reference."""
     method: str = option("dopri5", one_of=TABLEAUS)
     """The Runge–Kutta method: adaptive, or with equal steps."""
-    steps: int = option(1, at_least=1)
+    steps: int = option(1, at_least=1, at_most=1_000_000)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint and rk4."""
     rtol: float = option(1e-3, at_least=SMALLEST_TOLERANCE)
     """Relative tolerance of an adaptive method."""

@@ -71,7 +71,7 @@ def why_unknown() -> str | None:
 
 def _is_checkout() -> bool:
     """Whether git tracks the sources themselves; they may only lie in somebody's repository, as in a `.venv` there."""
-    return bool(_git("ls-files", "--", f"{PACKAGES[0]}/__init__.py"))
+    return bool(_git("ls-files", "--", *PACKAGES))
 
 
 def host() -> dict[str, Any]:
