@@ -12,13 +12,13 @@ from experiments.tracked import FAILURES, experiment_of, observer_for
 from pipeline.plugins import load_plugins
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.tracking.observer import StoreObserver
+from pipeline.util import early_signals
 from pipeline.util.crash_report import describe_unforeseen
+from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import InvalidInput, in_a_line
 from pipeline.util.interruption import terminable
 from pipeline.util.streams import make_streams_last
 from pipeline.util.user_warnings import warnings_in_a_line
-
-INTERRUPTED = 130
 
 
 def main(task_name: str) -> int:
@@ -26,9 +26,11 @@ def main(task_name: str) -> int:
     make_streams_last()
     try:
         with terminable():
-            return _carry_out(task_name)
+            status = _carry_out(task_name)
     except KeyboardInterrupt:  # while the end was being told
-        return INTERRUPTED
+        status = INTERRUPTED
+    early_signals.end_with(status)
+    return status
 
 
 def _carry_out(task_name: str) -> int:

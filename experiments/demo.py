@@ -1,5 +1,9 @@
 """`make demo`: the simple ODE-Net beside its ResNet twin on real images that need no download."""
 
+from pipeline.util import early_signals
+
+# isort: split
+
 import sys
 import time
 
@@ -8,7 +12,9 @@ from rich.console import Console
 from experiments.presets import resolve
 from experiments.tracked import Outcome, prepare, run_tracked
 from pipeline.runs.tables import last_values, runs_table, summary
-from pipeline.util.errors import OdenetError
+from pipeline.util.crash_report import describe_unforeseen
+from pipeline.util.errors import OdenetError, in_a_line
+from pipeline.util.streams import make_streams_last
 
 TWINS = ("odenet_simple", "resnet_small")
 UPDATES = {"training": {"max_epochs": 15, "lr": 1e-3}}
@@ -41,9 +47,12 @@ def report(outcomes: list[Outcome], seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    make_streams_last()
     try:
         sys.exit(main())
     except OdenetError as error:
-        sys.exit(f"odenet: {error}")
+        sys.exit(f"odenet: {in_a_line(str(error))}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(early_signals.INTERRUPTED)
+    except Exception as error:
+        sys.exit(f"odenet: {describe_unforeseen(error)}")

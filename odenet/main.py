@@ -1,6 +1,6 @@
 """`odenet`: the commands and how failures end them."""
 
-from odenet import early_signals
+from pipeline.util import early_signals
 
 # isort: split
 
@@ -13,12 +13,12 @@ import click
 
 from odenet import completion
 from odenet.arguments import examples
-from odenet.early_signals import INTERRUPTED
 from odenet.output import fail
 from odenet.wrong_use import sentence
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.util.crash_report import describe_unforeseen
+from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import terminable
 from pipeline.util.streams import is_left, lost_output, make_streams_last

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
-from odenet.early_signals import INTERRUPTED
+from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import in_a_line
 from pipeline.util.json_text import to_json
 

@@ -12,6 +12,8 @@ from types import FrameType
 
 INTERRUPTED = 130
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COMMANDS = ("/odenet", "/odenet/main.py", "/experiments/classification.py", "/experiments/demo.py")
+"""The installed command, and what `python -m` runs."""
 LINE = b"odenet: interrupted\n"
 
 
@@ -39,5 +41,5 @@ def end_with(status: int) -> None:
             signal.signal(number, end)
 
 
-if sys.argv[0].endswith(("/odenet", "/odenet/main.py")):  # the installed command, or `python -m odenet.main`
+if sys.argv[0].endswith(COMMANDS):
     end_in_a_line()
