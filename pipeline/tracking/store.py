@@ -10,12 +10,19 @@ import pymongo
 from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import ConfigurationError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConfigurationError,
+    DuplicateKeyError,
+    InvalidName,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.uri_parser import parse_uri
 
 from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import DATABASE, EmbeddedStore
-from pipeline.util.errors import LONGEST_VALUE, InvalidInput, shortened
+from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief, shortened
 from pipeline.util.paths import home
 
 OPERATION_SECONDS = 20.0
@@ -86,7 +93,13 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
         )
     except (ConfigurationError, ValueError, OSError) as error:
         _refuse(error, address.url, address.source)
-    database = client[address.database]
+    try:
+        database = client[address.database]
+    except InvalidName as error:
+        client.close()
+        raise StoreError(
+            f"{address.source} names the database {brief(address.database)}, which cannot be ({error}); correct it."
+        ) from None
     try:
         with pymongo.timeout(timeout_seconds):
             database.command("ping")

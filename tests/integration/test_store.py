@@ -421,6 +421,7 @@ def test_a_server_that_another_checkout_started_is_shared(tmp_path: Path) -> Non
         ("mongodb://h/?tls=true&tlsCAFile=/nowhere.pem", "names a file for TLS that cannot be used"),
         ("mongodb://h/?tls=true&tlsCertificateKeyFile=/nowhere.pem", "names a file for TLS that cannot be used"),
         ("mongodb://ada:secret@h:70000/lab", "is not the address of a MongoDB; its port must be from 1 to 65535"),
+        ("mongodb://h/%00", "names the database '\\x00', which cannot be"),
         ("mongodb://h/?tlsInsecure=true&tlsAllowInvalidCertificates=true", "is not the address of a MongoDB"),
     ],
 )

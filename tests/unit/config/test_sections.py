@@ -274,3 +274,9 @@ def test_a_dotted_key_without_a_name_is_refused(tmp_path: Path, key: str) -> Non
 def test_a_key_of_endless_sections_is_refused() -> None:
     with pytest.raises(ConfigError, match="names no key"):
         parse_arguments([".".join("a" * 3000) + "=1"])
+
+
+@pytest.mark.parametrize("key", ["training.lr", "training.weight_decay", "model.final_time"])
+def test_a_number_that_float32_cannot_compute_with_is_refused(key: str) -> None:
+    section, name = key.split(".")
+    assert refusal({section: {name: 1e308}}) == f"{key} must be at most 1e+30, not 1e+308"
