@@ -102,7 +102,10 @@ def standard_streams() -> Iterator[None]:
     """
     _make_own_streams_last()
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)
+    if sys.stdout is not None:
+        sys.stdout = PrintableStream(sys.stdout)
+    if sys.stderr is not None:
+        sys.stderr = PrintableStream(sys.stderr)
     try:
         yield
     finally:
