@@ -142,10 +142,10 @@ def test_an_id_that_another_observer_gave_is_taken_or_refused_and_no_other_run_s
             experiment.run(options={"--id": taken, "--capture": "no"})
     assert list(database.runs.find()) == before
     assert records(home) == [record.folder]
-    experiment.run(options={"--id": 9, "--capture": "no"})
-    assert read(database, 9).status == "COMPLETED"
-    database.runs.delete_one({"_id": 9})
-    assert next_run_id(database) == 10
+    experiment.run(options={"--id": 90, "--capture": "no"})
+    assert read(database, 90).status == "COMPLETED"
+    database.runs.delete_one({"_id": 90})
+    assert next_run_id(database) == 91
 
 
 # Going on
