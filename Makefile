@@ -7,7 +7,7 @@ LOCKER := .venv-lock
 LOCKED := --quiet --require-hashes --no-deps --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newest lint bench board docs lock
+.PHONY: help setup demo test test-slow test-faults test-newest lint bench board docs lock
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -30,6 +30,9 @@ test: setup ## install what the tests need and run the quick ones
 test-slow: setup ## run the tests that take minutes
 	tests/install_browser
 	$(BIN)/pytest -m slow --timeout 3600
+
+test-faults: setup ## inject wrong inputs, kills and cuts by the hundred, and count what they do
+	$(BIN)/pytest tests/faults -m faults --timeout 3600
 
 test-newest: ## run the quick tests with the newest of all that pyproject.toml allows, in .venv-newest
 	tests/install_browser

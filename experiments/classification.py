@@ -4,6 +4,10 @@ python -m experiments.classification with resnet_small digits
 python -m experiments.classification print_config with gladzik_odenet --plugin my_net.py
 """
 
+from pipeline.util import early_signals  # noqa: F401 - first, as it says
+
+# isort: split
+
 import sys
 
 from experiments.command_line import main

@@ -7,23 +7,41 @@ from collections.abc import Sequence
 from sacred.utils import SacredError
 
 from experiments.recording import describe_failure
+from experiments.sacred_options import check_sacred_options
 from experiments.tracked import FAILURES, experiment_of, observer_for
 from pipeline.plugins import load_plugins
-from pipeline.util.errors import InvalidInput
+from pipeline.plugins.loading import naming_plugin_failures
+from pipeline.tracking.observer import StoreObserver
+from pipeline.util import early_signals
+from pipeline.util.crash_report import describe_unforeseen
+from pipeline.util.early_signals import INTERRUPTED
+from pipeline.util.errors import InvalidInput, in_a_line
 from pipeline.util.interruption import terminable
+from pipeline.util.streams import standard_streams
 from pipeline.util.user_warnings import warnings_in_a_line
-
-INTERRUPTED = 130
 
 
 def main(task_name: str) -> int:
     """Sacred's command line, its exit status; `--plugin FILE` loads a plug-in before anything is parsed."""
+    with standard_streams():
+        try:
+            with terminable():
+                status = _carry_out(task_name)
+        except KeyboardInterrupt:  # while the end was being told
+            status = INTERRUPTED
+    early_signals.end_with(status)
+    return status
+
+
+def _carry_out(task_name: str) -> int:
+    observer: StoreObserver | None = None
     try:
-        words = _load_named_plugins(sys.argv[1:])
+        words = check_sacred_options(_load_named_plugins(sys.argv[1:]))
         experiment = experiment_of(task_name)
         experiment.add_named_configs()
-        experiment.sacred.observers = [observer_for(experiment.task)]
-        with terminable(), warnings_in_a_line(), experiment.given(None, ()):
+        observer = observer_for(experiment.task)
+        experiment.sacred.observers = [observer]
+        with warnings_in_a_line(), naming_plugin_failures(), experiment.given(None, ()):
             # --debug hands failures on, rather than tracing them; --force: our own check knows every key, options too.
             experiment.sacred.run_commandline([sys.argv[0], "--debug", "--force", *words])
     except SacredError as refused:
@@ -31,6 +49,12 @@ def main(task_name: str) -> int:
     except FAILURES as ended:
         status = INTERRUPTED if isinstance(ended, KeyboardInterrupt) else getattr(ended, "exit_status", 1)
         return _fail(describe_failure(ended), status)
+    except (LookupError, TypeError, ValueError) as error:
+        if observer is None or observer.has_started:
+            return _fail(describe_unforeseen(error), 1)
+        return _fail(f"Sacred takes an option otherwise ({error}): its --help tells how", InvalidInput.exit_status)
+    except Exception as error:
+        return _fail(describe_unforeseen(error), 1)
     return 0
 
 
@@ -50,5 +74,5 @@ def _load_named_plugins(words: Sequence[str]) -> list[str]:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"odenet: {message}", file=sys.stderr)
+    print(f"odenet: {in_a_line(message)}", file=sys.stderr)
     return status

@@ -1,5 +1,9 @@
 """`make demo`: the simple ODE-Net beside its ResNet twin on real images that need no download."""
 
+from pipeline.util import early_signals
+
+# isort: split
+
 import sys
 import time
 
@@ -7,7 +11,9 @@ from experiments.presets import resolve
 from experiments.tracked import Outcome, prepare, run_tracked
 from pipeline.reporting.terminal import Terminal
 from pipeline.runs.tables import last_values, runs_table, summary
-from pipeline.util.errors import OdenetError
+from pipeline.util.crash_report import describe_unforeseen
+from pipeline.util.errors import OdenetError, in_a_line
+from pipeline.util.streams import standard_streams
 
 TWINS = ("odenet_simple", "resnet_small")
 UPDATES = {"training": {"max_epochs": 15, "lr": 1e-3}}
@@ -40,9 +46,12 @@ def report(outcomes: list[Outcome], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except OdenetError as error:
-        sys.exit(f"odenet: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with standard_streams():
+        try:
+            sys.exit(main())
+        except OdenetError as error:
+            sys.exit(f"odenet: {in_a_line(str(error))}")
+        except KeyboardInterrupt:
+            sys.exit(early_signals.INTERRUPTED)
+        except Exception as error:
+            sys.exit(f"odenet: {describe_unforeseen(error)}")

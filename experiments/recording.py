@@ -73,11 +73,13 @@ def record_training(
     }
     run_log.add_json("steps.json", steps)
     run_log.add_weights("weights.safetensors", weights)
-    run_log.add_figure("learning_curves.png", plot_learning_curves(fitted.history, fitted.best_epoch, specs, title))
+    history, best_epoch = fitted.history, fitted.best_epoch
+    run_log.add_figure("learning_curves.png", lambda: plot_learning_curves(history, best_epoch, specs, title))
     if fitted.batch_nfe_forward:
-        run_log.add_figure("function_evaluations.png", plot_function_evaluations(fitted.history, title))
+        run_log.add_figure("function_evaluations.png", lambda: plot_function_evaluations(history, title))
     if any(fitted.first_solves):  # torchdiffeq does not tell its steps
-        run_log.add_figure("step_sizes.png", plot_step_sizes(fitted.first_solves, fitted.last_solves, title))
+        first, last = fitted.first_solves, fitted.last_solves
+        run_log.add_figure("step_sizes.png", lambda: plot_step_sizes(first, last, title))
 
 
 def record_unfinished_training(run_log: RunLog, checkpoint: Path, specs: Sequence[MetricSpec], title: str) -> None:
@@ -100,7 +102,7 @@ def record_report(run_log: RunLog, report: Report) -> None:
         else:
             run_log.add_json(name, content)
     for name, draw in report.figures.items():
-        run_log.add_figure(name, draw())
+        run_log.add_figure(name, draw)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ To be imported after `pipeline.sweeps.ray_environment.prepare`, which settles wh
 import math
 import sys
 import time
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -36,7 +38,7 @@ from pipeline.sweeps.pruning import Pruning
 from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.sweeps.report import page
 from pipeline.sweeps.search import TpeSearch, worst
-from pipeline.sweeps.state import INTERRUPTED, RUNNING, Check, Phase, SweepState, Trial
+from pipeline.sweeps.state import FAILURES, INTERRUPTED, RUNNING, Check, Phase, SweepState, Trial
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import counted, duration
@@ -47,12 +49,23 @@ from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.run_document import NAME, RunStatus, is_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, OdenetError, shortened
 from pipeline.util.files import private_folder, write_result
 from pipeline.util.paths import home
+from pipeline.util.user_warnings import OdenetWarning
 
 LOST_WORKERS = 3
 """So often a trial goes on with another worker."""
+
+
+class SweepFailed(OdenetError):
+    """A sweep of which every trial came to nothing."""
+
+    def __init__(self, state: SweepState) -> None:
+        reasons = ", ".join(f"{number} × {FAILURES[outcome]}" for outcome, number in state.failures().items())
+        sentences = Counter(trial.error for trial in state.trials.values() if trial.error)
+        commonest = f"; most often: {sentences.most_common(1)[0][0]}" if sentences else ""
+        super().__init__(f"every one of its {len(state.over())} trials failed ({reasons}){commonest}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +187,16 @@ class _Driver:
             self._progress.close(self._state)
         results = [check.result for check in self._state.checks if check.result is not None]
         result = fmean(results) if results else None
-        status = RunStatus.INTERRUPTED if interruption.is_asked else RunStatus.COMPLETED
+        over = self._state.over()
+        has_come_to_nothing = bool(over) and all(trial.has_failed for trial in over)
+        status = RunStatus.FAILED if has_come_to_nothing else RunStatus.COMPLETED
+        if interruption.is_asked:
+            status = RunStatus.INTERRUPTED
         self._report(best, {"result": result, "status": status})
         if interruption.is_asked:
             raise KeyboardInterrupt
+        if has_come_to_nothing:
+            raise SweepFailed(self._state)
         return result
 
     def _search(self, interruption: Interruption) -> None:
@@ -292,7 +311,15 @@ class _Driver:
             write_result(best_file, text, "configuration")
             self._run_log.add_artifact("best.yaml", text.encode())
         sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
-        html = page(sweep, best_file if best is not None else None)
+        try:
+            html = page(sweep, best_file if best is not None else None)
+        except Exception as error:  # whatever its trials produced: the sweep is over, and its numbers are stored
+            reason, number = shortened(f"{type(error).__name__}: {error}", 300), self._record.run_id
+            again = f"`odenet sweeps show {number} --report FILE` tries again"
+            warnings.warn(
+                OdenetWarning(f"the report of sweep {number} could not be made ({reason}); {again}"), stacklevel=2
+            )
+            return
         write_result(folder / "report.html", html, "page")
         self._run_log.add_artifact("report.html", html.encode())
 

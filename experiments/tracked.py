@@ -6,6 +6,7 @@ the store, so that what cannot be run leaves no trace there; `Prepared` carries 
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -37,7 +38,7 @@ from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import Task
 from pipeline.tasks.lookup import get_task
 from pipeline.tracking.observer import StoreObserver
-from pipeline.tracking.provenance import ROOT
+from pipeline.tracking.provenance import ROOT, why_unknown
 from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
@@ -45,10 +46,14 @@ from pipeline.training.callback import tell
 from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
+from pipeline.util.user_warnings import OdenetWarning
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
 SETTINGS.DISCOVER_SOURCES = "none"  # the observer stores sources and packages, all of them
 SETTINGS.DISCOVER_DEPENDENCIES = "none"
+
+OF_SACRED = ("config_filename",)
+"""Keys that its commands take beside the configuration, `save_config` this one."""
 
 FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt)
 """What may end a run and is told without a traceback."""
@@ -217,6 +222,7 @@ class TaskExperiment:
             ):
                 data = load(prepared=prepared, device=device)
                 run_log.update_info({"device": str(device), **prepared.facts})
+                _warn_of_unknown_commit()
                 task.warn(config)
                 model = build(config=config, data=data, device=device)
                 train(model=model, config=config, data=data, run_log=run_log)
@@ -234,7 +240,8 @@ class TaskExperiment:
             self._prepared = self._given
             return
         with _refusing():
-            self._prepared = prepare(self.task.name, self._parse(config))
+            own = {key: value for key, value in config.items() if key not in OF_SACRED}
+            self._prepared = prepare(self.task.name, self._parse(own))
 
     def _taken(self) -> Prepared:
         """What is prepared; its data are then this run's alone, and freed with it."""
@@ -270,6 +277,16 @@ def _refusing() -> Iterator[None]:
         yield
     except OdenetError as error:
         raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
+
+
+def _warn_of_unknown_commit() -> None:
+    if reason := why_unknown():
+        warnings.warn(
+            OdenetWarning(
+                f"the run has no commit, as git does not tell that of {ROOT} ({reason}); its sources are stored"
+            ),
+            stacklevel=2,
+        )
 
 
 def experiment_of(task_name: str) -> TaskExperiment:

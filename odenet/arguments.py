@@ -1,38 +1,49 @@
 """Arguments and options that several commands have, and the ends of their helps."""
 
+import os
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from odenet.completion import complete_words
 from pipeline.plugins import load_plugins
+from pipeline.util.errors import LONGEST_VALUE, brief, shortened
+from pipeline.util.paths import named_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 N = TypeVar("N", int, float)
+MOST = 2**31 - 1
+"""Of what is counted."""
+LONGEST_PATH = 200
+"""Characters up to which a file can have any name."""
 
 
-def _number(kind: Callable[[str], N], words: str, smallest: int = 0, below: float = inf) -> Callable[[str], N]:
+def _number(kind: Callable[[str], N], words: str, smallest: int = 0, most: float = 2**63 - 1) -> Callable[[str], N]:
     """The type of a parameter that is such a number."""
 
     def parse(text: str) -> N:
         try:
             value = kind(text)
         except ValueError:
-            raise click.BadParameter(f"must be {words}, not {text!r}") from None
-        if not smallest <= value < below:
-            raise click.BadParameter(f"must be at least {smallest}, not {text}")
+            raise click.BadParameter(f"must be {words}, not {brief(text)}") from None
+        if value > most:
+            raise click.BadParameter(f"must be at most {most:,}, not {shortened(text, LONGEST_VALUE)}")
+        if not smallest <= value:
+            raise click.BadParameter(f"must be at least {smallest}, not {shortened(text, LONGEST_VALUE)}")
         return value
 
     return parse
 
 
 whole_number = _number(int, "a whole number")
-at_least_one = _number(int, "a whole number", smallest=1)
-number = _number(float, "a number", below=1e6)
+count = _number(int, "a whole number", most=MOST)
+at_least_one = _number(int, "a whole number", smallest=1, most=MOST)
+number = _number(float, "a number", most=1_000_000)
+port_number = _number(int, "a port", smallest=1, most=65_535)
 
 
 def any_run_id(text: str) -> int | str:
@@ -40,16 +51,32 @@ def any_run_id(text: str) -> int | str:
     return whole_number(text) if text.lstrip("+-").isdecimal() else text
 
 
-PATH = click.Path(path_type=Path)
+class _Path(click.ParamType[Path]):
+    """A path that can be one; `~` is a home folder's, where a shell has left it there."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+        text = os.fspath(value)
+        if not text.strip():
+            raise click.BadParameter("must be a path, not nothing", param=param)
+        path = Path(text)
+        if text.startswith("~") or "\0" in text or len(text) > LONGEST_PATH:
+            return named_path(path, "a path of the command")
+        return path
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
+PATH = _Path()
 RUN_ID = click.argument("run_id", type=whole_number, metavar="ID")
 ANY_RUN_ID = click.argument("run_id", type=any_run_id, metavar="ID")
 ANY_RUN_IDS = click.argument("run_ids", type=any_run_id, metavar="ID...", nargs=-1, required=True)
 RUN_IDS = click.argument("run_ids", type=whole_number, metavar="ID...", nargs=-1, required=True)
 FILTERS = click.argument("filters", metavar="[KEY=VALUE]...", nargs=-1, help="as in config.data.name=digits")
 JSON = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
-LIMIT = click.option(
-    "--limit", type=whole_number, metavar="N", default=20, help="at most so many; 0 for all (default 20)"
-)
+LIMIT = click.option("--limit", type=count, metavar="N", default=20, help="at most so many; 0 for all (default 20)")
 
 
 def overrides_argument(text: str, takes_names: bool = True) -> Callable[[F], F]:

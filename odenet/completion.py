@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import BashComplete, ZshComplete, add_completion_class, shell_complete
 
+from pipeline.util.errors import InvalidInput, brief
+
 VARIABLE = "_ODENET_COMPLETE"
 """In the environment where a shell asks, as in: eval "$(_ODENET_COMPLETE=bash_source odenet)"."""
 
@@ -11,7 +13,12 @@ def complete(group: click.Group, instruction: str) -> int:
     """Answer a shell's question; the exit status."""
     add_completion_class(_Bash)
     add_completion_class(_Zsh)
-    return shell_complete(group, {}, "odenet", VARIABLE, instruction)
+    status = shell_complete(group, {}, "odenet", VARIABLE, instruction)
+    if status != 0:
+        raise InvalidInput(
+            f"{VARIABLE} is {brief(instruction)}; it is bash_source, zsh_source or fish_source, or unset"
+        )
+    return status
 
 
 def complete_words(takes_names: bool, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, PATH, RUN_ID, RUN_IDS, examples, number, whole_number
-from odenet.output import answer, print_json, tell_left_out
+from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, PATH, RUN_ID, RUN_IDS, count, examples, number
+from odenet.output import answer, print_json, tell_left_out, tell_why_nothing
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
 
@@ -75,6 +75,8 @@ def export(filters: tuple[str, ...], form: "Format", out: Path | None) -> None:
     if out is None and form != "json":
         raise InvalidInput(f"two tables as {form} need a folder: give --out DIR")
     stored = Runs()
+    if chosen and not stored.find(chosen, limit=1):
+        tell_why_nothing(stored, chosen)
     if out is not None:
         runs, points = write_export(stored, out, form, chosen)
         print(f"{runs} runs and {points} points of their metrics in {out}")
@@ -117,7 +119,7 @@ def rm(run_ids: tuple[int, ...], yes: bool, as_json: bool) -> int:
 )
 @click.option(
     "--keep-best",
-    type=whole_number,
+    type=count,
     metavar="N",
     default=5,
     help="keep the checkpoints of the best so many runs a data set (default 5)",

@@ -1,6 +1,9 @@
 """`odenet`: the commands and how failures end them."""
 
-import errno
+from pipeline.util import early_signals
+
+# isort: split
+
 import os
 import sys
 from collections.abc import Sequence
@@ -10,12 +13,15 @@ import click
 
 from odenet import completion
 from odenet.arguments import examples
-from odenet.output import INTERRUPTED, fail
-from odenet.streams import printable_streams
+from odenet.output import fail
 from odenet.wrong_use import sentence
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.plugins.loading import naming_plugin_failures
+from pipeline.util.crash_report import describe_unforeseen
+from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import OdenetError
+from pipeline.util.interruption import terminable
+from pipeline.util.streams import is_left, lost_output, standard_streams
 from pipeline.util.user_warnings import warnings_in_a_line
 
 MODULES = {
@@ -66,30 +72,44 @@ def odenet(context: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
-    with printable_streams():
-        return _main(arguments)
+    """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+
+    Without arguments, those of this process, which then is the command's alone and ends with it.
+    """
+    with standard_streams():
+        try:
+            with terminable():
+                status = _carry_out(list(sys.argv[1:] if arguments is None else arguments))
+        except KeyboardInterrupt:  # while the end was being told
+            status = INTERRUPTED
+    if arguments is None:
+        early_signals.end_with(status)
+    return status
 
 
-def _main(arguments: Sequence[str] | None) -> int:
+def _carry_out(arguments: list[str]) -> int:
+    """The exit status, whatever happens: no traceback reaches a person."""
     try:
         with warnings_in_a_line(), naming_plugin_failures(), naming_lack_of_memory():
-            status = _run(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()  # so that a reader who has left is noticed here, not at the interpreter's end
-        return status
+            return _end(_run(arguments))
     except click.ClickException as error:
         return fail(sentence(error), error.exit_code)
     except OdenetError as error:
         return fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output, `head` say, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        return fail(describe_unforeseen(error), 1)
+
+
+def _end(status: int) -> int:
+    """The exit status of a command that is over; 1 where what it printed could not be written to the end."""
+    lost = lost_output()
+    if lost is None or status != 0:
+        return status
+    if is_left(lost):  # `head`, say, has enough
         return 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return fail(f"the disk is full ({error.filename or 'no space left'}): make room or move ODENET_HOME", 1)
+    return fail(f"standard output could not be written to the end ({lost.strerror})", 1)
 
 
 def _run(arguments: list[str]) -> int:

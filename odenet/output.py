@@ -1,19 +1,20 @@
 """What commands print and how they end."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
 from pipeline.reporting.terminal import Terminal
+from pipeline.util.early_signals import INTERRUPTED
+from pipeline.util.errors import in_a_line
 from pipeline.util.json_text import to_json
 
 if TYPE_CHECKING:
     from experiments.tracked import Outcome
     from pipeline.runs.query import Runs
 
-INTERRUPTED = 130
 TOLD = 5
 """Sentences of one kind that are said before they are only counted."""
 Printed = RenderableType | Callable[[Console], None]
@@ -46,9 +47,15 @@ def tell_left_out(runs: "Runs") -> None:
         print(f"odenet: warning: and {len(sentences) - TOLD} more runs are not or not wholly read", file=sys.stderr)
 
 
+def tell_why_nothing(runs: "Runs", filters: Mapping[str, Any]) -> None:
+    """Say on stderr what somebody probably meant whose filters match no run."""
+    if hint := runs.why_nothing(filters):
+        print(f"odenet: {in_a_line(hint)}", file=sys.stderr)
+
+
 def fail(message: str, status: int) -> int:
-    """Say what went wrong, on stderr; the exit status."""
-    print(f"odenet: {message}", file=sys.stderr)
+    """Say what went wrong, in one line on stderr; the exit status."""
+    print(f"odenet: {in_a_line(message)}", file=sys.stderr)
     return status
 
 

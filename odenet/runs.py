@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, LIMIT, examples
-from odenet.output import answer, tell_left_out
+from odenet.output import answer, tell_left_out, tell_why_nothing
 
 
 @click.command(epilog=examples("odenet runs config.data.name=digits status=COMPLETED", "odenet runs --limit 0 --json"))
@@ -19,7 +19,10 @@ def runs(filters: tuple[str, ...], limit: int, as_json: bool) -> None:
     from pipeline.runs.tables import runs_table, summaries
 
     stored = Runs()
-    rows = summaries(stored, stored.find(parse_filters(filters), limit))
+    chosen = parse_filters(filters)
+    rows = summaries(stored, stored.find(chosen, limit))
+    if not rows:
+        tell_why_nothing(stored, chosen)
     answer(as_json, [row.to_dict() for row in rows], runs_table(rows, Terminal().width))
     tell_left_out(stored)
 

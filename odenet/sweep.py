@@ -10,6 +10,7 @@ from odenet.arguments import (
     PLUGINS,
     ConfigurationCommand,
     at_least_one,
+    count,
     examples,
     number,
     overrides_argument,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--gpus-per-trial", type=number, metavar="F", help="as 0.25; an even share without it")
 @click.option("--address", metavar="ADDRESS", help="of a Ray cluster; RAY_ADDRESS without it, else this machine")
 @click.option("--seed", type=whole_number, metavar="N", default=0, help="of the searcher and all trials (default 0)")
-@click.option("--fresh-seeds", type=whole_number, metavar="N", default=3, help="to check the best on (default 3)")
+@click.option("--fresh-seeds", type=count, metavar="N", default=3, help="to check the best on (default 3)")
 @click.option("--resume", type=whole_number, metavar="ID", help="go on with a sweep; the other flags are then its own")
 @click.option(
     "--no-pruning", "prunes", is_flag=True, flag_value=False, default=True, help="let every trial run to its end"

@@ -2,6 +2,10 @@
 
 import os
 
+from pipeline.util.plotting_backend import forget_unknown_backend
+
+forget_unknown_backend()
+
 # Before torch is imported: its threads then wait without holding a core (docs/decisions/waiting-threads.md).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

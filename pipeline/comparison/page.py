@@ -16,11 +16,13 @@ from pipeline.comparison.tables import (
     tests_table,
 )
 from pipeline.config.display_names import data_name
+from pipeline.reporting.figure_style import own_style
 from pipeline.reporting.html import render
 from pipeline.tasks.classification.figures import plot_confusion_counts
 from pipeline.util.files import write_result
 
 
+@own_style()
 def page(comparison: Comparison) -> str:
     """The page with all tables and figures of the comparison."""
     groups, runs, test = comparison.groups, comparison.runs, comparison.paired_test

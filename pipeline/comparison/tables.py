@@ -139,13 +139,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     if unfair:
         console.print("Read with care", style="bold yellow")
         for sentence in unfair:
-            console.print(f"• {sentence}", highlight=False, markup=False)
+            console.print(f"• {sentence}", highlight=False)
         console.print()
     for table in comparison_tables(comparison):
         console.print(terminal_table(table))
         console.print()
     for line in conditions(comparison):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
 
 
 def markdown(comparison: Comparison) -> str:

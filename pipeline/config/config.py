@@ -14,7 +14,9 @@ from pipeline.config.sections import (
     TrainingConfig,
 )
 from pipeline.plugins import registry
+from pipeline.util.errors import LONGEST_VALUE, brief, shortened
 from pipeline.util.nested import flatten
+from pipeline.util.plain_values import plain
 
 ALIASES = {"training.optimizer": "training.optimiser"}
 """Another spelling -> the key."""
@@ -48,7 +50,7 @@ class Config:
     def __post_init__(self) -> None:
         check_type("seed", self.seed, int)
         if not 0 <= self.seed < self.SEED_LIMIT:
-            raise ConfigError(f"seed must be at least 0 and below 2**32, not {self.seed}")
+            raise ConfigError(f"seed must be at least 0 and below 2**32, not {brief(self.seed)}")
 
     @classmethod
     def sections(cls) -> dict[str, type[Section]]:
@@ -84,10 +86,10 @@ class Config:
         Raises:
             ConfigError: an unknown key at any depth, a wrong type or an impossible value, named.
         """
-        sections = cls.sections()
+        sections, values = cls.sections(), plain(values)
         for key in values:
             if key not in (*sections, "seed"):
-                raise ConfigError(f"unknown key {key}{cls._nearest_key(key)}")
+                raise ConfigError(f"unknown key {shortened(str(key), LONGEST_VALUE)}{cls._nearest_key(key)}")
         parsed: dict[str, Any] = {
             name: cls._parse_section(section, values.get(name, {})) for name, section in sections.items()
         }
@@ -105,19 +107,19 @@ class Config:
     @classmethod
     def _parse_section(cls, section: type[Section], values: Any) -> Section:
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{section.section} is a section with keys of its own, not {values!r}")
+            raise ConfigError(f"{section.section} is a section with keys of its own, not {brief(values)}")
         known, parsed = {f.name for f in fields(section)}, {}
         for name, value in values.items():
             key = ALIASES.get(f"{section.section}.{name}", f"{section.section}.{name}")
             if (name := key.partition(".")[2]) not in known:
-                raise ConfigError(f"unknown key {key}{cls._nearest_key(key)}")
+                raise ConfigError(f"unknown key {shortened(str(key), LONGEST_VALUE)}{cls._nearest_key(key)}")
             parsed[name] = value
         return section(**parsed)
 
     @classmethod
     def _nearest_key(cls, key: str) -> str:
         """As `nearest`, where the section may be missing or another's: lr is training.lr, and so is model.lr."""
-        section, _, name = key.rpartition(".")
+        section, _, name = key[:LONGEST_VALUE].rpartition(".")
         known = [*cls.keys(), *cls.sections()]
         same_name = [k for k in known if k.rpartition(".")[2] == name]
         same_section = [k for k in known if k.rpartition(".")[0] == section]

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.section import ConfigError
+from pipeline.util.errors import brief
 from pipeline.util.nested import merge, nest
+
+DEEPEST = 20
+"""Sections in a key; none has so many."""
 
 
 def parse_with(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -15,7 +19,7 @@ def parse_with(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         ConfigError: `with` is not the first of them.
     """
     if overrides and overrides[0] != "with":
-        raise ConfigError(f"expected `with` before {overrides[0]!r}, as in: odenet run with odenet_simple digits")
+        raise ConfigError(f"expected `with` before {brief(overrides[0])}, as in: odenet run with odenet_simple digits")
     return parse_arguments(overrides[1:])
 
 
@@ -28,8 +32,8 @@ def parse_changes(overrides: Sequence[str]) -> dict[str, Any]:
     names, updates = parse_with(overrides)
     if names:
         raise ConfigError(
-            f"{names[0]!r} is no key=value, and this run has a configuration of its own; change single values, as in "
-            "training.max_epochs=20"
+            f"{brief(names[0])} is no key=value, and this run has a configuration of its own; change single values, "
+            "as in training.max_epochs=20"
         )
     return updates
 
@@ -47,8 +51,8 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]
         if not is_update:
             names.append(argument)
             continue
-        if not all(path.strip().split(".")):
-            raise ConfigError(f"{argument!r} names no key; write it as in training.lr=0.01")
+        if not all(path.strip().split(".")) or path.count(".") > DEEPEST:
+            raise ConfigError(f"{brief(argument)} names no key; write it as in training.lr=0.01")
         updates = merge(updates, nest({path.strip(): literal(text.strip())}))
     return names, updates
 

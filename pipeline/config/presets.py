@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.config.config import Config
 from pipeline.config.section import ConfigError, nearest
-from pipeline.util.nested import merge
+from pipeline.util.nested import merge, nest
+from pipeline.util.yaml_text import YamlError, read_yaml
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,14 @@ def load_config(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or no configuration.
     """
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {' '.join(str(error).split())}") from error
+        _, values = read_yaml(path, "the configuration")
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(values, dict):
         raise ConfigError(f"the configuration {path} must have sections, as in training: {{lr: 0.01}}")
-    return values
+    sections: dict[str, Any] = {}
+    for key, value in values.items():  # sections, and dotted keys as a command line has them
+        if not all(key.split(".")):
+            raise ConfigError(f"the configuration {path} has the key {key!r}; write it as in training.lr: 0.01")
+        sections = merge(sections, nest({key: value}))
+    return sections

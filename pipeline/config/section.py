@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from pipeline.plugins import registry
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief
 
 
 class ConfigError(InvalidInput):
@@ -18,7 +18,7 @@ class ConfigError(InvalidInput):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' with the known name closest to `name`, or nothing when none is close."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name[:LONGEST_VALUE], list(known), n=1, cutoff=0.5)
     return f" (did you mean {matches[0]}?)" if matches else ""
 
 
@@ -57,7 +57,8 @@ class Section:
         chosen, known = getattr(self, name), [part for kind in kinds for part in registry.names(kind)]
         if chosen not in known:
             raise ConfigError(
-                f"{self.section}.{name} must be one of {', '.join(known)}, not {chosen!r}{nearest(str(chosen), known)}"
+                f"{self.section}.{name} must be one of {', '.join(known)}, not {brief(chosen)}"
+                f"{nearest(str(chosen), known)}"
             )
         kind = next(kind for kind in kinds if chosen in registry.names(kind))
         complete_options(self, options, () if chosen in light else registry.find(kind, chosen).options)
@@ -110,15 +111,15 @@ def check_type(key: str, value: Any, expected: Any) -> None:
         fits = isinstance(value, wanted)
     if not fits or (isinstance(value, bool) and wanted is not bool):
         or_none = " or None" if type(None) in alternatives else ""
-        raise ConfigError(f"{key} must be {_TYPE_WORDS.get(wanted, wanted)}{or_none}, not {value!r}")
+        raise ConfigError(f"{key} must be {_TYPE_WORDS.get(wanted, wanted)}{or_none}, not {brief(value)}")
     if wanted is int and abs(value) >= 2**63:  # what a MongoDB document can hold
-        raise ConfigError(f"{key} must be below 2**63, not {value}")
+        raise ConfigError(f"{key} must be below 2**63, not {brief(value)}")
 
 
 def _check_choice(key: str, value: Any, choices: Iterable[Any]) -> None:
     if not any(type(value) is type(choice) and value == choice for choice in choices):  # 1 is not True
         words = [str(choice) for choice in choices]
-        raise ConfigError(f"{key} must be one of {', '.join(words)}, not {value!r}{nearest(str(value), words)}")
+        raise ConfigError(f"{key} must be one of {', '.join(words)}, not {brief(value)}{nearest(str(value), words)}")
 
 
 _BOUNDS: dict[str, Callable[[Any, float], bool]] = {
@@ -134,4 +135,4 @@ def _check_bounds(key: str, value: Any, f: "Field[Any]") -> None:
         return
     for name, bound in f.metadata.items():
         if not _BOUNDS[name](value, bound):
-            raise ConfigError(f"{key} must be {name.replace('_', ' ')} {bound}, not {value}")
+            raise ConfigError(f"{key} must be {name.replace('_', ' ')} {bound}, not {brief(value)}")

@@ -8,6 +8,8 @@ from pipeline.config.section import ConfigError, Section, complete_options, opti
 from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
 from pipeline.plugins import registry
 
+LARGEST_NUMBER = 1e30
+"""Of what float32 computes with: the squares of larger ones overflow."""
 SMALLEST_TOLERANCE = 1e-15
 """Of a solver: an error below it is lost in the rounding of float64."""
 # Parts without options, known here so that checking a configuration does not import torch.
@@ -73,7 +75,7 @@ class NetworkConfig(ModelConfig):
 
     body: Literal["odenet", "resnet"] = "odenet"
     """ODE blocks, or residual blocks of the same functions."""
-    blocks: int = option(1, at_least=1)
+    blocks: int = option(1, at_least=1, at_most=1000)
     """How many of them, one after the other."""
     channels: int | None = option(None, at_least=1)
     """Width of the stem. Without it the papers': simple 64 for grey and 256 for colour images, gladzik 64.
@@ -92,7 +94,7 @@ class NetworkConfig(ModelConfig):
     """Groups of the group normalisation; without it gladzik's divisor nearest to 32, the others' nearest to 6."""
     stride: int | None = option(None, at_least=1)
     """Stride of the simple architecture's stem; 2 without it."""
-    final_time: float = option(1.0, above=0)
+    final_time: float = option(1.0, above=0, at_most=LARGEST_NUMBER)
     """T of the solve over [0, T]."""
     time_channel: bool = False
     """Whether the field's convolutions see t as one more input channel."""
@@ -107,7 +109,7 @@ class SolverConfig(Section):
     """`odenet`: the integrator of `pipeline.ode`. `torchdiffeq`: the library, as a reference."""
     method: str = option("dopri5", one_of=METHODS)
     """The method: adaptive, or with equal steps."""
-    steps: int = option(1, at_least=1)
+    steps: int = option(1, at_least=1, at_most=1_000_000)
     """Equal steps over [0, T], for the fixed-step methods euler, midpoint, rk4 and leapfrog."""
     rtol: float = option(1e-3, at_least=SMALLEST_TOLERANCE)
     """Relative tolerance of an adaptive method."""
@@ -181,11 +183,11 @@ class TrainingConfig(Section):
     """sgd, adam, adamw, rmsprop, or one of a plug-in."""
     optimiser_options: Mapping[str, Any] = _options()
     """What a plug-in's optimiser takes."""
-    lr: float = option(1e-3, above=0)
+    lr: float = option(1e-3, above=0, at_most=LARGEST_NUMBER)
     """Learning rate, at the beginning."""
     momentum: float = option(0.9, at_least=0, below=1)
     """For sgd alone."""
-    weight_decay: float = option(0.0, at_least=0)
+    weight_decay: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
     """As the optimiser takes it."""
     schedule: str = "constant"
     """constant, step, cosine, or one of a plug-in; `step` divides the rate by 10 after every 0.3 × max_epochs."""

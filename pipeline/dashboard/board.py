@@ -6,6 +6,7 @@ import json
 import secrets
 import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import webbrowser
@@ -134,6 +135,7 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
     Raises:
         OdenetError: the store cannot be reached, or Omniboard cannot be installed or started.
     """
+    _refuse_port(port or DEFAULT_PORT)
     address = store_address()
     database = connect(address)
     ensure_columns(database)
@@ -148,6 +150,19 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
                 webbrowser.open(board.url)
             board.wait()
             raise BoardError(f"Omniboard ended by itself; look into {home() / 'board' / 'board.log'}.")
+
+
+def _refuse_port(port: int) -> None:
+    """One that is taken is no matter, as the next one is tried; one that this user may not have is the same for all.
+
+    Raises:
+        BoardError: it is such a one.
+    """
+    with contextlib.suppress(OSError), socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise BoardError(f"port {port} is one that only root may open: choose one from 1024 to 65535") from None
 
 
 def config_columns() -> dict[str, str]:

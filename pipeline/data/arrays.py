@@ -1,6 +1,8 @@
 """A data set as plain arrays, checked once, whatever it was read from."""
 
 import hashlib
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.errors import DataError
+from pipeline.util.errors import brief
+from pipeline.util.user_warnings import OdenetWarning
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def checked_arrays(
     y_test = _labels(origin, "y_test", y_test, len(x_test))
     if classes is None:
         classes = _numbered_classes(origin, y_train)
+    else:
+        _warn_of_odd_names(origin, classes, y_train)
     for name, labels in (("y_train", y_train), ("y_test", y_test)):
         if labels.min() < 0 or labels.max() >= len(classes):
             raise DataError(
@@ -65,6 +71,19 @@ def checked_arrays(
                 f"but with {len(classes)} classes they must be 0 to {len(classes) - 1}"
             )
     return Arrays(x_train, y_train, x_test, y_test, classes)
+
+
+def _warn_of_odd_names(origin: Path, classes: tuple[str, ...], y_train: NDArray[np.int64]) -> None:
+    """Of names that were hardly meant so."""
+    twice = [name for name, times in Counter(classes).items() if times > 1]
+    if twice:
+        said = f"{origin}: {len(classes)} classes have {len(set(classes))} names, so tables cannot tell them apart"
+        warnings.warn(OdenetWarning(f"{said}: {brief(twice[0])} is there more than once"), stacklevel=3)
+    elif len(classes) > y_train.max() + 1:
+        said = f"{origin}: there are {len(classes)} names of classes and images of {y_train.max() + 1}"
+        warnings.warn(
+            OdenetWarning(f"{said}: the network gets outputs that nothing trains; leave names out"), stacklevel=3
+        )
 
 
 def describe_shapes(train: tuple[int, ...], test: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ from pipeline.data.errors import DataError
 from pipeline.data.layout import TorchvisionLayout
 from pipeline.data.npz import describe_npz, read_npz
 from pipeline.plugins import registry
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief, shortened
 from pipeline.util.paths import data_folder
 
 
@@ -46,7 +46,7 @@ def find(name: str) -> Path | None:
     known = registry.names("data set")
     if name not in known:
         raise InvalidInput(
-            f"{name} is not a known data set{nearest(name, known)}; "
+            f"{shortened(name, 100) or brief(name)} is not a known data set{nearest(name, known)}; "
             f"choose from {', '.join(known)}, or name an .npz file"
         )
     layout, root = layout_of(name), data_folder()
@@ -82,7 +82,15 @@ def list_data_sets() -> list[DataSetStatus]:
     """The known data sets, present or not, then every other `.npz` in the data folder."""
     known = registry.names("data set")
     others = [path.name for path in sorted(data_folder().glob("*.npz")) if path.stem not in known]
-    return [_status(name) for name in [*known, *others]]
+    return [_status_or_reason(name) for name in [*known, *others]]
+
+
+def _status_or_reason(name: str) -> DataSetStatus:
+    """One bad data set, whatever is wrong with it, hides no other."""
+    try:
+        return _status(name)
+    except Exception as error:
+        return DataSetStatus(name, False, None, "", shortened(f"it cannot be read ({error})", 300))
 
 
 def _status(name: str) -> DataSetStatus:

@@ -1,6 +1,7 @@
 """Data sets brought from the internet: whole, verified and at once, or not at all."""
 
 import errno
+import gzip
 import shutil
 import sys
 import urllib.request
@@ -19,8 +20,9 @@ from torchvision.datasets.utils import check_integrity, extract_archive
 from pipeline.data.catalogue import find, layout_of
 from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
-from pipeline.util.files import PRIVATE, private_folder, tighten
+from pipeline.util.files import PRIVATE, private_folder, tighten, whole_file
 from pipeline.util.paths import data_folder, home
+from pipeline.util.streams import with_controls
 
 _TIMEOUT_SECONDS = 15
 _CHUNK_BYTES = 1 << 18
@@ -81,6 +83,10 @@ def _only_one_process(name: str, path: Path) -> Iterator[None]:
 def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:
     target, partial = folder / layout.folder, folder / f".partial-{name}"
     if target.exists():
+        _unpack_in_place(name, layout, folder)
+        if not layout.missing(folder):
+            layout.read(folder)
+            return target
         raise DataError(
             f"{target} is there but lacks {Path(layout.missing(folder)[0]).name}; "
             f"add it, or remove the folder and run `odenet data prepare {name}`"
@@ -103,9 +109,33 @@ def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:
     return target
 
 
+def _unpack_in_place(name: str, layout: TorchvisionLayout, folder: Path) -> None:
+    """Unpack the archives that somebody laid where their files belong, as MNIST's four `.gz` into `raw`.
+
+    Raises:
+        DataError: one is not the official archive; what it would have become is not there then.
+    """
+    for archive in layout.archives():
+        laid = folder / layout.unpack_into / archive.name
+        unpacked = laid.with_suffix("")
+        if laid.suffix != ".gz" or not laid.is_file() or unpacked.name not in map(_last, layout.missing(folder)):
+            continue
+        if not check_integrity(laid, archive.md5):
+            raise DataError(
+                f"{laid} is not the official archive (its md5 is another than {archive.md5}): remove it and run "
+                f"`odenet data prepare {name}`"
+            )
+        with gzip.open(laid, "rb") as packed, whole_file(unpacked) as file:
+            shutil.copyfileobj(packed, file)
+
+
+def _last(path: str) -> str:
+    return Path(path).name
+
+
 def _download(name: str, layout: TorchvisionLayout, into: Path, folder: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(file=with_controls(sys.stderr))) as progress:
         for archive in layout.archives():
             problems = []
             for url in archive.urls:

@@ -13,6 +13,8 @@ from pipeline.data.arrays import Arrays, checked_arrays, describe_shapes
 from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
 
+IMAGE_DIMENSIONS, LABEL_DIMENSIONS = 3, 2
+REMEDY = "remove its data set's folder and prepare it again"
 _ELEMENT_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -38,6 +40,9 @@ class MnistLayout(TorchvisionLayout):
 
     def describe(self, root: Path) -> str:
         train, _, test, _ = (read_idx_shape(root / file) for file in self.files())
+        for file, shape in zip(self.files()[::2], (train, test), strict=True):
+            if len(shape) != IMAGE_DIMENSIONS:
+                raise DataError(f"{root / file} has no images but an array of shape {shape}: {REMEDY}")
         return describe_shapes(train, test)
 
     def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
@@ -55,6 +60,8 @@ class QmnistLayout(MnistLayout):
         return [Archive((url,), url.rsplit("/", 1)[-1], md5) for url, md5 in resources]
 
     def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
+        if stored.ndim != LABEL_DIMENSIONS or stored.shape[1] == 0:
+            raise DataError(f"the labels of QMNIST have shape {stored.shape}, and not (n, 8): {REMEDY}")
         return stored[:, 0]  # (n, 8): the class, then series, writer and so on
 
 

@@ -1,5 +1,6 @@
 """A user's own images, read as a network takes them: PNG files, a folder of them, or an `.npz`."""
 
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,8 +16,11 @@ from torch import Tensor
 
 from pipeline.data.images import to_pixels
 from pipeline.util.errors import InvalidInput
+from pipeline.util.user_warnings import OdenetWarning
 
 _KEYS = ("x", "x_test")
+PICTURES = (".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".avif")
+"""Endings of pictures that are no PNG."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,15 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> NamedImag
 def _png_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() == ".png")
+    files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]  # as macOS's ._a.png
+    found = [file for file in files if file.suffix.lower() == ".png"]
+    others = [file.name for file in files if file.suffix.lower() in PICTURES]
+    told = f"{len(others)} pictures of other formats, such as {others[0]}" if others else ""
     if not found:
-        raise InvalidInput(f"the folder {path} has no PNG files; name one that does, or an .npz")
+        has = f"; it has {told}: convert them" if others else "; name one that does, or an .npz"
+        raise InvalidInput(f"the folder {path} has no PNG files{has}")
+    if others:
+        warnings.warn(OdenetWarning(f"{told}, are left out of {path}: convert them to PNG"), stacklevel=2)
     return found
 
 

@@ -11,6 +11,7 @@ from sklearn.utils import resample
 from pipeline.config import ConfigError, DataConfig
 from pipeline.data.catalogue import read
 from pipeline.data.download import prepare
+from pipeline.data.errors import DataError
 from pipeline.data.images import Images
 
 Indices = NDArray[np.int64]
@@ -53,6 +54,8 @@ def load_splits(config: DataConfig, seed: int, device: torch.device) -> Splits:
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
     arrays = read(config.name, prepare(config.name), config.options)
+    if len(np.unique(arrays.y_train)) == 1:
+        raise DataError(f"all training images of {config.name} are of one class, so there is nothing to tell apart")
     train, validation = _choose(config, arrays.y_train, seed)
     return Splits(
         name=config.name,

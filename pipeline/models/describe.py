@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import NetworkConfig, SolverConfig
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.models.build import build_model, named_part
 from pipeline.models.layers import ResidualBlock
@@ -53,6 +53,10 @@ class Description:
         }
 
 
+NOTHING_TO_NORMALISE = "more than 1 value per channel"
+"""In what torch says of it."""
+
+
 def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: int) -> Description:
     """Build the network that `config` describes, send one image through it and count.
 
@@ -89,6 +93,11 @@ def _blaming(part: Part, image_shape: tuple[int, int, int]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, ValueError) and NOTHING_TO_NORMALISE in str(error):
+            raise ConfigError(
+                "the normalisation has a single value to work on, as maps are 1 × 1 and groups have one channel: use a "
+                "smaller model.stride, fewer model.groups or larger images"
+            ) from error
         if part.is_shipped or isinstance(error, OdenetError) or is_out_of_memory(error):
             raise
         image = " × ".join(map(str, image_shape))

@@ -190,7 +190,9 @@ def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[
     """A failure within, in one sentence with the plug-in's own line; nothing of the plug-in stays then."""
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit among them: the plug-in is told of and not obeyed
         if module is not None:
             sys.modules.pop(module.__name__, None)
             forget(f"{module.__file__}:")
@@ -199,12 +201,12 @@ def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[
         raise _failure(plugin, _line(error, module), error) from error
 
 
-def _failure(plugin: str, line: str, error: Exception) -> PluginError:
+def _failure(plugin: str, line: str, error: BaseException) -> PluginError:
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     return PluginError(f"the plug-in {plugin} failed{line}: {type(error).__name__}: {said}; correct it there")
 
 
-def _line(error: Exception, module: ModuleType | None) -> str:
+def _line(error: BaseException, module: ModuleType | None) -> str:
     if isinstance(error, SyntaxError):
         return f" in line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

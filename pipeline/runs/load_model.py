@@ -62,7 +62,7 @@ def load_model(
         PluginError: a plug-in of its run is gone, or not what it was.
     """
     runs = Runs(database)
-    if isinstance(name, int):
+    if not isinstance(name, str):  # of NumPy, too
         return load_run_model(runs.get(name), torch.device(device))
     promotion = get_model(name, runs.database).current
     run = runs.get(promotion.run_id)

@@ -8,9 +8,9 @@ run.metrics()["validation.loss"].plot()
 weights = run.weights()
 """
 
-import ast
+import difflib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,10 @@ from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 
+from pipeline.config import nearest
+from pipeline.config.overrides import literal
 from pipeline.runs.portions import LISTING_SECONDS, PORTION
+from pipeline.tasks import lookup
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import is_foreign, is_series, readable, unreadable
 from pipeline.tracking.run_document import (
@@ -32,8 +35,9 @@ from pipeline.tracking.run_document import (
     whole_config,
 )
 from pipeline.tracking.store import MAX_RUN_ID, connect, translate_store_errors
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import LONGEST_VALUE, InvalidInput, OdenetError, brief, shortened
 from pipeline.util.nested import flatten
+from pipeline.util.plain_values import plain
 
 if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only list or mark runs shall not
     import pandas as pd
@@ -227,12 +231,14 @@ class Runs:
             RunNotFound: there is none with this id.
             UnknownFormat: it is not one that this version can read.
         """
+        run_id = plain(run_id)  # a number of NumPy's, as from the index of a frame, is one of Python's
         with translate_store_errors():
             document = self.database.runs.find_one({"_id": run_id})
             if document is None and isinstance(run_id, str) and ObjectId.is_valid(run_id):
                 document = self.database.runs.find_one({"_id": ObjectId(run_id)})  # as old versions of Sacred count
         if document is None:
-            raise RunNotFound(f"there is no run {run_id}; `odenet runs` lists those there are")
+            named = brief(run_id) if isinstance(run_id, str) else run_id
+            raise RunNotFound(f"there is no run {named}; `odenet runs` lists those there are")
         if (reason := unreadable(document)) is not None:
             raise UnknownFormat(reason)
         return StoredRun(readable(document)[0], self.database)
@@ -250,9 +256,33 @@ class Runs:
         Raises:
             InvalidInput: a filter that nothing stored can equal.
         """
+        filters = plain(filters or {})
         with translate_store_errors():
-            found = self._matching(filters or {}, limit)
+            found = self._matching(filters, limit)
             return [StoredRun(document, self.database) for document in islice(found, limit or None)]
+
+    def why_nothing(self, filters: Mapping[str, Any]) -> str | None:
+        """What somebody probably meant whose filters match no run; None where nothing is near.
+
+        The newest runs tell which fields and values there are.
+        """
+        with translate_store_errors():
+            newest = self._last_counted(PORTION) or self._newest_first({})
+            found = [flatten(document) for document in islice(newest, PORTION)]
+        values: dict[str, set[Any]] = {}
+        for document in found:
+            for path, value in document.items():
+                values.setdefault(path, set()).add(value if isinstance(value, str | int | float) else None)
+        known = [*(f"config.{key}" for key in lookup.config_class(lookup.DEFAULT).keys()), *values]  # noqa: SIM118
+        for path, value in filters.items():
+            if found and path not in known and not any(key.startswith(f"{path}.") for key in known):
+                return f"no run has a field {shortened(path, LONGEST_VALUE)}{_nearest_path(path, known)}"
+            there = values.get(path, set())
+            if path == "status":
+                there = there | {status.value for status in RunStatus}
+            if (meant := _nearly(value, there)) is not None:
+                return f"no run has {path}={brief(value)}, and there is {path}={meant}"
+        return None
 
     def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
         equal = {path: {"$eq": value} for path, value in filters.items()}
@@ -319,6 +349,23 @@ class Runs:
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
 
 
+def _nearly(value: Any, there: Collection[Any]) -> Any:
+    """The value there is that differs in case, spelling or type alone."""
+    if any(value == known for known in there):
+        return None
+    texts = {str(known).lower(): known for known in there if known is not None}
+    matches = difflib.get_close_matches(str(value)[:LONGEST_VALUE].lower(), texts, n=1, cutoff=0.75)
+    is_near = matches and (isinstance(value, str) or matches[0] == str(value).lower())
+    return texts[matches[0]] if is_near else None
+
+
+def _nearest_path(path: str, known: Sequence[str]) -> str:
+    """' (did you mean …?)': the same last part elsewhere, as config.training.lr for lr, or what is spelt like it."""
+    last = path.rpartition(".")[2]
+    same = [key for key in known if key == path.lower() or key.rpartition(".")[2] == last]
+    return f" (did you mean {same[0]}?)" if same else nearest(path, known)
+
+
 def parse_filters(words: Sequence[str]) -> dict[str, Any]:
     """`["seed=1", "config.data.name=digits"]` as a filter for `Runs.find`; values as Python literals or text.
 
@@ -329,9 +376,8 @@ def parse_filters(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         key, is_filter, text = word.partition("=")
         if not is_filter or not key or key.startswith("$"):
-            raise InvalidInput(f"{word!r} is not a filter; write it as in config.data.name=digits or status=COMPLETED")
-        try:
-            filters[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            filters[key] = text
+            raise InvalidInput(
+                f"{brief(word)} is not a filter; write it as in config.data.name=digits or status=COMPLETED"
+            )
+        filters[key] = literal(text)
     return filters

@@ -18,6 +18,7 @@ from pipeline.tracking.readable import is_foreign
 from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
+    aware,
     is_of_task,
     is_sweep,
     result_spec,
@@ -92,7 +93,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         nfe_backward=last.get("solver.nfe_backward"),
         epochs=info.epochs,
         epoch_seconds=info.epoch_seconds or last.get("time.epoch_seconds"),
-        started=document["start_time"].isoformat(timespec="seconds"),
+        started=aware(document["start_time"]).isoformat(timespec="seconds"),
     )
 
 

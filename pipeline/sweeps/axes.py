@@ -117,7 +117,8 @@ def _build_axis(space: Space, key: str, seen: list[Any]) -> Axis:
     if not all(isinstance(value, int | float) for value in numbers):
         return Axis(key, tuple(dict.fromkeys(numbers)))
     is_whole = all(isinstance(value, int) for value in numbers)
-    return Axis(key, None, min(numbers), max(numbers), space.is_logarithmic(key), is_whole)
+    is_logarithmic = space.is_logarithmic(key) and min(numbers) > 0  # what was rounded to 0 has no logarithm
+    return Axis(key, None, min(numbers), max(numbers), is_logarithmic, is_whole)
 
 
 def _short(option: Any) -> str:

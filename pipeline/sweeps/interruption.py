@@ -1,12 +1,16 @@
 """Ctrl-C for a sweep: its trials end in order, then the sweep does."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from ray.tune import Stopper
+
+from pipeline.util.interruption import QUIET_SECONDS, heeded
 
 
 class Interruption(Stopper):
@@ -27,15 +31,22 @@ class Interruption(Stopper):
 
 @contextmanager
 def interruptible(stop_signals: Any) -> Iterator[Interruption]:
-    """Within it the first Ctrl-C, or SIGTERM, asks for the end; the second one is a KeyboardInterrupt."""
+    """Within it the first Ctrl-C, SIGTERM or SIGHUP asks for the end; a later one is a KeyboardInterrupt.
+
+    Those that follow at once count as one with the first, and those that are ignored stay so.
+    """
     interruption = Interruption(stop_signals)
+    asked = math.inf
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
-        if interruption.is_asked:
+        nonlocal asked
+        now = time.monotonic()
+        if interruption.is_asked and now - asked > QUIET_SECONDS:
             raise KeyboardInterrupt
+        asked = now
         interruption.is_asked = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in heeded()}
     try:
         yield interruption
     finally:

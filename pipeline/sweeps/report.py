@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from matplotlib.figure import Figure
 
+from pipeline.reporting.figure_style import own_style
 from pipeline.reporting.html import render
 from pipeline.sweeps.figures import (
     plot_best_so_far,
@@ -20,6 +21,7 @@ from pipeline.sweeps.text import cautions, conditions, headline, memory, subtitl
 from pipeline.util.files import write_result
 
 
+@own_style()
 def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) -> str:
     """The page with all tables and figures of the sweep.
 

@@ -19,8 +19,10 @@ logging.getLogger("hyperopt").setLevel(logging.WARNING)
 
 OBJECTIVE = "objective"
 """The searched metric's best value so far, as trials report it."""
-PENALTY = 1e6
-"""Objective of a trial that came to nothing: TPE ranks what it was told, so any value that is worse will do."""
+PENALTY = 1e300
+"""Objective of a trial that came to nothing: TPE ranks what it was told, so any value that no trial reaches will do."""
+FORMER_PENALTY = 1e6
+"""What it was before; a sweep with losses above it that began then goes on as it would have."""
 LOSSES = 3
 """So often Ray Tune may give a trial up. It goes on with another worker by itself, but not where it hears of one loss
 twice, as of a node that vanishes while a trial begins."""
@@ -68,26 +70,44 @@ class TpeSearch(Searcher):
         super().__init__(metric=OBJECTIVE, mode=space.mode)
         self._space, self._state, self._encode, self._keep = space, state, encode, keep
         self._trials = trials
-        self._tpe = HyperOptSearch(
-            space.build(),
+        self._tpe, self._penalty = self._new_tpe(seed, random_points), PENALTY
+        self._numbers: dict[str, int] = {}
+        self._losses: Counter[int] = Counter()
+        try:
+            self._live_through(state)
+        except SearchDrifted:
+            self._tpe, self._penalty = self._new_tpe(seed, random_points), FORMER_PENALTY
+            self._live_through(state)
+        self._unfinished = state.unfinished()
+        self._deadline = deadline
+
+    def _new_tpe(self, seed: int, random_points: int) -> HyperOptSearch:
+        return HyperOptSearch(
+            self._space.build(),
             metric=OBJECTIVE,
-            mode=space.mode,
+            mode=self._space.mode,
             n_initial_points=random_points,
             random_state_seed=seed,
         )
-        self._numbers: dict[str, int] = {}
-        self._losses: Counter[int] = Counter()
+
+    def _live_through(self, state: SweepState) -> None:
+        """Propose and hear again what the state says.
+
+        Raises:
+            SearchDrifted: a proposal is another than it was.
+        """
         for event, number in state.events:
             trial = state.trials[number]
             if event == "over":
                 self._tell(trial)
-            elif (proposed := self._propose(number)) != trial.suggestion:
+                continue
+            drawn = self._draw(number)
+            proposed = self._space.flatten(drawn)
+            if trial.suggestion not in (proposed, self._space.flatten_unbounded(drawn)):
                 raise SearchDrifted(
                     f"the searcher proposes {proposed} for trial {number}, where it proposed {trial.suggestion}: go on "
                     "with the versions of hyperopt and ray that the sweep began with, or start a new sweep"
                 )
-        self._unfinished = state.unfinished()
-        self._deadline = deadline
 
     # Called by Ray Tune
 
@@ -136,21 +156,22 @@ class TpeSearch(Searcher):
 
     def _new_trial(self) -> Trial:
         number = len(self._state.trials) + 1
-        trial = Trial(number, self._propose(number))
+        trial = Trial(number, self._space.flatten(self._draw(number)))
         self._state.trials[number] = trial
         self._state.events.append(("suggested", number))
         self._keep()
         return trial
 
-    def _propose(self, number: int) -> dict[str, Any]:
-        drawn = self._tpe.suggest(str(number))
+    def _draw(self, number: int) -> dict[str, Any]:
+        drawn: dict[str, Any] | None = self._tpe.suggest(str(number))
         if drawn is None:
             raise SearchDrifted(f"the searcher has nothing to propose for trial {number}: start a new sweep")
-        return self._space.flatten(drawn)
+        return drawn
 
     def _tell(self, trial: Trial) -> None:
         known = trial.outcome in (COMPLETED, PRUNED) and trial.value is not None
-        self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: trial.value if known else worst(self._space.mode)})
+        penalty = self._penalty if self._space.mode == "min" else -self._penalty
+        self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: trial.value if known else penalty})
 
 
 REPORTED = {f.name for f in fields(Trial)} - {"number", "suggestion"}

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from hyperopt import hp
 
 from pipeline.config import nearest
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.util.errors import InvalidInput
+from pipeline.util.yaml_text import YamlError, parse_yaml, read_yaml
 
 Mode = Literal["min", "max"]
 OBJECTIVES: dict[str, Mode] = {"minimise": "min", "maximise": "max"}
@@ -34,6 +34,7 @@ ARGUMENTS = {
     "qloguniform": "low, high, step",
 }
 LOGARITHMIC = ("loguniform", "qloguniform")
+LARGEST_WHOLE = 2**63
 OPTION = "#"
 """In what Hyperopt draws, the number of the branch that it chose."""
 
@@ -66,14 +67,22 @@ class Distribution:
         return getattr(hp, self.name)(label, *bounds, *([] if self.step is None else [self.step]))
 
     def parse(self, drawn: float) -> float:
-        """The drawn number as the configuration takes it."""
+        """The drawn number as the configuration takes it: within the bounds, which Hyperopt's rounding leaves."""
+        low, high = self.extremes()
+        return min(max(self.parse_unbounded(drawn), low), high)
+
+    def parse_unbounded(self, drawn: float) -> float:
+        """The same as it was before bounds were kept, for sweeps that began then."""
         return round(drawn) if self.whole else float(drawn)
 
     def extremes(self) -> tuple[float, float]:
-        """The smallest and the largest number that it gives."""
-        step = self.step or 0
-        low, high = ((round(bound / step) * step if step else bound) for bound in (self.low, self.high))
-        return self.parse(low), self.parse(high)
+        """The smallest and the largest number that it gives: of those with a step, multiples of it."""
+        low, high = self.low, self.high
+        if self.step is not None:
+            slack = 1e-9  # 0.3 / 0.1 is a little less than 3
+            low = math.ceil(low / self.step - slack) * self.step
+            high = math.floor(high / self.step + slack) * self.step
+        return self.parse_unbounded(low), self.parse_unbounded(high)
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,10 @@ class Space:
         """What Hyperopt drew from `build()`, as configuration key -> value, without the names of branches."""
         return _flatten(self.branch, drawn)
 
+    def flatten_unbounded(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The same as it was before quantised numbers were kept within their bounds."""
+        return _flatten(self.branch, drawn, keeps_bounds=False)
+
     def parameters(self) -> list[str]:
         """The configuration keys that vary, in the file's order."""
         return list(dict.fromkeys(key for key, _ in _leaves(self.branch)))
@@ -141,9 +154,9 @@ def load_space(path: Path, find_task: FindTask) -> Space:
         SpaceError: the file is missing or no space, with the place in it and the remedy.
     """
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise SpaceError(f"the space {path} cannot be read ({error.strerror}): name a YAML file") from error
+        text, _ = read_yaml(path, "the space")
+    except YamlError as error:
+        raise SpaceError(str(error)) from error
     return parse_space(text, str(path), find_task)
 
 
@@ -155,9 +168,9 @@ def parse_space(text: str, where: str, find_task: FindTask = lambda _: SearchedT
         ConfigError: its words name what is not there.
     """
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SpaceError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+        values = parse_yaml(text, where)
+    except YamlError as error:
+        raise SpaceError(str(error)) from error
     if not isinstance(values, Mapping):
         raise SpaceError(f"{where} must have the keys with, minimise or maximise, and space")
     known = ("with", *OBJECTIVES, "space")
@@ -221,6 +234,8 @@ class _BranchParser:
         low, high, *step = (float(number) for number in numbers if number is not None)
         if not low < high or any(size <= 0 for size in step):
             raise self._error(f"{name} of {key} wants low below high and a step above 0, not {arguments!r}")
+        if not math.isfinite(high - low) or any(not math.isfinite(max(abs(low), abs(high)) / size) for size in step):
+            raise self._error(f"{name} of {key} spans more than a number can hold: {arguments!r}")
         if name in LOGARITHMIC and low <= 0:
             raise self._error(f"{name} of {key} takes the values themselves, above 0, not logarithms: {arguments}")
         kind = self._kind(key) or (int if name == "uniformint" or (step and step[0] == int(step[0])) else float)
@@ -230,7 +245,13 @@ class _BranchParser:
             raise self._error(f"{key} is a whole number; use uniformint, or quniform with a whole step")
         if name == "uniformint" and (kind is not int or low != int(low) or high != int(high)):
             raise self._error(f"uniformint is for whole numbers between whole bounds, not for {key}: {arguments}")
-        return Distribution(name, low, high, step[0] if step else None, kind is int)
+        if kind is int and max(abs(low), abs(high)) >= LARGEST_WHOLE:
+            raise self._error(f"{name} of {key} wants whole numbers below 2**63, not {arguments!r}")
+        found = Distribution(name, low, high, step[0] if step else None, kind is int)
+        smallest, largest = found.extremes()
+        if smallest > largest:
+            raise self._error(f"{name} of {key} has no multiple of the step {step[0]:g} between {low:g} and {high:g}")
+        return found
 
     def _parse_choice(self, key: str, options: Any) -> Choice:
         if not isinstance(options, list) or len(options) < 2:
@@ -293,14 +314,14 @@ def _build_node(node: Any, label: str) -> Any:
             return node
 
 
-def _flatten(branch: Branch, drawn: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(branch: Branch, drawn: Mapping[str, Any], keeps_bounds: bool = True) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, node in branch.items():
         match node:
             case Choice() if node.is_between_branches:
-                flat |= _flatten(node.options[drawn[key][OPTION]], drawn[key])
+                flat |= _flatten(node.options[drawn[key][OPTION]], drawn[key], keeps_bounds)
             case Distribution():
-                flat[key] = node.parse(drawn[key])
+                flat[key] = node.parse(drawn[key]) if keeps_bounds else node.parse_unbounded(drawn[key])
             case _:
                 flat[key] = drawn[key]
     return flat
@@ -330,7 +351,7 @@ def _corners(branch: Branch) -> list[dict[str, Any]]:
                 alternatives.append([{key: node}])
     return [
         _united([options[min(i, len(options) - 1)] for options in alternatives])
-        for i in range(max(len(options) for options in alternatives))
+        for i in range(max((len(options) for options in alternatives), default=1))
     ]
 
 

@@ -25,7 +25,7 @@ from pipeline.sweeps.text import (
     value_text,
 )
 from pipeline.tracking.liveness import effective_status
-from pipeline.tracking.run_document import result_spec, space_name
+from pipeline.tracking.run_document import aware, result_spec, space_name
 from pipeline.util.errors import OdenetError
 
 
@@ -45,7 +45,7 @@ class SweepSummary:
             "space": space_name(self.document["config"]),
             **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
             result_spec(self.document).quantity: self.document.get("result"),
-            "started": self.document["start_time"].isoformat(timespec="seconds"),
+            "started": aware(self.document["start_time"]).isoformat(timespec="seconds"),
         }
         if self.sweep is not None:
             best, state = self.sweep.best, self.sweep.state
@@ -94,7 +94,7 @@ def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
 def print_sweep(sweep: Sweep, console: Console) -> None:
     """Everything on a terminal."""
     console.print(headline(sweep), style="bold", highlight=False)
-    console.print(subtitle(sweep), highlight=False, markup=False)
+    console.print(subtitle(sweep), highlight=False)
     for sentence in cautions(sweep):
         console.print(styled(("•", "yellow"), f" {sentence}"))
     console.print(_trials_table(sweep))
@@ -105,12 +105,12 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         else:
             console.print(table.title, style="bold", highlight=False)
         if table.note:
-            console.print(table.note, highlight=False, markup=False)
+            console.print(table.note, highlight=False)
     if sweep.best is not None:
-        console.print(f"\n{shlex.join(sweep.command())}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"\n{shlex.join(sweep.command())}", highlight=False, soft_wrap=True)
     console.print()
     for line in [*conditions(sweep), *memory(sweep)]:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
 
 
 def _trials_table(sweep: Sweep) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from pipeline.config import Config, NetworkConfig, SolverConfig
+from pipeline.config import Config, ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.precision import numerics
 from pipeline.methods import FIXED_STEP_METHODS
 from pipeline.ode import SolverFailure, Status
@@ -58,6 +58,11 @@ class Grid:
         Raises:
             ConfigError: an unknown method, or a number that cannot be.
         """
+        if self.control == "sample" and all(method in FIXED_STEP_METHODS for method in self.methods):
+            raise ConfigError(
+                f"--control sample is for adaptive methods, and {', '.join(self.methods)} take equal steps: "
+                "leave it out, or add dopri5 to --solver"
+            )
         found = [trained]
         for final_time in self.final_times or (trained.final_time,):
             if final_time is not None:

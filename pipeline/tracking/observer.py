@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -26,7 +26,7 @@ from pipeline.tracking.record import Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief
 
 log = logging.getLogger("odenet")
 
@@ -127,8 +127,10 @@ class StoreObserver(RunObserver):
 
         Raises:
             StoreError: the store or the home folder does not take it.
-            InvalidInput: the configuration holds a value that cannot be stored.
+            InvalidInput: the configuration holds a value that cannot be stored, or the run was given an id.
         """
+        if _id is not None and type(_id) is not int:
+            _refuse_id(_id)
         address = store_address()
         database = connect(address)
         where = address.redacted()
@@ -172,7 +174,16 @@ class StoreObserver(RunObserver):
         self._delivery = DeliveryThread(record, database, where)
         if changes := provenance.uncommitted_changes():
             self.add_artifact("uncommitted.diff", changes.encode())
-        return record.run_id  # type: ignore[no-any-return]  # Sacred takes a text as well
+        run_id: int = record.run_id
+        return run_id
+
+    def queued_event(self, *_: object, **__: object) -> None:
+        """Nothing waits in a queue here.
+
+        Raises:
+            InvalidInput: always.
+        """
+        raise InvalidInput("runs are not queued: leave Sacred's --queue out, and the run begins at once")
 
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
         if info:
@@ -274,37 +285,47 @@ class _IdTaken(Exception):
     """Another run has the id."""
 
 
-def _enter(new: Mapping[str, Any], wanted_id: Any, home: Path, database: Database[dict[str, Any]]) -> Record:
+def _enter(new: Mapping[str, Any], given_id: int | None, home: Path, database: Database[dict[str, Any]]) -> Record:
     """The run on disk, then in the store; in neither when one of them refuses.
 
     Args:
-        wanted_id: that somebody has chosen; the next free one without it.
+        given_id: by another observer; the next free one without it.
 
     Raises:
-        StoreError: the chosen id is another run's.
-        InvalidInput: it is no number that the store can count on from.
+        InvalidInput: a run has it, has had it, or may have had it.
     """
-    if isinstance(wanted_id, str) and wanted_id.isdecimal():  # as Sacred's command line gives it
-        wanted_id = int(wanted_id)
-    if isinstance(wanted_id, int) and not 0 < wanted_id <= MAX_RUN_ID:
-        raise InvalidInput(f"a run cannot have the id {wanted_id}: choose one from 1 to {MAX_RUN_ID}, or none")
+    if given_id is not None:
+        _take(given_id, database)
     while True:
-        run_id = insist(lambda: next_run_id(database)) if wanted_id is None else wanted_id
+        run_id = insist(lambda: next_run_id(database)) if given_id is None else given_id
         document = {"_id": run_id, **new}
         record = Record.create(run_folder(home, document), document, is_entering=True)
         try:
             insist(lambda: _insert(document, database))  # noqa: B023 - called at once
-            if isinstance(wanted_id, int):  # nobody shall have it again
-                insist(lambda: retire_run_id(database, run_id))  # noqa: B023 - called at once
             record.entered()
             return record
         except _IdTaken:
             record.discard()
-            if wanted_id is not None:
-                raise StoreError(f"The id {wanted_id} is another run's; choose a free one, or none.") from None
+            if given_id is not None:
+                _refuse_id(given_id)
         except BaseException:
             _withdraw(record, database)
             raise
+
+
+def _take(run_id: int, database: Database[dict[str, Any]]) -> None:
+    """Take a number that another observer has given, if it is above all that there have been here."""
+    free = insist(lambda: next_run_id(database))  # which is then nobody's
+    if not free <= run_id < MAX_RUN_ID:
+        _refuse_id(run_id)
+    insist(lambda: retire_run_id(database, run_id))
+
+
+def _refuse_id(run_id: object) -> NoReturn:
+    raise InvalidInput(
+        f"a run cannot be called {brief(run_id)}: the store numbers its runs, so that no number is given twice; "
+        "leave Sacred's --id out"
+    ) from None
 
 
 def _insert(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> None:

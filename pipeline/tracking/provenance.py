@@ -1,7 +1,10 @@
 """Where a run comes from: commit, uncommitted changes, sources, packages, machine."""
 
+import os
 import platform
+import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages."""
 PACKAGES = ("odenet", "experiments", "pipeline")
 """Whose sources take part in a run."""
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_CEILING_DIRECTORIES")
+"""Variables that lead git to another repository than the sources'."""
 KINDS = ("*.py", "*.yaml", "*.j2")
 
 
@@ -37,7 +42,9 @@ def installed_packages() -> list[str]:
 
 
 def repositories() -> list[dict[str, Any]]:
-    """The git commit that the sources are at, and whether they differ from it; empty outside a repository."""
+    """The git commit that the sources are at, and whether they differ from it; empty where that is not known."""
+    if not _is_checkout():
+        return []
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return []
@@ -46,7 +53,25 @@ def repositories() -> list[dict[str, Any]]:
 
 def uncommitted_changes() -> str:
     """What the working tree's tracked files have beyond the commit, as a patch."""
-    return _git("diff", "--no-color", "--no-ext-diff", "HEAD", "--", *PACKAGES, "pyproject.toml") or ""
+    if not _is_checkout():
+        return ""
+    return _git("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--", *PACKAGES, "pyproject.toml") or ""
+
+
+def why_unknown() -> str | None:
+    """Why the commit of sources that lie in a checkout is not known, as git says it; None where nothing is amiss."""
+    if not (ROOT / ".git").exists() or repositories():
+        return None
+    if shutil.which("git") is None:
+        return "git is not installed"
+    done = _run(_git_command("rev-parse", "HEAD"), _environment())
+    said = done.stderr.strip().splitlines() if done is not None else []
+    return said[0] if said else "git does not answer"
+
+
+def _is_checkout() -> bool:
+    """Whether git tracks the sources themselves; they may only lie in somebody's repository, as in a `.venv` there."""
+    return bool(_git("ls-files", "--", *PACKAGES))
 
 
 def host() -> dict[str, Any]:
@@ -82,7 +107,17 @@ def _remote_without_login() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    return _output("git", "-C", str(ROOT), *arguments)
+    return _printed(_run(_git_command(*arguments), _environment()))
+
+
+def _git_command(*arguments: str) -> tuple[str, ...]:
+    # The sources run here, so that there is nothing that git, which refuses other people's checkouts, could protect.
+    return "git", "-c", f"safe.directory={ROOT}", "-c", "core.fsmonitor=false", "-C", str(ROOT), *arguments
+
+
+def _environment() -> dict[str, str]:
+    """Without what names another repository, as in a hook of git's."""
+    return {key: value for key, value in os.environ.items() if key not in ELSEWHERE} | {"LC_ALL": "C"}
 
 
 def _first_line(*command: str) -> str | None:
@@ -92,8 +127,20 @@ def _first_line(*command: str) -> str | None:
 
 def _output(*command: str) -> str | None:
     """What a program prints, None where it is missing or fails."""
+    return _printed(_run(command))
+
+
+def _printed(done: "subprocess.CompletedProcess[str] | None") -> str | None:
+    return done.stdout if done is not None and done.returncode == 0 else None
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str] | None":
+    """A program to its end; None where it is missing or does not come to it."""
     try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True)
+        return subprocess.run(
+            command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout

@@ -2,7 +2,8 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,24 @@ from matplotlib.figure import Figure
 from sacred.run import Run
 from safetensors.torch import save
 
-from pipeline.reporting.figure_style import png
+from pipeline.device.out_of_memory import is_out_of_memory
+from pipeline.reporting.figure_style import own_style, png
 from pipeline.tracking.observer import StoreObserver
+from pipeline.util.errors import shortened
 from pipeline.util.json_text import to_json
+from pipeline.util.user_warnings import OdenetWarning
 
 
 class RunLog:
-    """Metrics, artifacts and info of a run, to the store; without one, to the Sacred observers that there are."""
+    """Metrics, artifacts and info of a run, to the store and to the other Sacred observers that there are."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._store = next((o for o in run.observers if isinstance(o, StoreObserver)), None)
-        if self._store:
-            self.folder = self._store.record.folder
-        else:
+        self._others = [o for o in run.observers if o is not self._store]
+        if self._others or self._store is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="odenet-")
-            self.folder = Path(self._scratch.name)
+        self.folder = self._store.record.folder if self._store else Path(self._scratch.name)
         """Where the run keeps its files on this machine, its checkpoint among them."""
 
     @property
@@ -43,7 +46,8 @@ class RunLog:
         """One point for each metric, the epoch as step."""
         if self._store:
             self._store.log_epoch(epoch, metrics)
-            return
+            if not self._others:
+                return
         for name, value in metrics.items():
             self._run.log_scalar(name, value, epoch)
 
@@ -51,7 +55,8 @@ class RunLog:
         """Facts about the run that are neither configuration nor metrics."""
         if self._store:
             self._store.update_info(values)
-            return
+            if not self._others:
+                return
         self._run.info.update(values)
 
     def add_artifact(self, name: str, content: bytes) -> None:
@@ -62,18 +67,36 @@ class RunLog:
         """
         if self._store:
             self._store.add_artifact(name, content)
-            return
-        path = self.folder / name
-        path.write_bytes(content)
-        self._run.add_artifact(path, name)
+        for observer in self._others:
+            path = Path(self._scratch.name) / name
+            try:
+                path.write_bytes(content)
+                observer.artifact_event(name, str(path))
+            except Exception as error:  # theirs alone: the run goes on, and the store has the file
+                kind = type(observer).__name__
+                warnings.warn(OdenetWarning(f"{kind} did not take the artifact {name} ({error})"), stacklevel=2)
 
     def add_json(self, name: str, value: Any) -> None:
         """A JSON file; numbers that are not finite are null in it."""
         self.add_artifact(name, to_json(value).encode())
 
-    def add_figure(self, name: str, figure: Figure) -> None:
-        """A picture."""
-        self.add_artifact(name, png(figure))
+    def add_figure(self, name: str, draw: Callable[[], Figure]) -> None:
+        """A picture; one that cannot be drawn is a warning, and costs the run nothing else.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        try:
+            with own_style():
+                content = png(draw())
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = shortened(f"{type(error).__name__}: {error}", 300)
+            said = f"the figure {name} could not be drawn ({reason}); its numbers are in the run"
+            warnings.warn(OdenetWarning(said), stacklevel=2)
+            return
+        self.add_artifact(name, content)
 
     def add_weights(self, name: str, weights: Mapping[str, torch.Tensor]) -> None:
         """Tensors as safetensors, their sha256 in the run's info."""

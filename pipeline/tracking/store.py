@@ -12,14 +12,22 @@ import pymongo
 from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import ConfigurationError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    InvalidName,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.uri_parser import parse_uri
 
 from pipeline.tracking.address import StoreAddress, StoreError
 from pipeline.tracking.embedded import DATABASE, EmbeddedStore
 from pipeline.tracking.liveness import set_clock_difference
 from pipeline.tracking.run_document import aware
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief, shortened
 from pipeline.util.paths import home
 
 T = TypeVar("T")
@@ -73,8 +81,8 @@ def store_address() -> StoreAddress:
         return EmbeddedStore(home()).start()
     try:
         database = parse_uri(url)["database"]
-    except (ConfigurationError, ValueError):  # its message can quote the password
-        _refuse_url(source)
+    except (ConfigurationError, ValueError, OSError) as error:
+        _refuse(error, url, source)
     return StoreAddress(url, database or DATABASE, embedded=False, source=source)
 
 
@@ -94,9 +102,15 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
             timeoutMS=int(OPERATION_SECONDS * 1000),
             journal=True,  # what is acknowledged outlives a server that is killed
         )
-    except (ConfigurationError, ValueError):
-        _refuse_url(address.source)
-    database = client[address.database]
+    except (ConfigurationError, ValueError, OSError) as error:
+        _refuse(error, address.url, address.source)
+    try:
+        database = client[address.database]
+    except InvalidName as error:
+        client.close()
+        raise StoreError(
+            f"{address.source} names the database {brief(address.database)}, which cannot be ({error}); correct it."
+        ) from None
     try:
         with pymongo.timeout(timeout_seconds):
             set_clock_difference(clock_difference(database))
@@ -190,6 +204,13 @@ def translate_store_errors() -> Iterator[None]:
     """
     try:
         yield
+    except DuplicateKeyError as error:
+        raise StoreError("another process wrote the same into the store at this moment: try again") from error
+    except OperationFailure as error:
+        if error.timeout:
+            raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
+        said = shortened(str((error.details or {}).get("errmsg", error)), 300)
+        raise StoreError(f"the store refuses this ({said}): look at the rights of its user, and at its disk") from error
     except PyMongoError as error:
         raise StoreError(f"the store went away ({type(error).__name__}): try again") from error
     except (BSONError, OverflowError, UnicodeEncodeError) as error:
@@ -215,6 +236,27 @@ def _refuse_url(source: str) -> NoReturn:
     ) from None
 
 
+def _refuse(error: Exception, url: str, source: str) -> NoReturn:
+    """What is wrong with an address; a message that could quote its password is kept back."""
+    said, name = " ".join(str(error).split()), f"{source[0].upper()}{source[1:]}"
+    if isinstance(error, OSError):
+        raise StoreError(f"{name} names a file for TLS that cannot be used ({said}); correct its path.") from None
+    if "Port must be" in said:
+        raise StoreError(f"{name} is not the address of a MongoDB; its port must be from 1 to 65535.") from None
+    if isinstance(error, InvalidURI | ValueError):
+        _refuse_url(source)
+    if url.startswith("mongodb+srv://"):
+        host = url.partition("://")[2].rpartition("@")[2].partition("/")[0].partition("?")[0]
+        raise StoreError(
+            f"{name} names the server {shortened(host, LONGEST_VALUE)}, which DNS does not lead to (mongodb+srv); "
+            "correct the name, look at the network, or write mongodb:// with the hosts."
+        ) from None
+    password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    if password and password in said:
+        _refuse_url(source)
+    raise StoreError(f"{name} asks for what cannot be ({shortened(said, 300)}); correct its options.") from None
+
+
 def _explain(error: PyMongoError, address: StoreAddress, timeout_seconds: float) -> str:
     where = address.redacted()
     if isinstance(error, OperationFailure) and error.code == 18:
@@ -228,5 +270,8 @@ def _explain(error: PyMongoError, address: StoreAddress, timeout_seconds: float)
         return f"The user may not write to {where}; give it the role readWrite on {address.database}."
     if isinstance(error, OperationFailure) and not error.timeout:
         return f"The MongoDB at {where} could not be prepared for runs: {error.details}."
+    if isinstance(error, ConfigurationError):  # a package for a way to log in is missing, say
+        said = shortened(" ".join(str(error).split()), 300)
+        return f"The MongoDB at {where} cannot be used as {address.source} says ({said}); correct its options."
     remedy = "run `odenet store start`" if address.embedded else f"start it, or correct {address.source}"
     return f"No MongoDB answers at {where} within {timeout_seconds:g} s; {remedy}."

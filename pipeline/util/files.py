@@ -64,6 +64,8 @@ def write_result(path: Path, content: str | bytes, what: str) -> None:
     Raises:
         OdenetError: the file cannot be written.
     """
+    if path.name in ("", ".."):
+        raise OdenetError(f"cannot write the {what} {path} (it is a folder): name a file in it")
     try:
         write_whole(path, content.encode() if isinstance(content, str) else content)
         if not path.absolute().is_relative_to(home()):

@@ -11,12 +11,13 @@ from pymongo.database import Database
 from sacred import Experiment
 
 from pipeline.runs.query import Runs
-from pipeline.tracking.address import StoreAddress, StoreError
+from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.observer import StoreObserver, _take_up
 from pipeline.tracking.record import run_folder
-from pipeline.tracking.store import connect, next_run_id
+from pipeline.tracking.store import MAX_RUN_ID, connect, next_run_id
 from pipeline.tracking.sync import sync
+from pipeline.util.errors import InvalidInput
 from tests.faults.proxy import Asked, Fate, Proxy
 from tests.faults.tiny import TinyRun, start_tiny_run
 from tests.faults.verdict import judge
@@ -125,7 +126,7 @@ def test_a_run_that_is_killed_before_it_knows_that_it_is_entered_leaves_nothing_
     assert records(home) == []
 
 
-def test_a_chosen_id_that_is_another_runs_is_refused_and_the_other_stays(
+def test_an_id_that_another_observer_gave_is_taken_or_refused_and_no_other_run_suffers(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = database_of(home)
@@ -136,14 +137,15 @@ def test_a_chosen_id_that_is_another_runs_is_refused_and_the_other_stays(
     experiment = Experiment("chosen", save_git_info=False)
     experiment.observers = [StoreObserver(home)]
     experiment.main(lambda: None)
-    with pytest.raises(StoreError, match="The id 5 is another run's; choose a free one, or none"):
-        experiment.run(options={"--id": "5", "--capture": "no"})
+    for taken in (5, 3, MAX_RUN_ID, -1):
+        with pytest.raises(InvalidInput, match=f"a run cannot be called {taken}: the store numbers its runs"):
+            experiment.run(options={"--id": taken, "--capture": "no"})
     assert list(database.runs.find()) == before
     assert records(home) == [record.folder]
-    experiment.run(options={"--id": "9", "--capture": "no"})
-    assert read(database, 9).status == "COMPLETED"
-    database.runs.delete_one({"_id": 9})
-    assert next_run_id(database) == 10
+    experiment.run(options={"--id": 90, "--capture": "no"})
+    assert read(database, 90).status == "COMPLETED"
+    database.runs.delete_one({"_id": 90})
+    assert next_run_id(database) == 91
 
 
 # Going on

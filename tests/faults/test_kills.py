@@ -26,6 +26,7 @@ from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.sync import sync
 from pipeline.util.errors import OdenetError
 from tests.faults.proxy import Asked, Fate, Proxy
+from tests.faults.tally import FOUND, INJECTED, SEEDS, new_seed
 from tests.faults.tiny import TinyRun, start_tiny_run
 from tests.faults.verdict import Verdict, judge
 from tests.helpers.commands import database_of
@@ -63,7 +64,7 @@ class Injection:
 @pytest.fixture
 def injection(request: pytest.FixtureRequest) -> Iterator[Injection]:
     """A source of faults, whose seed is printed."""
-    seed = int(os.environ.get("ODENET_FAULT_SEED") or random.SystemRandom().randrange(2**32))
+    seed = new_seed()
     kind = request.function.__doc__.strip(".")
     print(f"\n{kind}: ODENET_FAULT_SEED={seed}")
     injected = Injection(kind, random.Random(seed))  # noqa: S311 - comes again by its seed
@@ -78,6 +79,9 @@ def injection(request: pytest.FixtureRequest) -> Iterator[Injection]:
         "artifacts": verdict.artifacts,
         "losses": verdict.losses,
     }
+    SEEDS[kind] = seed
+    INJECTED[kind] += injected.faults
+    FOUND[kind] += len(verdict.losses)
     print(json.dumps(told))
     if report := os.environ.get("ODENET_FAULT_REPORT"):
         with Path(report).open("a") as file:

@@ -522,3 +522,66 @@ def test_a_database_of_another_program_is_no_obstacle(store_home: Path, database
     shown = start_command(store_home, "show", "5")
     assert shown.wait() == 0
     assert "alpha" in shown.stdout
+
+
+# Numbers, paths and plug-ins that cannot be
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("runs", "--limit", "3000000000"), "--limit must be at most 2,147,483,647, not 3000000000"),
+        (("gc", "--checkpoint-days", "nan"), "--checkpoint-days must be at least 0, not nan"),
+        (("gc", "--checkpoint-days", "1e7"), "--checkpoint-days must be at most 1,000,000, not 1e7"),
+        (("show", "9" * 40), "ID must be at most 9,223,372,036,854,775,807, not " + "9" * 40),
+        (("resume", "x" * 9000), "ID must be a whole number, not 'xxx"),
+        (("show", "x" * 9000), "there is no run 'xxx"),
+        (("board", "--port", "70000"), "--port must be at most 65,535, not 70000"),
+        (("board", "--port", "0"), "--port must be at least 1, not 0"),
+        (("export", "--out", ""), "--out must be a path, not nothing"),
+        (("attach", "1", "~nobody-here/x"), "a path of the command is '~nobody-here/x', but there is no home folder"),
+        (("restore", "a" * 300), "a path of the command is 'aaa"),
+        (("evaluate", "1", "--data", ""), "'' is not a known data set"),
+        (
+            ("evaluate", "1", "--control", "sample", "--solver", "euler"),
+            "--control sample is for adaptive methods, and",
+        ),
+        (
+            ("describe", "with", "digits", "--plugin", "exits.py"),
+            "the plug-in exits.py failed in line 2: SystemExit: 3",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_true_cause(
+    two_runs: TwoRuns,
+    words: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODENET_HOME", str(two_runs.home))
+    assert main(words) in (1, 2)
+    told = capsys.readouterr().err
+    assert told.startswith(f"odenet: {sentence}"), told
+    assert len(told) < 700
+
+
+def test_filters_that_match_nothing_are_answered_on_stderr(
+    two_runs: TwoRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(two_runs.home))
+    assert main(["runs", "--json", "status=completed"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == []
+    assert told.err == "odenet: no run has status='completed', and there is status=COMPLETED\n"
+
+
+def test_a_shell_that_is_not_known_is_told_which_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_ODENET_COMPLETE", "csh_source")
+    assert main([]) == 2
+    assert "_ODENET_COMPLETE is 'csh_source'; it is bash_source, zsh_source or fish_source" in capsys.readouterr().err

@@ -376,7 +376,7 @@ def test_a_stored_sweep_is_read_and_shown_where_its_task_is_not_here() -> None:
 def test_a_list_of_sweeps_has_the_result_as_its_task_writes_it() -> None:
     row = sweep_summary(density_sweep())
     assert row.to_dict()["nll"] == pytest.approx(0.9651)
-    [results] = [column for column in sweeps_table([row]).columns if column.header == "test"]
+    [results] = [column for column in sweeps_table([row]).columns if str(column.header) == "test"]
     assert list(results.cells) == ["0.965"]
 
 

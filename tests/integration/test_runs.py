@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,12 +16,14 @@ from pymongo.database import Database
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
 from pipeline.runs.query import ArtifactError, RunNotFound, Runs, StoredRun, parse_filters
+from pipeline.runs.tables import summaries
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.run_document import FORMAT
 from pipeline.tracking.store import connect, next_run_id
 from pipeline.util.errors import InvalidInput
+from pipeline.util.json_text import to_json
 from tests.helpers.paths import ROOT
 
 
@@ -226,3 +229,49 @@ def test_nothing_that_is_read_back_is_unpickled() -> None:
         source = (ROOT / "pipeline" / name).read_text()
         assert "pickle" not in source.replace("unpickle", "")
         assert "torch.load" not in source
+
+
+# Nearly found
+
+
+def test_a_number_out_of_a_frame_of_ours_gets_its_run(runs: Runs) -> None:
+    frame = runs.to_frame()
+    best = frame["result"].idxmax()
+    assert runs.get(best).run_id == best
+    assert ids(runs.find({"config.seed": frame["config.seed"].max(), "status": "COMPLETED"})) == [2, 1]
+    assert ids(runs.find({"_id": np.int64(2)})) == [2]
+
+
+def test_what_is_no_number_of_a_run_is_told(runs: Runs) -> None:
+    for wrong in ("1", 1.5, None):
+        with pytest.raises(RunNotFound, match=f"there is no run {wrong!r}"):
+            runs.get(wrong)
+
+
+@pytest.mark.parametrize(
+    ("filters", "hint"),
+    [
+        ({"lr": 0.1}, "no run has a field lr (did you mean config.training.lr?)"),
+        ({"config.data.nme": "digits"}, "no run has a field config.data.nme (did you mean config.data.name?)"),
+        ({"Status": "COMPLETED"}, "no run has a field Status (did you mean status?)"),
+        ({"status": "completed"}, "no run has status='completed', and there is status=COMPLETED"),
+        ({"status": "faild"}, "no run has status='faild', and there is status=FAILED"),
+        ({"config.data.name": "Digits"}, "no run has config.data.name='Digits', and there is config.data.name=digits"),
+        ({"config.seed": "0"}, "no run has config.seed='0', and there is config.seed=0"),
+        ({"status": "FAILED"}, None),
+        ({"config.training.lr": 0.123}, None),
+        ({"config.model": {}}, None),
+    ],
+)
+def test_filters_that_match_nothing_are_answered_with_what_is_near(
+    runs: Runs, filters: dict[str, Any], hint: str | None
+) -> None:
+    assert runs.find(filters) == []
+    assert runs.why_nothing(filters) == hint
+
+
+def test_times_in_json_say_their_zone(runs: Runs) -> None:
+    shown = json.loads(to_json(runs.get(1).to_dict()))
+    assert datetime.fromisoformat(shown["start_time"]).utcoffset() == timedelta(0)
+    [row, _] = summaries(runs, runs.find())
+    assert datetime.fromisoformat(row.started).utcoffset() == timedelta(0)

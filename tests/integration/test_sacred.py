@@ -1,5 +1,6 @@
 """Sacred's own ways with image classification: its command line, named configurations of ingredients, plug-ins."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +105,62 @@ def test_what_cannot_be_is_refused_in_a_sentence_before_a_run_begins(
     assert sentence in refused.stderr
     assert "Traceback" not in refused.stderr
     assert database_of(home).runs.count_documents({}) == known
+
+
+@pytest.mark.parametrize("given", ["my-run-1", "50", "1"])
+def test_an_id_of_ones_own_is_refused_and_leaves_no_run(home: Path, given: str) -> None:
+    known = database_of(home).runs.count_documents({})
+    refused = sacred(home, *QUICK, "training.max_epochs=1", "-i", given)
+    assert refused.wait() == 2, refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith(f"odenet: a run cannot be called '{given}'")
+    assert database_of(home).runs.count_documents({}) == known
+
+
+def test_queueing_is_refused_in_a_sentence(home: Path) -> None:
+    refused = sacred(home, *QUICK, "-q")
+    assert refused.wait() == 2, refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith("odenet: runs are not queued: leave Sacred's --queue out")
+
+
+def test_a_file_storage_beside_the_store_gets_metrics_and_artifacts_too(home: Path) -> None:
+    beside = home.parent / "files"
+    ran = sacred(home, *QUICK, "training.max_epochs=2", "-F", str(beside))
+    assert ran.wait() == 0, ran.stderr
+    run = newest(home)
+    [folder] = [path for path in beside.iterdir() if path.name.isdigit()]
+    assert folder.name == str(run.run_id)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["validation.loss"]["values"] == run.points()["validation.loss"]["values"]
+    assert set(run.artifacts) - {"uncommitted.diff"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (("-b", "soon"), 2, "odenet: Sacred takes an option otherwise (could not convert string to float: 'soon')"),
+        (("-l", "LOUD"), 2, "odenet: Sacred takes an option otherwise (Unknown level: 'LOUD')"),
+        (("-P", "first"), 2, "odenet: Sacred takes an option otherwise (The PRIORITY argument must be a number!"),
+        (("-C", "everything"), 2, "odenet: Sacred takes an option otherwise ("),
+    ],
+)
+def test_an_option_of_sacreds_that_cannot_be_is_refused_in_a_sentence(
+    home: Path, words: tuple[str, ...], status: int, sentence: str
+) -> None:
+    refused = sacred(home, *QUICK, *words)
+    assert refused.wait() == status, refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith(sentence)
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_whole_configuration_is_saved_as_a_file(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    saved = sacred(home, "save_config", *QUICK, f"config_filename={file}")
+    assert saved.wait() == 0, saved.stderr
+    assert json.loads(file.read_text())["data"]["subset"] == 200
+
+
+@pytest.mark.parametrize("flag", ["-c", "-n"])
+def test_a_comment_and_a_name_leave_the_run_as_it_is(home: Path, flag: str) -> None:
+    ran = sacred(home, *QUICK, "training.max_epochs=1", flag, "mine")
+    assert ran.wait() == 0, ran.stderr
+    assert newest(home).task == "classification"

@@ -21,11 +21,20 @@ import psutil
 import pymongo
 import pytest
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, ConfigurationError, DuplicateKeyError, OperationFailure
 
 from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.store import INDEXES, StoreAddress, StoreError, connect, next_run_id, store_address
+from pipeline.tracking.store import (
+    INDEXES,
+    StoreAddress,
+    StoreError,
+    _explain,
+    connect,
+    next_run_id,
+    store_address,
+    translate_store_errors,
+)
 from tests.helpers.waiting import run, slowness, wait_until
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -400,3 +409,47 @@ def test_a_server_that_another_checkout_started_is_shared(tmp_path: Path) -> Non
         assert store.status().pid == started.pid
     finally:
         store.stop()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            "mongodb+srv://ada:secret@nowhere.invalid/lab",
+            "names the server nowhere.invalid, which DNS does not lead to",
+        ),
+        ("mongodb://h/?tls=true&tlsCAFile=/nowhere.pem", "names a file for TLS that cannot be used"),
+        ("mongodb://h/?tls=true&tlsCertificateKeyFile=/nowhere.pem", "names a file for TLS that cannot be used"),
+        ("mongodb://ada:secret@h:70000/lab", "is not the address of a MongoDB; its port must be from 1 to 65535"),
+        ("mongodb://h/%00", "names the database '\\x00', which cannot be"),
+        ("mongodb://h/?tlsInsecure=true&tlsAllowInvalidCertificates=true", "is not the address of a MongoDB"),
+    ],
+)
+def test_an_address_is_refused_for_what_is_wrong_with_it(
+    url: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_MONGO_URL", url)
+    with pytest.raises(StoreError) as told:
+        connect()
+    assert str(told.value).startswith(f"ODENET_MONGO_URL {sentence}")
+    assert "secret" not in str(told.value)
+
+
+def test_a_way_to_log_in_whose_package_is_missing_is_told_as_that() -> None:
+    error = ConfigurationError("MONGODB-AWS authentication requires: pymongo-auth-aws")
+    said = _explain(error, StoreAddress("mongodb://h/?authMechanism=MONGODB-AWS", "lab", embedded=False), 1)
+    assert "as ODENET_MONGO_URL says (MONGODB-AWS authentication requires: pymongo-auth-aws); correct" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (DuplicateKeyError("E11000"), "another process wrote the same into the store at this moment: try again"),
+        (OperationFailure("x", 13, {"errmsg": "not authorized"}), "the store refuses this (not authorized): look"),
+        (AutoReconnect("x"), "the store went away (AutoReconnect): try again"),
+    ],
+)
+def test_what_the_store_says_is_told_with_its_cause(error: Exception, sentence: str) -> None:
+    with pytest.raises(StoreError) as told, translate_store_errors():
+        raise error
+    assert str(told.value).startswith(sentence)

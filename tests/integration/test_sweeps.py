@@ -190,6 +190,30 @@ def test_completed_runs_of_the_same_configuration_are_reused_when_asked(swept: S
     assert all(len(values) == 1 for values in by_suggestion.values())
 
 
+NOTHING_CONVERGES = """
+with: [odenet_simple, digits, data.subset=200, model.channels=16, training.max_epochs=1, training.device=cpu]
+minimise: validation.loss
+space:
+  solver.rtol: {loguniform: [1e-12, 1e-10]}
+  solver.max_steps: {uniformint: [2, 3]}
+"""
+
+
+def test_a_sweep_whose_every_trial_failed_has_failed_and_counts_the_reasons(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    swept = start_command(home, "sweep", write_space(home, NOTHING_CONVERGES), "--trials", "2", "--parallel", "1")
+    assert swept.wait() == 1, swept.stderr
+    told = swept.stderr.splitlines()[-1]
+    assert told.startswith(
+        "odenet: sweep 1 FAILED: every one of its 2 trials failed (2 × step limit of the solver); most"
+    )
+    assert sweep_of(home).status == "FAILED"
+    shown = start_command(home, "sweeps", "show", "1", "--report", str(tmp_path / "report.html"))
+    assert shown.wait() == 0, shown.stderr
+    assert "step limit of the solver" in (tmp_path / "report.html").read_text()
+    EmbeddedStore(home).stop()
+
+
 def start_long(home: Path, *words: str) -> Command:
     flags = ("--trials", "4", "--parallel", "2", "--fresh-seeds", "0", "--no-pruning")
     return start_command(home, "sweep", write_space(home, LONG), *flags, *words)

@@ -1,6 +1,7 @@
 """Image classification: an ODE-Net or a residual network, trained by cross entropy, scored by accuracy."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import plugins
-from pipeline.config import SolverConfig
+from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits
 from pipeline.device.precision import numerics
 from pipeline.models import build_model
-from pipeline.models.describe import describe
+from pipeline.models.describe import NOTHING_TO_NORMALISE, describe
+from pipeline.ode import SolverFailure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
@@ -31,6 +33,7 @@ from pipeline.tasks.classification.unused_settings import warn_of_unused_setting
 from pipeline.tasks.solver_grid import Row, Setting, spread, trained_setting
 from pipeline.training import Objective
 from pipeline.util.array_types import FloatArray
+from pipeline.util.user_warnings import OdenetWarning
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,10 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     def facts(self, config: ClassificationConfig, data: ImageData) -> dict[str, Any]:
         splits, shape = data.splits, data.preprocessing.output_shape
+        if (config.model.stride or 1) > min(shape[1:]):
+            said = f"model.stride={config.model.stride} is larger than the images ({shape[1]} × {shape[2]})"
+            warnings.warn(OdenetWarning(f"{said}: the network sees one place of each; use a smaller one"), stacklevel=2)
+        self._refuse_lone_image(config, data)
         description = describe(config.model, shape, len(splits.classes)).to_dict()
         return {
             "data": {
@@ -137,6 +144,29 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
             "parameters": description["parameters"],
             "multiply_adds": description["multiply_adds"],
         }
+
+    def _refuse_lone_image(self, config: ClassificationConfig, data: ImageData) -> None:
+        """Batch normalisation has nothing to normalise in a batch of one image whose maps are 1 × 1."""
+        images, size = data.splits.train, config.training.batch_size
+        if size > 1 and len(images) % size != 1:
+            return
+        network = self.build_model(config, data).train()
+        if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+            return
+        lone = data.preprocessing.for_training(images.pixels[:1].cpu(), torch.Generator())
+        try:
+            with torch.no_grad():
+                network(lone)
+        except SolverFailure:  # which the training tells of
+            return
+        except ValueError as error:
+            if NOTHING_TO_NORMALISE not in str(error):
+                raise
+            raise ConfigError(
+                f"training.batch_size={size} leaves one of the {len(images)} training images for the last batch, and "
+                "batch normalisation needs more where maps are 1 × 1: use another training.batch_size, or "
+                "model.normalisation=group"
+            ) from error
 
     def test_facts(self, data: ImageData) -> dict[str, Any]:
         channels, height, width = data.splits.test.pixels.shape[1:]

@@ -1,14 +1,16 @@
 """A configuration refuses what cannot be, and says what could."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiments.presets import presets, resolve
 from pipeline.config import ConfigError, NetworkConfig, TrainingConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.tasks.classification.config import ClassificationConfig
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief
 
 
 def refusal(values: dict[str, Any]) -> str:
@@ -62,7 +64,7 @@ def test_an_unknown_key_that_resembles_none_is_refused_without_a_guess() -> None
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(section: str, key: str, value: Any, wanted: str) -> None:
-    assert refusal({section: {key: value}}) == f"{section}.{key} must be {wanted}, not {value!r}"
+    assert refusal({section: {key: value}}) == f"{section}.{key} must be {wanted}, not {brief(value)}"
 
 
 @pytest.mark.parametrize(
@@ -238,3 +240,43 @@ def test_names_and_updates_are_told_apart_and_siblings_kept() -> None:
 def test_a_number_too_large_for_the_store_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"training\.max_epochs must be below 2\*\*63"):
         ClassificationConfig.from_dict({"training": {"max_epochs": 10**20}})
+
+
+def test_long_values_and_keys_are_shortened_in_messages() -> None:
+    for values in ({"training": {"lr": "x" * 9000}}, {"x" * 9000: 1}, {"model": {"y" * 9000: 1}}, {"seed": "z" * 9000}):
+        assert len(refusal(values)) < 400
+
+
+def test_numbers_of_numpy_are_numbers_of_a_configuration() -> None:
+    config = ClassificationConfig.from_dict(
+        {"training": {"lr": np.float64(0.1), "max_epochs": np.int64(3)}, "model": {"time_channel": np.bool_(True)}}
+    )
+    assert (config.training.lr, config.training.max_epochs, config.model.time_channel) == (0.1, 3, True)
+    assert {type(config.training.lr), type(config.training.max_epochs)} == {float, int}
+
+
+def test_a_configuration_file_may_have_dotted_keys_and_numbers_without_a_point(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("training.lr: 1e-3\ntraining:\n  max_epochs: 3\nmodel.channels: 8\n")
+    config = resolve(["digits", str(file)], {}).config
+    assert (config.training.lr, config.training.max_epochs) == (1e-3, 3)
+    assert config.to_dict()["model"]["channels"] == 8
+
+
+@pytest.mark.parametrize("key", ["training..lr", ".lr", "training."])
+def test_a_dotted_key_without_a_name_is_refused(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"'{key}': 1\n")
+    with pytest.raises(ConfigError, match=r"write it as in training\.lr: 0\.01"):
+        resolve([str(file)], {})
+
+
+def test_a_key_of_endless_sections_is_refused() -> None:
+    with pytest.raises(ConfigError, match="names no key"):
+        parse_arguments([".".join("a" * 3000) + "=1"])
+
+
+@pytest.mark.parametrize("key", ["training.lr", "training.weight_decay", "model.final_time"])
+def test_a_number_that_float32_cannot_compute_with_is_refused(key: str) -> None:
+    section, name = key.split(".")
+    assert refusal({section: {name: 1e308}}) == f"{key} must be at most 1e+30, not 1e+308"

@@ -1,5 +1,6 @@
 """Data sets in torchvision's layout, read from files."""
 
+import gzip
 import hashlib
 import pickle
 import shutil
@@ -146,3 +147,59 @@ def test_a_cifar_file_that_is_not_the_official_one_is_never_unpickled(
     with pytest.raises(DataError, match="cifar-100-python is not the official one"):
         load("cifar100")
     assert not (folder / "sprung").exists()
+
+
+def note_of(name: str) -> str:
+    (status,) = [status for status in list_data_sets() if status.name == name]
+    assert not status.present
+    return status.note
+
+
+def test_images_and_labels_in_each_others_place_are_told_by_name_and_hide_no_other_set(folder: Path) -> None:
+    raw = folder / "FashionMNIST" / "raw"
+    labels = raw / "train-labels-idx1-ubyte"
+    images = (raw / IMAGES).read_bytes()
+    (raw / IMAGES).write_bytes(labels.read_bytes())
+    labels.write_bytes(images)
+    assert f"{IMAGES} has no images but an array of shape (200,)" in note_of("fashion_mnist")
+    with pytest.raises(DataError, match=r"x_train has shape \(200,\)"):
+        load("fashion_mnist")
+    assert "digits" in [status.name for status in list_data_sets() if status.present]
+
+
+def test_labels_of_one_dimension_are_no_qmnist(folder: Path) -> None:
+    write_qmnist(folder)
+    write_idx(folder / "QMNIST" / "raw" / "qmnist-train-labels-idx2-int", np.zeros(60), 12)
+    with pytest.raises(DataError, match=r"the labels of QMNIST have shape \(60,\), and not \(n, 8\)"):
+        load("qmnist")
+
+
+def test_a_link_to_nothing_hides_no_other_set(folder: Path) -> None:
+    (folder / "mine.npz").symlink_to("nowhere")
+    (folder / "loop.npz").symlink_to("loop.npz")
+    assert {"digits", "fashion_mnist"} <= {status.name for status in list_data_sets() if status.present}
+    assert "mine.npz" in [status.name for status in list_data_sets() if not status.present]
+
+
+def test_archives_that_were_laid_into_raw_by_hand_are_verified_and_unpacked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = folder / "FashionMNIST" / "raw"
+    expected = load("fashion_mnist").fingerprint
+    resources = []
+    for file in sorted(raw.iterdir()):
+        packed = gzip.compress(file.read_bytes())
+        (raw / f"{file.name}.gz").write_bytes(packed)
+        resources.append((f"{file.name}.gz", hashlib.md5(packed, usedforsecurity=False).hexdigest()))
+        file.unlink()
+    order = {name: place for place, (name, _) in enumerate(FashionMNIST.resources)}
+    monkeypatch.setattr(FashionMNIST, "resources", sorted(resources, key=lambda resource: order[resource[0]]))
+    monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    damaged = raw / f"{IMAGES}.gz"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(DataError, match=rf"{IMAGES}.gz is not the official archive"):
+        load("fashion_mnist")
+    assert not (raw / IMAGES).exists()
+    damaged.write_bytes(whole)
+    assert load("fashion_mnist").fingerprint == expected

@@ -10,6 +10,7 @@ import torch
 from pipeline.config import ImageConfig
 from pipeline.data import DataError, Splits, load_splits, prepare
 from pipeline.util.errors import InvalidInput
+from pipeline.util.user_warnings import OdenetWarning
 from tests.helpers.paths import SAMPLES
 
 SAMPLE = SAMPLES / "cifar10.npz"
@@ -147,3 +148,25 @@ def test_a_bare_array_is_not_taken_for_an_npz(tmp_path: Path) -> None:
     (tmp_path / "bare.npy").rename(tmp_path / "bare.npz")
     with pytest.raises(DataError, match=r"bare\.npz cannot be read"):
         load(tmp_path / "bare.npz")
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (["a", "b", "b"], "3 classes have 2 names, so tables cannot tell them apart: 'b' is there more than once"),
+        (["a", "b", "c", "d"], "there are 4 names of classes and images of 3"),
+    ],
+)
+def test_names_of_classes_that_were_hardly_meant_are_warned_of(
+    tmp_path: Path, classes: list[str], sentence: str
+) -> None:
+    labels = {"y_train": np.arange(30) % 3, "y_test": np.arange(6) % 3}
+    file = save(tmp_path / "mine.npz", **labels, classes=np.array(classes))
+    with pytest.warns(OdenetWarning, match=sentence):
+        load(file)
+
+
+def test_images_of_a_single_class_are_nothing_to_train_on(tmp_path: Path) -> None:
+    file = save(tmp_path / "mine.npz", y_train=np.zeros(30, int), y_test=np.zeros(6, int))
+    with pytest.raises(DataError, match="are of one class, so there is nothing to tell apart"):
+        load(file)

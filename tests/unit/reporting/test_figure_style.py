@@ -1,13 +1,19 @@
 """How figures are saved."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from pipeline.reporting.figure_style import new_figure, save_figure, write_caption
+from pipeline.reporting.figure_style import new_figure, own_style, png, save_figure, write_caption
 from pipeline.util.errors import OdenetError
+from pipeline.util.user_warnings import OdenetWarning
+from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -28,6 +34,15 @@ def test_no_text_of_a_figure_is_read_as_mathematics_wherever_it_stands(tmp_path:
     ax.legend(title=evil)
     write_caption(figure, [evil])
     save_figure(figure, tmp_path / "figure.png")
+
+
+def test_powers_along_a_logarithmic_axis_are_not_written_as_formulas() -> None:
+    figure, (ax,) = new_figure(4, 3, "a title")
+    ax.plot(["$a$", "$b$"], [0.001, 1000])
+    ax.set_yscale("log")
+    png(figure)
+    assert all(label.get_parse_math() for label in ax.get_yticklabels())
+    assert not any(label.get_parse_math() for label in [*ax.get_xticklabels(), *figure.texts])
 
 
 def test_drawing_in_threads_gives_the_same_pictures_and_leaves_pyplot_empty(tmp_path: Path) -> None:
@@ -57,3 +72,38 @@ def test_a_figure_that_cannot_be_written_leaves_nothing_and_is_told_in_a_sentenc
             save_figure(figure, path)
         assert str(path) in str(raised.value)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "taken.png"]
+
+
+def test_a_persons_settings_of_matplotlib_do_not_reach_our_figures(tmp_path: Path) -> None:
+    def draw(path: Path) -> bytes:
+        with own_style():
+            figure, (ax,) = new_figure(4, 3, "a title")
+            ax.plot([1, 2, 3], label="a_line")
+            ax.legend()
+            save_figure(figure, path)
+        return path.read_bytes()
+
+    plain = draw(tmp_path / "plain.png")
+    theirs = {"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}
+    with mpl.rc_context(theirs):
+        assert draw(tmp_path / "theirs.png") == plain
+        assert mpl.rcParams["text.usetex"] is True
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_sign_that_no_font_has_is_said_in_one_sentence() -> None:
+    with pytest.warns(OdenetWarning, match="no installed font has \U000f0000 \U000f0001, which") as told, own_style():
+        png(new_figure(4, 3, "\U000f0000\U000f0001\U000f0000")[0])
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("backend", ["nope", "inline", "module://matplotlib_inline.backend_inline", "module://", "agg"])
+def test_a_backend_that_is_not_there_stops_nothing(backend: str) -> None:
+    code = (
+        "import pipeline, os; from pipeline.reporting.figure_style import new_figure, png\n"
+        "assert png(new_figure(3, 3, 'x')[0])[:4] == b'\\x89PNG'; print(os.environ.get('MPLBACKEND'))"
+    )
+    environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ("agg" if backend == "agg" else "None")

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.runs.tables import runs_table, summary
+from pipeline.reporting.terminal import Terminal, styled
+from pipeline.reporting.text_table import TextTable, left, list_table, terminal_table
+from pipeline.runs.query import StoredRun
+from pipeline.runs.tables import print_run, runs_table, summary
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.run_document import FORMAT, metric_entry
 
@@ -39,7 +41,7 @@ def test_a_run_whose_configuration_was_tampered_with_does_not_hide_the_others(co
 
 
 def test_a_table_fits_eighty_columns_without_cutting_a_word() -> None:
-    console = Console(width=80, file=io.StringIO(), record=True)
+    console = Terminal(width=80, file=io.StringIO(), record=True)
     config = ClassificationConfig()
     rows = [summary(document(config.to_dict()), {"solver.nfe_forward": 20.0, "time.epoch_seconds": 1.5})]
 
@@ -52,7 +54,7 @@ def test_a_table_fits_eighty_columns_without_cutting_a_word() -> None:
 
 
 def test_metrics_that_a_terminal_has_no_room_for_are_named_below_and_the_rest_is_whole() -> None:
-    console = Console(width=80, file=io.StringIO(), record=True)
+    console = Terminal(width=80, file=io.StringIO(), record=True)
     names = ("accuracy", "brier", "calibration", "top_3", "loss")
     metrics = [metric_entry(MetricSpec(f"test.{name}", name, name)) for name in names]
     run = document(ClassificationConfig().to_dict()) | {
@@ -68,3 +70,41 @@ def test_metrics_that_a_terminal_has_no_room_for_are_named_below_and_the_rest_is
         assert word in text
     assert "…" not in text
     assert "loss: in a wider terminal, or with --json" in text
+
+
+ODD = "[small] :rose: [/bold] \x1b[31mred\a"
+SHOWN = "[small] :rose: [/bold] \\x1b[31mred\\x07"
+
+
+def printed(what: Any) -> str:
+    file = io.StringIO()
+    Terminal(file=file, width=200, force_terminal=True, color_system=None).print(what)
+    return file.getvalue()
+
+
+def test_names_are_shown_as_they_stand_in_every_table() -> None:
+    config = {"model": {"architecture": ODD}, "data": {"name": ODD}}
+    assert printed(runs_table([summary(document(config), {})])).count(SHOWN) == 1  # of the data's name the stem alone
+    table = TextTable(ODD, (ODD,), ((ODD,),), "l", ODD)
+    assert printed(terminal_table(table)).count(SHOWN) == 4
+    assert printed(list_table(left(ODD))).count(SHOWN) == 1
+    assert printed(styled((ODD, "bold"))).count(SHOWN) == 1
+
+
+def test_a_run_is_shown_with_its_names_as_they_stand() -> None:
+    metrics: list[Any] = []
+    shown = {
+        **document({"data": {"name": ODD}, ODD: ODD}),
+        "info": {ODD: ODD},
+        "artifacts": [{"name": ODD, "file_id": 1}],
+        "experiment": {"plugins": [{"name": ODD, "spec": ODD}]},
+        "fail_trace": [ODD],
+    }
+    file = io.StringIO()
+    console = Terminal(file=file, width=400, force_terminal=True, color_system=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StoredRun, "points", lambda _: metrics)
+        patch.setattr("pipeline.runs.tables.last_values", lambda _: {ODD: 1.0})
+        print_run(StoredRun(shown, None), console)  # type: ignore[arg-type]
+    assert file.getvalue().count(SHOWN) == 10
+    assert "\x1b" not in file.getvalue()

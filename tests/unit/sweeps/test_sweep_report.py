@@ -393,7 +393,7 @@ def test_sweeps_are_listed_newest_first_and_an_unreadable_one_hides_none(capsys:
         "best_value": best.value,
         "best_run_id": best.run_id,
         "accuracy": pytest.approx(0.9651),
-        "started": "2026-11-20T09:30:00",
+        "started": "2026-11-20T09:30:00+00:00",
     }
     assert rows[1]["status"] == "RUNNING"
     assert (rows[0]["space"], rows[0]["over"]) == ("simple_digits", None)

@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 from scipy.stats import mannwhitneyu
 
-from pipeline.sweeps.search import OBJECTIVE, PENALTY, SearchDrifted, TpeSearch
+from pipeline.sweeps.search import FORMER_PENALTY, OBJECTIVE, PENALTY, SearchDrifted, TpeSearch
 from pipeline.sweeps.space import parse_space
 from pipeline.sweeps.state import SweepState, Trial
 
@@ -193,3 +193,55 @@ def test_nothing_is_proposed_after_the_time_that_was_given() -> None:
     late = TpeSearch(SPACE, 100, 0, 5, state, str, lambda: None, deadline=time.monotonic())
     assert late.suggest("a") == TpeSearch.FINISHED
     assert not state.trials
+
+
+def told(search: TpeSearch) -> list[float]:
+    """The losses that Hyperopt ranks."""
+    return [float(loss) for loss in search._tpe._hpopt_trials.losses() if loss is not None]
+
+
+def test_no_loss_that_a_trial_reaches_beats_the_penalty_of_a_failure() -> None:
+    state = SweepState()
+    search = searcher(state)
+    for outcome, value in (("completed", 1.3e7), ("loss_diverged", None), ("completed", 3e38)):
+        number = str(len(state.trials) + 1)
+        search.suggest(number)
+        search.on_trial_complete(number, {"outcome": outcome, "value": value, OBJECTIVE: 0.0})
+    losses = told(search)
+    assert max(losses) == losses[1] == PENALTY
+
+
+def test_a_sweep_that_began_with_the_smaller_penalty_goes_on_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = SweepState()
+    with monkeypatch.context() as former:
+        former.setattr("pipeline.sweeps.search.PENALTY", FORMER_PENALTY)
+        search = searcher(state, random_points=5)
+        for number in range(1, 16):
+            search.suggest(str(number))
+            huge = {"outcome": "completed", "value": 1e7 * loss(state.trials[number].suggestion)}
+            failed = {"outcome": "loss_diverged", "value": None}
+            search.on_trial_complete(str(number), {**(failed if number % 4 == 0 else huge), OBJECTIVE: 0.0})
+        following = search._draw(16)
+    resumed = searcher(SweepState.from_dict(state.to_dict()), random_points=5)
+    assert resumed._draw(16) == following
+
+
+def test_a_sweep_whose_draws_left_their_bounds_before_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    quantised = parse_space(
+        "minimise: validation.loss\nspace:\n  training.momentum: {quniform: [0.05, 0.95, 0.5]}\n", "space.yaml"
+    )
+    state = SweepState()
+
+    def begin(kept: SweepState) -> TpeSearch:
+        return TpeSearch(quantised, 100, 0, 10, kept, lambda trial: str(trial.number), lambda: None)
+
+    with monkeypatch.context() as former:
+        former.setattr(type(quantised), "flatten", type(quantised).flatten_unbounded)
+        search = begin(state)
+        for number in range(1, 9):
+            search.suggest(str(number))
+            search.on_trial_complete(str(number), {"outcome": "completed", "value": 0.1, OBJECTIVE: 0.1})
+    assert {trial.suggestion["training.momentum"] for trial in state.trials.values()} - {0.5}, "none left them"
+    resumed = begin(SweepState.from_dict(state.to_dict()))
+    resumed.suggest("9")
+    assert resumed._state.trials[9].suggestion == {"training.momentum": 0.5}

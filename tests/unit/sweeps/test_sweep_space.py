@@ -162,3 +162,40 @@ def test_an_unknown_space_names_those_there_are() -> None:
 def test_hyperopt_reads_the_expression_as_its_own() -> None:
     chosen = {"training.lr": 0.01, "model.augment": 2.0, "optimiser": 0}
     assert space_eval(space(CONDITIONAL).build(), chosen)["optimiser"]["training.optimiser"] == "adam"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "allowed"),
+    [
+        ("training.momentum: {quniform: [0.05, 0.95, 0.1]}", {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}),
+        ("model.augment: {quniform: [1, 10, 4]}", {4, 8}),
+        ("model.channels: {qloguniform: [0.2, 9, 2]}", {2, 4, 6, 8}),
+    ],
+)
+def test_quantised_draws_are_multiples_of_the_step_within_the_bounds(parameter: str, allowed: set[float]) -> None:
+    parsed = space(of(parameter))
+    key = parsed.parameters()[0]
+    drawn = {suggestion[key] for suggestion in draw(parsed, 400)}
+    assert {round(float(str(value)), 9) for value in drawn} == allowed
+    assert {round(float(corner[key]), 9) for corner in parsed.corners()} == {min(allowed), max(allowed)}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "sentence"),
+    [
+        ("training.lr: {uniform: [-1e308, 1e308]}", "spans more than a number can hold"),
+        ("training.lr: {quniform: [0, 1, 1e-320]}", "spans more than a number can hold"),
+        ("model.channels: {uniformint: [1, 1e30]}", "wants whole numbers below 2**63"),
+        ("training.lr: {quniform: [0.1, 0.2, 5]}", "has no multiple of the step 5 between 0.1 and 0.2"),
+        ("x: {choice: [{}, {}]}", "nothing in space varies"),
+    ],
+)
+def test_bounds_that_overflow_and_branches_of_nothing_are_refused(parameter: str, sentence: str) -> None:
+    with pytest.raises(SpaceError, match=sentence.replace("*", "[*]")):
+        space(of(parameter))
+
+
+def test_a_branch_may_be_empty_beside_one_that_is_not() -> None:
+    parsed = space(of("x: {choice: [{}, {training.lr: {uniform: [0.1, 0.2]}}]}"))
+    assert {"training.lr" in suggestion for suggestion in draw(parsed, 50)} == {True, False}
+    assert {} in parsed.corners()

@@ -136,3 +136,9 @@ def test_first_sweeps_that_begin_at_once_agree_on_one_token(tmp_path: Path, monk
         for attempt in range(20):
             monkeypatch.setenv("ODENET_HOME", str(tmp_path / str(attempt)))
             assert len(set(threads.map(begin, range(sweeps)))) == 1
+
+
+@pytest.mark.parametrize("folder", ["/", ".."])
+def test_a_folder_in_place_of_a_result_is_told(folder: str) -> None:
+    with pytest.raises(OdenetError, match=r"it is a folder.*: name a file in it"):
+        write_result(Path(folder), "x", "page")

@@ -1,0 +1,17 @@
+"""Python's own numbers for those of NumPy, which data frames give and neither the store nor JSON takes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """The value with Python's numbers, truth values and text for NumPy's, in sections and lists too."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # not imported for this
+        return value.item()
+    match value:
+        case Mapping():
+            return {key: plain(below) for key, below in value.items()}
+        case list():
+            return [plain(below) for below in value]
+        case _:
+            return value
