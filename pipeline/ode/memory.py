@@ -12,7 +12,8 @@ from pipeline.device.host_memory import available_memory
 SHARE_OF_FREE_MEMORY = 1 / 3
 """What `auto` lets the graphs of one solve take of the memory that is free when it begins.
 
-The rest is for what is not counted: on a CPU a process grew by two bytes for each byte of graphs (docs/performance-measured.md).
+The rest is for what is not counted: on a CPU a process grew by two bytes for each byte of graphs
+(docs/performance-measured.md).
 """
 
 
