@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 from pipeline.reporting.figure_style import PALETTE, add_grid, new_figure, save_figure, write_caption
 
+COLUMNS = 2
 BASELINE = "torchdiffeq direct"
 OURS, PEERS = PALETTE[0], PALETTE[1]
 
@@ -36,6 +37,7 @@ def draw(axes: Axes, network: str, candidates: Mapping[str, Mapping[str, Any]]) 
     axes.set_title(network, loc="left", fontsize=11)
     axes.set_xlim(0, 1.15 * max(values))
     add_grid(axes)
+    axes.set_axisbelow(True)
 
 
 def main() -> None:
@@ -45,12 +47,13 @@ def main() -> None:
     arguments = parser.parse_args()
     files: Sequence[Mapping[str, Any]] = [json.loads(path.read_text()) for path in arguments.measured]
     results = [result for file in files for result in file["results"] if BASELINE in result["candidates"]]
-    rows = [len(result["candidates"]) for result in results]
-    height = 1.0 + 0.6 * len(rows) + 0.26 * sum(rows)
-    figure, panels = new_figure(
-        8, height, "Forward and backward, in multiples of torchdiffeq's direct gradient", rows=len(rows)
-    )
-    for panel, result in zip(panels, results, strict=True):
+    rows = -(-len(results) // COLUMNS)
+    height = 1.0 + rows * (0.6 + 0.24 * max(len(result["candidates"]) for result in results))
+    title = "Forward and backward, in multiples of torchdiffeq's direct gradient"
+    figure, panels = new_figure(11, height, title, COLUMNS, rows)
+    for panel in panels[len(results) :]:
+        panel.remove()
+    for panel, result in zip(panels, results, strict=False):
         draw(panel, result["network"], result["candidates"])
     write_caption(figure, ["Longer is quicker. Medians of candidates in turns; conditions beside the tables."])
     save_figure(figure, arguments.output)
