@@ -14,8 +14,9 @@ from torch import Tensor
 from pipeline.device.random_state import get_random_state
 from pipeline.ode.discrete import Start, hooks_muted, refuse_random_numbers, refuse_second_derivatives, refuse_unknown
 from pipeline.ode.field import VectorField
-from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.loop import solve
 from pipeline.ode.path import Path
+from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Status
 from pipeline.ode.state import Layout
 from pipeline.ode.times import legs

@@ -16,9 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
-from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.loop import solve
 from pipeline.ode.memory import fits_whole, nodes_behind
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
+from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import Statistics, Status
 from pipeline.util.errors import InvalidInput, OdenetError
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.ode.field import coarse_format, format_name
-from pipeline.ode.loop import Outcome, Problem
+from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import Statistics
 from pipeline.util.user_warnings import OdenetWarning
 

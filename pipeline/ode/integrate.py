@@ -16,9 +16,10 @@ from pipeline.ode.discrete import first_of_a_whole_graph, solve_recorded, start
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant
-from pipeline.ode.loop import Outcome, Problem, solve
+from pipeline.ode.loop import solve
 from pipeline.ode.memory import budget, is_small
 from pipeline.ode.path import Path
+from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.state import Layout, State

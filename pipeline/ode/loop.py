@@ -5,11 +5,9 @@ arrived are evaluated no more, so that a solve costs what its samples take in su
 depend on the others, as far as the field does not mix them.
 """
 
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +17,6 @@ from torch import Tensor
 from pipeline.ode.control import (
     CUTS_OF_NO_NUMBER,
     SHORTEST_FIRST,
-    Controller,
     Floats,
     as_array,
     estimated_dt,
@@ -28,91 +25,20 @@ from pipeline.ode.control import (
     shortest,
     sizes,
 )
-from pipeline.ode.events import Event, crossing
+from pipeline.ode.events import crossing
 from pipeline.ode.field import VectorField
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.memory import is_small
 from pipeline.ode.path import NOTHING, Path, Segment, Snapshot, StepGraph
+from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import SolverFailure, Statistics, Status, Trial, state_norm
-from pipeline.ode.stepping import Method, Step
+from pipeline.ode.stepping import Step
 from pipeline.ode.stepping.several import Place, Steps
 from pipeline.ode.times import Leg
-from pipeline.ode.tolerance import Tolerance
-
-Indices = NDArray[np.int64]
+from pipeline.ode.vector import Due, Indices, Vector, due_within, of_moved
 
 STEPS_A_CALL = 2
 """Where they are compiled and the state is small: asking the host after each costs more than a step for nothing."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """dz/dt = field(t, z) over the legs, and how it is solved.
-
-    Attributes:
-        per_sample: every sample has its own steps.
-        equal_steps: of a method that does not estimate its error, over all legs.
-        max_steps: of an adaptive one, tried steps after which it is given up.
-        first_dt: length of the first step of an adaptive method, where it need not be estimated.
-        direction: the pass that a failure is said to be of.
-        event: ends the solve where it happens.
-        change: what is done to the state before each leg but the first, which is given by number: the adjoint jumps.
-    """
-
-    field: VectorField
-    method: Method
-    tolerance: Tolerance
-    controller: Controller
-    legs: Sequence[Leg]
-    per_sample: bool = False
-    equal_steps: int | None = None
-    max_steps: int | None = None
-    first_dt: float | None = None
-    direction: Literal["forward", "backward"] = "forward"
-    event: Event | None = None
-    change: Callable[[int, Tensor], Tensor] | None = None
-
-    @property
-    def t0(self) -> float:
-        return self.legs[0].start
-
-    def start_time(self, z: Tensor) -> Tensor:
-        """Where the solve begins, as the field takes it."""
-        return self.column(self.t0, z)
-
-    def column(self, t: float, z: Tensor) -> Tensor:
-        """A time as the field takes it: a scalar, or shape (batch, 1, …, 1)."""
-        shape = (len(z), *[1] * (z.dim() - 1)) if self.per_sample else ()
-        return torch.full(shape, t, dtype=z.dtype, device=z.device)
-
-    @property
-    def span(self) -> float:
-        """How long the whole solve is."""
-        return abs(self.legs[-1].end - self.t0)
-
-    @property
-    def sign(self) -> float:
-        """Of the direction in which time goes."""
-        return 1.0 if self.legs[-1].end >= self.t0 else -1.0
-
-
-@dataclass
-class Outcome:
-    """What a solve came to.
-
-    Attributes:
-        end: the last state.
-        between: the states at the times asked for before it, shape (times, *state).
-        event_time: when the event happened that ended the solve there.
-        slope: dz/dt as it was evaluated last, without gradients.
-        roughness: largest size of a step's dz relative to what the tolerances allow, where the field is rounded.
-    """
-
-    end: Tensor
-    between: Tensor | None
-    event_time: float | None
-    slope: Tensor
-    roughness: float
 
 
 def solve(
@@ -142,54 +68,6 @@ def solve(
             had come least far.
     """
     return _Solve(problem, path, statistics, before_first, interpolant).run(z, first)
-
-
-@dataclass
-class _Vector:
-    """How far each element of the vector has come.
-
-    Attributes:
-        index: of its sample in the batch; 0 for the whole batch.
-        dt: length of its next step.
-        previous: what the controller remembers.
-        cuts: steps in a row that were no number.
-        converged: whether the equations of the last steps were solved.
-    """
-
-    index: Indices
-    t: Floats
-    dt: Floats
-    previous: Floats
-    cuts: Indices
-    converged: bool = True
-
-    def chosen(self, keep: NDArray[np.bool_]) -> "_Vector":
-        """Some of the elements."""
-        t, dt, previous, cuts = self.arrays()
-        return _Vector(self.index[keep], t[keep], dt[keep], previous[keep], cuts[keep], self.converged)
-
-    def arrays(self) -> tuple[Floats, Floats, Floats, Indices]:
-        """What the elements have come to."""
-        return self.t, self.dt, self.previous, self.cuts
-
-
-class _Due(NamedTuple):
-    """Times within a step that were asked for.
-
-    Attributes:
-        positions: of the elements whose step it is.
-        outputs: their numbers among all times.
-        times, thetas: themselves, and as fractions of the step.
-    """
-
-    positions: Indices
-    outputs: Indices
-    times: Floats
-    thetas: Floats
-
-    def chosen(self, keep: NDArray[np.bool_]) -> "_Due":
-        """Some of them."""
-        return _Due(self.positions[keep], self.outputs[keep], self.times[keep], self.thetas[keep])
 
 
 class _Tried(NamedTuple):
@@ -250,7 +128,7 @@ class _Solve:
             self.buffer = z.new_empty((times, *z.shape))
         self.z, index = z, np.arange(self.width)
         zeros = np.zeros(self.width)
-        self.vector = _Vector(index, zeros + problem.t0, zeros, zeros + 1, np.zeros(self.width, np.int64))
+        self.vector = Vector(index, zeros + problem.t0, zeros, zeros + 1, np.zeros(self.width, np.int64))
         if first is None:
             self._evaluate_anew()
         else:
@@ -343,7 +221,7 @@ class _Solve:
                 continue
             is_last = reached(vector.dt, np.abs(leg.end - vector.t))
             end = np.where(is_last, leg.end, vector.t + problem.sign * vector.dt)
-            due = _due(leg, vector.t, end, problem.sign)
+            due = due_within(leg, vector.t, end, problem.sign)
             tried = self._try(end, keeps=len(due.outputs) > 0)
             accepted = self._decide(end, tried)
             if accepted.any():
@@ -417,7 +295,7 @@ class _Solve:
         last = np.flatnonzero(taken)[-1]
         t_reached = ends[last] if accepted[last] else starts[last]
         reached_dt = max(dts[last], vector.dt[0]) if t_reached == leg.end else dts[last]
-        self.vector = _Vector(
+        self.vector = Vector(
             vector.index, np.array([t_reached]), np.array([reached_dt]), np.array([remembered]), np.zeros(1, np.int64)
         )
         self.z, self.first = steps.z, steps.first
@@ -429,7 +307,7 @@ class _Solve:
         begins, stages = steps.begins, steps.stages
         assert begins is not None
         assert stages is not None
-        due = _of_moved(_due(leg, starts, ends, self.problem.sign), np.flatnonzero(accepted))
+        due = of_moved(due_within(leg, starts, ends, self.problem.sign), np.flatnonzero(accepted))
         if len(due.outputs):
             numbers = np.flatnonzero(accepted)[due.positions]
             lengths = torch.from_numpy((ends - starts)[numbers])
@@ -475,7 +353,7 @@ class _Solve:
             self.statistics.proposed_dt = float(dt[accepted][0])
         cuts = np.where(np.isfinite(ratio), 0, vector.cuts + 1)
         t = np.where(accepted, end, vector.t)
-        self.vector = _Vector(vector.index, t, dt, decision.previous, cuts, tried.step.converged)
+        self.vector = Vector(vector.index, t, dt, decision.previous, cuts, tried.step.converged)
         return accepted
 
     def _error_ratio(self, tried: _Tried) -> Floats:
@@ -491,7 +369,7 @@ class _Solve:
         self.roughness = max(self.roughness, float(changes[ratios <= 1].max(initial=0.0)))
         return ratios
 
-    def _go_on(self, vector: _Vector, end: Floats, accepted: NDArray[np.bool_], due: _Due, tried: _Tried) -> None:
+    def _go_on(self, vector: Vector, end: Floats, accepted: NDArray[np.bool_], due: Due, tried: _Tried) -> None:
         """From the ends of the accepted steps.
 
         Args:
@@ -509,8 +387,8 @@ class _Solve:
             self.event_time = float(vector.t[0] + event_theta * (end[0] - vector.t[0]))
             due = due.chosen(self.problem.sign * due.times < self.problem.sign * self.event_time)
             happened = (0, -1, self.event_time, event_theta)
-            due = _Due(*(np.append(values, value) for values, value in zip(due, happened, strict=True)))
-        due = _of_moved(due, moved)
+            due = Due(*(np.append(values, value) for values, value in zip(due, happened, strict=True)))
+        due = of_moved(due, moved)
         outputs = self._states_within(tried, first, moved, due)
         if self.path.records:
             self._record(tried, first, moved, due, outputs)
@@ -533,7 +411,7 @@ class _Solve:
         self.before_first = snapshot
 
     def _evaluate_at_ends(
-        self, vector: _Vector, end: Floats, moved: Indices, leaf: Tensor, keeps: bool
+        self, vector: Vector, end: Floats, moved: Indices, leaf: Tensor, keeps: bool
     ) -> tuple[Tensor, Tensor]:
         """dz/dt at the ends of the accepted steps, where it is needed and the method has not evaluated it."""
         is_over = (end[moved] == self.problem.legs[-1].end) & (not keeps)
@@ -547,7 +425,7 @@ class _Solve:
             slopes = self._evaluate(end[going_on], leaf[rows], vector.index[going_on])
             return self.first.index_put((rows,), slopes), leaf
 
-    def _states_within(self, tried: _Tried, first: Tensor, moved: Indices, due: _Due) -> Tensor | None:
+    def _states_within(self, tried: _Tried, first: Tensor, moved: Indices, due: Due) -> Tensor | None:
         """The states at the times that were asked for, shape (times, *state), or (pairs, …) of some samples."""
         if not len(due.outputs):
             return None
@@ -566,7 +444,7 @@ class _Solve:
             of_rows = [stage[rows] for stage in stages]
             return method.between(field, theta.unsqueeze(0), tried.t[rows], tried.dt[rows], z[rows], of_rows)[0]
 
-    def _take_outputs(self, vector: _Vector, moved: Indices, due: _Due, outputs: Tensor) -> None:
+    def _take_outputs(self, vector: Vector, moved: Indices, due: Due, outputs: Tensor) -> None:
         if self.problem.per_sample:
             samples = _moved(vector.index[moved[due.positions]], self.z)
             self.buffer[_moved(due.outputs, self.z), samples] = outputs
@@ -585,7 +463,7 @@ class _Solve:
             self.between.append(self.z.unsqueeze(0))
         self.path.output(output)
 
-    def _record(self, tried: _Tried, last: Tensor, moved: Indices, due: _Due, outputs: Tensor | None) -> None:
+    def _record(self, tried: _Tried, last: Tensor, moved: Indices, due: Due, outputs: Tensor | None) -> None:
         """Leave a segment for the backward pass, of the steps that were accepted."""
         path, z, first = self.path, self.z, self.first if self.first_is_leaf else None
         t, dt, end, rows = tried.t, tried.dt, tried.end, None
@@ -618,7 +496,7 @@ class _Solve:
             )
         )
 
-    def _look_for_event(self, vector: _Vector, end: Floats, tried: _Tried, last: Tensor) -> float | None:
+    def _look_for_event(self, vector: Vector, end: Floats, tried: _Tried, last: Tensor) -> float | None:
         """Where in the step an event happens, as a fraction of it."""
         event = self.problem.event
         if event is None:
@@ -672,31 +550,6 @@ class _Solve:
             sample,
             problem.field.rounding_above(problem.tolerance.rtol, self.first),
         )
-
-
-def _due(leg: Leg, t: Floats, end: Floats, sign: float) -> _Due:
-    """The times of the leg's outputs that lie within the steps, not at their beginning."""
-    if not len(leg.times):
-        return _NONE_DUE
-    lowest, highest = np.searchsorted(sign * leg.times, [sign * t, sign * end], side="right")
-    counts = highest - lowest
-    if not counts.any():
-        return _NONE_DUE
-    positions = np.repeat(np.arange(len(t)), counts)
-    chosen = np.concatenate([np.arange(low, high) for low, high in zip(lowest, highest, strict=True)])
-    thetas = (leg.times[chosen] - t[positions]) / (end - t)[positions]
-    return _Due(positions, leg.outputs[chosen], leg.times[chosen], thetas)
-
-
-_NONE_DUE = _Due(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-
-
-def _of_moved(due: _Due, moved: Indices) -> _Due:
-    """Those whose steps were accepted, with their positions among these."""
-    if not len(due.outputs):
-        return due
-    kept = due.chosen(np.isin(due.positions, moved))
-    return kept._replace(positions=np.searchsorted(moved, kept.positions))
 
 
 def _moved(values: NDArray[Any], z: Tensor) -> Tensor:
