@@ -18,8 +18,11 @@ from pipeline.ode.once import differentiated_once
 from pipeline.ode.stepping.method import Step
 from pipeline.ode.stepping.runge_kutta import weighted_sum
 from pipeline.ode.tolerance import Tolerance
+from pipeline.util.errors import InvalidInput
 
 LARGEST_ITERATIONS = 10
+LARGEST_MATRIX = 2 * 2**30
+"""Bytes of the matrix of a step, above which it is refused: several of that size are at work at once."""
 CONVERGED = 1e-3
 """Size of the last correction relative to what the tolerances allow, below which a stage counts as solved: what the
 iterations leave is then lost in the error of the step."""
@@ -166,8 +169,20 @@ class _NewtonMatrix(NamedTuple):
         return solved.reshape(right.shape)
 
 
+def _refuse_large_matrix(systems: int, z: Tensor) -> None:
+    size = z.numel() // systems
+    needed = systems * size**2 * z.element_size()
+    if needed > LARGEST_MATRIX:
+        apart = "" if systems > 1 else "control=sample, which has a matrix for each sample, or "
+        raise InvalidInput(
+            f"an implicit method solves equations in {size} unknowns at once, whose matrix takes {needed / 2**30:.0f} "
+            f"GiB: use {apart}an explicit method such as dopri5"
+        )
+
+
 def _newton_matrix(field: VectorField, t: Tensor, dt: Tensor, z: Tensor) -> _NewtonMatrix:
     systems = len(z) if dt.dim() else 1
+    _refuse_large_matrix(systems, z)
     with torch.enable_grad():
         inputs = z.detach().requires_grad_()
         slopes = field(t, inputs).reshape(systems, -1)

@@ -398,3 +398,12 @@ def test_a_state_that_is_no_pair_is_refused_by_the_leapfrog(z0: Any, what: str) 
         InvalidInput, match=rf"^leapfrog needs a state of two parts of one size, positions and momenta, not {what}$"
     ):
         integrate(lambda _t, z: z, z0, (0.0, 1.0), leapfrog(3))
+
+
+@pytest.mark.parametrize(
+    ("control", "remedy"), [("batch", "use control=sample, "), ("sample", "use an explicit method")]
+)
+def test_an_implicit_step_whose_matrix_no_memory_holds_is_refused(control: str, remedy: str) -> None:
+    images = torch.zeros(2, 128, 28, 28)
+    with pytest.raises(InvalidInput, match=rf"in \d+ unknowns at once, whose matrix takes \d+ GiB: {remedy}"):
+        integrate(lambda _t, z: -z, images, (0.0, 1.0), SolverConfig(method="kvaerno3", control=control))
