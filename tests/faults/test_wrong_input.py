@@ -48,7 +48,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
         patch.setattr(connect, "__defaults__", (None, 0.3))  # of stores that do not answer there are many
         _refuse_to_sweep(patch)
         yield Generator(SEED, folder)
-    EmbeddedStore(folder / "home").stop()
+    for store in [folder.parent / "store", *folder.rglob("store")]:  # homes that variables named are started, too
+        if store.is_dir():
+            EmbeddedStore(store.parent).stop()
 
 
 def _refuse_to_sweep(patch: pytest.MonkeyPatch) -> None:
