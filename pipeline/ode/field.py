@@ -208,10 +208,13 @@ def coarse_format(values: Tensor) -> torch.dtype | None:
     Simple numbers, which fit into every format, show none.
     """
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
-        if _coarser(dtype, values.dtype) and torch.equal(values.to(dtype).to(values.dtype), values):
-            is_simple = torch.equal(values.to(torch.float8_e5m2).to(values.dtype), values)
-            return None if is_simple else dtype
+        if _coarser(dtype, values.dtype) and _fits(values, dtype):
+            return None if _fits(values, torch.float8_e5m2) else dtype
     return None
+
+
+def _fits(values: Tensor, dtype: torch.dtype) -> bool:
+    return bool((values.to(dtype).to(values.dtype) == values).all())
 
 
 def _owner(function: Callable[..., Any]) -> nn.Module | None:

@@ -31,7 +31,8 @@ class _Part:
     def flatten(self, part: Tensor, per_sample: bool) -> Tensor:
         """Its numbers in the order in which they lie in memory."""
         if self.is_complex:
-            part = torch.view_as_real(part.resolve_conj())
+            # Not as a view, whose gradient cannot be one of numbers that begin at an odd place.
+            part = torch.stack([part.real, part.imag], dim=-1)
         if self.is_channels_last:
             part = part.permute(0, 2, 3, 1)
         return part.reshape(len(part), -1) if per_sample else part.reshape(-1)
@@ -44,7 +45,8 @@ class _Part:
             batch = () if per_sample else (self.shape[0],)
             return flat.reshape(*flat.shape[:-1], *batch, height, width, channels).movedim(-1, -3)
         if self.is_complex:
-            return torch.view_as_complex(flat.reshape((*flat.shape[:-1], *shape, 2)).contiguous())
+            pairs = flat.reshape((*flat.shape[:-1], *shape, 2))
+            return torch.complex(pairs[..., 0], pairs[..., 1])
         return flat.reshape((*flat.shape[:-1], *shape))
 
 

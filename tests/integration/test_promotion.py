@@ -112,7 +112,10 @@ def test_a_name_that_cannot_be_typed_is_refused(trained: TrainedHome, name: str)
 
 
 def test_a_run_that_goes_on_is_not_promoted(trained: TrainedHome) -> None:
-    trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "RUNNING"}, "$currentDate": {"heartbeat": True}})
+    elsewhere = {"status": "RUNNING", "host.hostname": "elsewhere"}
+    trained.database.runs.update_one(
+        {"_id": 1}, {"$set": elsewhere, "$currentDate": {"heartbeat": True, "heard": True}}
+    )
     with pytest.raises(OdenetError, match="run 1 is still running"):
         promote(Runs(trained.database).get(1), "best")
 
@@ -216,16 +219,25 @@ def test_the_objects_of_the_test_above_would_be_made_by_sacreds_own_reader(tmp_p
     assert trap.exists()
 
 
-@pytest.mark.parametrize("other", ["odenet-3", "MongoObserver-0.7.0", None])
-def test_a_run_of_another_format_is_named_with_both_formats(
-    trained: TrainedHome, other: str | None, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("other", ["MongoObserver-0.7.0", None])
+def test_a_run_of_another_program_has_no_model_and_is_shown(trained: TrainedHome, other: str | None) -> None:
     promote(Runs(trained.database).get(1), "best")
     trained.database.runs.update_one({"_id": 1}, {"$set": {"format": other}})
     with pytest.raises(OdenetError) as raised:
         load_model("best")
+    assert "(another program's)" in one_sentence(raised.value)
+    assert main(["show", "1"]) == 0
+
+
+def test_a_run_of_another_format_is_named_with_both_formats(
+    trained: TrainedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(Runs(trained.database).get(1), "best")
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"format": "odenet-3"}})
+    with pytest.raises(OdenetError) as raised:
+        load_model("best")
     sentence = one_sentence(raised.value)
-    assert str(other) in sentence
+    assert "odenet-3" in sentence
     assert "odenet-1 and odenet-2" in sentence
     assert main(["show", "1"]) == 1
     assert capsys.readouterr().err == f"odenet: {sentence}\n"

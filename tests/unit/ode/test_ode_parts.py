@@ -106,17 +106,21 @@ def test_the_times_of_samples_go_with_the_part_of_the_most_dimensions() -> None:
     torch.testing.assert_close((images, numbers), (z0[0] * math.exp(2), z0[1] * math.exp(2)), rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("real_first", [False, True])  # the complex numbers then begin at an odd place
 @pytest.mark.parametrize("mode", MODES)
-def test_gradients_reach_complex_and_real_parts(mode: str) -> None:
+def test_gradients_reach_complex_and_real_parts(mode: str, real_first: bool) -> None:
     rate = nn.Parameter(vector(0.3))
     z0 = (torch.tensor([[1 + 1j, 2]], dtype=torch.complex128, requires_grad=True), vector(0.7).requires_grad_())
 
+    def ordered(pair: Pair) -> Pair:
+        return pair[::-1] if real_first else pair
+
     def field(t: Tensor, z: Pair) -> Pair:  # noqa: ARG001
-        wave, size = z
-        return (1j - rate) * wave, -rate * size
+        wave, size = ordered(z)
+        return ordered(((1j - rate) * wave, -rate * size))
 
     solver = SolverConfig(**MODES[mode], **TIGHT)
-    wave, size = integrate(field, z0, (0.0, 2.0), solver, parameters=[rate]).state
+    wave, size = ordered(integrate(field, ordered(z0), (0.0, 2.0), solver, parameters=[rate]).state)
     found = torch.autograd.grad(wave.real.sum() + wave.imag[0, 1] + size.square().sum(), [*z0, rate])
     turned = z0[0] * torch.exp((1j - rate) * 2)
     decayed = z0[1] * torch.exp(-2 * rate)
