@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from pipeline.device.random_state import get_random_state
-from pipeline.ode.discrete import Start, hooks_muted, refuse_random_numbers, refuse_second_derivatives, refuse_unknown
+from pipeline.ode.discrete import Start, hooks_muted, refuse_random_numbers, refuse_unknown
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import solve
+from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import Path
 from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Status
@@ -106,7 +107,7 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_second_derivatives()
+        refuse_second_derivatives("this solve", ": use gradient=direct")
         z0, end, *rest = ctx.saved_tensors
         between = rest.pop(0) if ctx.has_between else None
         call: _Call = ctx.call
@@ -141,8 +142,8 @@ class _Sweep:
         self.parameters = parameters
         self.states = states
         self.shape, self.size = states[0].shape, states[0].numel()
-        sizes = [float(call.tolerance.norm(flow.detach()).max()) for flow in flows if flow is not None]
-        largest = max(sizes, default=0.0)
+        sizes = [call.tolerance.norm(flow.detach()).max() for flow in flows if flow is not None]
+        largest = float(torch.stack(sizes).max()) if sizes else 0.0
         if 0 < largest < call.tolerance.atol:
             warnings.warn(SMALL_GRADIENTS.format(atol=call.tolerance.atol), AdjointWarning, stacklevel=2)
         self.flows = [None if flow is None else flow.flatten() for flow in flows]

@@ -18,6 +18,7 @@ from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.loop import solve
 from pipeline.ode.memory import fits_whole, nodes_behind
+from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
 from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import Statistics, Status
@@ -55,32 +56,34 @@ class Start(NamedTuple):
 def start(problem: Problem, z0: Tensor) -> Start:
     """Evaluate the field once and see what it reads."""
     field = problem.field
-    versions = field.buffer_versions()
-    copies = [(buffer, buffer.clone()) for buffer, _ in versions]
-    random = get_random_state(z0.device)
+    versions, everything = field.buffer_versions(), _snapshot_of_all(field, z0)
     leaf = z0.detach().requires_grad_()
     with torch.enable_grad():
         before = _sequence_number()
         first = problem.method.evaluate(field, problem.start_time(z0), leaf)
     changing = [buffer for buffer, version in versions if not buffer.is_inference() and buffer._version != version]
     changed = {id(buffer) for buffer in changing}
-    snapshot = Snapshot(random, [(buffer, value) for buffer, value in copies if id(buffer) in changed])
+    snapshot = Snapshot(everything.random, [pair for pair in everything.buffers if id(pair[0]) in changed])
     leaves, reads_outside = _read(first, [leaf, *field.parameters], before)
     field = field.with_parameters([*field.parameters, *leaves])
-    return Start(z0, leaf, first, snapshot, Snapshot(random, copies), changing, field, reads_outside)
+    return Start(z0, leaf, first, snapshot, everything, changing, field, reads_outside)
 
 
 def first_of_a_whole_graph(problem: Problem, z0: Tensor) -> Tensor | None:
     """dz/dt at the start in the graph that `z0` is in; None, without a trace, where such graphs might become large."""
     field = problem.field
-    copies = [(buffer, buffer.clone()) for buffer, _ in field.buffer_versions()]
-    before = Snapshot(get_random_state(z0.device), copies)
+    before = _snapshot_of_all(field, z0)
     first = problem.method.evaluate(field, problem.start_time(z0), z0)
     evaluations = (problem.max_steps or problem.equal_steps or 0) * problem.method.nfe
     if fits_whole(first, [z0, *field.parameters], evaluations):
         return first
     before.restore(z0.device)
     return None
+
+
+def _snapshot_of_all(field: VectorField, z: Tensor) -> Snapshot:
+    copies = [(buffer, buffer.clone()) for buffer, _ in field.buffer_versions()]
+    return Snapshot(get_random_state(z.device), copies)
 
 
 def _sequence_number() -> int:
@@ -93,31 +96,26 @@ def _sequence_number() -> int:
 def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Tensor], bool]:
     """Further leaves that an evaluation read, and whether it read what was computed before it."""
     leaves, seen = [], {id(tensor) for tensor in known}
-    known_nodes = {tensor.grad_fn for tensor in known if tensor.grad_fn is not None}
-    waiting = [first.grad_fn]
-    visited = set()
-    while waiting:
-        node: Any = waiting.pop()
-        if node is None or node in visited or node in known_nodes:
-            continue
-        visited.add(node)
+    for node in nodes_behind([first], _nodes_of(known)):
         if hasattr(node, "variable"):
             if id(node.variable) not in seen:
                 seen.add(id(node.variable))
                 leaves.append(node.variable)
         elif node._sequence_nr() < before:
             return leaves, True
-        waiting.extend(following for following, _ in node.next_functions)
     return leaves, False
+
+
+def _nodes_of(tensors: Sequence[Tensor]) -> set[Any]:
+    return {tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None}
 
 
 def refuse_unknown(outputs: Sequence[Tensor | None], known: Sequence[Tensor], field: VectorField) -> None:
     """Refuse a graph that begins at leaves other than these, which the first evaluation did not read."""
     if not field.may_read_others:
         return
-    ends = {tensor.grad_fn for tensor in known if tensor.grad_fn is not None}
     leaves = {id(tensor) for tensor in known}
-    for node in nodes_behind([output for output in outputs if output is not None], ends):
+    for node in nodes_behind([output for output in outputs if output is not None], _nodes_of(known)):
         if hasattr(node, "variable") and id(node.variable) not in leaves:
             raise OdenetError(
                 f"the field reads a tensor of shape {tuple(node.variable.shape)} that wants a gradient, but not yet "
@@ -189,7 +187,7 @@ class _Discrete(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_second_derivatives()
+        refuse_second_derivatives("this solve", ": use gradient=direct")
         z0, *parameters = ctx.saved_tensors
         call: _Call = ctx.call
         field = call.start.field.as_in_forward()
@@ -387,15 +385,6 @@ def hooks_muted(parameters: Sequence[Tensor]) -> Iterator[None]:
             hooks.update(kept)
         for parameter, gradient in retained:
             parameter.grad = gradient
-
-
-def refuse_second_derivatives() -> None:
-    """In a backward pass that is itself to be differentiated, which would go wrong in silence."""
-    # Gradients are recorded in a backward pass where it is asked for with create_graph=True alone.
-    if torch.is_grad_enabled():
-        raise OdenetError(
-            "the gradient of this solve cannot be differentiated again (create_graph=True): use gradient=direct"
-        )
 
 
 def sum_of(total: Tensor | None, share: Tensor | None) -> Tensor | None:

@@ -289,7 +289,7 @@ class _Solve:
             self.statistics.note(Trial(None, starts[here], (ends - starts)[here], ratios[here], accepted[here]))
         if self.statistics.proposed_dt is None and accepted.any():
             self.statistics.proposed_dt = float(dts[accepted][0])
-        self._count(problem.method.nfe * int(taken.sum()) - int(taken.sum()))
+        self._count((problem.method.nfe - 1) * int(taken.sum()))
         if keeps:
             self._take_outputs_of_several(leg, steps, starts, ends, accepted)
         last = np.flatnonzero(taken)[-1]

@@ -43,6 +43,12 @@ class Tolerance:
         """The error that is allowed in each element of a state of this size."""
         return size.mul(self.rtol).add_(self.atol)
 
+    @torch.no_grad()
+    def ratio(self, error: Tensor, z: Tensor, end: Tensor) -> Tensor:
+        """Size of the error of a step from `z` to `end`, 1 being what is allowed; no number where it is not finite."""
+        ratio = self.norm(error / self.of(torch.maximum(z.abs(), end.abs())))
+        return ratio + 0 * ratio
+
 
 def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
     """`norm` as a function of packed states.

@@ -84,7 +84,7 @@ PATHS = (
         "a" * 300,
         "a/" * 2500,
     ),
-    *("/proc/nowhere", "\udc80.npz", "a\nb", ".", "..", "/", "/root/../etc/shadow/x", "file.txt", "file.txt/x", "loop"),
+    *("/proc/nowhere", "\udc80.npz", "a\nb", ".", "..", "/", "/usr/../etc/shadow/x", "file.txt", "file.txt/x", "loop"),
     *(
         "closed",
         "closed/x",

@@ -4,7 +4,6 @@ Source: Hairer & Wanner, *Solving Ordinary Differential Equations II*, sections 
 Newton iterations, and when they are given up).
 """
 
-from collections.abc import Sequence
 from math import hypot
 from typing import NamedTuple
 
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.tableau import ImplicitTableau
-from pipeline.ode.dense import hermite
 from pipeline.ode.field import VectorField
 from pipeline.ode.once import differentiated_once
+from pipeline.ode.stepping.cubic import KnownAtItsEnds
 from pipeline.ode.stepping.method import Step
 from pipeline.ode.stepping.runge_kutta import weighted_sum
 from pipeline.ode.tolerance import Tolerance
@@ -39,16 +38,12 @@ class _Stage(NamedTuple):
     converged: Tensor
 
 
-class DiagonallyImplicit:
+class DiagonallyImplicit(KnownAtItsEnds):
     """The method of a tableau whose stages behind the first all have the same number on the diagonal.
 
     The matrix of the Newton iterations is that of all of a batch or, with step control per sample, one a sample: it is
     meant for states of up to some hundred elements.
     """
-
-    evaluates_end = False
-    is_compiled = False
-    several = None
 
     def __init__(self, tableau: ImplicitTableau) -> None:
         self.tableau = tableau
@@ -56,10 +51,6 @@ class DiagonallyImplicit:
         self.error_order = tableau.error_order
         self.nfe = 2 * LARGEST_ITERATIONS * len(tableau.b)
         self.error_weight = hypot(*tableau.error)
-
-    def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
-        """dz/dt."""
-        return field(t, z)
 
     def advance(
         self,
@@ -96,22 +87,7 @@ class DiagonallyImplicit:
 
     def error_ratio(self, step: Step, dt: Tensor, z: Tensor, last: Tensor | None, tolerance: Tolerance) -> Tensor:  # noqa: ARG002
         """By the weights of the embedded solution, stiff components damped."""
-        with torch.no_grad():
-            ratio = tolerance.norm(step.error / tolerance.of(torch.maximum(z.abs(), step.end.abs())))
-            return ratio + 0 * ratio
-
-    def between(
-        self,
-        field: VectorField,  # noqa: ARG002
-        theta: Tensor,
-        t: Tensor,  # noqa: ARG002
-        dt: Tensor,
-        z: Tensor,
-        stages: Sequence[Tensor],
-    ) -> Tensor:
-        """By the cubic through both ends."""
-        end, first, last = stages
-        return hermite(theta, dt, z, end, first, last)
+        return tolerance.ratio(step.error, z, step.end)
 
 
 def _solve(

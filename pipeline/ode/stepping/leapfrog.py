@@ -3,32 +3,23 @@
 Source: Hairer, Lubich & Wanner, *Geometric Numerical Integration*, section I.3 (Störmer–Verlet, kick–drift–kick).
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from pipeline.ode.dense import hermite
 from pipeline.ode.field import VectorField
+from pipeline.ode.stepping.cubic import KnownAtItsEnds
 from pipeline.ode.stepping.method import Step
 from pipeline.ode.tolerance import Tolerance
 from pipeline.util.errors import InvalidInput
 
 
-class Leapfrog:
+class Leapfrog(KnownAtItsEnds):
     """Half a kick, a drift, half a kick, for d(q, p)/dt = (v(t, p), force(t, q)): energy drifts in no direction."""
 
     order = 2
     error_order = None
-    evaluates_end = False
     error_weight = 0.0
     nfe = 3
-    is_compiled = False
-    several = None
-
-    def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
-        """dz/dt."""
-        return field(t, z)
 
     def advance(
         self,
@@ -54,19 +45,6 @@ class Leapfrog:
     def error_ratio(self, step: Step, dt: Tensor, z: Tensor, last: Tensor | None, tolerance: Tolerance) -> Tensor:  # noqa: ARG002
         """It is not estimated: 0, or no number."""
         return tolerance.norm(step.error)
-
-    def between(
-        self,
-        field: VectorField,  # noqa: ARG002
-        theta: Tensor,
-        t: Tensor,  # noqa: ARG002
-        dt: Tensor,
-        z: Tensor,
-        stages: Sequence[Tensor],
-    ) -> Tensor:
-        """By the cubic through both ends."""
-        end, first, last = stages
-        return hermite(theta, dt, z, end, first, last)
 
 
 def _pair(field: VectorField, packed: Tensor) -> tuple[Tensor, Tensor]:

@@ -87,5 +87,4 @@ def error_ratio(
     """
     if last is not None:
         error = torch.addcmul(error, last, dt, value=tableau.error[-1])
-    ratio = tolerance.norm(error / tolerance.of(torch.maximum(z.abs(), end.abs())))
-    return ratio + 0 * ratio
+    return tolerance.ratio(error, z, end)
