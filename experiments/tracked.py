@@ -305,17 +305,22 @@ def run_tracked(
     named: Sequence[str] = (),
     info: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
+    changed: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run what is prepared, tracked in the store.
 
     Args:
         named: the named configurations that it was made of, for the record.
         info: first entries of the run's info, as `{"rerun_of": 3}`.
+        changed: what was set beside the named configurations, nested, for the record.
+        annotations: the run's `name`, `tags` and `notes`.
 
     Raises:
         OdenetError: the store does not take a new run.
     """
-    return _run(observer_for(prepared.task, info=info), prepared, callbacks, {"named_configs": list(named)})
+    observer = observer_for(prepared.task, info=info, annotations=annotations)
+    return _run(observer, prepared, callbacks, {"named_configs": list(named), "changed": dict(changed or {})})
 
 
 def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> Outcome:

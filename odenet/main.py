@@ -33,7 +33,7 @@ MODULES = {
     "runs": ("runs", "show"),
     "board": ("board",),
     "compare": ("compare",),
-    "housekeeping": ("tag", "note", "attach", "export", "rm", "gc"),
+    "housekeeping": ("rename", "tag", "note", "attach", "export", "rm", "gc"),
     "backup": ("backup", "restore"),
     "models": ("promote", "models"),
     "data": ("data",),

@@ -1,8 +1,9 @@
-"""What a person adds to a stored run: tags and notes, where Omniboard shows and changes them, and files."""
+"""What a person adds to a run: a name, and tags and notes, where Omniboard shows and changes them, and files."""
 
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -12,7 +13,29 @@ from pipeline.tracking.gridfs import put_file
 from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.store import translate_store_errors
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError, brief
+
+LONGEST_NAME = 100
+
+
+def annotations(name: str | None = None, tags: Sequence[str] = (), note: str | None = None) -> dict[str, Any]:
+    """What a run that begins has of them, as it is stored.
+
+    Raises:
+        InvalidInput: a name or a tag without a letter.
+    """
+    _refuse_empty(tags)
+    given = {"name": None if name is None else _checked_name(name), "tags": list(tags), "notes": note}
+    return {key: value for key, value in given.items() if value}
+
+
+def rename(run: StoredRun, name: str) -> None:
+    """Give the run a name in place of the one that it had.
+
+    Raises:
+        InvalidInput: a name without a letter, or the run has been removed.
+    """
+    _change(run, {"$set": {"omniboard.name": _checked_name(name)}})
 
 
 def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
@@ -21,8 +44,7 @@ def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
     Raises:
         InvalidInput: a tag without a letter, or the run has been removed.
     """
-    if not all(tag.strip() for tag in tags):
-        raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
+    _refuse_empty(tags)
     return _change(run, {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}})
 
 
@@ -80,6 +102,19 @@ def _refuse_unfinished(run: StoredRun, home: Path) -> None:
             f"the record of run {run.run_id} ({run.status}) still waits on the disk of "
             f"{run.document['host']['hostname']}: run `odenet sync` there, then attach"
         )
+
+
+def _refuse_empty(tags: Sequence[str]) -> None:
+    if not all(tag.strip() for tag in tags):
+        raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
+
+
+def _checked_name(name: str) -> str:
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidInput(
+            f"the name {brief(name)} of a run must have a letter, no line breaks and at most {LONGEST_NAME} characters"
+        )
+    return name.strip()
 
 
 def _change(run: StoredRun, change: dict[str, object]) -> list[str]:
