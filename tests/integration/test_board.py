@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
+from urllib.parse import urlencode
 
 import gridfs
 import psutil
@@ -242,6 +243,20 @@ def test_the_script_of_an_artifact_deletes_no_run_in_a_real_browser(
             page.get(f"{board.url}/api/v1/files/preview/{file_id}/{name}")
             time.sleep(1)  # as long as a script would take
     assert database.runs.count_documents({}) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"populate": '{"path": "chunk", "match": [{"$or": [{"$where": "process.exit()"}]}]}'},
+        {"populate": r'{"path": "chunk", "match": [{"$or": [{"$\u0077here": "process.exit()"}]}]}'},
+        {"populate[path]": "chunk", "populate[match][$nor][0][$where]": "process.exit()"},
+        {"query": '{"$where": "sleep(1e9)"}'},
+    ],
+)
+def test_a_query_that_would_run_code_is_refused(board: Board, query: dict[str, str]) -> None:
+    assert ask(board, f"/sacred/api/v1/fs.files?{urlencode(query)}")[0] == 400
+    assert ask(board, f"/sacred/api/v1/fs.files?{urlencode({'populate': 'chunk'})}")[0] == 200
 
 
 def test_strange_documents_keep_the_list_from_no_other_run(board: Board, database: Database[dict[str, Any]]) -> None:
