@@ -25,11 +25,16 @@ function sha256(text) {
   return crypto.createHash('sha256').update(text).digest();
 }
 
+/* The names under which the dashboard answers; browsers leave out port 80. */
+function ownHosts(port) {
+  return ['127.0.0.1', 'localhost'].flatMap(name => (port === 80 ? [name, `${name}:80`] : [`${name}:${port}`]));
+}
+
 /* The status that keeps a request out, or 0. A foreign Host is DNS rebinding, a foreign Origin another page. */
 function refusal(request, port, login) {
-  const hosts = [`127.0.0.1:${port}`, `localhost:${port}`];
+  const hosts = ownHosts(port);
   const {host, origin, authorization} = request.headers;
-  if (!hosts.includes(host)) return 403;
+  if (!hosts.includes(host)) return 421;
   if (origin !== undefined && !hosts.some(known => origin === `http://${known}`)) return 403;
   if (holdsCode(request.url)) return 400;
   return crypto.timingSafeEqual(sha256(authorization || ''), login) ? 0 : 401;
@@ -41,10 +46,15 @@ function holdsCode(url) {
   return [...new URLSearchParams(url.split('?').slice(1).join('?'))].flat().some(text => unescaped(text).includes('$where'));
 }
 
-function refuse(response, status) {
-  const headers = {'Content-Type': 'text/plain'};
+function refuse(response, status, port) {
+  const headers = {'Content-Type': 'text/plain', 'X-Content-Type-Options': 'nosniff'};
   if (status === 401) headers['WWW-Authenticate'] = 'Basic realm="odenet board", charset="UTF-8"';
-  response.writeHead(status, headers).end(http.STATUS_CODES[status]);
+  const told = {
+    400: 'A query that would run code ($where) is refused.',
+    403: 'The request comes from the page of another site.',
+    421: `This dashboard answers under its own address alone, port included: http://127.0.0.1:${port}/sacred`
+  };
+  response.writeHead(status, headers).end(`${told[status] || http.STATUS_CODES[status]}\n`);
 }
 
 /* Omniboard allows every origin to read; nobody but its own page is meant to. */
@@ -107,8 +117,9 @@ function guardServers(login, host) {
   const createServer = http.createServer;
   http.createServer = function (handler) {
     const server = createServer((request, response) => {
-      const status = refusal(request, server.address().port, login);
-      if (status) return refuse(response, status);
+      const {port} = server.address();
+      const status = refusal(request, port, login);
+      if (status) return refuse(response, status, port);
       withholdFromOtherPages(response);
       confineStoredFiles(request, response);
       if (!serveOwn(request, response)) handler(request, response);

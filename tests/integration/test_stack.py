@@ -527,7 +527,7 @@ def test_the_dashboard_takes_its_login_from_a_file_and_shows_it_nowhere(
     assert _status(port) == 401
     assert _status(port, "odenet:open-sesame") == 200
     assert _status(port, "odenet:another") == 401
-    assert _status(port, "odenet:open-sesame", host="stack.example") == 403
+    assert _status(port, "odenet:open-sesame", host="stack.example") == 421
     shown = [*process.cmdline(), *process.environ().values()]
     assert not [word for word in shown if "open-sesame" in word or "mongodb://" in word]
     assert str(settings) in shown
