@@ -3,8 +3,8 @@
 import json
 import platform
 import random
-import shutil
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
