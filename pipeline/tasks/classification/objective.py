@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from pipeline.data import Preprocessing, Splits, batches
 from pipeline.plugins import registry
+from pipeline.tasks.classification.metric_specs import metric_parts
 from pipeline.training import BatchLoss
 
 Batch = tuple[Tensor, Tensor]
@@ -56,12 +57,6 @@ class CrossEntropy:
 
     def example(self, batch_size: int) -> Tensor:
         return self._preprocessing.for_evaluation(self._splits.train.pixels[:batch_size])
-
-
-def metric_parts() -> list[registry.Part]:
-    """The registered metrics of image classification."""
-    parts = [registry.find("metric", name) for name in registry.names("metric")]
-    return [part for part in parts if part.facts["task"] == "classification"]
 
 
 def whole_split_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
