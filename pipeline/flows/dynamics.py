@@ -85,10 +85,10 @@ def draw_probes(z: Tensor, probes: int, noise: Noise, generator: torch.Generator
     shape = (len(z), probes, z.shape[1])
     device = z.device if generator is None else generator.device
     if noise == "gaussian":
-        drawn = torch.randn(shape, generator=generator, dtype=z.dtype, device=device)
+        drawn = torch.randn(shape, generator=generator, device=device)
     else:
-        drawn = torch.randint(0, 2, shape, generator=generator, device=device).to(z.dtype) * 2 - 1
-    return drawn.to(z.device)
+        drawn = torch.randint(0, 2, shape, generator=generator, device=device) * 2 - 1
+    return drawn.to(z)
 
 
 def can_be_compiled(field: nn.Module) -> bool:

@@ -3,8 +3,7 @@
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,9 @@ from pipeline.flows.log_prob import LogProb
 from pipeline.ode import RootMeanSquare, Solution, Statistics, integrate
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
+
+if TYPE_CHECKING:
+    from pipeline.flows.check import FlowCheck
 
 PRECISE = SolverConfig(rtol=1e-5, atol=1e-5)
 """What a likelihood needs, as in the papers: at 1e-3 it comes out too high."""
@@ -166,6 +168,12 @@ class Flow(CompiledInTraining):
         states = self._moved(x, backwards)
         return states[[backwards.index(time) for time in times]]
 
+    def check(self, x: Tensor, seed: int = 0) -> "FlowCheck":
+        """How far the flow's numbers can be believed: see `FlowCheck`."""
+        from pipeline.flows.check import check  # it knows flows
+
+        return check(self, x, seed)
+
     def with_solver(self, solver: SolverConfig) -> "Flow":
         """The same flow, of the same weights, solved otherwise."""
         other = copy.copy(self)
@@ -278,10 +286,3 @@ def _refuse_unsuitable(
             FlowWarning,
             stacklevel=3,
         )
-
-
-def tightened(solver: SolverConfig, factor: float) -> SolverConfig:
-    """With tolerances smaller by a factor and as many more steps as that may take."""
-    return replace(
-        solver, rtol=max(solver.rtol / factor, 1e-12), atol=max(solver.atol / factor, 1e-12), max_steps=100_000
-    )
