@@ -9,6 +9,7 @@ from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
 from pipeline.comparison.quantities import COST, EPOCHS, Quantity, quantity_of
 from pipeline.config.display_names import data_name
+from pipeline.reporting.markdown import escaped, markdown_table
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
 from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.conditions import machine, software
@@ -153,14 +154,14 @@ def markdown(comparison: Comparison) -> str:
     parts = [f"# Comparison of {len(comparison.runs)} runs"]
     unfair = find_unfairness(comparison)
     if unfair:
-        parts += ["## Read with care", "\n".join(f"- {_escaped(sentence)}" for sentence in unfair)]
+        parts += ["## Read with care", "\n".join(f"- {escaped(sentence)}" for sentence in unfair)]
     for table in comparison_tables(comparison):
         parts.append(f"## {table.title}")
         if table.rows:
-            parts.append(_markdown_table(table))
+            parts.append(markdown_table(table))
         if table.note:
-            parts.append(_escaped(table.note))
-    parts += ["## Conditions", "\n".join(f"- {_escaped(line)}" for line in conditions(comparison))]
+            parts.append(escaped(table.note))
+    parts += ["## Conditions", "\n".join(f"- {escaped(line)}" for line in conditions(comparison))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,25 +189,13 @@ def _spread(spread: Spread | None, form: str | Callable[[float], str]) -> str:
 
 def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:
     runs = (f"{run} ({comparison.group_of(run).letter})" for run in (pair.first, pair.second))
-    return *runs, *pair.test.cells(), _p_value(pair.test.p_value), _p_value(pair.adjusted_p_value)
+    return *runs, *pair.test.cells(), p_text(pair.test.p_value), p_text(pair.adjusted_p_value)
 
 
-def _p_value(p: float) -> str:
+def p_text(p: float) -> str:
+    """A p-value as a table shows it."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _config_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _markdown_table(table: TextTable) -> str:
-    rules = ["---" if letter == "l" else "---:" for letter in table.alignment]
-    lines = [table.headings, tuple(rules), *table.rows]
-    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown does not take for a table's edge or for markup."""
-    for character in "\\|<*_`":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")
