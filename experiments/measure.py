@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from experiments.recording import recording_failure, recording_warnings
 from experiments.tracked import Outcome, Prepared, observer_for, run_once
@@ -47,5 +48,12 @@ def measure(prepared: Prepared, steps: int = 3, with_memory: bool = True) -> Ste
 def _measure(prepared: Prepared, run_log: RunLog) -> float | None:
     with recording_failure(run_log), recording_warnings(run_log), naming_lack_of_memory():
         run_log.update_info({"device": str(choose_device(prepared.config.training)), **prepared.facts})
-        run_log.update_info({MEASUREMENT: measure(prepared).to_dict()})
+        run_log.update_info({MEASUREMENT: measure(prepared).to_dict() | {"model_kb": _model_kb(prepared)}})
     return None
+
+
+def _model_kb(prepared: Prepared) -> float:
+    """Size of the file with the weights."""
+    with torch.random.fork_rng(devices=()):
+        model = prepared.task.build_model(prepared.config, prepared.data)
+    return len(save({name: value.contiguous() for name, value in model.state_dict().items()})) / 1000

@@ -51,8 +51,9 @@ class Standing:
         return [job for job in self.plan.jobs if job.number not in self.found]
 
     def settings_of(self, parent: Job) -> list[Setting]:
-        """All settings under which the study asks a job's model again."""
-        return [setting(job) for job in self.plan.jobs if self.parents.get(job.number) is parent]
+        """All settings under which the study asks a job's model again, or another of the same configuration."""
+        asked = [job for job in self.plan.jobs if job.kind == "evaluate" and job.resolved == parent.resolved]
+        return list(dict.fromkeys(map(setting, asked)))
 
     def _find(self, job: Job) -> StoredRun | None:
         if job.kind == "evaluate":
@@ -117,7 +118,7 @@ class _Driver:
     def carry_out(self, standing: Standing) -> dict[int, str]:
         """First what is trained and measured, then what evaluates what was trained."""
         with interruptible(self._stop_signals) as interruption:
-            first = [job for job in standing.missing if job.kind != "evaluate"]
+            first = _each_once([job for job in standing.missing if job.kind != "evaluate"])
             self._do([_spec(job) for job in first], first, interruption)
             if not interruption.is_asked and any(job.kind == "evaluate" for job in standing.missing):
                 standing = look(self._plan, Runs(), self._shared.device, self._shared.same_sources)
@@ -170,6 +171,14 @@ class _ProgressCallback(TrialsCallback):
         self._progress.note(f"the worker of {label} was lost; another goes on with it")
 
 
+def _each_once(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without those that do what an earlier one does: rows may share a configuration."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        found.setdefault(repr((job.kind, job.resolved)), job)
+    return list(found.values())
+
+
 def _progress(job: Job, estimate: float | None) -> JobProgress:
     epochs = job.resolved.config.training.max_epochs if job.kind == "train" else 0
     return JobProgress(job.number, job.row.name, job.label, epochs, estimate)
@@ -183,7 +192,7 @@ def _evaluations(standing: Standing) -> tuple[list[TrialSpec], list[Job]]:
     """One for each trained model that lacks some, with all settings of the study, under the first job that needs it."""
     specs, jobs = [], []
     parents = {standing.parents[job.number].number for job in standing.missing if job.kind == "evaluate"}
-    for parent in [job for job in standing.plan.jobs if job.number in parents]:
+    for parent in _each_once([job for job in standing.plan.jobs if job.number in parents]):
         run = standing.found.get(parent.number)
         if run is None or run.status != "COMPLETED":
             continue  # its own row says how it ended

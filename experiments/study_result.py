@@ -1,8 +1,10 @@
 """What the runs of a study came to, read from the store."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from experiments.study import Standing, setting
+from pipeline.comparison.tuning import count_tried
 from pipeline.runs.query import Runs
 from pipeline.studies.result import Answer, StudyResult, answer_of, build_result
 
@@ -23,7 +25,18 @@ def result_of(standing: Standing, failures: Mapping[int, str]) -> StudyResult:
             why = _parents_failure(standing, job.number)
         asked = setting(job) if job.kind == "evaluate" else None
         answers[job.row.name].append(answer_of(job.seed, whole, asked, why))
-    return build_result(plan.study, plan.scale, plan.conditions, plan.seeds, answers)
+    result = build_result(plan.study, plan.scale, plan.conditions, plan.seeds, answers)
+    return replace(result, tried=_tried(result))
+
+
+def _tried(result: StudyResult) -> dict[str, int]:
+    """Letter of a row -> the configurations that were tried to find its training: those it says, else the store's."""
+    counts: dict[str, int] = {}
+    for block in result.blocks:
+        if (comparison := result.comparison(block)) is not None:
+            counts |= count_tried(Runs(), comparison)
+    said = {row.letter: row.row.tuned for row in result.rows if row.row.tuned is not None}
+    return counts | said
 
 
 def _parents_failure(standing: Standing, number: int) -> str:

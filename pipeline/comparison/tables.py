@@ -1,6 +1,6 @@
 """A comparison as tables of words, for a terminal, for Markdown and for the page."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -134,9 +134,9 @@ def _data_facts(run: ComparedRun) -> str | None:
     )
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Everything on a terminal."""
-    unfair = find_unfairness(comparison)
+def print_comparison(comparison: Comparison, console: Console, tried: Mapping[str, int] | None = None) -> None:
+    """Everything on a terminal; `tried` as `find_unfairness` takes it."""
+    unfair = find_unfairness(comparison, tried)
     if unfair:
         console.print("Read with care", style="bold yellow")
         for sentence in unfair:
@@ -149,10 +149,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(line, highlight=False)
 
 
-def markdown(comparison: Comparison) -> str:
-    """Everything as a Markdown document."""
+def markdown(comparison: Comparison, tried: Mapping[str, int] | None = None) -> str:
+    """Everything as a Markdown document; `tried` as `find_unfairness` takes it."""
     parts = [f"# Comparison of {len(comparison.runs)} runs"]
-    unfair = find_unfairness(comparison)
+    unfair = find_unfairness(comparison, tried)
     if unfair:
         parts += ["## Read with care", "\n".join(f"- {escaped(sentence)}" for sentence in unfair)]
     for table in comparison_tables(comparison):

@@ -1,6 +1,6 @@
 """What a reader of a study is to bear in mind: what is unfair, unfinished, unexpected; with what it was done."""
 
-from pipeline.comparison.compare import Comparison
+from pipeline.comparison.compare import Comparison, Group
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.tables import conditions as conditions_of_runs
 from pipeline.reporting.words import counted
@@ -22,7 +22,8 @@ def unfairness(result: StudyResult) -> list[str]:
             continue
         names = {group.letter: group.name for group in comparison.groups}
         letters = ", ".join(f"{letter} is {name}" for letter, name in names.items())
-        found = [sentence for sentence in find_unfairness(comparison) if "did not complete" not in sentence]
+        unfair = find_unfairness(comparison, result.tried)
+        found = [sentence for sentence in unfair if "did not complete" not in sentence]
         of_block = f"{block}: " if block else ""
         sentences += [f"{of_block}{sentence}" for sentence in found]
         if any(f"{letter} " in sentence for sentence in found for letter in names):
@@ -32,8 +33,9 @@ def unfairness(result: StudyResult) -> list[str]:
 
 def conditions(result: StudyResult) -> list[str]:
     """On which data, where and with what the runs were made; a line each."""
-    groups = tuple(row.group for row in result.rows if row.runs)
-    lines = conditions_of_runs(Comparison(groups, {}, None, (), ())) if groups else []
+    trained = {run.run_id: run for row in result.rows if row.row.kind != "evaluate" for run in row.runs}
+    everything = Group("", "", tuple(trained.values()))
+    lines = conditions_of_runs(Comparison((everything,), {}, None, (), ())) if trained else []
     seeds = ", ".join(map(str, result.seeds))
     return [f"Scale: {result.conditions.removeprefix('scale ')}; seeds {seeds}", *lines]
 

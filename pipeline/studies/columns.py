@@ -28,8 +28,11 @@ SAME_ON_EVERY_SEED = (
     "multiply_adds",
     "multiply_adds_per_evaluation",
     "graph_nodes",
+    "graph_memory_mb",
+    "step_memory_mb",
+    "model_kb",
 )
-"""Quantities that follow from the configuration alone."""
+"""Quantities that follow from the configuration, and hardly from the first weights."""
 MEASURED = (
     Quantity("graph_nodes", "nodes of the graph", ",.0f"),
     Quantity("graph_memory_mb", "kept for the backward pass (MB)", ",.1f"),

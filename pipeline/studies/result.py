@@ -1,7 +1,7 @@
 """What a study's runs came to: every cell with its spread and verdict, every claim with its test."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -108,6 +108,8 @@ class StudyResult:
     seeds: tuple[int, ...]
     rows: tuple[RowResult, ...]
     claims: tuple[JudgedClaim, ...]
+    tried: Mapping[str, int] = field(default_factory=dict)
+    """Letter of a row -> how many configurations of its training were tried."""
 
     @property
     def is_full(self) -> bool:

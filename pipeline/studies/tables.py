@@ -141,7 +141,11 @@ def doubtful_numbers(result: StudyResult) -> list[str]:
     for (row, column), number in result.study.paper.items():
         if number.doubtful is not None and any(each.row.name == row for each in result.rows):
             reasons.setdefault(number.doubtful, []).append(f"{column} of {result.study.row(row).label}")
-    return [f"Doubtful in the paper: {', '.join(of)}: {why}." for why, of in reasons.items()]
+    return [f"Doubtful in the paper, with a *: {_few(numbers)}: {why}." for why, numbers in reasons.items()]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{len(names)} numbers"
 
 
 def _beside(result: StudyResult, cell: Cell) -> tuple[str, ...]:

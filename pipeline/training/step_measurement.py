@@ -99,13 +99,12 @@ class _Steps:
         """Nodes of the graph, MB that it keeps, and the peak of the step in MB."""
         self.optimiser.zero_grad(set_to_none=True)
         batch = next(self.batches)
-        with Allocations(self.objective.device) as forward:
+        with Allocations(self.objective.device) as allocations:
             loss = self._forward(batch)
-        nodes = count_nodes(loss)
-        with Allocations(self.objective.device) as rest:
+            allocations.mark()
+            nodes = count_nodes(loss)
             self._backward(loss)
-        left = forward.left_mb
-        return nodes, left, max(forward.peak_mb, left + rest.peak_mb)
+        return nodes, allocations.marked_mb, allocations.peak_mb
 
     def _forward(self, batch: Any = None) -> Tensor:
         result = self.objective.loss(self.model, next(self.batches) if batch is None else batch, self.generator)
