@@ -7,6 +7,7 @@ command goes on after a kill. To be imported after `pipeline.sweeps.ray_environm
 """
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -27,7 +28,9 @@ from pipeline.sweeps.state import INTERRUPTED
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.sweeps.tune_callback import TrialsCallback
+from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Setting
+from pipeline.util.user_warnings import noting_warnings
 
 
 class Standing:
@@ -42,13 +45,18 @@ class Standing:
             job.number: by_place[job.row.evaluates, job.seed] for job in plan.jobs if job.row.evaluates is not None
         }
         """Number of an evaluation -> the job whose model it asks."""
+        self.refused: dict[int, str] = {}
+        """Number of a job -> why it is not done: its row changes nothing about the study's model."""
         for job in plan.jobs:
-            if (run := self._find(job)) is not None:
+            if plan.study.model is not None and (why := _without_effect(plan, job)) is not None:
+                self.refused[job.number] = why
+            elif (run := self._find(job)) is not None:
                 self.found[job.number] = run
 
     @property
     def missing(self) -> list[Job]:
-        return [job for job in self.plan.jobs if job.number not in self.found]
+        done = self.found.keys() | self.refused.keys()
+        return [job for job in self.plan.jobs if job.number not in done]
 
     def settings_of(self, parent: Job) -> list[Setting]:
         """All settings under which the study asks a job's model again, or another of the same configuration."""
@@ -61,6 +69,17 @@ class Standing:
             return None if parent is None else self._same.evaluated(parent, [setting(job)])
         find = self._same.trained if job.kind == "train" else self._same.measured
         return find(job.resolved.task, job.resolved.config.to_dict())
+
+
+def _without_effect(plan: StudyPlan, job: Job) -> str | None:
+    """What a row sets beyond the others and its model does not look at, in the sentence that a run would warn of."""
+    shared = set.intersection(*(set(row.words) for row in plan.rows))
+    own = [word.partition("=")[0] for word in job.row.words if word not in shared]
+    sentences: list[str] = []
+    with warnings.catch_warnings(), noting_warnings(sentences.append, are_shown=False):
+        warnings.simplefilter("always")  # of every seed, and not the first alone
+        get_task(job.resolved.task).warn(job.resolved.config)
+    return next((said for said in sentences for key in own if said.startswith(f"{key}=")), None)
 
 
 def setting(job: Job) -> Setting:

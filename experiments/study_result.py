@@ -20,7 +20,7 @@ def result_of(standing: Standing, failures: Mapping[int, str]) -> StudyResult:
     for job in plan.jobs:
         run = standing.found.get(job.number)
         whole = None if run is None else Runs(run.database).get(run.run_id)  # lists leave out what is large
-        why = failures.get(job.number, "")
+        why = standing.refused.get(job.number) or failures.get(job.number, "")
         if whole is None and job.kind == "evaluate" and not why:
             why = _parents_failure(standing, job.number)
         asked = setting(job) if job.kind == "evaluate" else None

@@ -18,7 +18,8 @@ from odenet.arguments import (
     number,
     overrides_argument,
 )
-from odenet.output import answer
+from odenet.output import answer, fail
+from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -116,21 +117,24 @@ def _carry_out(
     if standing.missing and not no_training:
         cost = estimate(standing, parallel, calibrates=False)
         print(cost.sentence(), file=sys.stderr, flush=True)
-        failures = carry_out(
-            plan,
-            device,
-            cost.seconds,
-            same_sources=same_sources,
-            address=cluster,
-            parallel=parallel,
-            cpus_per_run=cpus_per_run,
-            gpus_per_run=gpus_per_run,
-        )
+        try:
+            failures = carry_out(
+                plan,
+                device,
+                cost.seconds,
+                same_sources=same_sources,
+                address=cluster,
+                parallel=parallel,
+                cpus_per_run=cpus_per_run,
+                gpus_per_run=gpus_per_run,
+            )
+        except KeyboardInterrupt:
+            return fail("interrupted; what is done stays, and the same command goes on", INTERRUPTED)
         standing = look(plan, Runs(), device, same_sources)
     result = result_of(standing, failures)
     _write(result, files)
     answer(as_json, result.to_dict(), partial(print_study, result))
-    return 1 if result.missing and not no_training else 0
+    return 1 if failures or (result.missing and not no_training) else 0
 
 
 def _write(result: Any, files: dict[str, Path | None]) -> None:

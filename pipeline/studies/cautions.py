@@ -4,7 +4,7 @@ from pipeline.comparison.compare import Comparison, Group
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.tables import conditions as conditions_of_runs
 from pipeline.reporting.words import counted
-from pipeline.studies.result import StudyResult
+from pipeline.studies.result import REFUSED, StudyResult
 from pipeline.sweeps.state import FAILURES
 
 
@@ -54,6 +54,9 @@ def _unexpected(result: StudyResult) -> list[str]:
             if outcome in ("completed", "missing", row.row.ends):
                 continue
             example = next(answer for answer in row.answers if answer.outcome == outcome)
+            if outcome == REFUSED:
+                sentences.append(f"{row.row.label} was not done: {example.why}.")
+                continue
             of = f"{number} of {counted(len(row.answers), 'run')} of {row.row.label}"
             meaning = FAILURES.get(outcome, outcome)
             sentences.append(f"{of} ended by {meaning} and are in no mean{f': {example.why}' if example.why else ''}.")

@@ -187,7 +187,7 @@ def _test_ends(claim: Claim, rows: "Sequence[RowResult]") -> Tested:
         for outcome, number in row.outcomes().items():
             counts[outcome] = counts.get(outcome, 0) + number
     words = ", ".join(f"{number} × {outcome.replace('_', ' ')}" for outcome, number in counts.items())
-    if counts.get("missing"):
+    if counts.keys() & {"missing", "refused"}:
         return Tested(words)
     return Tested(words, is_true=set(counts) == {claim.ends})
 

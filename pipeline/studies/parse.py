@@ -189,7 +189,8 @@ class _Parser:
         first = () if model is None else (model,)
         for row in rows:
             if row.evaluates is None:
-                of_tasks |= {spec.name: spec for spec in self._find_metrics((*first, *row.words))}
+                with _Within(f"{self._where}, {row.name}"):
+                    of_tasks |= {spec.name: spec for spec in self._find_metrics((*first, *row.words))}
         columns = []
         for entry in read:
             with _Within(f"{self._where}, read"):

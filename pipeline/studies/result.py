@@ -20,6 +20,9 @@ from pipeline.sweeps.state import COMPLETED
 from pipeline.tasks.solver_grid import Setting
 from pipeline.tracking.run_document import RunStatus
 
+MISSING, REFUSED = "missing", "refused"
+"""Outcomes of what has no run: not done yet, or not to be done."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -139,7 +142,7 @@ class StudyResult:
     @property
     def missing(self) -> int:
         """Runs that there are not yet."""
-        return sum(answer.outcome == "missing" for row in self.rows for answer in row.answers)
+        return sum(answer.outcome == MISSING for row in self.rows for answer in row.answers)
 
     @property
     def runs(self) -> list[ComparedRun]:
@@ -236,7 +239,7 @@ def answer_of(seed: int, run: StoredRun | None, setting: Setting | None, why: st
         why: there is no run, where it is known.
     """
     if run is None:
-        return Answer(seed, None, "refused" if why else "missing", why)
+        return Answer(seed, None, REFUSED if why else MISSING, why)
     if setting is not None:
         return _evaluated(seed, run, setting)
     read = read_run(run)
