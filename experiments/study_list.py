@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.table import Column
 
 from experiments.study import Standing, find_device
 from experiments.study_cost import Estimate, estimate_with
 from experiments.study_plan import find_study, make_plan, study_files
-from pipeline.reporting.text_table import left, list_table, right
+from pipeline.reporting.text_table import list_table, right
 from pipeline.reporting.words import duration
 from pipeline.runs.query import Runs
 from pipeline.studies.costs import KnownCosts
@@ -72,9 +73,12 @@ def list_studies(scale: str) -> list[ListedStudy]:
 
 def print_list(rows: Sequence[ListedStudy], console: Console) -> None:
     """One line a study."""
-    table = list_table([*left("study"), *right("done"), *left("what is missing takes", "title")])
+    longest = max((len(row.name) for row in rows), default=0)
+    takes = Column("what is missing takes", overflow="fold", min_width=18)
+    title = Column("title", overflow="fold", min_width=18)
+    table = list_table([Column("study", no_wrap=True, min_width=longest + 1), *right("done "), takes, title])
     for row in rows:
-        table.add_row(row.name, f"{row.done}/{row.total}", row.takes, row.title)
+        table.add_row(row.name, f"{row.done}/{row.total} ", row.takes, row.title)
     console.print(table)
     scale = rows[0].scale if rows else ""
     console.print(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from experiments.study_plan import find_study, study_files
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import Command, database_of, run_command, start_command
+from tests.helpers.commands import Command, database_of, run_command, start_command, workers_of
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import wait_until
@@ -191,11 +190,10 @@ def epochs_so_far(home: Path) -> list[int]:
 def test_a_study_whose_driver_is_killed_goes_on_from_checkpoints_with_nothing_done_twice(home: Path) -> None:
     command = start_long(home)
     wait_until(lambda: len(epochs_so_far(home)) >= 2 and min(epochs_so_far(home)) >= 5, command)
-    workers = psutil.Process(command.pid).children(recursive=True)
+    workers = workers_of(command)
     command.send(signal.SIGKILL)
     command.wait()
-    trials = [worker for worker in workers if worker.is_running() and "ray::" in " ".join(worker.cmdline() or [])]
-    wait_until(lambda: not any(worker.is_running() for worker in trials))
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
     begun = {document["_id"] for document in documents_of(home)}
     again = start_long(home)
     assert again.wait() == 0, again.stderr
@@ -228,9 +226,7 @@ def test_ctrl_c_ends_a_study_in_order_and_the_same_command_goes_on(home: Path) -
 def test_a_killed_worker_costs_the_epoch_that_it_was_in(home: Path) -> None:
     command = start_long(home)
     wait_until(lambda: max(epochs_so_far(home), default=0) >= 5, command)
-    children = psutil.Process(command.pid).children(recursive=True)
-    worker = next(child for child in children if "ray::ResourceTrainable" in " ".join(child.cmdline()))
-    worker.kill()
+    workers_of(command)[0].kill()
     assert command.wait() == 0, command.stderr
     assert "was lost; another goes on with it" in command.stderr
     assert {document["status"] for document in documents_of(home)} == {"COMPLETED"}
