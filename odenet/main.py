@@ -29,6 +29,7 @@ MODULES = {
     "run": ("run", "describe"),
     "sweep": ("sweep",),
     "sweeps": ("sweeps",),
+    "paper": ("paper",),
     "rerun": ("rerun", "resume"),
     "evaluate": ("evaluate",),
     "runs": ("runs", "show"),

@@ -88,6 +88,17 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Settings by name, where a `Grid` has them by their combinations."""
+
+    others: tuple[Setting, ...]
+
+    def settings(self, trained: Setting) -> list[Setting]:
+        """`trained`, then every other setting once."""
+        return list(dict.fromkeys([trained, *self.others]))
+
+
+@dataclass(frozen=True)
 class Row:
     """What a model answered under one setting; None for what a failed solve, or a model without one, has not."""
 
