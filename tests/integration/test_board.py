@@ -322,9 +322,7 @@ def test_at_port_80_a_browser_names_no_port_and_is_let_in(store_home: Path) -> N
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "70000", "-1", "9" * 400, "nine"])
-def test_a_port_that_cannot_be_is_refused_before_anything_starts(
-    store_home: Path, port: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_port_that_cannot_be_is_refused_before_anything_starts(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["board", "--port", port]) == 2
     told = capsys.readouterr().err
     assert re.fullmatch(r"odenet: .*port.*\n", told)

@@ -18,7 +18,7 @@ from pipeline.sweeps.stored import Sweep, load_sweep
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
-from tests.helpers.commands import Command, database_of, run_command, start_command, wait_until
+from tests.helpers.commands import Command, database_of, run_command, start_command, start_script, wait_until
 
 SPACE = """
 with: [odenet_simple, digits, data.subset=300, model.channels=16, training.max_epochs=4, training.device=cpu]
@@ -211,6 +211,49 @@ def test_a_sweep_whose_every_trial_failed_has_failed_and_counts_the_reasons(tmp_
     shown = start_command(home, "sweeps", "show", "1", "--report", str(tmp_path / "report.html"))
     assert shown.wait() == 0, shown.stderr
     assert "step limit of the solver" in (tmp_path / "report.html").read_text()
+    EmbeddedStore(home).stop()
+
+
+ONE_TRIAL = """
+with: [odenet_simple, digits, data.subset=300, model.channels=16, training.max_epochs=1, training.device=cpu]
+minimise: validation.loss
+space:
+  training.lr: {loguniform: [1e-3, 1e-2]}
+"""
+BREAKS = """
+import sys
+from odenet.main import main
+from pipeline.sweeps import report
+
+def fails(*_):
+    raise ValueError("a draw outside of the axis")
+
+report.page = fails
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_sweep_whose_report_cannot_be_made_is_complete_and_gets_it_later(tmp_path: Path) -> None:
+    home, script, page = tmp_path / "home", tmp_path / "breaks.py", tmp_path / "report.html"
+    script.write_text(BREAKS)
+    words = ("sweep", write_space(home, ONE_TRIAL), "--trials", "1", "--parallel", "1", "--fresh-seeds", "0")
+    swept = start_script(home, script, *words)
+    assert swept.wait() == 0, swept.stderr
+    assert "the report of sweep 1 could not be made (ValueError: a draw outside of the axis)" in swept.stderr
+    assert sweep_of(home).status == "COMPLETED"
+    runs = Runs(database_of(home))
+    assert "report.html" not in runs.get(1).artifacts
+    shown = run_command(home, "sweeps", "show", "1", "--report", str(page))
+    assert shown.returncode == 0, shown.stderr
+    assert "<html" in page.read_text()
+    resumed = run_command(home, "sweep", "--resume", "1")
+    assert resumed.returncode == 0, resumed.stderr
+    assert {"best.yaml", "report.html"} <= set(runs.get(1).artifacts)
+    assert len(runs.get(1).artifacts) == len(set(runs.get(1).artifacts))
+    assert_whole(sweep_of(home).state, home, 1)
+    again = run_command(home, "sweep", "--resume", "1")
+    assert again.returncode == 2
+    assert "sweep 1 has had all of its 1 trials" in again.stderr
     EmbeddedStore(home).stop()
 
 
