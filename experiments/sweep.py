@@ -108,6 +108,8 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
 def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
     """Go on with a sweep whose driver is gone: same searcher, same budget, what was finished stays.
 
+    One that lacks its report alone gets it.
+
     Raises:
         InvalidInput: the run is no sweep, runs, or is over.
         OdenetError: it could not begin.
@@ -118,7 +120,8 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
         raise InvalidInput(f"run {run_id} is no sweep; `odenet sweeps` lists those there are")
     load_plugins_of(StoredRun(document, database))
     sweep = Sweep.from_document(document)
-    if sweep.is_whole and sweep.status is RunStatus.COMPLETED:
+    has_report = "report.html" in [artifact["name"] for artifact in document["artifacts"]]
+    if sweep.is_whole and sweep.status is RunStatus.COMPLETED and has_report:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
     plan = Plan.from_dict(document["config"])
     plan.check()
@@ -280,7 +283,7 @@ class _Driver:
             html = page(sweep, best_file if best is not None else None)
         except Exception as error:  # whatever its trials produced: the sweep is over, and its numbers are stored
             reason, number = shortened(f"{type(error).__name__}: {error}", 300), self._record.run_id
-            again = f"`odenet sweeps show {number} --report FILE` tries again"
+            again = f"`odenet sweep --resume {number}` or `odenet sweeps show {number} --report FILE` tries again"
             warnings.warn(
                 OdenetWarning(f"the report of sweep {number} could not be made ({reason}); {again}"), stacklevel=2
             )

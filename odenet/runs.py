@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeline.runs.listing import Grouping
-    from pipeline.runs.query import Runs
+    from pipeline.runs.query import Runs, StoredRun
 
 WATCH_SECONDS = 2.0
 
@@ -107,13 +107,27 @@ def _watch(table: Callable[[], "Table"]) -> NoReturn:
             live.update(table(), refresh=True)
 
 
-@click.command(epilog=examples("odenet show 3"))
+@click.command(epilog=examples("odenet show 3", "odenet show 3 --figures"))
 @ANY_RUN_ID
+@click.option("--figures", "draws", is_flag=True, help="draw the figures that it lacks, and add them to the run")
 @JSON
-def show(run_id: int | str, as_json: bool) -> None:
+def show(run_id: int | str, draws: bool, as_json: bool) -> None:
     """Show one run."""
     from pipeline.runs.query import Runs
     from pipeline.runs.tables import print_run
 
     stored = Runs().get(run_id)
+    if draws:
+        _draw_figures(stored, as_json)
+        return
     answer(as_json, stored.to_dict(), partial(print_run, stored))
+
+
+def _draw_figures(run: "StoredRun", as_json: bool) -> None:
+    from pipeline.runs.missing_figures import draw_missing
+    from pipeline.util.paths import home
+
+    done = draw_missing(run, home())
+    lines = [f"run {run.run_id} has {name} now" for name in done.drawn]
+    lines += [f"{name} is still missing: {why}" for name, why in done.left.items()]
+    answer(as_json, vars(done), "\n".join(lines) or f"run {run.run_id} lacks no figure that its numbers give")

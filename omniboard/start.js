@@ -54,7 +54,7 @@ function refuse(response, status, port) {
     403: 'The request comes from the page of another site.',
     421: `This dashboard answers under its own address alone, port included: http://127.0.0.1:${port}/sacred`
   };
-  response.writeHead(status, headers).end(`${told[status] || http.STATUS_CODES[status]}\n`);
+  response.writeHead(status, headers).end(told[status] ? `${told[status]}\n` : http.STATUS_CODES[status]);
 }
 
 /* Omniboard allows every origin to read; nobody but its own page is meant to. */

@@ -75,26 +75,40 @@ def attach(run: StoredRun, file: Path, home: Path) -> None:
     Raises:
         InvalidInput: the run has not ended, has an artifact of this name, or the file cannot be read.
     """
-    _refuse_unfinished(run, home)
+    refuse_unfinished(run, home)
     try:
         content = file.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read ({error.strerror}): name a file to attach") from error
-    if file.name in run.artifacts:
-        raise InvalidInput(f"run {run.run_id} has an artifact {file.name} already: rename the file")
+    attach_content(run, file.name, content)
+
+
+def attach_content(run: StoredRun, name: str, content: bytes) -> None:
+    """The same of content that is no file yet, to a run that has ended.
+
+    Raises:
+        InvalidInput: the run has an artifact of this name.
+        OdenetError: the run has changed meanwhile.
+    """
+    if name in run.artifacts:
+        raise InvalidInput(f"run {run.run_id} has an artifact {name} already: rename the file")
     file_id = ObjectId()
-    content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     with translate_store_errors():
-        put_file(run.database, file_id, f"artifact://runs/{run.run_id}/{file.name}", content, content_type)
-        unchanged = {"_id": run.run_id, "status": run.document["status"], "artifacts.name": {"$ne": file.name}}
-        entry = {"name": file.name, "file_id": file_id}
+        put_file(run.database, file_id, f"artifact://runs/{run.run_id}/{name}", content, content_type)
+        unchanged = {"_id": run.run_id, "status": run.document["status"], "artifacts.name": {"$ne": name}}
+        entry = {"name": name, "file_id": file_id}
         added = run.database.runs.update_one(unchanged, {"$push": {"artifacts": entry}}).matched_count
     if not added:  # the file that nobody refers to is left to `odenet gc`
         raise OdenetError(f"run {run.run_id} has changed just now: look at it with `odenet show` and try again")
 
 
-def _refuse_unfinished(run: StoredRun, home: Path) -> None:
-    """A run's own process, or who delivers its record later, would write its list of artifacts over ours."""
+def refuse_unfinished(run: StoredRun, home: Path) -> None:
+    """A run's own process, or who delivers its record later, would write its list of artifacts over ours.
+
+    Raises:
+        InvalidInput: the run has such a process, or a record that waits.
+    """
     if run.status is RunStatus.RUNNING:
         raise InvalidInput(f"run {run.run_id} is still running: attach files when it has ended")
     if run.document["status"] == RunStatus.RUNNING or (run_folder(home, run.document) / "record.json").exists():

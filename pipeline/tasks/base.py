@@ -123,6 +123,18 @@ class Task(ABC, Generic[C, D, A]):
         """What is recorded of the answers under the settings of the training."""
         return Report(test=self.scores(answers, data))
 
+    def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:  # noqa: ARG002
+        """The figures of `report` that can be drawn of what a run has stored.
+
+        Args:
+            artifact: the content of one of the run's artifacts.
+            facts: what `facts` gave when the run began.
+
+        Raises:
+            ValueError: an artifact that it needs is not there, or damaged.
+        """
+        return Report(test={})
+
     def grid_report(self, rows: Sequence[Any], answers: Mapping[Any, A], data: D, title: str) -> Report:  # noqa: ARG002
         """What is recorded of an evaluation under several settings, beside its rows.
 
