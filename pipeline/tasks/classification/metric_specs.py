@@ -2,6 +2,7 @@
 
 from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.penalty_specs import penalty_specs
 
 RESULT = "test.accuracy"
 """What the result of a run is."""
@@ -28,6 +29,7 @@ def metric_specs() -> tuple[MetricSpec, ...]:
         losses["validation"],
         *(spec for part in parts if part.facts["task"] == "classification" for spec in specs_of_part(part)),
         losses["test"],
+        *penalty_specs(),
     )
 
 
