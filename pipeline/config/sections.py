@@ -42,14 +42,15 @@ class DataConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        part = next((part for part in registry.registered("data set") if part.name == self.name), None)
-        complete_options(self, "options", part.options if part else ())
+        parts = [part for part in registry.registered("data set") if part.name == self.name and part.is_of(self.task)]
+        complete_options(self, "options", parts[0].options if parts else ())
 
 
 @dataclass(frozen=True)
 class ImageConfig(DataConfig):
     """Which images, how many, and how they reach the network."""
 
+    task = "classification"
     preprocessing: Literal["plain", "random_crop"] = "plain"
     """`plain`: scaled to [-1, 1]. `random_crop`: Gładzik's, upscaled to 32 and cropped to 28 at random."""
 
@@ -73,6 +74,7 @@ class ModelConfig(Section):
 class NetworkConfig(ModelConfig):
     """The network: a stem, a body that is an ODE or residual blocks, a head."""
 
+    task = "classification"
     body: Literal["odenet", "resnet"] = "odenet"
     """ODE blocks, or residual blocks of the same functions."""
     blocks: int = option(1, at_least=1, at_most=1000)

@@ -23,14 +23,18 @@ def metric_specs() -> tuple[MetricSpec, ...]:
         )
         for split in ("training", "validation", "test")
     }
-    parts = [registry.find("metric", name) for name in registry.names("metric")]
     return (
         losses["training"],
         losses["validation"],
-        *(spec for part in parts if part.facts["task"] == "classification" for spec in specs_of_part(part)),
+        *(spec for part in metric_parts() for spec in specs_of_part(part)),
         losses["test"],
         *penalty_specs(),
     )
+
+
+def metric_parts() -> list[registry.Part]:
+    """The registered metrics of image classification."""
+    return [registry.find("metric", name, "classification") for name in registry.names("metric", "classification")]
 
 
 def specs_of_part(part: registry.Part) -> tuple[MetricSpec, ...]:

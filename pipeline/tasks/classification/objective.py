@@ -10,6 +10,7 @@ from pipeline.config import RegularisationConfig
 from pipeline.data import Preprocessing, Splits, batches
 from pipeline.ode.regularisation import take_penalties, weighted_penalty
 from pipeline.plugins import registry
+from pipeline.tasks.classification.metric_specs import metric_parts
 from pipeline.training import BatchLoss
 
 Batch = tuple[Tensor, Tensor]
@@ -66,12 +67,6 @@ class CrossEntropy:
 
     def example(self, batch_size: int) -> Tensor:
         return self._preprocessing.for_evaluation(self._splits.train.pixels[:batch_size])
-
-
-def metric_parts() -> list[registry.Part]:
-    """The registered metrics of image classification."""
-    parts = [registry.find("metric", name) for name in registry.names("metric")]
-    return [part for part in parts if part.facts["task"] == "classification"]
 
 
 def whole_split_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
