@@ -116,7 +116,7 @@ def row(name: str, without: list[Times], with_it: list[Times]) -> tuple[str, ...
 
 def main() -> None:
     options = parser(__doc__, repeats=7)
-    options.add_argument("--data", choices=registry.names("data set"), default="fashion_mnist")
+    options.add_argument("--data", choices=registry.names("data set", "classification"), default="fashion_mnist")
     options.add_argument("--subset", type=int, default=2000, help="images, a fifth of them for validation")
     options.add_argument("--epochs", type=int, default=1)
     arguments = options.parse_args()

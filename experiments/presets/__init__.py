@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError
-from pipeline.config.presets import Resolved, load_config, merge_presets
+from pipeline.config.presets import Resolved, load_config, merge_presets, tasks_of
 from pipeline.config.sections import SHARED_SETTINGS
 from pipeline.plugins import registry
 from pipeline.tasks.lookup import DEFAULT, config_class
@@ -33,7 +33,7 @@ SELECTED_BY: Mapping[registry.Kind, tuple[str, str]] = {
 
 
 def presets() -> dict[str, Mapping[str, Any]]:
-    """Name -> what it sets; beside the sections it may say its `task`.
+    """Name -> what it sets; beside the sections it may say its `task`, or a tuple of the tasks that it fits.
 
     Raises:
         PluginError: two of them have the same name.
@@ -53,7 +53,7 @@ def named_configs(task: str) -> dict[str, Mapping[str, Any]]:
     return {
         name: {key: value for key, value in values.items() if key != "task"}
         for name, values in presets().items()
-        if values.get("task", DEFAULT) == task
+        if task in tasks_of(values, DEFAULT)
     }
 
 
@@ -86,11 +86,8 @@ def _files() -> dict[str, Mapping[str, Any]]:
 
 def _of_parts(kind: registry.Kind) -> dict[str, Mapping[str, Any]]:
     section, key = SELECTED_BY[kind]
-    found: dict[str, Mapping[str, Any]] = {name: {section: {key: name}} for name in registry.names(kind)}
-    for part in registry.registered(kind):
-        if part.facts["task"] not in (None, DEFAULT):
-            found[part.name] = {"task": part.facts["task"], **found[part.name]}
-    return {name: values for name, values in found.items() if kind != "model" or name not in SHARED_SETTINGS}
+    names = [name for name in registry.names(kind) if kind != "model" or name not in SHARED_SETTINGS]
+    return {name: {"task": tuple(registry.tasks_of(kind, name)) or (DEFAULT,), section: {key: name}} for name in names}
 
 
 def _taken(name: str) -> str:
@@ -102,8 +99,5 @@ def _taken(name: str) -> str:
 def _refuse_parts_of_other_tasks(task: str, config: Config) -> None:
     for kind, (section, key) in SELECTED_BY.items():
         name = getattr(getattr(config, section), key)
-        for part in registry.registered(kind):
-            if part.name == name and part.facts["task"] not in (task, None):
-                raise ConfigError(
-                    f"{section}.{key} is {name}, which is of the task {part.facts['task']} and not of {task}"
-                )
+        if (of := registry.tasks_of(kind, name)) and name not in registry.names(kind, task):
+            raise ConfigError(f"{section}.{key} is {name}, which is of the task {' and '.join(of)} and not of {task}")

@@ -1,6 +1,6 @@
 """Named configurations, merged: each overrides only what makes it what it is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ from pipeline.config.config import Config
 from pipeline.config.section import ConfigError, nearest
 from pipeline.util.nested import merge, nest
 from pipeline.util.yaml_text import YamlError, read_yaml
+
+DATA_FILES = (".npz", ".csv", ".parquet")
+"""Endings of files that are data, of whichever task."""
 
 
 @dataclass(frozen=True)
@@ -25,35 +28,53 @@ def merge_presets(
     """The task, and the named configurations, files among them, merged deeply in their order, then the updates.
 
     Args:
-        known: name -> what it sets.
+        known: name -> what it sets; its `task` is one, or a tuple of those that it fits.
 
     Raises:
         ConfigError: no configuration has such a name, or two are of different tasks.
     """
     merged: dict[str, Any] = {}
-    tasks: dict[str, str] = {}
+    tasks: dict[str, Sequence[str]] = {}
     for name in names:
-        if name.endswith(".yaml"):
-            values: Mapping[str, Any] = load_config(Path(name))
-        elif name in known:
-            values = known[name]
-        else:
-            raise ConfigError(
-                f"{name} is not a named configuration{nearest(name, known)}; there are "
-                f"{', '.join(known)}, the YAML files that sweeps write, and single values are set as in "
-                "training.lr=0.01"
-            )
-        if values.keys() - {"seed", "task"} or "task" in values:
-            tasks[name] = values.get("task", default_task)
-        merged = merge(merged, values)
+        values = _named(name, known)
+        if values.keys() - {"seed"} and not name.endswith(DATA_FILES):
+            tasks[name] = tasks_of(values, default_task)
+        merged = merge(merged, {key: value for key, value in values.items() if key != "task"})
     merged = merge(merged, updates)
-    if "task" not in updates and len(set(tasks.values())) > 1:
-        of = ", ".join(f"{name} of {task}" for name, task in tasks.items())
-        raise ConfigError(f"named configurations must be of one task, not {of}")
-    task = merged.pop("task", default_task)
+    task = merged.pop("task", None)
+    if task is None:
+        task = _common_task(tasks, default_task)
     if not isinstance(task, str):
         raise ConfigError(f"task must be the name of a task, not {task!r}")
     return task, merged
+
+
+def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    if name.endswith(".yaml"):
+        return load_config(Path(name))
+    if name.endswith(DATA_FILES):
+        return {"data": {"name": name}}
+    if name in known:
+        return known[name]
+    raise ConfigError(
+        f"{name} is not a named configuration{nearest(name, known)}; there are {', '.join(known)}, the YAML files "
+        "that sweeps write, files of data, and single values are set as in training.lr=0.01"
+    )
+
+
+def tasks_of(values: Mapping[str, Any], default_task: str) -> Sequence[str]:
+    """The tasks that a named configuration fits."""
+    task = values.get("task", default_task)
+    return task if isinstance(task, tuple) else (task,)
+
+
+def _common_task(tasks: Mapping[str, Sequence[str]], default_task: str) -> str:
+    """The task that all have, the default one where they have several."""
+    candidates = [task for task in next(iter(tasks.values()), ()) if all(task in others for others in tasks.values())]
+    if tasks and not candidates:
+        of = ", ".join(f"{name} of {' and '.join(map(str, those))}" for name, those in tasks.items())
+        raise ConfigError(f"named configurations must be of one task, not {of}")
+    return default_task if default_task in candidates or not candidates else candidates[0]
 
 
 def load_config(path: Path) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Section:
     """One stage's part of the configuration; checks its own values when it is made."""
 
     section: ClassVar[str]
+    task: ClassVar[str | None] = None
+    """The task whose parts it chooses from; without it any."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -54,14 +56,18 @@ class Section:
         Raises:
             ConfigError: an unknown part, an unknown option or one of the wrong type, with the nearest right name.
         """
-        chosen, known = getattr(self, name), [part for kind in kinds for part in registry.names(kind)]
+        chosen, known = getattr(self, name), [part for kind in kinds for part in registry.names(kind, self.task)]
         if chosen not in known:
+            if of := [task for kind in kinds for task in registry.tasks_of(kind, chosen)]:
+                raise ConfigError(
+                    f"{self.section}.{name} is {chosen}, which is of the task {' and '.join(of)} and not of {self.task}"
+                )
             raise ConfigError(
                 f"{self.section}.{name} must be one of {', '.join(known)}, not {brief(chosen)}"
                 f"{nearest(str(chosen), known)}"
             )
-        kind = next(kind for kind in kinds if chosen in registry.names(kind))
-        complete_options(self, options, () if chosen in light else registry.find(kind, chosen).options)
+        kind = next(kind for kind in kinds if chosen in registry.names(kind, self.task))
+        complete_options(self, options, () if chosen in light else registry.find(kind, chosen, self.task).options)
 
 
 def complete_options(section: Section, name: str, options: Iterable[registry.Option]) -> None:

@@ -1,4 +1,4 @@
-"""The data sets that have a name, and where they lie."""
+"""The data sets of images that have a name, and where they lie."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from pipeline.plugins import registry
 from pipeline.util.errors import InvalidInput, brief, shortened
 from pipeline.util.paths import data_folder
 
+TASK = registry.DEFAULT_TASK
+
 
 @dataclass(frozen=True)
 class DataSetStatus:
@@ -25,13 +27,14 @@ class DataSetStatus:
     present: bool
     where: Path | None
     images: str
-    """Training and test images, channels × height × width: '60000 + 10000, 1 × 28 × 28'."""
+    """Training and test items and their size, as channels × height × width: '60000 + 10000, 1 × 28 × 28'."""
     note: str
+    task: str = TASK
 
 
 def layout_of(name: str) -> TorchvisionLayout | None:
     """The layout of a data set that is downloaded; None for one that a function makes, or an `.npz`."""
-    build = registry.find("data set", name).build if name in registry.names("data set") else None
+    build = registry.find("data set", name, TASK).build if name in registry.names("data set", TASK) else None
     return build if isinstance(build, TorchvisionLayout) else None
 
 
@@ -43,7 +46,7 @@ def find(name: str) -> Path | None:
     """
     if name.endswith(".npz"):
         return _find_npz(name)
-    known = registry.names("data set")
+    known = registry.names("data set", TASK)
     if name not in known:
         raise InvalidInput(
             f"{shortened(name, 100) or brief(name)} is not a known data set{nearest(name, known)}; "
@@ -51,7 +54,7 @@ def find(name: str) -> Path | None:
         )
     layout, root = layout_of(name), data_folder()
     if layout is None:
-        return Path(registry.find("data set", name).where.rpartition(":")[0])
+        return Path(registry.find("data set", name, TASK).where.rpartition(":")[0])
     if not layout.missing(root):
         return root / layout.folder
     npz = root / f"{name}.npz"
@@ -79,18 +82,33 @@ def read(name: str, where: Path, options: Mapping[str, Any] | None = None) -> Ar
 
 
 def list_data_sets() -> list[DataSetStatus]:
-    """The known data sets, present or not, then every other `.npz` in the data folder."""
-    known = registry.names("data set")
+    """The known data sets, present or not: images, every other `.npz` in the data folder, and those of other tasks."""
+    known = registry.names("data set", TASK)
     others = [path.name for path in sorted(data_folder().glob("*.npz")) if path.stem not in known]
-    return [_status_or_reason(name) for name in [*known, *others]]
+    of_other_tasks = [
+        (name, task)
+        for name in registry.names("data set")
+        for task in registry.tasks_of("data set", name)
+        if task != TASK
+    ]
+    return [
+        _status_or_reason(name, task) for name, task in [*((name, TASK) for name in [*known, *others]), *of_other_tasks]
+    ]
 
 
-def _status_or_reason(name: str) -> DataSetStatus:
+def _status_or_reason(name: str, task: str) -> DataSetStatus:
     """One bad data set, whatever is wrong with it, hides no other."""
     try:
-        return _status(name)
+        return _status(name) if task == TASK else _status_of_other_task(name, task)
     except Exception as error:
-        return DataSetStatus(name, False, None, "", shortened(f"it cannot be read ({error})", 300))
+        return DataSetStatus(name, False, None, "", shortened(f"it cannot be read ({error})", 300), task)
+
+
+def _status_of_other_task(name: str, task: str) -> DataSetStatus:
+    part = registry.find("data set", name, task)
+    facts, made_in = part.facts, Path(part.where.rpartition(":")[0])
+    where = facts["where"]() if facts["where"] else made_in
+    return DataSetStatus(name, where is not None, where, facts["summary"], facts["origin"], task)
 
 
 def _status(name: str) -> DataSetStatus:
@@ -104,7 +122,7 @@ def _status(name: str) -> DataSetStatus:
             return DataSetStatus(name, True, where, describe_npz(where), "arrays in an .npz")
         if layout is not None:
             return DataSetStatus(name, True, where, layout.describe(where.parent), "torchvision's layout")
-        part = registry.find("data set", name)
+        part = registry.find("data set", name, TASK)
         note = "comes with scikit-learn" if part.is_shipped else "made by a plug-in"
         return DataSetStatus(name, True, where, part.facts["summary"], note)
     except (DataError, OSError) as error:
@@ -113,7 +131,7 @@ def _status(name: str) -> DataSetStatus:
 
 def _made(name: str, where: Path, options: Mapping[str, Any]) -> Arrays:
     """What the function of a data set makes, checked."""
-    part = registry.find("data set", name)
+    part = registry.find("data set", name, TASK)
     made = part.build(**options)
     if isinstance(made, Arrays):
         return made

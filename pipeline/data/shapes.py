@@ -16,7 +16,8 @@ def network_input(config: ImageConfig) -> tuple[tuple[int, int, int], int]:
     Raises:
         OdenetError: the data set cannot be read, or is unknown.
     """
-    known = registry.find("data set", config.name).facts if config.name in registry.names("data set") else {}
+    is_known = config.name in registry.names("data set", config.task)
+    known = registry.find("data set", config.name, config.task).facts if is_known else {}
     shape, classes = known.get("shape"), known.get("classes")
     if shape is None or classes is None:
         splits = load_splits(config, 0, torch.device("cpu"))

@@ -62,7 +62,8 @@ def build_named(config: ModelConfig, solver: SolverConfig, input_shape: tuple[in
 
 def named_part(config: ModelConfig) -> registry.Part:
     """The model or the field that `config.architecture` names."""
-    return registry.find("field" if config.architecture in registry.names("field") else "model", config.architecture)
+    is_field = config.architecture in registry.names("field", config.task)
+    return registry.find("field" if is_field else "model", config.architecture, config.task)
 
 
 def _module(part: registry.Part, built: object) -> nn.Module:

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pipeline.plugins.registry import Kind, PluginError, place_of, register
 
 Build = TypeVar("Build")
-_RECORDED_ALREADY = ("loss", "lr", "images", "nfe_forward", "nfe_per_image")
+_RECORDED_ALREADY = ("loss", "lr", "images", "nfe_forward", "nfe_per_image", "kinetic", "jacobian", "curvature")
 """Beside the metrics of a split."""
 
 
@@ -23,13 +24,14 @@ def model(name: str, task: str = "classification") -> Callable[[Build], Build]:
     return _registering("model", name, ("input_shape", "outputs", "solver"), reserved=("config",), task=task)
 
 
-def field(name: str) -> Callable[[Build], Build]:
+def field(name: str, task: str = "classification") -> Callable[[Build], Build]:
     """A function, or a class of modules, `(channels, *, options) -> nn.Module` whose module computes dz/dt = f(t, z).
 
-    z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem and the head of
-    the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual block.
+    For classification z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem
+    and the head of the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual
+    block.
     """
-    return _registering("field", name, ("channels",), task="classification")
+    return _registering("field", name, ("channels",), task=task)
 
 
 def data_set(
@@ -38,6 +40,8 @@ def data_set(
     shape: tuple[int, ...] | None = None,
     classes: int | None = None,
     summary: str = "",
+    origin: str = "",
+    where: Callable[[], Path | None] | None = None,
 ) -> Callable[[Build], Build]:
     """A function `(*, options) -> dict` of the arrays that the task takes.
 
@@ -46,9 +50,13 @@ def data_set(
 
     Args:
         shape, classes: of the network's input, where it is known without the data.
-        summary: number and size of the images, for `odenet data list`.
+        summary: number and size of the items, for `odenet data list`.
+        origin: where the data are from; for files that are missing, how they are had.
+        where: the file or folder that they are read from, None while it is missing; left out for data that need none.
     """
-    return _registering("data set", name, task=task, shape=shape, classes=classes, summary=summary)
+    return _registering(
+        "data set", name, task=task, shape=shape, classes=classes, summary=summary, origin=origin, where=where
+    )
 
 
 def metric(

@@ -1,7 +1,8 @@
 """The parts that a configuration can name, those that come along and those of plug-ins.
 
-A part that comes along is a file (a task: a folder) in the package of its kind, found by its name and imported when it
-is asked for: to list names imports nothing.
+A part that comes along is a file (a task: a folder), found by its name and imported when it is asked for: to list
+names imports nothing. Models, data sets and metrics are of a task; those of classification lie in the packages of their
+kinds, those of another task in its own folder. Parts of two tasks may have the same name.
 """
 
 import importlib
@@ -10,6 +11,7 @@ import linecache
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +27,10 @@ PACKAGES: Mapping[Kind, str] = {
     "schedule": "pipeline.training.schedules",
     "task": "pipeline.tasks",
 }
-"""Kind -> the package whose files, or folders, are the parts that come along."""
+"""Kind -> the package whose files, or folders, are the parts that come along; if they are of a task, of this one."""
+DEFAULT_TASK = "classification"
+_FOLDERS: Mapping[Kind, str] = {"model": "models", "data set": "data_sets", "metric": "metrics"}
+"""Kind -> the folder, within that of another task, with the parts of the task that come along."""
 
 _ONE_NAMESPACE: tuple[Kind, ...] = ("model", "field")
 """Kinds that one key of the configuration chooses from."""
@@ -56,6 +61,7 @@ class Part:
         facts: what the decorator was told beside the name.
         where: file and line, for messages.
         is_shipped: whether it comes along.
+        task: of which it is; None: of any.
     """
 
     kind: Kind
@@ -66,8 +72,17 @@ class Part:
     is_shipped: bool
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def task(self) -> str | None:
+        task: str | None = self.facts.get("task")
+        return task
 
-_parts: dict[tuple[Kind, str], Part] = {}
+    def is_of(self, task: str | None) -> bool:
+        """Whether it is for `task`; with None, for whichever."""
+        return task is None or self.task in (task, None)
+
+
+_parts: dict[tuple[Kind, str, str | None], Part] = {}
 
 
 def register(
@@ -94,38 +109,60 @@ def register(
     is_shipped = module.startswith("pipeline.")
     if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
         raise PluginError(f"{where}: {name!r} cannot name a {kind}: use letters, digits, - and _, as in my_{kind[:5]}")
+    task: str | None = facts.get("task")
     for other in _ONE_NAMESPACE if kind in _ONE_NAMESPACE else (kind,):
-        if not is_shipped and name in _shipped(other):
+        if not is_shipped and name in names(other, task, of_plugins=False):
             raise PluginError(f"{where}: the {other} {name} comes along; choose another name")
-        taken = _parts.get((other, name))
-        if taken is not None and taken.where != where:
+        taken = next((part for part in _named(other, name, task) if part.where != where), None)
+        if taken is not None:
             raise PluginError(f"{where}: {taken.where} has registered a {other} {name}; choose another name")
     options: tuple[Option, ...] = ()
     if callable(build) and kind != "task":
         _check_arguments(build, where, takes)
         options = _options(build, where, reserved)
-    _parts[kind, name] = Part(kind, name, build, options, where, is_shipped, facts)
+    _parts[kind, name, task] = Part(kind, name, build, options, where, is_shipped, facts)
 
 
-def names(kind: Kind) -> list[str]:
-    """The names of a kind: first what comes along, then what plug-ins have registered."""
-    return list(dict.fromkeys([*_shipped(kind), *(name for of_kind, name in _parts if of_kind == kind)]))
+def names(kind: Kind, task: str | None = None, of_plugins: bool = True) -> list[str]:
+    """The names of a kind, of one task or of all: first what comes along, then what plug-ins have registered."""
+    shipped = [name for of_task, name in _shipped(kind) if task in (of_task, None) or of_task is None]
+    others = [part.name for part in _parts.values() if of_plugins and part.kind == kind and part.is_of(task)]
+    return list(dict.fromkeys([*shipped, *others]))
+
+
+def tasks_of(kind: Kind, name: str) -> list[str]:
+    """The tasks that have a part of this name; none for one that is for any task."""
+    shipped = [task for task, of_task in _shipped(kind) if of_task == name]
+    found = [*shipped, *(part.task for part in _named(kind, name, None))]
+    return list(dict.fromkeys(task for task in found if task is not None))
 
 
 def registered(kind: Kind) -> list[Part]:
     """The parts of plug-ins, in the order in which they were registered."""
-    return [part for (of_kind, _), part in _parts.items() if of_kind == kind and not part.is_shipped]
+    return [part for part in _parts.values() if part.kind == kind and not part.is_shipped]
 
 
-def find(kind: Kind, name: str) -> Part:
+def find(kind: Kind, name: str, task: str | None = None) -> Part:
     """The part of that name, imported if need be.
+
+    Args:
+        task: which it is for; without it the first that has one.
 
     Raises:
         LookupError: there is none.
     """
-    if (kind, name) not in _parts and name in _shipped(kind):
-        importlib.import_module(f"{PACKAGES[kind]}.{name}{'.task' if kind == 'task' else ''}")
-    return _parts[kind, name]
+    for (of_task, shipped), module in _shipped(kind).items():
+        if shipped == name and (task in (of_task, None) or of_task is None):
+            importlib.import_module(module)
+            return _parts[kind, name, of_task]
+    found = _named(kind, name, task)
+    if not found:
+        raise LookupError(f"there is no {kind} {name}")
+    return found[0]
+
+
+def _named(kind: Kind, name: str, task: str | None) -> list[Part]:
+    return [part for part in _parts.values() if (part.kind, part.name) == (kind, name) and part.is_of(task)]
 
 
 def plugin_files() -> set[str]:
@@ -139,13 +176,26 @@ def forget(where_prefix: str) -> None:
         del _parts[key]
 
 
-def _shipped(kind: Kind) -> list[str]:
+@cache
+def _shipped(kind: Kind) -> Mapping[tuple[str | None, str], str]:
+    """Of what comes along the task and the name -> the module that registers it."""
     if kind not in PACKAGES:
-        return []
-    folder = _LIBRARY / PACKAGES[kind].replace(".", "/")
-    found = folder.glob("*/__init__.py") if kind == "task" else folder.glob("*.py")
-    stems = [path.parent.name if kind == "task" else path.stem for path in sorted(found)]
-    return [stem for stem in stems if not stem.startswith("_")]
+        return {}
+    package = PACKAGES[kind]
+    if kind == "task":
+        return {(None, name): f"{package}.{name}.task" for name in _files(package, "*/task.py")}
+    if kind not in _FOLDERS:
+        return {(None, name): f"{package}.{name}" for name in _files(package, "*.py")}
+    packages = {DEFAULT_TASK: package}
+    packages |= {task: f"{PACKAGES['task']}.{task}.{_FOLDERS[kind]}" for _, task in _shipped("task")} | packages
+    return {(task, name): f"{of}.{name}" for task, of in packages.items() for name in _files(of, "*.py")}
+
+
+def _files(package: str, pattern: str) -> list[str]:
+    """The names of a package's modules, or of those of its folders that have a file."""
+    found = sorted((_LIBRARY / package.replace(".", "/")).glob(pattern))
+    names = [path.stem if pattern == "*.py" else path.parent.name for path in found]
+    return [name for name in names if not name.startswith("_")]
 
 
 def place_of(build: Any) -> tuple[str, str]:

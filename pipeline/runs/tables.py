@@ -206,11 +206,13 @@ def print_description(description: "Description", console: Console) -> None:
 
 def data_sets_table(statuses: "Sequence[DataSetStatus]") -> Table:
     """One line a data set."""
-    headings = ("data set", "present", "training + test, size", "where or what to do")
+    headings = ("data set", "task", "present", "training + test, size", "where or what to do")
     table = Table(*(Column(heading, overflow="fold") for heading in headings), header_style="bold")
     for status in statuses:
-        where = f"{status.where} ({status.note})" if status.present else status.note
-        table.add_row(status.name, "yes" if status.present else "no", status.images, where)
+        where = (
+            f"{status.where} ({status.note})" if status.present and status.note else status.note or str(status.where)
+        )
+        table.add_row(status.name, status.task, "yes" if status.present else "no", status.images, where)
     return table
 
 

@@ -8,7 +8,7 @@ from pipeline.config import Config, ConfigError, nearest
 from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
 
-DEFAULT = "classification"
+DEFAULT = registry.DEFAULT_TASK
 NOT_TASKS = ("sweep", "reevaluation", "measurement")
 """Experiments of runs that train nothing themselves."""
 

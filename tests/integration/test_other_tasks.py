@@ -54,7 +54,7 @@ NLL = {
     )
     for split in ("training", "validation", "test")
 }
-DENSITY = {"task": "density", "metrics": [metric_entry(spec) for spec in NLL.values()], "result": "test.nll"}
+DENSITY = {"task": "mixture", "metrics": [metric_entry(spec) for spec in NLL.values()], "result": "test.nll"}
 SPACE = """\
 with: [two_moons]
 minimise: validation.nll
@@ -163,7 +163,7 @@ def test_a_program_gets_each_run_with_the_metrics_of_its_own_task(
     assert main(["runs", "--json"]) == 0
     images, densities = json.loads(capsys.readouterr().out)
     assert (images["accuracy"], images["loss"], "nll" in images) == (0.9625, 0.123, False)
-    assert (densities["nll"], densities["task"], "accuracy" in densities) == (-1.25, "density", False)
+    assert (densities["nll"], densities["task"], "accuracy" in densities) == (-1.25, "mixture", False)
 
 
 def test_metrics_of_one_name_that_say_different_things_have_columns_of_their_own(
@@ -242,8 +242,8 @@ def test_a_plug_ins_task_may_have_a_paired_test(database: Store, monkeypatch: py
         methods="p: the sign test.",
     )
     build = type("Density", (), {"config": Config, "paired_test": test})
-    part = registry.Part("task", "density", build, (), "density.py:1", is_shipped=False)
-    monkeypatch.setitem(registry._parts, ("task", "density"), part)
+    part = registry.Part("task", "mixture", build, (), "mixture.py:1", is_shipped=False)
+    monkeypatch.setitem(registry._parts, ("task", "mixture", None), part)
     runs = [density_run(database, 1), density_run(database, 2, layers=8)]
     for run, likelihoods in zip(runs, ([0.5, 0.4, 0.3], [0.1, 0.2, 0.2]), strict=True):
         content = json.dumps(likelihoods).encode()
@@ -269,7 +269,7 @@ def test_runs_of_two_tasks_beside_each_other_are_said_to_be_so(database: Store) 
         {"_id": ObjectId(), "run_id": 1, "name": "validation.loss", "steps": [1], "values": [1.0], "timestamps": [None]}
     )
     comparison = compare([images, density_run(database, 2)])
-    assert "The tasks differ: classification (run 1), density (run 2)." in find_unfairness(comparison)
+    assert "The tasks differ: classification (run 1), mixture (run 2)." in find_unfairness(comparison)
     assert comparison.paired_test is None
     assert "| accuracy (%) | 96.25 | – |" in markdown(comparison)
 
@@ -292,7 +292,7 @@ def test_a_trial_takes_an_old_completed_run_that_lacks_a_key_if_it_wants_the_def
     assert found.run_id == 1
     other = replace(config, solver=replace(config.solver, control="sample"))
     assert find_completed(database, "classification", other) is None
-    assert find_completed(database, "density", config) is None
+    assert find_completed(database, "mixture", config) is None
 
 
 # Exports, promotions, clearing

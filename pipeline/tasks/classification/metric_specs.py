@@ -2,6 +2,7 @@
 
 from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.penalty_specs import penalty_specs
 
 RESULT = "test.accuracy"
 """What the result of a run is."""
@@ -22,13 +23,18 @@ def metric_specs() -> tuple[MetricSpec, ...]:
         )
         for split in ("training", "validation", "test")
     }
-    parts = [registry.find("metric", name) for name in registry.names("metric")]
     return (
         losses["training"],
         losses["validation"],
-        *(spec for part in parts if part.facts["task"] == "classification" for spec in specs_of_part(part)),
+        *(spec for part in metric_parts() for spec in specs_of_part(part)),
         losses["test"],
+        *penalty_specs(),
     )
+
+
+def metric_parts() -> list[registry.Part]:
+    """The registered metrics of image classification."""
+    return [registry.find("metric", name, "classification") for name in registry.names("metric", "classification")]
 
 
 def specs_of_part(part: registry.Part) -> tuple[MetricSpec, ...]:

@@ -42,7 +42,7 @@ def _without_effect(config: ClassificationConfig) -> Iterator[tuple[Section, str
         yield model, "final_time", why
         if model.architecture == "complex" and model.augment > 0:
             yield model, "augment", "the complex residual network has no augmented dimensions"
-        yield from ((solver, f.name, why) for f in fields(solver))
+        yield from ((section, f.name, why) for section in (solver, config.regularisation) for f in fields(section))
     else:
         yield from _without_effect_on_a_solve(solver)
 
@@ -60,9 +60,11 @@ def _without_effect_on_a_solve(solver: SolverConfig) -> Iterator[tuple[Section, 
 
 def _without_effect_on_a_plugin(model: NetworkConfig) -> Iterator[tuple[Section, str, str]]:
     """The settings that a plug-in's model or field does not look at."""
-    if model.architecture in registry.names("field"):
+    if model.architecture in registry.names("field", "classification"):
         looked_at: tuple[str, ...] = AROUND_A_FIELD
-    elif "config" not in inspect.signature(registry.find("model", model.architecture).build).parameters:
+    elif (
+        "config" not in inspect.signature(registry.find("model", model.architecture, "classification").build).parameters
+    ):
         looked_at = ()
     else:
         return

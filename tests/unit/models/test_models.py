@@ -26,7 +26,7 @@ from pipeline.tasks.classification.objective import CrossEntropy
 from pipeline.training import fit
 from tests.helpers.paths import SAMPLES
 
-DATA_SETS = registry.names("data set")
+DATA_SETS = registry.names("data set", "classification")
 OFFICIAL = {
     name: (facts["shape"], facts["classes"]) for name in DATA_SETS for facts in [registry.find("data set", name).facts]
 }
