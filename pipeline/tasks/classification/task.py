@@ -122,7 +122,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         )
         if not answers.nfe_per_image:
             return report
-        more = hard_images_report({trained_setting(config): answers}, data.splits.test, evaluation.classes, title)
+        more = hard_images_report({trained_setting(self, config): answers}, data.splits.test, evaluation.classes, title)
         return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
 
     def facts(self, config: ClassificationConfig, data: ImageData) -> dict[str, Any]:
