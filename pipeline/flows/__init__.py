@@ -1,7 +1,7 @@
 """Densities by continuous normalizing flows, and what they are compared with."""
 
 from pipeline.flows.base import Base, Normal
-from pipeline.flows.check import FlowCheck, estimate_deviation, integral
+from pipeline.flows.check import FlowCheck, Integral, estimate_deviation, integral
 from pipeline.flows.dequantisation import Dequantisation
 from pipeline.flows.divergence import divergence
 from pipeline.flows.fields import MLPField, PlanarField
@@ -20,6 +20,7 @@ __all__ = [
     "FlowCheck",
     "FlowWarning",
     "Gaussian",
+    "Integral",
     "LogProb",
     "MLPField",
     "Normal",

@@ -21,23 +21,24 @@ class Base(Protocol):
 class Normal(nn.Module):
     """Independent normal numbers of mean 0 and one standard deviation."""
 
-    deviation: Tensor
+    place: Tensor
+    """Empty, on the device and in the number format that samples are to have."""
 
     def __init__(self, dimension: int, deviation: float = 1.0) -> None:
         super().__init__()
-        self.dimension = dimension
-        self.register_buffer("deviation", torch.tensor(float(deviation)))
+        self.dimension, self.deviation = dimension, float(deviation)
+        self.register_buffer("place", torch.empty(0), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """In nats, shape (n,)."""
-        scaled = z / self.deviation
-        return -0.5 * scaled.square().sum(-1) - self.dimension * (torch.log(self.deviation) + 0.5 * log(2 * pi))
+        squares = (z / self.deviation).square().sum(-1)
+        return -0.5 * squares - self.dimension * (log(self.deviation) + 0.5 * log(2 * pi))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Shape (n, D); a generator of the CPU gives the same on every device, but for rounding."""
-        device = self.deviation.device if generator is None else generator.device
-        drawn = torch.randn(n, self.dimension, generator=generator, dtype=self.deviation.dtype, device=device)
-        return drawn.to(self.deviation.device) * self.deviation
+        device = self.place.device if generator is None else generator.device
+        drawn = torch.randn(n, self.dimension, generator=generator, dtype=self.place.dtype, device=device)
+        return drawn.to(self.place.device) * self.deviation
 
 
 class OfTorch:

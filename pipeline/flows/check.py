@@ -4,16 +4,21 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline.config import SolverConfig
 from pipeline.flows.flow import Flow
+from pipeline.flows.objectives import Density
 from pipeline.methods import FIXED_STEP_METHODS
 
 ROWS = 10_000
 """Of a grid that are evaluated at once."""
+GRIDS = (100, 200, 400, 800)
+"""Cells along an axis; the next finer grid is tried while the integral changes by more than `RESOLVED`."""
+RESOLVED = 1e-4
 HUNDREDTH = 100.0
 SMALLEST = 1e-12
 """Tolerance that float64 still shows."""
@@ -30,6 +35,7 @@ class FlowCheck:
             where the solve flatters. With equal steps, for what it is with dopri5 at 1e-8.
         round_trip: largest difference of a coordinate between points and what they come to there and back.
         integral: of the density over a grid, in one and two dimensions; None in more.
+        integral_change: against a grid half as fine: what the grid still leaves open.
         evaluations: of the field, for the log-densities, at the flow's own tolerances.
     """
 
@@ -37,6 +43,7 @@ class FlowCheck:
     nll_shift: float
     round_trip: float
     integral: float | None
+    integral_change: float | None
     evaluations: int
 
 
@@ -52,7 +59,9 @@ def check(flow: Flow, x: Tensor, seed: int = 0) -> FlowCheck:
         nll = _nll(flow, x, seed)
         evaluations = flow.statistics.nfe_forward
         shift = _nll(tight, x.double(), seed) - nll
-        return FlowCheck(nll, shift, round_trip(flow, x), integral(flow, x), evaluations)
+        mass = integral(flow, x)
+        value, change = (None, None) if mass is None else mass
+        return FlowCheck(nll, shift, round_trip(flow, x), value, change, evaluations)
 
 
 @contextmanager
@@ -83,24 +92,49 @@ def round_trip(flow: Flow, x: Tensor) -> float:
     return float((flow(flow.inverse(x)) - x).abs().max())
 
 
+class Integral(NamedTuple):
+    """
+    Attributes:
+        value: of a density over all its space.
+        change: against a grid half as fine: what the grid still leaves open.
+    """
+
+    value: float
+    change: float
+
+
 @torch.no_grad()
-def integral(flow: Flow, x: Tensor, cells: int = 200, seed: int = 0) -> float | None:
-    """Of the density over a grid around the points and the flow's own samples; None above two dimensions.
+def integral(density: Density, x: Tensor, seed: int = 0) -> Integral | None:
+    """Over a grid around the points and the density's own samples, as fine as it has to be; None above two dimensions.
 
     Args:
-        cells: of the grid along each of two axes; the square of it along one.
+        x: shape (n, D).
     """
-    if flow.dimension > 2:
+    if x.shape[1] > 2:
         return None
-    found = torch.cat([x, flow.sample(2000, seed).to(x)])
+    found = torch.cat([x, density.sample(2000, seed).to(x)])
     found = found[found.isfinite().all(1)]
     low, high = found.amin(0), found.amax(0)
     margin = 0.5 * (high - low)
-    return integral_over(lambda rows: flow.log_prob(rows).value, low - margin, high + margin, cells)
+
+    def value(cells: int) -> float:
+        return integral_over(lambda rows: density.log_prob(rows).value, low - margin, high + margin, cells)
+
+    last = value(GRIDS[0])
+    for cells in GRIDS[1:]:
+        finer = value(cells)
+        change, last = finer - last, finer
+        if abs(change) < RESOLVED:
+            break
+    return Integral(last, change)
 
 
 def integral_over(log_density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, cells: int) -> float:
-    """Of the exponential of a function of rows over a box in one or two dimensions, by the midpoints of its cells."""
+    """Of the exponential of a function of rows over a box in one or two dimensions, by the midpoints of its cells.
+
+    Args:
+        cells: along each of two axes; the square of it along one.
+    """
     count = cells if len(low) == 2 else cells**2
     fractions = (torch.arange(count, dtype=low.dtype, device=low.device) + 0.5) / count
     axes = [start + fractions * (end - start) for start, end in zip(low, high, strict=True)]

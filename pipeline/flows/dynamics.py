@@ -1,7 +1,7 @@
 """What a flow integrates: points, the change of their log-density, and penalties."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from pipeline.flows.divergence import (
 )
 
 Noise = Literal["rademacher", "gaussian"]
+NOISES: tuple[Noise, ...] = get_args(Noise)
 PENALTIES = ("kinetic", "jacobian")
 """∫ |f|² dt and ∫ |J|² dt (Frobenius) along each point's path, summed over the dimensions.
 

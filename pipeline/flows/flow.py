@@ -14,7 +14,7 @@ from pipeline.config import SolverConfig
 from pipeline.device.compilation import CompiledInTraining
 from pipeline.flows.base import Base, Normal, OfTorch
 from pipeline.flows.divergence import has_closed_form
-from pipeline.flows.dynamics import PENALTIES, Dynamics, Noise, can_be_compiled, draw_probes
+from pipeline.flows.dynamics import NOISES, PENALTIES, Dynamics, Noise, can_be_compiled, draw_probes
 from pipeline.flows.log_prob import LogProb
 from pipeline.ode import RootMeanSquare, Solution, Statistics, integrate
 from pipeline.util.errors import InvalidInput
@@ -27,6 +27,7 @@ PRECISE = SolverConfig(rtol=1e-5, atol=1e-5)
 """What a likelihood needs, as in the papers: at 1e-3 it comes out too high."""
 EXACT_DIMENSIONS = 3
 """Up to which `auto` takes the exact divergence in training: D products cost hardly more than one there."""
+TRACES = ("auto", "exact", "hutchinson")
 TOO_DEAR = 100.0
 """Times the cost of an estimate from which on the exact divergence is refused."""
 _WITH_A_KINK = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardsigmoid)
@@ -95,7 +96,8 @@ class Flow(CompiledInTraining):
             InvalidInput: what makes no density, or costs a hundred times what it should.
         """
         super().__init__()
-        _refuse_unsuitable(field, dimension, trace, probes, penalties, final_time)
+        _refuse_unknown(trace, noise, penalties)
+        _refuse_unsuitable(field, dimension, trace, probes, final_time)
         self.field = field
         self.base: Any = (
             Normal(dimension) if base is None else OfTorch(base) if isinstance(base, Distribution) else base
@@ -123,6 +125,8 @@ class Flow(CompiledInTraining):
             SolverFailure: the solve could not go on.
         """
         began = self.final_time if time is None else time
+        if began == 0:
+            return LogProb(self.base.log_prob(x))
         state = self._solved(x, began, 0.0, generator)
         value = self.base.log_prob(state["point"]) + state["change"]
         # Integrated from the end to the start: the integrals have the other sign.
@@ -257,9 +261,16 @@ def cost_of_exact(dimension: int, probes: int = 1) -> float:
     return (1 + dimension) / (1 + probes)
 
 
-def _refuse_unsuitable(
-    field: nn.Module, dimension: int, trace: str, probes: int, penalties: Sequence[str], final_time: float
-) -> None:
+def _refuse_unknown(trace: str, noise: str, penalties: Sequence[str]) -> None:
+    for name, value, known in (("trace", trace, TRACES), ("noise", noise, NOISES)):
+        if value not in known:
+            raise InvalidInput(f"{name} is {value!r}: choose of {', '.join(known)}")
+    unknown = [name for name in penalties if name not in PENALTIES]
+    if unknown:
+        raise InvalidInput(f"there is no penalty {unknown[0]!r} of a flow: choose of {', '.join(PENALTIES)}")
+
+
+def _refuse_unsuitable(field: Any, dimension: int, trace: str, probes: int, final_time: float) -> None:
     if not isinstance(field, nn.Module):
         raise InvalidInput(f"the field of a flow is a module of t and z, not a {type(field).__name__}")
     if dimension < 1 or probes < 1 or not final_time > 0:
@@ -267,9 +278,6 @@ def _refuse_unsuitable(
             f"a flow has one dimension at least, not {dimension}, one probe, not {probes}, and a final time above 0, "
             f"not {final_time:g}"
         )
-    unknown = [name for name in penalties if name not in PENALTIES]
-    if unknown:
-        raise InvalidInput(f"there is no penalty {unknown[0]!r} of a flow: choose of {', '.join(PENALTIES)}")
     normalising = next((name for name, module in field.named_modules() if isinstance(module, _BatchNorm)), None)
     if normalising is not None:
         raise InvalidInput(
