@@ -180,7 +180,7 @@ class _Trainer:
         return (
             self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
-            and all(block.solver.can_be_compiled for block in self.blocks)
+            and all(block.can_be_compiled for block in self.blocks)
         )
 
     def run_epoch(self) -> None:
@@ -220,7 +220,7 @@ class _Trainer:
         for number, batch in enumerate(shuffled, start=1):
             result = self.objective.loss(self.model, batch, self.generator)
             self.optimiser.zero_grad(set_to_none=True)
-            backward(result.loss)
+            backward(result.loss if result.penalty is None else result.loss + result.penalty)
             self.optimiser.step()
             totals.add(result)
             losses.append(result.loss.detach())

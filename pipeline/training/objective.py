@@ -17,12 +17,14 @@ class BatchLoss:
         items: how many they are.
         sums: name -> sum over the items of a metric whose mean is wanted, scalars on the device.
         outputs: what metrics of a whole split are computed from, kept in validation alone.
+        penalty: what is minimised with the loss in training and is no part of it, a scalar; recorded only by `sums`.
     """
 
     loss: Tensor
     items: int
     sums: Mapping[str, Tensor] = field(default_factory=dict)
     outputs: Any = None
+    penalty: Tensor | None = None
 
 
 class Objective(Protocol):

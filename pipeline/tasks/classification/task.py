@@ -18,6 +18,7 @@ from pipeline.device.precision import numerics
 from pipeline.models import build_model
 from pipeline.models.describe import NOTHING_TO_NORMALISE, describe
 from pipeline.ode import SolverFailure
+from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
@@ -84,10 +85,12 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     def build_model(self, config: ClassificationConfig, data: ImageData) -> nn.Module:
         classes = len(data.splits.classes)
-        return build_model(config.model, config.solver, data.preprocessing.output_shape, classes)
+        network = build_model(config.model, config.solver, data.preprocessing.output_shape, classes)
+        regularise(network, config.regularisation)
+        return network
 
-    def objective(self, config: ClassificationConfig, data: ImageData) -> Objective:  # noqa: ARG002
-        return CrossEntropy(data.splits, data.preprocessing)
+    def objective(self, config: ClassificationConfig, data: ImageData) -> Objective:
+        return CrossEntropy(data.splits, data.preprocessing, config.regularisation)
 
     def predict(
         self, model: nn.Module, config: ClassificationConfig, data: ImageData, progress: Progress
