@@ -117,7 +117,8 @@ def reevaluate_tracked(run_id: int, grid: Grid | Listed, data: str | None = None
 
 def _subject(run_id: int, grid: Grid | Listed, data: str | None) -> Subject:
     parent, model, device = load_trained(run_id)
-    task, trained = get_task(parent.task), trained_setting(model.config)
+    task = get_task(parent.task)
+    trained = trained_setting(task, model.config)
     settings = grid.settings(trained)
     if not ode_blocks(model.network):
         if data is None:

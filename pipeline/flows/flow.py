@@ -178,6 +178,15 @@ class Flow(CompiledInTraining):
 
         return check(self, x, seed)
 
+    def carried(
+        self, x: Tensor, start: float, end: float, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Points from one time to another: where they are, `point`; ∫ div f dt on the way, `change`; and the penalties.
+
+        For what puts flows one behind the other.
+        """
+        return self._solved(x, start, end, generator)
+
     def with_solver(self, solver: SolverConfig) -> "Flow":
         """The same flow, of the same weights, solved otherwise."""
         other = copy.copy(self)

@@ -115,6 +115,19 @@ class Task(ABC, Generic[C, D, A]):
     def warm_up(self, model: nn.Module, config: C, data: D) -> None:
         """Before a timed `predict`: whatever is slower the first time."""
 
+    def examine(self, answers: A, config: C, data: D) -> A:  # noqa: ARG002 - for those that override it
+        """After a timed `predict`, under its setting: the answers with what else is asked of the model."""
+        return answers
+
+    def test_solver(self, config: C) -> SolverConfig:
+        """What the model is solved with in the test and after it; in training and validation it is `config.solver`."""
+        return config.solver
+
+    def final_time(self, config: C) -> float | None:
+        """T of the solves over [0, T]; None for a task whose configuration has none."""
+        time: float | None = getattr(config.model, "final_time", None)
+        return time
+
     @abstractmethod
     def scores(self, answers: A, data: D) -> dict[str, float]:
         """Metrics of the answers, by the names of `test.X`."""

@@ -15,11 +15,12 @@ from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.config import TrainingConfig
-from pipeline.device.compilation import STEPS_WORTH_COMPILING, compile_for_training
+from pipeline.device.compilation import STEPS_WORTH_COMPILING, CompiledInTraining, compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
+from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
 from pipeline.training.callback import Callback, Metrics, tell
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -159,6 +160,8 @@ class _Trainer:
     def compile(self) -> float | None:
         """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
         size = self.config.batch_size
+        if not any(isinstance(part, CompiledInTraining) for part in self.model.modules()):
+            return None
         if self.is_over() or self.objective.training_items < size or not self._is_to_be_compiled():
             return None
         example = self.objective.example(size)
@@ -275,7 +278,7 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "early_stopping": asdict(self.early_stopping),
-            "first_steps": [block.first_dt for block in self.blocks],
+            "first_steps": [block.first_dt for block in self._with_first_steps],
             "generator": self.generator.get_state(),
             "random": get_random_state(self.objective.device),
             "fitted": asdict(self.fitted),
@@ -290,11 +293,15 @@ class _Trainer:
         self.schedule.load_state_dict(state["schedule"])
         # Patience is this configuration's, so that a training can go on with more of it.
         self.early_stopping = EarlyStopping(**(state["early_stopping"] | {"patience": self.config.patience}))
-        for block, first_dt in zip(self.blocks, state["first_steps"], strict=True):
+        for block, first_dt in zip(self._with_first_steps, state["first_steps"], strict=True):
             block.first_dt = first_dt
         self.generator.set_state(state["generator"])
         set_random_state(state["random"], device)
         self.fitted = Fitted(**state["fitted"])
+
+    @property
+    def _with_first_steps(self) -> list[ODEBlock]:
+        return [block for block in self.blocks if isinstance(block, ODEBlock)]
 
     def finish(self) -> Fitted:
         """Restore the best weights. Without any (every validation loss was no number), the last ones stay."""

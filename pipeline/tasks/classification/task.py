@@ -121,7 +121,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         )
         if not answers.nfe_per_image:
             return report
-        more = hard_images_report({trained_setting(config): answers}, data.splits.test, evaluation.classes, title)
+        more = hard_images_report({trained_setting(self, config): answers}, data.splits.test, evaluation.classes, title)
         return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
 
     def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:
