@@ -20,6 +20,7 @@ from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
+from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
 from pipeline.training.callback import Callback, Metrics, tell
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -183,6 +184,7 @@ class _Trainer:
     def run_epoch(self) -> None:
         """Train and validate once; the epoch's metrics are the last of the history."""
         self.epoch += 1
+        self.objective.begin_epoch(self.epoch)
         device = self.objective.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -275,7 +277,7 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "early_stopping": asdict(self.early_stopping),
-            "first_steps": [block.first_dt for block in self.blocks],
+            "first_steps": [block.first_dt for block in self._with_first_steps],
             "generator": self.generator.get_state(),
             "random": get_random_state(self.objective.device),
             "fitted": asdict(self.fitted),
@@ -290,11 +292,15 @@ class _Trainer:
         self.schedule.load_state_dict(state["schedule"])
         # Patience is this configuration's, so that a training can go on with more of it.
         self.early_stopping = EarlyStopping(**(state["early_stopping"] | {"patience": self.config.patience}))
-        for block, first_dt in zip(self.blocks, state["first_steps"], strict=True):
+        for block, first_dt in zip(self._with_first_steps, state["first_steps"], strict=True):
             block.first_dt = first_dt
         self.generator.set_state(state["generator"])
         set_random_state(state["random"], device)
         self.fitted = Fitted(**state["fitted"])
+
+    @property
+    def _with_first_steps(self) -> list[ODEBlock]:
+        return [block for block in self.blocks if isinstance(block, ODEBlock)]
 
     def finish(self) -> Fitted:
         """Restore the best weights. Without any (every validation loss was no number), the last ones stay."""
