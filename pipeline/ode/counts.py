@@ -10,14 +10,13 @@ from pipeline.ode.solution import Statistics
 
 @runtime_checkable
 class Solved(Protocol):
-    """A part of a model that is the solution of an ODE: an `ODEBlock`, or a flow.
+    """A part of a model that is the solution of an ODE: an `ODEBlock`, a flow, a latent ODE.
 
     Attributes:
         statistics: of the last solve.
     """
 
     field: nn.Module
-    final_time: float
     solver: SolverConfig
     statistics: Statistics
 

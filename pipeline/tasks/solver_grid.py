@@ -13,8 +13,8 @@ from torch import nn
 from pipeline.config import Config, ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.precision import numerics
 from pipeline.methods import FIXED_STEP_METHODS
-from pipeline.ode import SolverFailure, Status
-from pipeline.ode.counts import nfe_forward, nfe_per_sample, ode_blocks
+from pipeline.ode import ODEBlock, SolverFailure, Status
+from pipeline.ode.counts import Solved, nfe_forward, nfe_per_sample, ode_blocks
 from pipeline.tasks.base import Progress, Task, TrainedModel
 
 
@@ -194,14 +194,21 @@ def reevaluate(
 def solved_with(network: nn.Module, setting: Setting) -> Iterator[None]:
     """Within it every ODE block of `network` is solved as `setting` says."""
     blocks = ode_blocks(network)
-    before = [(block.solver, block.final_time) for block in blocks]
+    before = [(block.solver, getattr(block, "final_time", None)) for block in blocks]
     for block in blocks:
-        block.solver, block.final_time = setting.solver, setting.final_time or block.final_time
+        _solve(block, setting.solver, setting.final_time)
     try:
         yield
     finally:
         for block, (solver, final_time) in zip(blocks, before, strict=True):
-            block.solver, block.final_time = solver, final_time
+            _solve(block, solver, final_time)
+
+
+def _solve(block: Solved, solver: SolverConfig, final_time: float | None) -> None:
+    """Let it be solved so; up to a time of its own, where it has one and none is given."""
+    block.solver = solver
+    if final_time is not None and isinstance(block, ODEBlock):
+        block.final_time = final_time
 
 
 def _timed_answers(

@@ -21,7 +21,8 @@ from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
 from pipeline.ode import ODEBlock
-from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
+from pipeline.ode.block import ODEBlock
+from pipeline.ode.counts import Solved, nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
 from pipeline.training.callback import Callback, Metrics, tell
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
@@ -180,12 +181,13 @@ class _Trainer:
         return (
             self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
-            and all(block.can_be_compiled for block in self.blocks)
+            and all(_can_be_compiled(block) for block in self.blocks)
         )
 
     def run_epoch(self) -> None:
         """Train and validate once; the epoch's metrics are the last of the history."""
         self.epoch += 1
+        self.objective.begin_epoch(self.epoch)
         device = self.objective.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -310,6 +312,10 @@ class _Trainer:
         self.fitted.best_epoch = self.early_stopping.best_epoch
         self.fitted.stopped_early = self.early_stopping.is_over
         return self.fitted
+
+
+def _can_be_compiled(block: Solved) -> bool:
+    return block.can_be_compiled if isinstance(block, ODEBlock) else block.solver.can_be_compiled
 
 
 def _peak_memory_mb(device: torch.device) -> float:

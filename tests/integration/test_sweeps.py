@@ -18,7 +18,14 @@ from pipeline.sweeps.stored import Sweep, load_sweep
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
-from tests.helpers.commands import Command, database_of, run_command, start_command, start_script, wait_until, workers_of
+from tests.helpers.commands import (
+    Command,
+    database_of,
+    run_command,
+    start_command,
+    wait_until,
+    workers_of,
+)
 
 SPACE = """
 with: [odenet_simple, digits, data.subset=300, model.channels=16, training.max_epochs=4, training.device=cpu]

@@ -63,7 +63,7 @@ def examine(network: DensityNetwork, data: DensityPoints, is_matching: bool) -> 
     if data.dimension <= 2:
         total = integral(density, points)
         assert total is not None
-        found["integral"] = total
+        found["integral"] = total.value
     if hasattr(density, "inverse"):
         found["round_trip"] = float((density(density.inverse(points)) - points).abs().max())
     density.sample(len(points), 0)
