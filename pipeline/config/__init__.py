@@ -8,6 +8,7 @@ from pipeline.config.sections import (
     ImageConfig,
     ModelConfig,
     NetworkConfig,
+    RegularisationConfig,
     SolverConfig,
     TrainingConfig,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ImageConfig",
     "ModelConfig",
     "NetworkConfig",
+    "RegularisationConfig",
     "Section",
     "SolverConfig",
     "TrainingConfig",

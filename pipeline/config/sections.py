@@ -214,6 +214,49 @@ class TrainingConfig(Section):
 
 
 @dataclass(frozen=True)
+class RegularisationConfig(Section):
+    """What is done in training so that the learnt ODE is easy to solve; of a model without ODE blocks nothing.
+
+    Each weight is that of a penalty, which is added to the loss of training batches: an integral along the solution,
+    mean over the items, summed over the ODE blocks. The integrals do not count in the solver's error.
+    """
+
+    section = "regularisation"
+    kinetic: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
+    """Weight of ∫ |f|² dt, the kinetic energy (Finlay et al. 2020)."""
+    jacobian: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
+    """Weight of ∫ |eᵀ ∂f/∂z|² dt, an estimate of the Jacobian's squared Frobenius norm, with a random vector e of signs
+    for each item and solve (Finlay et al. 2020)."""
+    curvature: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
+    """Weight of ∫ |d²z/dt²|² dt, the second derivative along the solution (Kelly et al. 2020, K = 2)."""
+    end_time_spread: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
+    """In training each solve ends at a time drawn uniformly from final_time ± this (Ghosh et al. 2020)."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name -> weight of the penalties that count."""
+        named = {name: getattr(self, name) for name in ("kinetic", "jacobian", "curvature")}
+        return {name: weight for name, weight in named.items() if weight > 0}
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether a penalty is made of the field's derivatives."""
+        return self.jacobian > 0 or self.curvature > 0
+
+    def refuse_unless_below(self, final_time: float) -> None:
+        """Refuse a spread that may leave nothing to solve.
+
+        Raises:
+            ConfigError: it is not below `final_time`.
+        """
+        if self.end_time_spread >= final_time:
+            raise ConfigError(
+                f"regularisation.end_time_spread is {self.end_time_spread:g}, which must be below model.final_time="
+                f"{final_time:g}: a solve must not end where it begins"
+            )
+
+
+@dataclass(frozen=True)
 class EvaluationConfig(Section):
     """The scoring on the test split."""
 

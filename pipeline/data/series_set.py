@@ -194,7 +194,7 @@ def _classes(name: str, labels: Any, rows: Sequence[tuple[str, Any]]) -> tuple[t
 
 
 def _is_missing(entry: Any) -> bool:
-    return entry is None or entry == "" or entry != entry  # noqa: PLR0124 - not a number
+    return entry is None or entry == "" or entry != entry
 
 
 def _numbers(name: str, key: str, array: Any) -> FloatArray:

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import SolverConfig
+from pipeline.config import RegularisationConfig, SolverConfig
 from pipeline.device.compilation import CompiledInTraining
 from pipeline.ode.integrate import integrate
+from pipeline.ode.penalties import PenalisedField
 from pipeline.ode.solution import Statistics
 from pipeline.ode.tolerance import RootMeanSquare
 
@@ -23,6 +24,7 @@ class ODEBlock(CompiledInTraining):
     Attributes:
         implicit_zeros: elements of each sample's state that it does without: see `RootMeanSquare`.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
+        penalties: name -> of each item of the last batch in training, shape (batch,), if `regularise` asked for them.
     """
 
     def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, implicit_zeros: int = 0) -> None:
@@ -33,23 +35,49 @@ class ODEBlock(CompiledInTraining):
         self.implicit_zeros = implicit_zeros
         self.statistics = Statistics()
         self.first_dt: float | None = None
+        self.penalties: dict[str, Tensor] = {}
+        self._end_time_spread = 0.0
+        self._differentiates = False
+        self._penalised: tuple[PenalisedField, ...] = ()  # in a tuple, or its weights would have two names each
+
+    def regularise(self, regularisation: RegularisationConfig) -> None:
+        """Do what this says in the solves of training; evaluations stay as they are."""
+        self._end_time_spread = regularisation.end_time_spread
+        self._differentiates = regularisation.differentiates
+        names = regularisation.weights
+        self._penalised = (PenalisedField(self.field, names),) if names else ()
 
     def forward(self, z: Tensor) -> Tensor:
         state = z.to(torch.promote_types(z.dtype, torch.float32))
         reuses = self.solver.reuse_first_step and self.training
-        first_dt = self.first_dt if reuses else None
-        is_compiled = self.is_compiled_for(z)
+        penalised = self._penalised[0] if self.training and self._penalised else None
         solution = integrate(
-            self.field,
-            state,
-            (0.0, self.final_time),
+            self.field if penalised is None else penalised,
+            state if penalised is None else penalised.start(state),
+            (0.0, self._end_time()),
             self.solver,
-            norm=RootMeanSquare(self.implicit_zeros),
-            first_dt=first_dt,
-            is_compiled=is_compiled,
+            norm=RootMeanSquare(self.implicit_zeros, outside=() if penalised is None else penalised.names),
+            context=() if penalised is None else penalised.probes(state),
+            first_dt=self.first_dt if reuses else None,
+            is_compiled=self.can_be_compiled and self.is_compiled_for(z),
         )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
             self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)
-        assert isinstance(solution.state, Tensor)
-        return solution.state
+        end = solution.state
+        if isinstance(end, Tensor):
+            return end
+        assert isinstance(end, dict)
+        self.penalties = {name: integral for name, integral in end.items() if name != "z"}
+        z_end: Tensor = end["z"]
+        return z_end
+
+    @property
+    def can_be_compiled(self) -> bool:
+        """Whether its steps in training can be compiled, which those that differentiate the field cannot."""
+        return self.solver.can_be_compiled and not self._differentiates
+
+    def _end_time(self) -> float:
+        if not (self.training and self._end_time_spread):
+            return self.final_time
+        return self.final_time + self._end_time_spread * (2 * torch.rand(()).item() - 1)

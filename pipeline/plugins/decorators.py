@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from pipeline.plugins.registry import Kind, PluginError, place_of, register
 
 Build = TypeVar("Build")
-_RECORDED_ALREADY = ("loss", "lr", "images", "nfe_forward", "nfe_per_image")
+_RECORDED_ALREADY = ("loss", "lr", "images", "nfe_forward", "nfe_per_image", "kinetic", "jacobian", "curvature")
 """Beside the metrics of a split."""
 
 

@@ -129,11 +129,6 @@ class Observations:
     values: Tensor
     mask: Tensor
 
-    @property
-    def inputs(self) -> Tensor:
-        """Values and mask side by side, shape (b, k, 2 D)."""
-        return torch.cat([self.values, self.mask], dim=-1)
-
     @cached_property
     def are_all_as_long(self) -> bool:
         """Whether there is no padding."""

@@ -59,18 +59,33 @@ class Cell(nn.Module, ABC):
             states.append(state)
         return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
+    def last(self, observations: Observations, gaps: Tensor) -> State:
+        """The state behind the last observation of each series."""
+        states = self.read(observations, gaps)
+        if observations.are_all_as_long:
+            return tuple(part[-1] for part in states)
+        series = torch.arange(len(observations.counts), device=observations.counts.device)
+        return tuple(part[observations.counts, series] for part in states)
+
 
 class RNNCell(Cell):
     """h = tanh(W (values, mask) + U h + b), which does not know when the observations were."""
 
-    def __init__(self, dimensions: int, hidden: int) -> None:
+    def __init__(self, dimensions: int, hidden: int, sees_mask: bool = True) -> None:
+        """
+        Args:
+            sees_mask: the mask is an input; without it, a value that is missing is 0.
+        """
         super().__init__()
-        self.dimensions, self.hidden, self.features_width = dimensions, hidden, hidden
+        self.dimensions, self.hidden, self.features_width, self.sees_mask = dimensions, hidden, hidden, sees_mask
         self.of_inputs = nn.Linear(self._inputs_width(), hidden)
         self.of_state = nn.Linear(hidden, hidden, bias=False)
 
     def _inputs_width(self) -> int:
-        return 2 * self.dimensions
+        return (1 + self.sees_mask) * self.dimensions
+
+    def _inputs(self, values: Tensor, mask: Tensor, *more: Tensor) -> Tensor:
+        return torch.cat([values, *[mask] * self.sees_mask, *more], dim=-1)
 
     def begin(self, like: Tensor) -> State:
         return (like.new_zeros(len(like), self.hidden),)
@@ -79,28 +94,41 @@ class RNNCell(Cell):
         return state
 
     def update(self, state: State, values: Tensor, mask: Tensor) -> State:
-        return (self._next(state[0], torch.cat([values, mask], dim=-1)),)
+        return (self._next(state[0], self._inputs(values, mask)),)
 
     def _next(self, hidden: Tensor, inputs: Tensor) -> Tensor:
         return torch.tanh(self.of_inputs(inputs) + self.of_state(hidden))
 
-    def read(self, observations: Observations, gaps: Tensor) -> State:  # noqa: ARG002
-        return (self._read(observations.inputs),)
+    def read(self, observations: Observations, gaps: Tensor) -> State:
+        return self._whole(self._read(observations, gaps)[0])
 
-    def _read(self, inputs: Tensor) -> Tensor:
-        """The states, shape (k + 1, b, hidden), of inputs of shape (b, k, …)."""
+    def last(self, observations: Observations, gaps: Tensor) -> State:
+        if observations.are_all_as_long:
+            return self._whole(self._read(observations, gaps)[1])
+        return super().last(observations, gaps)
+
+    def _read(self, observations: Observations, gaps: Tensor) -> tuple[Tensor, Tensor]:
+        """All hidden states and the last one."""
+        inputs = self._inputs(observations.values, observations.mask, *self._more_inputs(gaps))
         return tanh_recurrence(self.of_inputs(inputs.transpose(0, 1)), self.of_state.weight)
+
+    def _more_inputs(self, gaps: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002 - it does not know of time
+        return ()
+
+    def _whole(self, hidden: Tensor) -> State:
+        """The state behind an observation, of which this is the hidden one."""
+        return (hidden,)
 
 
 class TimeGapRNNCell(RNNCell):
     """h = tanh(W (values, mask, gap) + U h + b): an RNN with the time since the last observation as an input."""
 
-    def __init__(self, dimensions: int, hidden: int) -> None:
-        super().__init__(dimensions, hidden)
+    def __init__(self, dimensions: int, hidden: int, sees_mask: bool = True) -> None:
+        super().__init__(dimensions, hidden, sees_mask)
         self.features_width = hidden + 1
 
     def _inputs_width(self) -> int:
-        return 2 * self.dimensions + 1
+        return super()._inputs_width() + 1
 
     def begin(self, like: Tensor) -> State:
         return (*super().begin(like), like.new_zeros(len(like), 1))
@@ -110,15 +138,17 @@ class TimeGapRNNCell(RNNCell):
 
     def update(self, state: State, values: Tensor, mask: Tensor) -> State:
         hidden, gap = state
-        return self._next(hidden, torch.cat([values, mask, gap], dim=-1)), torch.zeros_like(gap)
+        return self._next(hidden, self._inputs(values, mask, gap)), torch.zeros_like(gap)
 
     def features(self, state: State) -> Tensor:
         """The hidden state, and how old it is."""
         return torch.cat(state, dim=-1)
 
-    def read(self, observations: Observations, gaps: Tensor) -> State:
-        states = self._read(torch.cat([observations.inputs, gaps.unsqueeze(-1)], dim=-1))
-        return states, torch.zeros_like(states[..., :1])
+    def _more_inputs(self, gaps: Tensor) -> tuple[Tensor, ...]:
+        return (gaps.unsqueeze(-1),)
+
+    def _whole(self, hidden: Tensor) -> State:
+        return hidden, torch.zeros_like(hidden[..., :1])
 
 
 class GRUDCell(Cell):

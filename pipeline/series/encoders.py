@@ -54,12 +54,7 @@ class Encoder(nn.Module):
             time_unit: what the cell takes for a unit of time, in that of the series.
         """
         observations = batch.descending
-        read = self.cell.read(observations, observations.gaps / time_unit)
-        if observations.are_all_as_long:
-            state = tuple(part[-1] for part in read)
-        else:
-            series = torch.arange(len(batch), device=observations.counts.device)
-            state = tuple(part[observations.counts, series] for part in read)
+        state = self.cell.last(observations, observations.gaps / time_unit)
         state = self.cell.evolve(state, observations.rest[:, None] / time_unit)
         mean, log_variance = self.head(self.cell.features(state)).chunk(2, dim=-1)
         return Posterior(mean, torch.exp(log_variance / 2))

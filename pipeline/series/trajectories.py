@@ -36,7 +36,9 @@ def union(times: Tensor, dtype: torch.dtype) -> Union:
     """
     unit = float(times.abs().amax()) / 2 ** TIME_BITS[dtype] or 1.0
     # What was subtracted from different starts differs by rounding where the times are of one grid.
-    grid, inverse = torch.unique(torch.round(times / unit), return_inverse=True)
+    rounded = torch.round(times / unit)
+    are_equal = bool((rounded == rounded[:1]).all())
+    grid, inverse = torch.unique(rounded[:1] if are_equal else rounded, return_inverse=True)
     before, after = grid[grid < 0].flip(0), grid[grid > 0]
     has_start = len(before) + len(after) < len(grid)
     place = inverse + (inverse >= len(before)).long() * (not has_start)
@@ -44,7 +46,7 @@ def union(times: Tensor, dtype: torch.dtype) -> Union:
     place = torch.where(place < len(before), len(before) - 1 - place, place)
     everywhere = torch.arange(len(before) + 1 + len(after), device=times.device)
     is_shared = place.shape[1:] == everywhere.shape and bool((place == everywhere).all())
-    return Union(before * unit, after * unit, None if is_shared else place)
+    return Union(before * unit, after * unit, None if is_shared else place.expand(len(times), -1))
 
 
 def states_at(

@@ -88,6 +88,17 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Settings by name, where a `Grid` has them by their combinations."""
+
+    others: tuple[Setting, ...]
+
+    def settings(self, trained: Setting) -> list[Setting]:
+        """`trained`, then every other setting once."""
+        return list(dict.fromkeys([trained, *self.others]))
+
+
+@dataclass(frozen=True)
 class Row:
     """What a model answered under one setting; None for what a failed solve, or a model without one, has not."""
 
@@ -139,9 +150,9 @@ class Row:
         return cls(**{name: value for name, value in values.items() if name in own}, scores=scores)
 
 
-def trained_setting(config: Config) -> Setting:
-    """How a model of `config` was solved when it was trained; without effect on one that solves nothing."""
-    return Setting(config.solver, getattr(config.model, "final_time", None))
+def trained_setting(task: Task[Any, Any, Any], config: Config) -> Setting:
+    """How a model of `config` was solved when its run tested it; without effect on one that solves nothing."""
+    return Setting(task.test_solver(config), task.final_time(config))
 
 
 def reevaluate(
@@ -176,7 +187,7 @@ def reevaluate(
             reference = answers
         answered(setting, answers)
         changed = None if reference is None else task.changed(answers, reference)
-        yield replace(row, scores=scores, changed=changed, **costs)
+        yield replace(row, scores={**row.scores, **scores}, changed=changed, **costs)
 
 
 @contextmanager
@@ -218,6 +229,7 @@ def _timed_answers(
         started = time.perf_counter()
         answers = task.predict(model.network, model.config, data, count)
         seconds = time.perf_counter() - started
+        answers = task.examine(answers, model.config, data)
     return answers, {
         "nfe_forward": float(np.mean(per_batch)) if per_batch else None,
         "nfe_per_image": spread(per_item),

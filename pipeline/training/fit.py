@@ -15,13 +15,14 @@ from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.config import TrainingConfig
-from pipeline.device.compilation import STEPS_WORTH_COMPILING, compile_for_training
+from pipeline.device.compilation import STEPS_WORTH_COMPILING, CompiledInTraining, compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
 from pipeline.ode import ODEBlock
-from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
+from pipeline.ode.block import ODEBlock
+from pipeline.ode.counts import Solved, nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
 from pipeline.training.callback import Callback, Metrics, tell
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
@@ -160,6 +161,8 @@ class _Trainer:
     def compile(self) -> float | None:
         """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
         size = self.config.batch_size
+        if not any(isinstance(part, CompiledInTraining) for part in self.model.modules()):
+            return None
         if self.is_over() or self.objective.training_items < size or not self._is_to_be_compiled():
             return None
         example = self.objective.example(size)
@@ -178,7 +181,7 @@ class _Trainer:
         return (
             self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
-            and all(block.solver.can_be_compiled for block in self.blocks)
+            and all(_can_be_compiled(block) for block in self.blocks)
         )
 
     def run_epoch(self) -> None:
@@ -219,7 +222,7 @@ class _Trainer:
         for number, batch in enumerate(shuffled, start=1):
             result = self.objective.loss(self.model, batch, self.generator)
             self.optimiser.zero_grad(set_to_none=True)
-            backward(result.loss)
+            backward(result.loss if result.penalty is None else result.loss + result.penalty)
             self.optimiser.step()
             totals.add(result)
             losses.append(result.loss.detach())
@@ -309,6 +312,10 @@ class _Trainer:
         self.fitted.best_epoch = self.early_stopping.best_epoch
         self.fitted.stopped_early = self.early_stopping.is_over
         return self.fitted
+
+
+def _can_be_compiled(block: Solved) -> bool:
+    return block.can_be_compiled if isinstance(block, ODEBlock) else block.solver.can_be_compiled
 
 
 def _peak_memory_mb(device: torch.device) -> float:

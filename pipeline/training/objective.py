@@ -17,12 +17,14 @@ class BatchLoss:
         items: how many they are.
         sums: name -> sum over the items of a metric whose mean is wanted, scalars on the device.
         outputs: what metrics of a whole split are computed from, kept in validation alone.
+        penalty: what is minimised with the loss in training and is no part of it, a scalar; recorded only by `sums`.
     """
 
     loss: Tensor
     items: int
     sums: Mapping[str, Tensor] = field(default_factory=dict)
     outputs: Any = None
+    penalty: Tensor | None = None
 
 
 class Objective(Protocol):
@@ -42,8 +44,9 @@ class Objective(Protocol):
     def validation_batches(self, batch_size: int) -> Iterator[Any]:
         """The validation split in its order."""
 
-    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - for those whose loss depends on it
+    def begin_epoch(self, epoch: int) -> None:
         """Before the batches of each epoch, which counts from 1."""
+        return
 
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator | None) -> BatchLoss:
         """The loss of one batch.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.config import Config, ConfigError, ImageConfig, NetworkConfig
+from pipeline.config import Config, ConfigError, ImageConfig, NetworkConfig, RegularisationConfig
 
 
 @dataclass(frozen=True)
@@ -11,9 +11,11 @@ class ClassificationConfig(Config):
 
     data: ImageConfig = field(default_factory=ImageConfig)
     model: NetworkConfig = field(default_factory=NetworkConfig)
+    regularisation: RegularisationConfig = field(default_factory=RegularisationConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.regularisation.refuse_unless_below(self.model.final_time)
         if (self.solver.control, self.model.normalisation, self.model.body) == ("sample", "batch", "odenet"):
             raise ConfigError(
                 "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "
@@ -23,6 +25,11 @@ class ClassificationConfig(Config):
             raise ConfigError(
                 "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
                 "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
+            )
+        if self.training.compile is True and self.regularisation.differentiates and self.model.body == "odenet":
+            raise ConfigError(
+                "training.compile is True, but torch cannot compile what regularisation.jacobian and "
+                "regularisation.curvature differentiate the field for: use training.compile=auto"
             )
 
 

@@ -2,6 +2,7 @@
 
 from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.penalty_specs import penalty_specs
 
 RESULT = "test.accuracy"
 """What the result of a run is."""
@@ -27,6 +28,7 @@ def metric_specs() -> tuple[MetricSpec, ...]:
         losses["validation"],
         *(spec for part in metric_parts() for spec in specs_of_part(part)),
         losses["test"],
+        *penalty_specs(),
     )
 
 

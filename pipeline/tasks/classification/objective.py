@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.config import RegularisationConfig
 from pipeline.data import Preprocessing, Splits, batches
+from pipeline.ode.regularisation import take_penalties, weighted_penalty
 from pipeline.plugins import registry
 from pipeline.tasks.classification.metric_specs import metric_parts
 from pipeline.training import BatchLoss, Objective
@@ -17,8 +19,13 @@ Batch = tuple[Tensor, Tensor]
 class CrossEntropy(Objective):
     """The `pipeline.training.Objective` of image classification, with the metrics that are registered."""
 
-    def __init__(self, splits: Splits, preprocessing: Preprocessing) -> None:
-        self._splits, self._preprocessing = splits, preprocessing
+    def __init__(
+        self,
+        splits: Splits,
+        preprocessing: Preprocessing,
+        regularisation: RegularisationConfig = RegularisationConfig(),  # noqa: B008 - frozen
+    ) -> None:
+        self._splits, self._preprocessing, self._regularisation = splits, preprocessing, regularisation
         metrics = metric_parts()
         self._per_item = {part.name: part for part in metrics if part.facts["per"] == "item"}
         self._per_split = {part.name: part for part in metrics if part.facts["per"] == "split"}
@@ -47,8 +54,11 @@ class CrossEntropy(Objective):
         loss = functional.cross_entropy(scores.float(), labels)
         answered = scores.detach()
         sums = {name: item_values(part, answered, labels).sum() for name, part in self._per_item.items()}
+        penalties = take_penalties(model)
+        sums |= {name: values.sum() for name, values in penalties.items()}
         keeps = generator is None and self._per_split
-        return BatchLoss(loss, len(labels), sums, (answered.float(), labels) if keeps else None)
+        outputs = (answered.float(), labels) if keeps else None
+        return BatchLoss(loss, len(labels), sums, outputs, weighted_penalty(penalties, self._regularisation))
 
     def split_metrics(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> Mapping[str, float]:
         if not self._per_split:

@@ -42,7 +42,7 @@ def _without_effect(config: ClassificationConfig) -> Iterator[tuple[Section, str
         yield model, "final_time", why
         if model.architecture == "complex" and model.augment > 0:
             yield model, "augment", "the complex residual network has no augmented dimensions"
-        yield from ((solver, f.name, why) for f in fields(solver))
+        yield from ((section, f.name, why) for section in (solver, config.regularisation) for f in fields(section))
     else:
         yield from _without_effect_on_a_solve(solver)
 

@@ -28,7 +28,9 @@ BETWEEN_OBSERVATIONS = SolverConfig(method="euler", steps=1)
 """Of an ODE-RNN: one Euler step a gap, as Rubanova et al. 2019 take where gaps are small."""
 
 
-def build_model(config: SeriesTaskConfig, solver: SolverConfig, dimensions: int, classes: int, time_unit: float) -> Model:
+def build_model(
+    config: SeriesTaskConfig, solver: SolverConfig, dimensions: int, classes: int, time_unit: float
+) -> Model:
     """The model with weights of torch's global random state.
 
     Args:
@@ -43,7 +45,9 @@ def build_model(config: SeriesTaskConfig, solver: SolverConfig, dimensions: int,
     outputs = classes if settings.label_weight > 0 else 0
     if name in registry.names("field", "series"):
         part = registry.find("field", name, "series")
-        built: Any = latent_ode(dimensions, outputs, solver, settings, part.build(settings.latent, **config.model.options))
+        built: Any = latent_ode(
+            dimensions, outputs, solver, settings, part.build(settings.latent, **config.model.options)
+        )
     else:
         part = registry.find("model", name, "series")
         built = _called(part, (dimensions,), outputs, solver, config=settings, options=config.model.options)

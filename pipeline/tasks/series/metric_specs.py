@@ -76,7 +76,13 @@ def _likelihoods() -> list[MetricSpec]:
         ("elbo_per_value", "ELBO/value", "evidence lower bound for each value", per_value, "higher"),
         ("kl", "KL", "KL of the posterior from the prior", per_series, None),
         ("importance_bound", "IW bound", "importance-weighted bound of the same likelihood", per_series, "higher"),
-        ("log_likelihood", "log lik.", "log likelihood of each observed value given those before", per_series, "higher"),
+        (
+            "log_likelihood",
+            "log lik.",
+            "log likelihood of each observed value given those before",
+            per_series,
+            "higher",
+        ),
         ("log_likelihood_per_value", "log lik./value", "the same for each value", per_value, "higher"),
     )
     return [
@@ -87,10 +93,16 @@ def _likelihoods() -> list[MetricSpec]:
 
 def _others() -> list[MetricSpec]:
     return [
-        MetricSpec("test.coverage_50", "in 50 % band", "share of the values in the middle 50 % band, test", format=".1%"),
-        MetricSpec("test.coverage_90", "in 90 % band", "share of the values in the middle 90 % band, test", format=".1%"),
+        MetricSpec(
+            "test.coverage_50", "in 50 % band", "share of the values in the middle 50 % band, test", format=".1%"
+        ),
+        MetricSpec(
+            "test.coverage_90", "in 90 % band", "share of the values in the middle 90 % band, test", format=".1%"
+        ),
         MetricSpec("test.auc", "AUC", "area below the ROC curve of the label, test", better="higher"),
-        MetricSpec("test.accuracy", "accuracy", "share of the labels that are right, test", format=".2%", better="higher"),
+        MetricSpec(
+            "test.accuracy", "accuracy", "share of the labels that are right, test", format=".2%", better="higher"
+        ),
     ]
 
 

@@ -187,7 +187,9 @@ def _with_noise(found: SeriesSet, config: SeriesDataConfig) -> SeriesSet:
     """The data set with noise on its truth, drawn once and for all for each series."""
     if found.noise is None:
         if config.noise is not None:
-            raise InvalidInput(f"data.noise is {config.noise:g}, but {config.name} was recorded with its own: leave it out")
+            raise InvalidInput(
+                f"data.noise is {config.noise:g}, but {config.name} was recorded with its own: leave it out"
+            )
         return found
     sd = config.noise or found.noise
     series = []

@@ -3,10 +3,8 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 from pipeline import plugins

@@ -20,9 +20,10 @@ def test_the_recurrence_is_torchs_rnn_with_its_gradients():
     rnn.weight_hh_l0.data = weight.detach()
     upstream = torch.randn(6, 3, 5)
     expected = torch.autograd.grad((rnn(inputs)[0] * upstream).sum(), [inputs, rnn.weight_hh_l0])
-    states = tanh_recurrence(inputs, weight)
+    states, last = tanh_recurrence(inputs, weight)
     assert not states[0].any()
     torch.testing.assert_close(states[1:], rnn(inputs)[0])
+    torch.testing.assert_close(last, states[-1])
     found = torch.autograd.grad((states[1:] * upstream).sum(), [inputs, weight])
     torch.testing.assert_close(found, expected)
 

@@ -23,13 +23,13 @@ FEWEST = 48
 def read_glucose() -> SeriesSet:
     """Days from midnight, in hours; days with fewer than 48 readings are left out."""
     table = read_recorded("glucose", parse_dates=["time"])
-    table = table[table["time"] > table["time"].cummax().shift(fill_value=table["time"].iloc[0] - np.timedelta64(1, "m"))]
+    table = table[
+        table["time"] > table["time"].cummax().shift(fill_value=table["time"].iloc[0] - np.timedelta64(1, "m"))
+    ]
     midnight = table["time"].dt.normalize()
     hours = (table["time"] - midnight).dt.total_seconds() / 3600
     series = [
-        RecordedSeries(
-            f"{day:%Y-%m-%d}", hours[rows.index].to_numpy(), rows[["glucose"]].to_numpy(dtype=np.float64)
-        )
+        RecordedSeries(f"{day:%Y-%m-%d}", hours[rows.index].to_numpy(), rows[["glucose"]].to_numpy(dtype=np.float64))
         for day, rows in table.groupby(midnight)
         if len(rows) >= FEWEST
     ]
