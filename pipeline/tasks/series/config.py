@@ -69,9 +69,8 @@ class SeriesConfig(Section):
 
     section = "series"
     task = "series"
-    encoder: str = "rnn"
-    """Of a latent ODE: rnn, which reads values alone as Chen et al. 2018 have it; rnn_dt, which reads the gaps of time
-    too; ode_rnn as Rubanova et al. 2019; gru_d; or one of a plug-in. Each reads backwards in time."""
+    encoder: str = "rnn_dt"
+    """Of a latent ODE: rnn, which reads values alone; rnn_dt, which reads the gaps of time too; ode_rnn as Rubanova et al. 2019; gru_d; or one of a plug-in. Each reads backwards in time."""
     encoder_options: Mapping[str, Any] = field(default_factory=dict)
     """What a plug-in's encoder takes."""
     decoder: str = "mlp"
@@ -93,7 +92,7 @@ class SeriesConfig(Section):
     observation_sd: Any = LEARNED
     """Standard deviation of an observation around the truth, in the scaled unit; or `learned`, one a channel."""
     time_unit: float | None = option(None, above=0, at_most=LARGEST_NUMBER)
-    """What the networks take for a unit of time; without it a fifth of the longest window of the training split."""
+    """What the networks take for a unit of time; without it half of the longest window of the training split."""
     samples: int = option(1, at_least=1, at_most=100_000)
     """Of the posterior, for the bound in training."""
     kl_epochs: int = option(0, at_least=0, at_most=1_000_000)
@@ -121,6 +120,22 @@ class SeriesConfig(Section):
 
 
 @dataclass(frozen=True)
+class SeriesTrainingConfig(TrainingConfig):
+    """The optimisation, and when it ends."""
+
+    max_epochs: int = option(150, at_least=1)
+    """Epochs after which training stops at the latest."""
+    batch_size: int = option(32, at_least=1)
+    """Series of a training batch; the last one has what remains."""
+    lr: float = option(1e-2, above=0, at_most=LARGEST_NUMBER)
+    """Learning rate, at the beginning."""
+    schedule: str = "cosine"
+    """constant, step, cosine, or one of a plug-in; `step` divides the rate by 10 after every 0.3 × max_epochs."""
+    patience: int | None = option(50, at_least=1)
+    """Epochs without a lower validation loss after which training stops; without it, never."""
+
+
+@dataclass(frozen=True)
 class SeriesTaskConfig(Config):
     """The configuration of models of irregular time series."""
 
@@ -128,7 +143,7 @@ class SeriesTaskConfig(Config):
     model: SeriesModelConfig = field(default_factory=SeriesModelConfig)
     series: SeriesConfig = field(default_factory=SeriesConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: SeriesTrainingConfig = field(default_factory=SeriesTrainingConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,7 @@ from pipeline.training import Objective
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
 
-UNITS_OF_A_WINDOW = 5
+UNITS_OF_A_WINDOW = 2
 """Units of time that the longest window of the training split has, unless `series.time_unit` says otherwise."""
 COLLAPSED = 0.01
 """Nats of KL per series below which a posterior says nothing of the series."""
