@@ -70,7 +70,8 @@ class SeriesConfig(Section):
     section = "series"
     task = "series"
     encoder: str = "rnn_dt"
-    """Of a latent ODE: rnn, which reads values alone; rnn_dt, which reads the gaps of time too; ode_rnn as Rubanova et al. 2019; gru_d; or one of a plug-in. Each reads backwards in time."""
+    """Of a latent ODE: rnn, which reads values alone; rnn_dt, which reads the gaps of time too; ode_rnn as Rubanova et
+    al. 2019; gru_d; or one of a plug-in. Each reads backwards in time."""
     encoder_options: Mapping[str, Any] = field(default_factory=dict)
     """What a plug-in's encoder takes."""
     decoder: str = "mlp"
