@@ -1,4 +1,4 @@
-"""Parts that users bring: models, fields, encoders, decoders, data sets, metrics, optimisers, schedules, named configurations, tasks.
+"""Parts that users bring: models, fields, encoders, decoders, data sets, metrics, optimisers, schedules, tasks.
 
 from typing import Literal
 from pipeline import plugins

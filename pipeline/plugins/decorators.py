@@ -29,8 +29,8 @@ def field(name: str, task: str = "classification") -> Callable[[Build], Build]:
 
     For classification z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem
     and the head of the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual
-    block. For series z is a latent state, shape (batch, latent), and `channels` is `latent`; the field becomes that of a
-    latent ODE.
+    block. For series z is a latent state, shape (batch, latent), and `channels` is `latent`; the field becomes that
+    of a latent ODE.
     """
     return _registering("field", name, ("channels",), task=task)
 
@@ -38,8 +38,8 @@ def field(name: str, task: str = "classification") -> Callable[[Build], Build]:
 def encoder(name: str) -> Callable[[Build], Build]:
     """A function, or a class of modules, `(dimensions, latent, *, options) -> nn.Module` for latent ODEs of series.
 
-    The module is called with a `pipeline.series.SeriesBatch` and the unit of time, and gives the posterior of the latent
-    state at the start of each series, a `pipeline.series.Posterior`.
+    The module is called with a `pipeline.series.SeriesBatch` and the unit of time, and gives the posterior of the
+    latent state at the start of each series, a `pipeline.series.Posterior`.
 
     Args of the function:
         dimensions: values at a time.

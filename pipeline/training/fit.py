@@ -20,7 +20,6 @@ from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
-from pipeline.ode import ODEBlock
 from pipeline.ode.block import ODEBlock
 from pipeline.ode.counts import Solved, nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
 from pipeline.training.callback import Callback, Metrics, tell

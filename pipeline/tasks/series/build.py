@@ -1,7 +1,7 @@
 """The models that a configuration names, and their parts."""
 
 import inspect
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -131,4 +131,4 @@ def _module(part: registry.Part, built: object) -> nn.Module:
         raise registry.PluginError(
             f"{part.where}: the {part.kind} {part.name} returned a {type(built).__name__}; return a torch.nn.Module"
         )
-    return cast(nn.Module, built)
+    return built

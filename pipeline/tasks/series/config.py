@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pipeline.config import Config, ConfigError, DataConfig, ModelConfig, Section, SolverConfig, TrainingConfig, option
 from pipeline.config.sections import LARGEST_NUMBER
+from pipeline.plugins import registry
 from pipeline.util.errors import brief
 
 LEARNED = "learned"
@@ -49,6 +50,11 @@ class SeriesDataConfig(DataConfig):
                 "as 0.3"
             )
 
+    def _options_of_data_set(self) -> tuple[registry.Option, ...]:
+        """Of what comes along too."""
+        known = self.name in registry.names("data set", self.task)
+        return registry.find("data set", self.name, self.task).options if known else ()
+
 
 @dataclass(frozen=True)
 class SeriesModelConfig(ModelConfig):
@@ -70,7 +76,8 @@ class SeriesConfig(Section):
     section = "series"
     task = "series"
     encoder: str = "rnn_dt"
-    """Of a latent ODE: rnn, which reads values alone; rnn_dt, which reads the gaps of time too; ode_rnn as Rubanova et al. 2019; gru_d; or one of a plug-in. Each reads backwards in time."""
+    """Of a latent ODE: rnn, which reads values alone; rnn_dt, which reads the gaps of time too; ode_rnn as Rubanova et
+    al. 2019; gru_d; or one of a plug-in. Each reads backwards in time."""
     encoder_options: Mapping[str, Any] = field(default_factory=dict)
     """What a plug-in's encoder takes."""
     decoder: str = "mlp"
@@ -92,7 +99,7 @@ class SeriesConfig(Section):
     observation_sd: Any = LEARNED
     """Standard deviation of an observation around the truth, in the scaled unit; or `learned`, one a channel."""
     time_unit: float | None = option(None, above=0, at_most=LARGEST_NUMBER)
-    """What the networks take for a unit of time; without it half of the longest window of the training split."""
+    """What the networks take for a unit of time; without it a fifth of the longest window of the training split."""
     samples: int = option(1, at_least=1, at_most=100_000)
     """Of the posterior, for the bound in training."""
     kl_epochs: int = option(0, at_least=0, at_most=1_000_000)

@@ -224,8 +224,8 @@ def _thinned(one: RecordedSeries, number: int, found: SeriesSet, config: SeriesT
     rows = np.flatnonzero(is_inside & is_known.any(axis=1))
     if not rows.size:
         raise InvalidInput(
-            f"series {one.name} of {data.name} has nothing observed within its window, {window or last:g} long: give a "
-            "larger data.window, or leave the series out"
+            f"series {one.name} of {data.name} has nothing observed within its window, {window or last:g} long: give "
+            "a larger data.window, or leave the series out"
         )
     if data.observed is not None:
         rows = _drawn(rows, one.name, number, config)
@@ -252,8 +252,8 @@ def _drawn(rows: Any, name: str, number: int, config: SeriesTaskConfig) -> Any:
     count = max(1, round(wanted * len(rows))) if is_share else int(wanted)
     if count > len(rows):
         raise InvalidInput(
-            f"data.observed is {count}, but series {name} of {config.data.name} has {len(rows)} times within its window: "
-            "give fewer, or a share such as 0.5"
+            f"data.observed is {count}, but series {name} of {config.data.name} has {len(rows)} times within its "
+            "window: give fewer, or a share such as 0.5"
         )
     return np.random.default_rng([config.seed, number]).choice(rows, count, replace=False)
 
@@ -274,8 +274,8 @@ def _split(count: int, config: SeriesDataConfig, seed: int) -> tuple[list[int], 
     rest = count - test - validation
     if rest < 1:
         raise InvalidInput(
-            f"{config.name} has {count} series, too few for a training, a validation and a test split: give at least 3, "
-            "or smaller data.test_fraction and data.validation_fraction"
+            f"{config.name} has {count} series, too few for a training, a validation and a test split: give at least "
+            "3, or smaller data.test_fraction and data.validation_fraction"
         )
     if config.subset is not None and config.subset > rest:
         raise InvalidInput(f"data.subset is {config.subset}, but there are {rest} training series: give fewer")

@@ -35,5 +35,7 @@ def read_co2(*, years: int = 1) -> SeriesSet:
         first = pd.Timestamp(year=1959 + int(str(number)) * years, month=1, day=1)
         days = (weeks["date"] - first).dt.days.to_numpy(dtype=np.float64)
         if of_year[weeks.index].nunique() == years:
-            series.append(RecordedSeries(str(first.year), days, weeks[["co2"]].to_numpy(dtype=np.float64)))
+            series.append(
+                RecordedSeries(str(first.year), np.asarray(days, np.float64), weeks[["co2"]].to_numpy(dtype=np.float64))
+            )
     return SeriesSet(tuple(series), ("CO2 (ppm)",), time="days")

@@ -1,7 +1,7 @@
 """Spirals in the plane, of two directions.
 
-Source: Chen et al. 2018, section 5.1; the formula is that of the authors' example in torchdiffeq, `latent_ode.py`, whose
-spirals are half as long.
+Source: Chen et al. 2018, section 5.1; the formula is that of the authors' example in torchdiffeq, `latent_ode.py`,
+whose spirals are half as long.
 """
 
 from math import pi
