@@ -228,7 +228,7 @@ def _table(columns: Sequence[ListColumn], width: int | None) -> Table:
     """As many of the columns as there is room for; words are broken only where the indispensable do not fit."""
     kept = list(columns)
     for column in sorted((one for one in columns if one.worth is not None), key=lambda one: one.worth or 0):
-        if width is None or sum(one.width + 1 for one in kept) <= width + 1:
+        if width is None or sum(one.width + 1 for one in kept) < width:  # a space before each, and one behind all
             break
         kept.remove(column)
     table = list_table(

@@ -80,9 +80,7 @@ def data_sets_table(statuses: "Sequence[DataSetStatus]") -> Table:
     headings = ("data set", "task", "present", "training + test, size", "where or what to do")
     table = Table(*(Column(heading, overflow="fold") for heading in headings), header_style="bold")
     for status in statuses:
-        where = (
-            f"{status.where} ({status.note})" if status.present and status.note else status.note or str(status.where)
-        )
+        where = f"{status.where} ({status.note})" if status.where and status.note else status.note or str(status.where)
         table.add_row(status.name, status.task, "yes" if status.present else "no", status.images, where)
     return table
 

@@ -27,7 +27,7 @@ def unfairness(result: StudyResult) -> list[str]:
         of_block = f"{block}: " if block else ""
         sentences += [f"{of_block}{sentence}" for sentence in found]
         if any(f"{letter} " in sentence for sentence in found for letter in names):
-            sentences.append(f"{of_block}there {letters}.")
+            sentences.append(f"{of_block}{letters}.")
     return sentences
 
 

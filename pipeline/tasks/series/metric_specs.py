@@ -79,7 +79,7 @@ def _likelihoods() -> list[MetricSpec]:
         (
             "log_likelihood",
             "log lik.",
-            "log likelihood of each observed value given those before",
+            "log likelihood of each value given those before",
             per_series,
             "higher",
         ),
@@ -93,16 +93,10 @@ def _likelihoods() -> list[MetricSpec]:
 
 def _others() -> list[MetricSpec]:
     return [
-        MetricSpec(
-            "test.coverage_50", "in 50 % band", "share of the values in the middle 50 % band, test", format=".1%"
-        ),
-        MetricSpec(
-            "test.coverage_90", "in 90 % band", "share of the values in the middle 90 % band, test", format=".1%"
-        ),
+        MetricSpec("test.coverage_50", "in 50 % band", "share of values in the middle 50 % band, test", format=".1%"),
+        MetricSpec("test.coverage_90", "in 90 % band", "share of values in the middle 90 % band, test", format=".1%"),
         MetricSpec("test.auc", "AUC", "area below the ROC curve of the label, test", better="higher"),
-        MetricSpec(
-            "test.accuracy", "accuracy", "share of the labels that are right, test", format=".2%", better="higher"
-        ),
+        MetricSpec("test.accuracy", "accuracy", "share of labels that are right, test", format=".2%", better="higher"),
     ]
 
 
