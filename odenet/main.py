@@ -32,6 +32,7 @@ MODULES = {
     "paper": ("paper",),
     "rerun": ("rerun", "resume"),
     "evaluate": ("evaluate",),
+    "predict": ("predict",),
     "runs": ("runs", "show"),
     "board": ("board",),
     "compare": ("compare",),

@@ -17,7 +17,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.data.download import only_one_process
 from pipeline.data.errors import DataError
 from pipeline.util.array_types import FloatArray
 from pipeline.util.files import private_folder, whole_file
@@ -72,7 +71,7 @@ def simulate(model: Any, trajectories: int, progress: Callable[[], object] = lam
         model: a `mujoco.MjModel`.
         progress: called after each.
     """
-    import mujoco
+    import mujoco  # of an extra
 
     state = mujoco.MjData(model)
     found = np.empty((trajectories, POINTS, model.nq + model.nv), dtype=np.float32)
@@ -96,6 +95,8 @@ def _simulate_into(path: Path, trajectories: int) -> None:
         import mujoco
     except ImportError as error:
         raise DataError(f"hopper is simulated by MuJoCo, which cannot be imported ({error}): {EXTRA}") from None
+    from pipeline.data.download import only_one_process  # which imports torch
+
     private_folder(path.parent) if path.is_relative_to(home()) else path.parent.mkdir(parents=True, exist_ok=True)
     with only_one_process("hopper", path.with_name(f".lock-{path.stem}")):
         if path.is_file():

@@ -29,8 +29,8 @@ def field(name: str, task: str = "classification") -> Callable[[Build], Build]:
 
     For classification z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem
     and the head of the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual
-    block. For series z is a latent state, shape (batch, latent), and `channels` is `latent`; the field becomes that of
-    a latent ODE.
+    block. For series z is a latent state, shape (batch, latent), and `channels` is `latent`; the field becomes that
+    of a latent ODE.
     """
     return _registering("field", name, ("channels",), task=task)
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pipeline.config import Config, ConfigError, DataConfig, ModelConfig, Section, SolverConfig, TrainingConfig, option
 from pipeline.config.sections import LARGEST_NUMBER
+from pipeline.plugins import registry
 from pipeline.util.errors import brief
 
 LEARNED = "learned"
@@ -48,6 +49,11 @@ class SeriesDataConfig(DataConfig):
                 f"data.observed is {brief(self.observed)}: give a whole number of times, as 30, or a share up to 1, "
                 "as 0.3"
             )
+
+    def _options_of_data_set(self) -> tuple[registry.Option, ...]:
+        """Of what comes along too."""
+        known = self.name in registry.names("data set", self.task)
+        return registry.find("data set", self.name, self.task).options if known else ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class SeriesConfig(Section):
     observation_sd: Any = LEARNED
     """Standard deviation of an observation around the truth, in the scaled unit; or `learned`, one a channel."""
     time_unit: float | None = option(None, above=0, at_most=LARGEST_NUMBER)
-    """What the networks take for a unit of time; without it half of the longest window of the training split."""
+    """What the networks take for a unit of time; without it a fifth of the longest window of the training split."""
     samples: int = option(1, at_least=1, at_most=100_000)
     """Of the posterior, for the bound in training."""
     kl_epochs: int = option(0, at_least=0, at_most=1_000_000)

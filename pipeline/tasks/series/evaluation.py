@@ -3,8 +3,8 @@
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from pipeline.tasks.series.metric_specs import metric_parts
 from pipeline.tasks.series.objective import batches
 from pipeline.tasks.series.splits import Split
 from pipeline.util.array_types import FloatArray
+
+if TYPE_CHECKING:
+    from pipeline.tasks.series.shown import Shown
 
 Model = LatentODE | Forecaster
 
@@ -39,6 +42,7 @@ class Answers:
         latent_means, entropies: of the posterior, shapes (n, latent) and (n,); None without one.
         observed_counts: of times, shape (n,).
         nfe_per_batch: evaluations of each batch's prediction; none where nothing is solved.
+        shown: for figures.
     """
 
     names: tuple[str, ...]
@@ -57,8 +61,7 @@ class Answers:
     entropies: FloatArray | None
     observed_counts: Any
     nfe_per_batch: tuple[int, ...] = ()
-    extras: Mapping[str, Any] = field(default_factory=dict)
-    """For figures; what is shown of a few series."""
+    shown: "Shown | None" = None
 
     @property
     def series_rmse(self) -> FloatArray:
@@ -159,8 +162,8 @@ def scores(answers: Answers) -> dict[str, float]:
         found[name] = float(np.mean(values))
         if name in ("elbo", "log_likelihood"):
             found[f"{name}_per_value"] = float(np.sum(values) / np.sum(answers.counts))
-    predicted, observed = torch.from_numpy(answers.mean[answers.mask]), torch.from_numpy(answers.values[answers.mask])
-    found |= {part.name: float(part.build(predicted, observed)) for part in metric_parts()}
+    said, observed = (torch.from_numpy(array[answers.mask]) for array in (answers.mean, answers.values))
+    found |= {part.name: float(part.build(said, observed)) for part in metric_parts()}
     return found | _of_labels(answers)
 
 

@@ -224,8 +224,8 @@ def _thinned(one: RecordedSeries, number: int, found: SeriesSet, config: SeriesT
     rows = np.flatnonzero(is_inside & is_known.any(axis=1))
     if not rows.size:
         raise InvalidInput(
-            f"series {one.name} of {data.name} has nothing observed within its window, {window or last:g} long: give a "
-            "larger data.window, or leave the series out"
+            f"series {one.name} of {data.name} has nothing observed within its window, {window or last:g} long: give "
+            "a larger data.window, or leave the series out"
         )
     if data.observed is not None:
         rows = _drawn(rows, one.name, number, config)

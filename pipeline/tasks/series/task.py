@@ -1,10 +1,12 @@
 """Irregular time series: latent ODEs and recurrent networks, trained by likelihood, scored by predictions."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
+from matplotlib.figure import Figure
 from torch import nn
 
 from pipeline import plugins
@@ -12,19 +14,20 @@ from pipeline.config import SolverConfig
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
-from pipeline.tasks.series import metric_specs
+from pipeline.tasks.series import figures, metric_specs
 from pipeline.tasks.series.build import Model, build_model
 from pipeline.tasks.series.config import SeriesTaskConfig
 from pipeline.tasks.series.evaluation import Answers, answer, scores
 from pipeline.tasks.series.loading import load_series_set
 from pipeline.tasks.series.objective import NegativeBound
+from pipeline.tasks.series.shown import show
 from pipeline.tasks.series.splits import Scaling, SeriesData, prepare
 from pipeline.tasks.series.unused_settings import warn_of_unused_settings
 from pipeline.training import Objective
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
 
-UNITS_OF_A_WINDOW = 2
+UNITS_OF_A_WINDOW = 5
 """Units of time that the longest window of the training split has, unless `series.time_unit` says otherwise."""
 COLLAPSED = 0.01
 """Nats of KL per series below which a posterior says nothing of the series."""
@@ -62,12 +65,19 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
 
     def predict(self, model: nn.Module, config: SeriesTaskConfig, data: SeriesData, progress: Progress) -> Answers:
         assert isinstance(model, Model)
-        return answer(model, data.test, config.series, config.evaluation.batch_size, progress)
+        said = answer(model, data.test, config.series, config.evaluation.batch_size, progress)
+        return replace(said, shown=show(model, data.test))
 
     def scores(self, answers: Answers, data: SeriesData) -> dict[str, float]:  # noqa: ARG002
         return scores(answers)
 
-    def report(self, answers: Answers, config: SeriesTaskConfig, data: SeriesData, title: str) -> Report:  # noqa: ARG002
+    def report(
+        self,
+        answers: Answers,
+        config: SeriesTaskConfig,  # noqa: ARG002
+        data: SeriesData,
+        title: str,
+    ) -> Report:
         found = scores(answers)
         if "kl" in found and found["kl"] < COLLAPSED:
             warnings.warn(
@@ -82,6 +92,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
         return Report(
             test={**found, "items": len(answers.names), "nfe_forward": sum(counts) / len(counts) if counts else None},
             files={"predictions.npz": answers.to_npz()},
+            figures=_figures(answers, data, title),
         )
 
     def facts(self, config: SeriesTaskConfig, data: SeriesData) -> dict[str, Any]:
@@ -126,6 +137,24 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
 
     def warn(self, config: SeriesTaskConfig) -> None:
         warn_of_unused_settings(config)
+
+
+def _figures(answers: Answers, data: SeriesData, title: str) -> dict[str, Callable[[], Figure]]:
+    shown = answers.shown
+    if shown is None:
+        return {}
+    found: dict[str, Callable[[], Figure]] = {
+        "trajectories.png": partial(figures.plot_trajectories, shown.examples, data.channels, data.time, title),
+        "observed_share.png": partial(figures.plot_thinned, shown.thinned, title),
+    }
+    if len(data.channels) == 2:
+        found["plane.png"] = partial(figures.plot_plane, shown.examples, data.channels, title)
+    if shown.varied is not None:
+        found["z0_varied.png"] = partial(figures.plot_varied, shown, data.channels, data.time, title)
+    means = answers.latent_means
+    if means is not None and means.shape[1] > 1 and len(means) > 1:
+        found["latent_plane.png"] = partial(figures.plot_latent, means, answers.labels, data.classes, title)
+    return found
 
 
 def _time_unit(config: SeriesTaskConfig, data: SeriesData) -> float:

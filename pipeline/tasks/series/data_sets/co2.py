@@ -36,8 +36,6 @@ def read_co2(*, years: int = 1) -> SeriesSet:
         days = (weeks["date"] - first).dt.days.to_numpy(dtype=np.float64)
         if of_year[weeks.index].nunique() == years:
             series.append(
-                RecordedSeries(
-                    str(first.year), np.asarray(days, dtype=np.float64), weeks[["co2"]].to_numpy(dtype=np.float64)
-                )
+                RecordedSeries(str(first.year), np.asarray(days, np.float64), weeks[["co2"]].to_numpy(dtype=np.float64))
             )
     return SeriesSet(tuple(series), ("CO2 (ppm)",), time="days")
