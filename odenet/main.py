@@ -30,6 +30,8 @@ MODULES = {
     "sweeps": ("sweeps",),
     "rerun": ("rerun", "resume"),
     "evaluate": ("evaluate",),
+    "sample": ("sample",),
+    "logprob": ("logprob",),
     "runs": ("runs", "show"),
     "board": ("board",),
     "compare": ("compare",),

@@ -101,7 +101,9 @@ def sample_checkerboard(n: int, random: np.random.Generator) -> FloatArray:
 
 def _sample_circles(n: int, random: np.random.Generator, radii: Sequence[float], noise: float) -> FloatArray:
     angles, radius = random.uniform(0, 2 * pi, n), random.choice(radii, n)
-    return radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1) + random.normal(scale=noise, size=(n, 2))
+    circle = radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+    points: FloatArray = circle + random.normal(scale=noise, size=(n, 2))
+    return points
 
 
 def _log_circles(x: Tensor, radii: Sequence[float], noise: float) -> Tensor:

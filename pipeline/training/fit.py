@@ -180,7 +180,7 @@ class _Trainer:
         return (
             self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
-            and all(block.can_be_compiled for block in self.blocks)
+            and all(getattr(block, "can_be_compiled", block.solver.can_be_compiled) for block in self.blocks)
         )
 
     def run_epoch(self) -> None:
