@@ -76,12 +76,14 @@ class Task(ABC, Generic[C, D, A]):
         result: the metric of the test split that is the result of a run, as `test.accuracy`.
         paired_test: of two models on the same test items, for comparisons; a task that comes along may have it in its
             module `paired` instead, which is read without torch.
+        grid: what `pipeline.tasks.solver_grid.Grid` has for this task where nobody says otherwise.
     """
 
     name: ClassVar[str]
     config: ClassVar[type[Config]] = Config
     result: ClassVar[str]
     paired_test: ClassVar[PairedTest | None] = None
+    grid: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     @abstractmethod
