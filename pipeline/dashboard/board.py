@@ -18,6 +18,7 @@ import platformdirs
 from filelock import FileLock
 from pymongo.database import Database
 
+from pipeline.plugins import registry
 from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
 from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.store import connect, store_address
@@ -174,7 +175,14 @@ def config_columns() -> dict[str, str]:
         result_name(DEFAULT).replace(".", "_"): "result",
         "parameters": "info.parameters.total",
         "seed": "config.seed",
+        **_results_of_other_tasks(),
     }
+
+
+def _results_of_other_tasks() -> dict[str, str]:
+    """The column of each, which is empty for the runs of others."""
+    others = [name for name in registry.names("task", of_plugins=False) if name != DEFAULT]
+    return {result_name(name).replace(".", "_"): f"info.{result_name(name)}" for name in others}
 
 
 def metric_columns() -> dict[str, tuple[str, str]]:

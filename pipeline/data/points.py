@@ -26,7 +26,7 @@ class Rows:
         columns: names, one a dimension; none of images.
         levels: how many values each number has, from 0 on, of images.
         image_shape: (channels, height, width), of images.
-        is_checked: whether the numbers are those of a published preparation, which nobody shall change or complain of.
+        is_published: whether the rows are prepared as published, so that nothing of them is changed or complained of.
     """
 
     train: NDArray[Any]
@@ -35,7 +35,7 @@ class Rows:
     columns: tuple[str, ...] = ()
     levels: int | None = None
     image_shape: tuple[int, int, int] | None = None
-    is_checked: bool = False
+    is_published: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,4 +97,4 @@ def prepare_power(measured: FloatArray) -> Rows:
     train, validation, test = known[:-validations], known[-validations:], rows[-tests:]
     mean, deviation = known.mean(0), known.std(0)
     train, validation, test = ((part - mean) / deviation for part in (train, validation, test))
-    return Rows(train, test, validation, columns=COLUMNS, is_checked=True)
+    return Rows(train, test, validation, columns=COLUMNS, is_published=True)

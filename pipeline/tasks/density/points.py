@@ -245,7 +245,7 @@ def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
     test = source.test
     if not len(test):
         raise DataError(f"{config.name} has no rows to test with: give x_test some, or a table of ten rows at least")
-    if not source.is_checked:
+    if not source.is_published:
         everything = np.concatenate([train, validation])
         check_table(config.name, everything, source.columns, config.dequantise or config.noise > 0)
         refuse_no_numbers(f"the test rows of {config.name}", test, source.columns)
@@ -255,7 +255,7 @@ def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
         train, validation, test = (with_noise(part, widths, deviations, random) for part in (train, validation, test))
     elif config.dequantise or config.noise:
         raise ConfigError(f"{config.name} is prepared as published: leave out data.dequantise and data.noise")
-    known, is_scaled = np.concatenate([train, validation]), config.standardise and not source.is_checked
+    known, is_scaled = np.concatenate([train, validation]), config.standardise and not source.is_published
     preprocessing = Preprocessing(
         known.shape[1],
         source.columns,
