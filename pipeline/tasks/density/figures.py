@@ -20,10 +20,10 @@ from pipeline.tasks.density.preprocessing import Preprocessing
 from pipeline.tasks.solver_grid import Row
 from pipeline.util.array_types import FloatArray
 
-CELLS = 150
+CELLS = 100
 """Of a density's grid along an axis."""
 SHOWN, PATHS, ARROWS = 2000, 60, 18
-TIMES, FRAMES, FRAME_SECONDS = 8, 24, 0.12
+TIMES, FRAMES, FRAME_SECONDS = 8, 16, 0.15
 COLOURS = sns.color_palette("mako", as_cmap=True)
 
 
@@ -46,7 +46,7 @@ class Box:
         return float(self.low[0]), float(self.high[0]), float(self.low[1]), float(self.high[1])
 
     def grid(self, cells: int = CELLS) -> torch.Tensor:
-        """Midpoints of cells, row by row from the lower left, shape (cells², 2)."""
+        """Points of a lattice, row by row from the lower left, shape (cells², 2)."""
         axes = [torch.linspace(float(a), float(b), cells) for a, b in zip(self.low, self.high, strict=True)]
         y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
         return torch.stack([x.flatten(), y.flatten()], 1)
@@ -167,7 +167,7 @@ def animate(flow: Flow, data: DensityPoints) -> bytes:
         density = density_at(flow, box, float(time))
         shades = COLOURS(density / max(float(density.max()), 1e-30))[::-1, :, :3]
         frame = Image.fromarray((255 * shades).astype(np.uint8))
-        frames.append(frame.resize((2 * CELLS, 2 * CELLS), Image.Resampling.BILINEAR))
+        frames.append(frame.resize((3 * CELLS, 3 * CELLS), Image.Resampling.BILINEAR))
     buffer = io.BytesIO()
     durations = [int(1000 * FRAME_SECONDS)] * (FRAMES - 1) + [1500]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)

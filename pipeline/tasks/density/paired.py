@@ -54,7 +54,7 @@ def read_log_probs(content: bytes) -> LogProbs:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return LogProbs(stored["log_prob"], str(stored["points_sha256"]))
-    except (KeyError, BadZipFile, OSError) as error:
+    except (KeyError, ValueError, BadZipFile, OSError) as error:
         raise ValueError("no log-densities") from error
 
 

@@ -1,6 +1,5 @@
 """Densities: trained by likelihood or by matching, scored by likelihood, with its numerical error beside it."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,14 +12,13 @@ from torch import Tensor, nn
 from pipeline import plugins
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.flows import Flow
-from pipeline.flows.check import tightened
-from pipeline.methods import METHODS
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Progress, Report, Task
 from pipeline.tasks.density import evaluation, figures, metric_specs
 from pipeline.tasks.density.config import DensityConfig
 from pipeline.tasks.density.evaluation import Answers
 from pipeline.tasks.density.flattering import flattering_setting
+from pipeline.tasks.density.loose_tolerances import warn_of_loose_tolerances
 from pipeline.tasks.density.network import DensityNetwork, build_density
 from pipeline.tasks.density.objective import DensityMatching, MaximumLikelihood
 from pipeline.tasks.density.points import DensityPoints, load_points, load_test_points
@@ -29,16 +27,9 @@ from pipeline.tasks.density.trained import TrainedModel
 from pipeline.tasks.density.unused_settings import warn_of_unused_settings
 from pipeline.tasks.solver_grid import Row, Setting
 from pipeline.training import Objective
-from pipeline.util.user_warnings import OdenetWarning
 
 FITTED = 100_000
 """Points of endless data that a density is fitted to in closed form."""
-LOOSE = 1e-4
-"""Tolerance of an adaptive method above which a likelihood has an error that shows."""
-
-
-class ToleranceWarning(OdenetWarning):
-    """A likelihood with a numerical error that shows."""
 
 
 @plugins.task("density")
@@ -90,7 +81,7 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
     def report(self, answers: Answers, config: DensityConfig, data: DensityPoints, title: str) -> Report:
         counts, found = answers.nfe_per_batch, self.scores(answers, data)
         if counts:
-            _warn_of_loose_tolerances(answers, config, data)
+            warn_of_loose_tolerances(answers, config, data)
         files: dict[str, Any] = {
             "evaluation.json": {**found, "true_nll": data.true_nll(), "nfe_per_batch": list(counts)},
             "log_probs.npz": evaluation.to_npz(answers, data),
@@ -156,23 +147,3 @@ def _points_to_fit(data: DensityPoints) -> Tensor:
     if data.preprocessing.dequantisation is not None:
         return data.preprocessing.dequantised(data.train, torch.Generator().manual_seed(0))[0]
     return data.train
-
-
-def _warn_of_loose_tolerances(answers: Answers, config: DensityConfig, data: DensityPoints) -> None:
-    """Of tolerances above `LOOSE`, with what they do to the likelihood."""
-    solver, flow, points = config.solver, config.flow, data.test[: evaluation.CHECKED]
-    if METHODS[solver.method].is_adaptive and max(solver.rtol, solver.atol) > LOOSE:
-        shift = evaluation.shift_between(answers.network, points, solver, tightened(solver))
-        _warn(f"solver.rtol={solver.rtol:g} and atol={solver.atol:g}", shift, "trained")
-    if METHODS[flow.test_method].is_adaptive and max(flow.test_rtol, flow.test_atol) > LOOSE:
-        _warn(
-            f"flow.test_rtol={flow.test_rtol:g} and test_atol={flow.test_atol:g}", answers.checks["nll_shift"], "tested"
-        )
-
-
-def _warn(setting: str, shift: float, done: str) -> None:
-    message = (
-        f"{setting} are loose for a density: a hundredth of them moves the NLL, as it was {done}, by {shift:+.1g} "
-        "nats; use 1e-5 or less"
-    )
-    warnings.warn(ToleranceWarning(message), stacklevel=2)
