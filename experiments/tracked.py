@@ -229,6 +229,7 @@ class TaskExperiment:
                 answers = evaluate(model=model, config=config, data=data, device=device)
                 report = task.report(answers, config, data, title)
                 record_report(run_log, report)
+                record_report(run_log, task.model_report(model, config, data, title))
             return float(report.test[task.result.removeprefix("test.")])
 
         run.__name__ = task.name

@@ -123,6 +123,10 @@ class Task(ABC, Generic[C, D, A]):
         """What is recorded of the answers under the settings of the training."""
         return Report(test=self.scores(answers, data))
 
+    def model_report(self, model: nn.Module, config: C, data: D, title: str) -> Report:  # noqa: ARG002
+        """What is recorded of the trained model itself, beside its answers: files and figures."""
+        return Report(test={})
+
     def grid_report(self, rows: Sequence[Any], answers: Mapping[Any, A], data: D, title: str) -> Report:  # noqa: ARG002
         """What is recorded of an evaluation under several settings, beside its rows.
 

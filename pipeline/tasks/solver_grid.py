@@ -176,7 +176,7 @@ def reevaluate(
             reference = answers
         answered(setting, answers)
         changed = None if reference is None else task.changed(answers, reference)
-        yield replace(row, scores=scores, changed=changed, **costs)
+        yield replace(row, scores={**row.scores, **scores}, changed=changed, **costs)
 
 
 @contextmanager
