@@ -1,12 +1,14 @@
 """Side by side: python -m benchmarks [--network simple] [--repeats 7] [--threads 2]
 
 Every candidate has a process of its own; their repeats take turns, so that what disturbs the machine disturbs all.
-The small fields (mlp-2, mlp-64, cnf, latent-ode) have candidates of their own, always on one thread of the CPU.
+The small fields (mlp-2, mlp-64, cnf, latent-ode) and the training step of a latent ODE (latent-training) have
+candidates of their own, always on one thread of the CPU.
 """
 
 import importlib.util
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from benchmarks.candidates import (
     exact_gradient,
     precisions,
 )
+from benchmarks.latent import comparison as latent
 from benchmarks.measured import Measured
 from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.report import Conditions, evaluations, markdown, spread
@@ -91,7 +94,7 @@ def main() -> None:
     results = []
     for network in arguments.network or DEFAULT:
         workload = replace(WORKLOADS[network], device=arguments.device) if network in WORKLOADS else None
-        known = candidates(workload) if workload else small_candidates.CANDIDATES
+        known = candidates(workload) if workload else _of_small(network)
         names = [name for name in known if name.split()[0] not in missing]
         names = [name for name in names if name in (arguments.candidate or names)]
         if not names:
@@ -99,23 +102,34 @@ def main() -> None:
             continue
         if workload:
             result = run(workload, names, arguments.repeats, arguments.reference)
+            text = table(network, result)
+        elif network == latent.NETWORK:
+            result = latent.run(names, arguments.repeats, arguments.reference, arguments.latent_iterations)
+            text = small.table(network, result, latent.BASELINE)
         else:
             result = small.run(network, names, arguments.repeats, arguments.reference, arguments.iterations)
+            text = small.table(network, result)
         results.append({"network": network} | result)
-        print((table if workload else small.table)(network, result), flush=True)
+        print(text, flush=True)
     print(conditions)
     if arguments.out:
         arguments.out.write_text(json.dumps({"conditions": conditions.to_dict(), "results": results}, indent=1) + "\n")
 
 
+def _of_small(network: str) -> Mapping[str, Any]:
+    """The candidates of what is always on one thread."""
+    return latent.CANDIDATES if network == latent.NETWORK else small_candidates.CANDIDATES
+
+
 def _arguments() -> Namespace:
     options = parser(__doc__, repeats=7)
-    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.CANDIDATES])
-    networks = [*WORKLOADS, *PROBLEMS]
+    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.CANDIDATES, *latent.CANDIDATES])
+    networks = [*WORKLOADS, *PROBLEMS, latent.NETWORK]
     options.add_argument("--network", action="append", choices=networks, help=f"default: {', '.join(DEFAULT)}")
     options.add_argument("--candidate", action="append", choices=list(known), help="default: all")
     options.add_argument("--reference", type=float, default=1e-9, help="tolerance of the float64 reference gradient")
     options.add_argument("--iterations", type=int, default=1000, help="of training, before cnf is timed")
+    options.add_argument("--latent-iterations", type=int, default=200, help="the same of latent-training")
     options.add_argument("--out", type=Path, help="file for the measurements as JSON")
     return options.parse_args()
 

@@ -32,7 +32,7 @@ from pipeline.dashboard.board import Board, ensure_columns
 from pipeline.runs.backup.create_backup import back_up
 from pipeline.runs.garbage import find_garbage
 from pipeline.runs.query import Runs
-from pipeline.runs.tables import summaries
+from pipeline.runs.summary import summaries
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect, next_run_id
 from tests.helpers.browser import logged_in_page, missing

@@ -16,7 +16,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pipeline.plugins import registry
 from pipeline.tasks.classification.config import ClassificationConfig
+from pipeline.tasks.lookup import DEFAULT, config_class
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -61,7 +63,28 @@ def render() -> str:
     if others:
         parts.append("## Beside the sections\n")
         parts.append(_table(ClassificationConfig, others, ""))
+    for task in registry.names("task", of_plugins=False):
+        if task != DEFAULT:
+            parts += _of_task(task)
     return "\n".join(parts)
+
+
+def _of_task(task: str) -> list[str]:
+    """The keys of another task that image classification does not have, or has with other defaults."""
+    common = ClassificationConfig.sections()
+    parts = [f"## The task {task}\n\nWhat is not here is as above, but for what images alone have.\n"]
+    for name, section in config_class(task).sections().items():
+        keys = [key for key in fields(section) if not (name in common and _is_shared(section, common[name], key.name))]
+        if keys:
+            parts.append(f"### {task}: {name}\n\n{_first_paragraph(section)}\n")
+            parts.append(_table(section, keys, f"{name}."))
+    return parts
+
+
+def _is_shared(section: type, other: type, name: str) -> bool:
+    """Whether both have the key, with the same default."""
+    own, others = ({key.name: key for key in fields(one)} for one in (section, other))
+    return name in others and _default(own[name]) == _default(others[name])
 
 
 def _table(owner: type, keys: Sequence["Field[Any]"], prefix: str) -> str:

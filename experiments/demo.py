@@ -10,7 +10,8 @@ import time
 from experiments.presets import resolve
 from experiments.tracked import Outcome, prepare, run_tracked
 from pipeline.reporting.terminal import Terminal
-from pipeline.runs.tables import last_values, runs_table, summary
+from pipeline.runs.listing import runs_table
+from pipeline.runs.summary import last_values, summary
 from pipeline.util.crash_report import describe_unforeseen
 from pipeline.util.errors import OdenetError, in_a_line
 from pipeline.util.streams import standard_streams
@@ -39,7 +40,8 @@ def report(outcomes: list[Outcome], seconds: float) -> None:
     """The runs side by side, and where to look at them."""
     console = Terminal(highlight=False)
     console.print()
-    console.print(runs_table([summary(outcome.document, last_values(outcome.metrics)) for outcome in outcomes]))
+    rows = [summary(outcome.document, last_values(outcome.metrics)) for outcome in outcomes]
+    console.print(runs_table(rows, console.width))
     ids = " and ".join(str(outcome.run_id) for outcome in outcomes)
     console.print(f"Runs {ids}, trained and evaluated in {seconds:.0f} s. Look at them in Omniboard:")
     console.print("\n    make board\n")

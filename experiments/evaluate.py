@@ -22,7 +22,7 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.base import Task, TrainedModel
 from pipeline.tasks.lookup import get_task
-from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_setting
+from pipeline.tasks.solver_grid import Grid, Listed, Row, Setting, reevaluate, trained_setting
 from pipeline.tracking.run_document import REEVALUATION, refuse_reevaluation, refuse_sweep
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput
@@ -98,7 +98,7 @@ def load_trained(run_id: int) -> tuple[StoredRun, TrainedModel[Any], torch.devic
     return parent, load_run_model(parent, device), device
 
 
-def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reevaluation:
+def reevaluate_tracked(run_id: int, grid: Grid | Listed, data: str | None = None) -> Reevaluation:
     """Ask the model of run `run_id` again under the settings of `grid`, tracked in the store as a run of its own.
 
     Args:
@@ -115,9 +115,10 @@ def reevaluate_tracked(run_id: int, grid: Grid, data: str | None = None) -> Reev
     return Reevaluation(document=observer.record.document, metrics={}, error=error)
 
 
-def _subject(run_id: int, grid: Grid, data: str | None) -> Subject:
+def _subject(run_id: int, grid: Grid | Listed, data: str | None) -> Subject:
     parent, model, device = load_trained(run_id)
-    task, trained = get_task(parent.task), trained_setting(model.config)
+    task = get_task(parent.task)
+    trained = trained_setting(task, model.config)
     settings = grid.settings(trained)
     if not ode_blocks(model.network):
         if data is None:

@@ -11,8 +11,6 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,15 +21,16 @@ import torch
 import yaml
 from ray import tune
 
+from experiments.ray_pool import Pool, joined
 from experiments.sweep_plan import Plan
 from experiments.tracked import Outcome, observer_for, run_once
-from experiments.trial import TrackedTrial
+from experiments.trial import SweepTrialRun
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
+from pipeline.reporting.words import counted, duration
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.resume import take_over
 from pipeline.runs.stored_parts import load_plugins_of
-from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
 from pipeline.sweeps.interruption import Interruption, interruptible
 from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.pruning import Pruning
@@ -41,7 +40,6 @@ from pipeline.sweeps.search import TpeSearch, worst
 from pipeline.sweeps.state import FAILURES, INTERRUPTED, RUNNING, Check, Phase, SweepState, Trial
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.stored import Sweep
-from pipeline.sweeps.text import counted, duration
 from pipeline.sweeps.trial_spec import SweepOfTrial, TrialSpec
 from pipeline.sweeps.tune_callback import TuneCallback
 from pipeline.tasks.lookup import get_task
@@ -53,9 +51,6 @@ from pipeline.util.errors import InvalidInput, OdenetError, shortened
 from pipeline.util.files import private_folder, write_result
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import OdenetWarning
-
-LOST_WORKERS = 3
-"""So often a trial goes on with another worker."""
 
 
 class SweepFailed(OdenetError):
@@ -113,6 +108,8 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
 def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
     """Go on with a sweep whose driver is gone: same searcher, same budget, what was finished stays.
 
+    One that lacks its report alone gets it.
+
     Raises:
         InvalidInput: the run is no sweep, runs, or is over.
         OdenetError: it could not begin.
@@ -123,7 +120,8 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
         raise InvalidInput(f"run {run_id} is no sweep; `odenet sweeps` lists those there are")
     load_plugins_of(StoredRun(document, database))
     sweep = Sweep.from_document(document)
-    if sweep.is_whole and sweep.status is RunStatus.COMPLETED:
+    has_report = "report.html" in [artifact["name"] for artifact in document["artifacts"]]
+    if sweep.is_whole and sweep.status is RunStatus.COMPLETED and has_report:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
     plan = Plan.from_dict(document["config"])
     plan.check()
@@ -132,30 +130,22 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
 
 def _run(plan: Plan, state: SweepState, address: str, **of_run: Any) -> SweepOutcome:
     observer = observer_for(get_task(plan.resolved({}, 0).task), **of_run)
-    with _joined(plan, address) as (share, folder):
-        shared_plan = replace(plan, **asdict(share))
+    with joined(address, plan.parallel, plan.cpus_per_trial, plan.gpus_per_trial) as pool:
+        shared_plan = replace(plan, **asdict(pool.share))
 
         def carry_out(run_log: RunLog) -> float | None:
-            return _Driver(shared_plan, state, run_log, observer, folder).carry_out()
+            return _Driver(shared_plan, state, run_log, observer, pool).carry_out()
 
         remedy = "`odenet sweep --resume {run_id}` goes on with it"
         error = run_once(NAME, carry_out, shared_plan.to_dict(), observer, remedy)
     return SweepOutcome(document=observer.record.document, metrics={}, error=error)
 
 
-@contextmanager
-def _joined(plan: Plan, address: str) -> Iterator[tuple[Share, Path]]:
-    asked = (plan.parallel, plan.cpus_per_trial, plan.gpus_per_trial)
-    local = local_share(*asked) if address == LOCAL else None
-    with cluster(address, local) as folder:
-        yield local or cluster_share(*asked), folder
-
-
 class _Driver:
     """One session of a sweep, from its beginning or from where its state ends."""
 
-    def __init__(self, plan: Plan, state: SweepState, run_log: RunLog, observer: StoreObserver, folder: Path) -> None:
-        self._plan, self._state, self._run_log, self._folder = plan, state, run_log, folder
+    def __init__(self, plan: Plan, state: SweepState, run_log: RunLog, observer: StoreObserver, pool: Pool) -> None:
+        self._plan, self._state, self._run_log, self._pool = plan, state, run_log, pool
         self._record = observer.record
         self._stop_signals = StopSignals.remote()  # type: ignore[attr-defined]  # Ray makes it
         self._deadline = math.inf if plan.minutes is None else time.monotonic() + plan.minutes * 60
@@ -216,7 +206,7 @@ class _Driver:
         scheduler = Pruning(plan.space.mode, self._max_epochs(), self._stop_signals) if plan.prunes else None
         if scheduler is not None:
             self._replay(scheduler)
-        self._tune(interruption, search_alg=searcher, scheduler=scheduler, num_samples=-1)
+        self._tune("search", interruption, search_alg=searcher, scheduler=scheduler, num_samples=-1)
 
     def _check(self, best: Trial, interruption: Interruption) -> None:
         """Train the best configuration on seeds that the search has not seen."""
@@ -232,8 +222,7 @@ class _Driver:
         seeds = counted(len(specs), "fresh seed")
         lasts = "" if best.is_reused else f", about {duration(rounds * best.seconds)}"
         self._progress.note(f"the search is over; trial {best.number}, its best, is trained anew on {seeds}{lasts}")
-        encoded = tune.grid_search([spec.to_json() for spec in specs])
-        ended = self._tune(interruption, param_space={"trial": encoded})
+        ended = self._tune("check", interruption, specs=specs)
         for number in range(len(ended)):
             report = ended[number].metrics or {}
             outcome = report.get("outcome", "lost")
@@ -244,40 +233,19 @@ class _Driver:
             self._keep()
         self._state.checks.sort(key=lambda check: check.run_id)
 
-    def _tune(
-        self, interruption: Interruption, param_space: dict[str, Any] | None = None, **search: Any
-    ) -> tune.ResultGrid:
-        plan = self._plan
-        beside = plan.space.task.validation_result
+    def _tune(self, phase: Phase, interruption: Interruption, **trials: Any) -> tune.ResultGrid:
+        beside = self._plan.space.task.validation_result
         sweep = SweepOfTrial(
             self._record.run_id,
             self._record.document["uid"],
-            plan.space.metric,
-            plan.space.mode,
+            self._plan.space.metric,
+            self._plan.space.mode,
             None if beside is None else beside.name,
-            plan.skips_existing and "search_alg" in search,
+            self._plan.skips_existing and phase == "search",
             loaded_sources(),
         )
-        trainable = tune.with_resources(
-            tune.with_parameters(TrackedTrial, sweep=sweep, stop_signals=self._stop_signals),
-            {"cpu": plan.cpus_per_trial or 1.0, "gpu": plan.gpus_per_trial or 0.0},
-        )
-        tuner = tune.Tuner(
-            trainable,
-            param_space=param_space,
-            # A worker does one trial after the other: to import torch anew costs as much as a short trial.
-            tune_config=tune.TuneConfig(max_concurrent_trials=int(plan.parallel or 1), reuse_actors=True, **search),
-            run_config=tune.RunConfig(
-                name="search" if "search_alg" in search else "check",
-                storage_path=str(self._folder),
-                stop=interruption,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=LOST_WORKERS),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs keep their own
-                callbacks=[TuneCallback(self._state, self._progress, self._stop_signals)],
-            ),
-        )
-        return tuner.fit()
+        callback = TuneCallback(self._state, self._progress, self._stop_signals)
+        return self._pool.run(phase, SweepTrialRun, sweep, interruption, callback, self._stop_signals, **trials)
 
     def _encode(self, trial: Trial) -> str:
         return _trial_spec(trial.number, "search", self._resolved(trial)).to_json()
@@ -315,7 +283,7 @@ class _Driver:
             html = page(sweep, best_file if best is not None else None)
         except Exception as error:  # whatever its trials produced: the sweep is over, and its numbers are stored
             reason, number = shortened(f"{type(error).__name__}: {error}", 300), self._record.run_id
-            again = f"`odenet sweeps show {number} --report FILE` tries again"
+            again = f"`odenet sweep --resume {number}` or `odenet sweeps show {number} --report FILE` tries again"
             warnings.warn(
                 OdenetWarning(f"the report of sweep {number} could not be made ({reason}); {again}"), stacklevel=2
             )

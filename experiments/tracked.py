@@ -37,6 +37,7 @@ from pipeline.reporting.console import EpochConsole, progress_bar
 from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import Task
 from pipeline.tasks.lookup import get_task
+from pipeline.tasks.solver_grid import solved_with, trained_setting
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT, why_unknown
 from pipeline.tracking.run_document import metric_entry
@@ -204,10 +205,15 @@ class TaskExperiment:
 
         @self.ingredients["evaluation"].capture
         def evaluate(model: torch.nn.Module, config: Config, data: Any, device: torch.device) -> Any:
-            with progress_bar("test", data.test_items) as progress, numerics(config.training, device):
-                return task.predict(model, config, data, progress)
+            setting = trained_setting(task, config)
+            with (
+                progress_bar("test", data.test_items) as progress,
+                numerics(config.training, device),
+                solved_with(model, setting),
+            ):
+                return task.examine(task.predict(model, config, data, progress), config, data)
 
-        def run(_run: Run) -> float:
+        def run(_run: Run) -> float | None:
             """Train on the training split, choose by the validation split, score once on the test split."""
             prepared, run_log = self._taken(), RunLog(_run)
             config, title = prepared.config, task.title(prepared.config)
@@ -230,7 +236,8 @@ class TaskExperiment:
                 report = task.report(answers, config, data, title)
                 record_report(run_log, report)
                 record_report(run_log, task.model_report(model, config, data, title))
-            return float(report.test[task.result.removeprefix("test.")])
+            result = report.test[task.result.removeprefix("test.")]
+            return None if result is None else float(result)
 
         run.__name__ = task.name
         self.sacred.main(run)
@@ -306,17 +313,22 @@ def run_tracked(
     named: Sequence[str] = (),
     info: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
+    changed: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run what is prepared, tracked in the store.
 
     Args:
         named: the named configurations that it was made of, for the record.
         info: first entries of the run's info, as `{"rerun_of": 3}`.
+        changed: what was set beside the named configurations, nested, for the record.
+        annotations: the run's `name`, `tags` and `notes`.
 
     Raises:
         OdenetError: the store does not take a new run.
     """
-    return _run(observer_for(prepared.task, info=info), prepared, callbacks, {"named_configs": list(named)})
+    observer = observer_for(prepared.task, info=info, annotations=annotations)
+    return _run(observer, prepared, callbacks, {"named_configs": list(named), "changed": dict(changed or {})})
 
 
 def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> Outcome:

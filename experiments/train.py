@@ -17,6 +17,7 @@ from experiments.tracked import prepare, run_tracked
 from pipeline.plugins import load_plugins
 from pipeline.plugins.loading import PluginSource, recording_source
 from pipeline.plugins.registry import Kind, forget, register
+from pipeline.runs.annotations import annotations
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.run_document import RunStatus
 from pipeline.training import Callback
@@ -35,6 +36,9 @@ def train(
     field: nn.Module | None = None,
     plugins: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    note: str | None = None,
 ) -> StoredRun:
     """Train and evaluate, tracked, as `odenet run with NAMES …` does, in this process.
 
@@ -45,6 +49,7 @@ def train(
         field: a module (t, z) -> dz/dt, trained in place, in the ODE block between the usual stem and head.
         plugins: files or modules, as `--plugin` takes them.
         callbacks: told of the training; one may end it by raising.
+        name, tags, note: of the run, in lists and in Omniboard.
 
     Returns:
         The run, as the store has it. An object's class is stored with it as source, where Python can tell it, but the
@@ -62,7 +67,9 @@ def train(
         updates = merge(updates, nest({key: value}))
     with _as_part("model", model) as of_model, _as_part("field", field) as of_field:
         resolved = resolve(names, merge(updates, of_model | of_field))
-        outcome = run_tracked(prepare(resolved.task, resolved.config), names, callbacks=callbacks)
+        marks = annotations(name, tags, note)
+        prepared = prepare(resolved.task, resolved.config)
+        outcome = run_tracked(prepared, names, callbacks=callbacks, changed=updates, annotations=marks)
     if outcome.status == RunStatus.FAILED:
         raise RunFailed(f"run {outcome.run_id} failed: {outcome.error}")
     return Runs().get(outcome.run_id)

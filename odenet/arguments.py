@@ -74,7 +74,9 @@ RUN_ID = click.argument("run_id", type=whole_number, metavar="ID")
 ANY_RUN_ID = click.argument("run_id", type=any_run_id, metavar="ID")
 ANY_RUN_IDS = click.argument("run_ids", type=any_run_id, metavar="ID...", nargs=-1, required=True)
 RUN_IDS = click.argument("run_ids", type=whole_number, metavar="ID...", nargs=-1, required=True)
-FILTERS = click.argument("filters", metavar="[KEY=VALUE]...", nargs=-1, help="as in config.data.name=digits")
+FILTERS = click.argument(
+    "filters", metavar="[FILTER]...", nargs=-1, help="as in data=digits, 'result>=0.9', status!=FAILED, since=2d"
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
 LIMIT = click.option("--limit", type=count, metavar="N", default=20, help="at most so many; 0 for all (default 20)")
 

@@ -26,17 +26,19 @@ def compare(run_ids: tuple[int | str, ...], as_json: bool, as_markdown: bool, ht
     from pipeline.comparison.compare import compare as compare_runs
     from pipeline.comparison.fairness import find_unfairness
     from pipeline.comparison.tables import markdown, print_comparison
+    from pipeline.comparison.tuning import count_tried
     from pipeline.runs.query import Runs
 
     runs = Runs()
     comparison = compare_runs([runs.get(run_id) for run_id in run_ids])
+    tried = count_tried(runs, comparison)
     if html is not None:
         from pipeline.comparison.page import write_page  # here, as its figures take a second and more to import
 
-        write_page(comparison, html)
+        write_page(comparison, html, tried)
         print(f"written to {html}", file=sys.stderr)
     if as_markdown:
-        print(markdown(comparison), end="")
+        print(markdown(comparison, tried), end="")
     else:
-        document = comparison.to_dict() | {"unfair": find_unfairness(comparison)}
-        answer(as_json, document, partial(print_comparison, comparison))
+        document = comparison.to_dict() | {"unfair": find_unfairness(comparison, tried)}
+        answer(as_json, document, partial(print_comparison, comparison, tried=tried))

@@ -1,4 +1,4 @@
-"""`odenet tag`, `note`, `attach`, `export`, `rm` and `gc`."""
+"""`odenet rename`, `tag`, `note`, `attach`, `export`, `rm` and `gc`."""
 
 import sys
 from datetime import timedelta
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 
 YES = click.option("--yes", is_flag=True, help="do not ask")
+
+
+@click.command(epilog=examples('odenet rename 3 "wide field"'))
+@ANY_RUN_ID
+@click.argument("name")
+def rename(run_id: int | str, name: str) -> None:
+    """Give a run a name."""
+    from pipeline.runs.annotations import rename as rename_run
+    from pipeline.runs.query import Runs
+
+    rename_run(Runs().get(run_id), name)
 
 
 @click.command(epilog=examples("odenet tag 3 paper", "odenet tag 3 paper --remove"))
@@ -69,19 +80,18 @@ def attach(run_id: int, file: Path) -> None:
 def export(filters: tuple[str, ...], form: "Format", out: Path | None) -> None:
     """Write runs and metrics as two tables."""
     from pipeline.runs.export import to_json, write_export
-    from pipeline.runs.query import Runs, parse_filters
+    from pipeline.runs.query import Runs
 
-    chosen = parse_filters(filters)
     if out is None and form != "json":
         raise InvalidInput(f"two tables as {form} need a folder: give --out DIR")
     stored = Runs()
-    if chosen and not stored.find(chosen, limit=1):
-        tell_why_nothing(stored, chosen)
+    if filters and not stored.find(filters, limit=1):
+        tell_why_nothing(stored, filters)
     if out is not None:
-        runs, points = write_export(stored, out, form, chosen)
+        runs, points = write_export(stored, out, form, filters)
         print(f"{runs} runs and {points} points of their metrics in {out}")
     else:
-        print_json(to_json(stored, chosen))
+        print_json(to_json(stored, filters))
     tell_left_out(stored)
 
 

@@ -5,6 +5,7 @@ from pipeline.util import early_signals
 # isort: split
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,12 +29,16 @@ MODULES = {
     "run": ("run", "describe"),
     "sweep": ("sweep",),
     "sweeps": ("sweeps",),
+    "paper": ("paper",),
     "rerun": ("rerun", "resume"),
     "evaluate": ("evaluate",),
+    "predict": ("predict",),
+    "sample": ("sample",),
+    "logprob": ("logprob",),
     "runs": ("runs", "show"),
     "board": ("board",),
     "compare": ("compare",),
-    "housekeeping": ("tag", "note", "attach", "export", "rm", "gc"),
+    "housekeeping": ("rename", "tag", "note", "attach", "export", "rm", "gc"),
     "backup": ("backup", "restore"),
     "models": ("promote", "models"),
     "data": ("data",),
@@ -72,7 +77,7 @@ def odenet(context: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+    """Run one command; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted, 141 its reader has left.
 
     Without arguments, those of this process, which then is the command's alone and ends with it.
     """
@@ -103,12 +108,12 @@ def _carry_out(arguments: list[str]) -> int:
 
 
 def _end(status: int) -> int:
-    """The exit status of a command that is over; 1 where what it printed could not be written to the end."""
+    """The exit status of a command that is over; another one where what it printed could not be written to the end."""
     lost = lost_output()
     if lost is None or status != 0:
         return status
-    if is_left(lost):  # `head`, say, has enough
-        return 1
+    if is_left(lost):  # `head`, say, has enough: no failure, and told as a shell tells SIGPIPE
+        return 128 + signal.SIGPIPE
     return fail(f"standard output could not be written to the end ({lost.strerror})", 1)
 
 

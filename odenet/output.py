@@ -1,7 +1,7 @@
 """What commands print and how they end."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -47,10 +47,9 @@ def tell_left_out(runs: "Runs") -> None:
         print(f"odenet: warning: and {len(sentences) - TOLD} more runs are not or not wholly read", file=sys.stderr)
 
 
-def tell_why_nothing(runs: "Runs", filters: Mapping[str, Any]) -> None:
-    """Say on stderr what somebody probably meant whose filters match no run."""
-    if hint := runs.why_nothing(filters):
-        print(f"odenet: {in_a_line(hint)}", file=sys.stderr)
+def tell_why_nothing(runs: "Runs", filters: Sequence[str]) -> None:
+    """Say on stderr that no run matches the filters, and what somebody probably meant."""
+    print(f"odenet: {in_a_line(runs.why_nothing(filters))}", file=sys.stderr)
 
 
 def fail(message: str, status: int) -> int:
@@ -69,7 +68,8 @@ def finish(outcome: "Outcome", what: str = "run") -> int:
 
 def finish_run(outcome: "Outcome", as_json: bool) -> int:
     """Tell how a training ended; the exit status, 0 only when it completed."""
-    from pipeline.runs.tables import last_values, runs_table, summary
+    from pipeline.runs.listing import runs_table
+    from pipeline.runs.summary import last_values, summary
 
     if as_json:
         print_json(outcome.to_dict())

@@ -65,7 +65,7 @@ def rerun(
         _print_stored_sources(original, describe_plugins(stored_plugins(original)))
         repeated = Runs().get(rerun_stored_source(original, updates))
     else:
-        outcome = run_tracked(prepared, info={"rerun_of": original.run_id})
+        outcome = run_tracked(prepared, info={"rerun_of": original.run_id}, changed=updates)
         if outcome.error is not None:
             return finish_run(outcome, as_json)
         repeated = Runs().get(outcome.run_id)

@@ -10,6 +10,7 @@ from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, over
 from odenet.output import Printed, answer, finish_run
 from pipeline.config.config import OPTIONS
 from pipeline.config.overrides import parse_with
+from pipeline.runs.annotations import annotations
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:
@@ -24,18 +25,24 @@ WORDS = overrides_argument("named configurations and key=value")
     epilog=examples(
         "odenet run with odenet_simple digits seed=1",
         "odenet run with resnet_small fashion_mnist data.subset=10000 training.lr=5e-4",
+        'odenet run --name "wide field" --tag paper with odenet_simple digits model.channels=96',
     ),
 )
 @WORDS
 @PLUGINS
+@click.option("--name", metavar="TEXT", help="of the run, in lists and in Omniboard")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="of the run; may be repeated")
+@click.option("--note", metavar="TEXT", help="of the run")
 @JSON
-def run(overrides: tuple[str, ...], as_json: bool) -> int:
+def run(overrides: tuple[str, ...], name: str | None, tags: tuple[str, ...], note: str | None, as_json: bool) -> int:
     """Train and evaluate, tracked."""
     names, updates = parse_with(overrides)
     resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
+    marks = annotations(name, tags, note)
     from experiments.tracked import prepare, run_tracked
 
-    return finish_run(run_tracked(prepare(resolved.task, resolved.config), names), as_json)
+    prepared = prepare(resolved.task, resolved.config)
+    return finish_run(run_tracked(prepared, names, changed=updates, annotations=marks), as_json)
 
 
 @click.command(cls=ConfigurationCommand, epilog=examples("odenet describe with odenet_simple fashion_mnist"))

@@ -25,19 +25,36 @@ function sha256(text) {
   return crypto.createHash('sha256').update(text).digest();
 }
 
+/* The names under which the dashboard answers; browsers leave out port 80. */
+function ownHosts(port) {
+  return ['127.0.0.1', 'localhost'].flatMap(name => (port === 80 ? [name, `${name}:80`] : [`${name}:${port}`]));
+}
+
 /* The status that keeps a request out, or 0. A foreign Host is DNS rebinding, a foreign Origin another page. */
 function refusal(request, port, login) {
-  const hosts = [`127.0.0.1:${port}`, `localhost:${port}`];
+  const hosts = ownHosts(port);
   const {host, origin, authorization} = request.headers;
-  if (!hosts.includes(host)) return 403;
+  if (!hosts.includes(host)) return 421;
   if (origin !== undefined && !hosts.some(known => origin === `http://${known}`)) return 403;
+  if (holdsCode(request.url)) return 400;
   return crypto.timingSafeEqual(sha256(authorization || ''), login) ? 0 : 401;
 }
 
-function refuse(response, status) {
-  const headers = {'Content-Type': 'text/plain'};
+/* Whether a query asks for code to be run (`$where`): by MongoDB, or, where Mongoose joins documents, by this process. */
+function holdsCode(url) {
+  const unescaped = text => text.replace(/\\u([0-9a-f]{4})/gi, (_, code) => String.fromCharCode(parseInt(code, 16)));
+  return [...new URLSearchParams(url.split('?').slice(1).join('?'))].flat().some(text => unescaped(text).includes('$where'));
+}
+
+function refuse(response, status, port) {
+  const headers = {'Content-Type': 'text/plain', 'X-Content-Type-Options': 'nosniff'};
   if (status === 401) headers['WWW-Authenticate'] = 'Basic realm="odenet board", charset="UTF-8"';
-  response.writeHead(status, headers).end(http.STATUS_CODES[status]);
+  const told = {
+    400: 'A query that would run code ($where) is refused.',
+    403: 'The request comes from the page of another site.',
+    421: `This dashboard answers under its own address alone, port included: http://127.0.0.1:${port}/sacred`
+  };
+  response.writeHead(status, headers).end(told[status] ? `${told[status]}\n` : http.STATUS_CODES[status]);
 }
 
 /* Omniboard allows every origin to read; nobody but its own page is meant to. */
@@ -100,8 +117,9 @@ function guardServers(login, host) {
   const createServer = http.createServer;
   http.createServer = function (handler) {
     const server = createServer((request, response) => {
-      const status = refusal(request, server.address().port, login);
-      if (status) return refuse(response, status);
+      const {port} = server.address();
+      const status = refusal(request, port, login);
+      if (status) return refuse(response, status, port);
       withholdFromOtherPages(response);
       confineStoredFiles(request, response);
       if (!serveOwn(request, response)) handler(request, response);
@@ -179,6 +197,7 @@ function start({mongoUri, database, user, password}, host, port) {
   connectLastingly(database);
   shortenPipelines();
   process.env.NODE_ENV = 'production';
+  process.env.CSP_ENABLED = 'true'; // sift, with which Mongoose filters what it has joined, then runs no code of a query
   process.env.MONGO_URI = mongoUri;
   process.env.PORT = String(port);
   required('omniboard/dist/index.js');

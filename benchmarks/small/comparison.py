@@ -51,10 +51,14 @@ def _trained(problem: Problem, iterations: int) -> Problem:
     return replace(problem, weights=apart(trained, problem, CANDIDATES[quickest], iterations))
 
 
-def table(network: str, result: dict[str, Any]) -> str:
-    """The measurements of one field in Markdown; an evaluation is one on the way forward."""
+def table(network: str, result: dict[str, Any], baseline_name: str = BASELINE) -> str:
+    """The measurements of one field in Markdown; an evaluation is one on the way forward.
+
+    Args:
+        baseline_name: of the candidate of torchdiffeq that the others are compared with.
+    """
     results = result["candidates"]
-    baseline = median(results[BASELINE]["cpu_ms"]) if BASELINE in results else None
+    baseline = median(results[baseline_name]["cpu_ms"]) if baseline_name in results else None
     rows = []
     for name, facts in results.items():
         step = median(facts["cpu_ms"])

@@ -195,13 +195,15 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
             raise InvalidInput(
                 f"run {run.run_id} is a sweep: compare its trials, `odenet sweeps show {run.run_id}` lists them"
             )
+        if run.facts.measurement is not None:
+            raise InvalidInput(f"run {run.run_id} trained nothing, it measured single steps: leave it out")
         if (parent := run.facts.parent) is not None:
             raise InvalidInput(f"run {run.run_id} trained nothing, it evaluates run {parent}: compare run {parent}")
-    groups = _group([_read(run) for run in stored])
+    groups = _group([read_run(run) for run in stored])
     tasks = {run.task for run in stored}
     paired_test = paired_test_of(stored[0].task) if len(tasks) == 1 else None
     tests, untested = _test(groups, paired_test) if paired_test is not None else ((), ())
-    return Comparison(groups, _config_differences(groups), paired_test, tests, untested)
+    return Comparison(groups, config_differences(groups), paired_test, tests, untested)
 
 
 def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +214,8 @@ def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
 # Reading
 
 
-def _read(run: StoredRun) -> ComparedRun:
+def read_run(run: StoredRun) -> ComparedRun:
+    """The run by what a comparison asks of it."""
     info, history = run.facts, pd.DataFrame(run.metrics())
     return ComparedRun(
         run_id=run.run_id,
@@ -312,7 +315,7 @@ def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
             alike.append([run])
     names = _names([members[0] for members in alike])
     return tuple(
-        Group(_letter(number), name, tuple(members))
+        Group(letter(number), name, tuple(members))
         for number, (name, members) in enumerate(zip(names, alike, strict=True))
     )
 
@@ -321,7 +324,7 @@ def _kind(run: ComparedRun) -> tuple[str, Mapping[str, Any]]:
     return task_of(run.document), without_seed(run.config)
 
 
-def _letter(number: int) -> str:
+def letter(number: int) -> str:
     """A to Z, then A1 to Z1, …"""
     rounds, index = divmod(number, len(ascii_uppercase))
     return ascii_uppercase[index] + (str(rounds) if rounds else "")
@@ -340,7 +343,7 @@ def _names(runs: Sequence[ComparedRun]) -> list[str]:
     return names
 
 
-def _config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
+def config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
     configs = [group.config for group in groups]
     return {key: tuple(config.get(key) for config in configs) for key in _differing_keys(configs)}
 

@@ -1,6 +1,6 @@
 """What makes a comparison of runs unfair."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.comparison.compare import ComparedRun, Comparison, Group
@@ -10,11 +10,18 @@ from pipeline.tracking.run_document import task_of
 PARAMETER_TOLERANCE = 0.05
 """Share by which parameter counts may differ."""
 
+MULTIPLY_ADDS_TOLERANCE = 1.5
+"""So many times the multiply-adds as solved may differ."""
+
 SPLIT_KEYS = ("data.subset", "data.validation_fraction")
 
 
-def find_unfairness(comparison: Comparison) -> list[str]:
-    """A sentence for each reason not to take the comparison at its face; what a run does not record is no reason."""
+def find_unfairness(comparison: Comparison, tried: Mapping[str, int] | None = None) -> list[str]:
+    """A sentence for each reason not to take the comparison at its face; what a run does not record is no reason.
+
+    Args:
+        tried: letter of a group -> how many configurations of its training were tried; nothing is said without it.
+    """
     runs = comparison.runs
     return [
         *_outcomes(runs),
@@ -23,7 +30,10 @@ def find_unfairness(comparison: Comparison) -> list[str]:
         *_seeds(comparison.groups),
         *_repetitions(comparison.groups),
         *_parameters(comparison.groups),
+        *_multiply_adds(comparison.groups),
+        *_epochs(runs),
         *_stopping(runs),
+        *_tuning(comparison.groups, tried or {}),
         *_machines(runs),
     ]
 
@@ -83,6 +93,32 @@ def _parameters(groups: Sequence[Group]) -> Iterator[str]:
 
 def _parameter_count(group: Group) -> float | None:
     return next((count for run in group.runs if (count := run.values.get("parameters")) is not None), None)
+
+
+def _multiply_adds(groups: Sequence[Group]) -> Iterator[str]:
+    """Of a test sample, with the evaluations that its solver made."""
+    spreads = {group.letter: group.spread("multiply_adds_test") for group in groups}
+    means = {letter: spread.mean for letter, spread in spreads.items() if spread is not None and spread.mean > 0}
+    if len(means) < 2:
+        return
+    times = max(means.values()) / min(means.values())
+    if times > MULTIPLY_ADDS_TOLERANCE:
+        shown = ", ".join(f"{letter} {mean / 1e6:,.1f} M" for letter, mean in means.items())
+        yield f"The multiply-adds of a sample, as solved, are up to {times:.1f} times apart: {shown}."
+
+
+def _epochs(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    for key in ("training.max_epochs", "training.patience"):
+        values = by_value(runs, lambda run, key=key: str(run.config[key]) if key in run.config else None)  # type: ignore[misc]
+        if len(values) > 1:
+            yield f"They may train for other numbers of epochs: {key} is {listed(values)}."
+
+
+def _tuning(groups: Sequence[Group], tried: Mapping[str, int]) -> Iterator[str]:
+    counts = {group.letter: tried[group.letter] for group in groups if group.letter in tried}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"of {letter} {count}" for letter, count in counts.items())
+        yield f"They were not tuned alike; configurations of the training that were tried: {shown}."
 
 
 def _stopping(runs: Sequence[ComparedRun]) -> Iterator[str]:

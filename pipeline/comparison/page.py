@@ -1,6 +1,6 @@
 """A comparison as an HTML page that is a single file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from pipeline.util.files import write_result
 
 
 @own_style()
-def page(comparison: Comparison) -> str:
-    """The page with all tables and figures of the comparison."""
+def page(comparison: Comparison, tried: Mapping[str, int] | None = None) -> str:
+    """The page with all tables and figures of the comparison; `tried` as `find_unfairness` takes it."""
     groups, runs, test = comparison.groups, comparison.runs, comparison.paired_test
     title = " against ".join(group.name for group in groups) if len(groups) < 4 else f"{len(groups)} configurations"
     data = sorted({data_name({"name": run.config.get("data.name")}) for run in runs})
@@ -34,7 +34,7 @@ def page(comparison: Comparison) -> str:
         "comparison.html.j2",
         title=title[0].upper() + title[1:],
         subtitle=f"{len(runs)} runs on {', '.join(data)}: {'; '.join(map(_members, groups))}",
-        cautions=find_unfairness(comparison),
+        cautions=find_unfairness(comparison, tried),
         results=results_table(comparison),
         curves=plot_run_curves(groups, comparison.metrics),
         curves_caption=f"One line a run, one colour a group.{gap}",
@@ -47,13 +47,13 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def write_page(comparison: Comparison, path: Path) -> None:
+def write_page(comparison: Comparison, path: Path, tried: Mapping[str, int] | None = None) -> None:
     """Write the page, whole or not at all.
 
     Raises:
         OdenetError: the file cannot be written.
     """
-    write_result(path, page(comparison), "page")
+    write_result(path, page(comparison, tried), "page")
 
 
 def _members(group: Group) -> str:

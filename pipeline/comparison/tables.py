@@ -1,6 +1,6 @@
 """A comparison as tables of words, for a terminal, for Markdown and for the page."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +9,7 @@ from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
 from pipeline.comparison.quantities import COST, EPOCHS, Quantity, quantity_of
 from pipeline.config.display_names import data_name
+from pipeline.reporting.markdown import escaped, markdown_table
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
 from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.conditions import machine, software
@@ -133,9 +134,9 @@ def _data_facts(run: ComparedRun) -> str | None:
     )
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Everything on a terminal."""
-    unfair = find_unfairness(comparison)
+def print_comparison(comparison: Comparison, console: Console, tried: Mapping[str, int] | None = None) -> None:
+    """Everything on a terminal; `tried` as `find_unfairness` takes it."""
+    unfair = find_unfairness(comparison, tried)
     if unfair:
         console.print("Read with care", style="bold yellow")
         for sentence in unfair:
@@ -148,19 +149,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(line, highlight=False)
 
 
-def markdown(comparison: Comparison) -> str:
-    """Everything as a Markdown document."""
+def markdown(comparison: Comparison, tried: Mapping[str, int] | None = None) -> str:
+    """Everything as a Markdown document; `tried` as `find_unfairness` takes it."""
     parts = [f"# Comparison of {len(comparison.runs)} runs"]
-    unfair = find_unfairness(comparison)
+    unfair = find_unfairness(comparison, tried)
     if unfair:
-        parts += ["## Read with care", "\n".join(f"- {_escaped(sentence)}" for sentence in unfair)]
+        parts += ["## Read with care", "\n".join(f"- {escaped(sentence)}" for sentence in unfair)]
     for table in comparison_tables(comparison):
         parts.append(f"## {table.title}")
         if table.rows:
-            parts.append(_markdown_table(table))
+            parts.append(markdown_table(table))
         if table.note:
-            parts.append(_escaped(table.note))
-    parts += ["## Conditions", "\n".join(f"- {_escaped(line)}" for line in conditions(comparison))]
+            parts.append(escaped(table.note))
+    parts += ["## Conditions", "\n".join(f"- {escaped(line)}" for line in conditions(comparison))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,25 +189,13 @@ def _spread(spread: Spread | None, form: str | Callable[[float], str]) -> str:
 
 def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:
     runs = (f"{run} ({comparison.group_of(run).letter})" for run in (pair.first, pair.second))
-    return *runs, *pair.test.cells(), _p_value(pair.test.p_value), _p_value(pair.adjusted_p_value)
+    return *runs, *pair.test.cells(), p_text(pair.test.p_value), p_text(pair.adjusted_p_value)
 
 
-def _p_value(p: float) -> str:
+def p_text(p: float) -> str:
+    """A p-value as a table shows it."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _config_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _markdown_table(table: TextTable) -> str:
-    rules = ["---" if letter == "l" else "---:" for letter in table.alignment]
-    lines = [table.headings, tuple(rules), *table.rows]
-    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown does not take for a table's edge or for markup."""
-    for character in "\\|<*_`":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")

@@ -23,6 +23,8 @@ ALIASES = {"training.optimizer": "training.optimiser"}
 OPTIONS: Mapping[str, tuple[registry.Kind, ...]] = {
     "data.options": ("data set",),
     "model.options": ("model", "field"),
+    "series.encoder_options": ("encoder",),
+    "series.decoder_options": ("decoder",),
     "training.optimiser_options": ("optimiser",),
     "training.schedule_options": ("schedule",),
 }
@@ -71,6 +73,8 @@ class Config:
         """Every key but the seed -> the type of its values, the options of plug-ins' parts included."""
         kinds = {f"{name}.{f.name}": get_type_hints(s)[f.name] for name, s in cls.sections().items() for f in fields(s)}
         for key, of_kinds in OPTIONS.items():
+            if key not in kinds:
+                continue
             parts = [part for kind in of_kinds for part in registry.registered(kind)]
             kinds |= {f"{key}.{option.name}": option.annotation for part in parts for option in part.options}
         return kinds

@@ -42,8 +42,12 @@ class DataConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        complete_options(self, "options", self._options_of_data_set())
+
+    def _options_of_data_set(self) -> tuple[registry.Option, ...]:
+        """Those of a plug-in's; what comes along has none."""
         parts = [part for part in registry.registered("data set") if part.name == self.name and part.is_of(self.task)]
-        complete_options(self, "options", parts[0].options if parts else ())
+        return parts[0].options if parts else ()
 
 
 @dataclass(frozen=True)

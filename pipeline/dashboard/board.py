@@ -231,8 +231,10 @@ def outdated_dashboard() -> list[str]:
     """What of the dashboard is older than it should be, a sentence each."""
     sentences = []
     wanted = json.loads((SOURCE / "package.json").read_text())
-    locked = json.loads((SOURCE / "package-lock.json").read_text()).get("packages", {}).get("", {})
-    if any(locked.get(key, {}) != wanted.get(key, {}) for key in ("dependencies", "devDependencies")):
+    locked = json.loads((SOURCE / "package-lock.json").read_text()).get("packages", {})
+    other = any(locked.get("", {}).get(key, {}) != wanted.get(key, {}) for key in ("dependencies", "devDependencies"))
+    lifted = {name: version for name, version in wanted.get("overrides", {}).items() if isinstance(version, str)}
+    if other or any(locked.get(f"node_modules/{name}", {}).get("version") != lifted[name] for name in lifted):
         sentences.append(
             f"{SOURCE / 'package-lock.json'} was made for another package.json: renew it with "
             "`npm install --package-lock-only` there"

@@ -106,9 +106,9 @@ def _status_or_reason(name: str, task: str) -> DataSetStatus:
 
 def _status_of_other_task(name: str, task: str) -> DataSetStatus:
     part = registry.find("data set", name, task)
-    facts, made_in = part.facts, Path(part.where.rpartition(":")[0])
-    where = facts["where"]() if facts["where"] else made_in
-    return DataSetStatus(name, where is not None, where, facts["summary"], facts["origin"], task)
+    facts = part.facts
+    where = facts["where"]() if facts["where"] else None
+    return DataSetStatus(name, not facts["where"] or where is not None, where, facts["summary"], facts["origin"], task)
 
 
 def _status(name: str) -> DataSetStatus:

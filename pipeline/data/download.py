@@ -50,7 +50,7 @@ def prepare(name: str) -> Path:
         if is_ours:
             private_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one_process(name, folder / f".lock-{name}"):
+        with only_one_process(name, folder / f".lock-{name}"):
             where = find(name) or _install(name, layout, folder)
         if is_ours:
             tighten(folder)
@@ -67,7 +67,7 @@ def prepare(name: str) -> Path:
 
 
 @contextmanager
-def _only_one_process(name: str, path: Path) -> Iterator[None]:
+def only_one_process(name: str, path: Path) -> Iterator[None]:
     lock = FileLock(path, mode=PRIVATE)
     try:
         lock.acquire(blocking=False)

@@ -1,13 +1,29 @@
 """What the solves of a module's ODE blocks cost, summed over the blocks; of the last forward and backward pass."""
 
+from typing import Protocol, runtime_checkable
+
 from torch import nn
 
-from pipeline.ode.block import ODEBlock
+from pipeline.config import SolverConfig
+from pipeline.ode.solution import Statistics
 
 
-def ode_blocks(module: nn.Module) -> list[ODEBlock]:
-    """The blocks that are solved; none in a residual network."""
-    return [part for part in module.modules() if isinstance(part, ODEBlock)]
+@runtime_checkable
+class Solved(Protocol):
+    """A part of a model that is the solution of an ODE: an `ODEBlock`, a flow, a latent ODE.
+
+    Attributes:
+        statistics: of the last solve.
+    """
+
+    field: nn.Module
+    solver: SolverConfig
+    statistics: Statistics
+
+
+def ode_blocks(module: nn.Module) -> list[Solved]:
+    """The parts that are solved; none in a residual network."""
+    return [part for part in module.modules() if isinstance(part, Solved)]
 
 
 def nfe_forward(module: nn.Module) -> int | None:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import RegularisationConfig
-from pipeline.ode.counts import ode_blocks
+from pipeline.ode.block import ODEBlock
 
 
 def regularise(model: nn.Module, regularisation: RegularisationConfig) -> None:
     """Have the model's ODE blocks do in training what this says; without blocks, nothing."""
-    for block in ode_blocks(model):
+    for block in _blocks(model):
         block.regularise(regularisation)
 
 
@@ -20,9 +20,8 @@ def take_penalties(model: nn.Module) -> dict[str, Tensor]:
 
     Summed over the blocks, which give them away, with their graphs. Nothing after an evaluation.
     """
-    blocks = ode_blocks(model)
     found: dict[str, Tensor] = {}
-    for block in blocks:
+    for block in _blocks(model):
         for name, values in block.penalties.items():
             found[name] = found[name] + values if name in found else values
         block.penalties = {}
@@ -33,3 +32,7 @@ def weighted_penalty(penalties: Mapping[str, Tensor], regularisation: Regularisa
     """What is added to the loss, a scalar: the sum of the penalties' means over the items, by their weights."""
     weighted = [weight * penalties[name].mean() for name, weight in regularisation.weights.items() if name in penalties]
     return torch.stack(weighted).sum() if weighted else None
+
+
+def _blocks(model: nn.Module) -> list[ODEBlock]:
+    return [part for part in model.modules() if isinstance(part, ODEBlock)]

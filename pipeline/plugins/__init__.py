@@ -1,4 +1,4 @@
-"""Parts that users bring: models, fields, data sets, metrics, optimisers, schedules, named configurations, tasks.
+"""Parts that users bring: models, fields, encoders, decoders, data sets, metrics, optimisers, schedules, tasks.
 
 from typing import Literal
 from pipeline import plugins
@@ -11,13 +11,26 @@ odenet run --plugin my_net.py with tiny digits model.options.width=48
 The parts that come along register in the same way; docs/plugins.md has an example of each.
 """
 
-from pipeline.plugins.decorators import data_set, field, metric, model, named_config, optimiser, schedule, task
+from pipeline.plugins.decorators import (
+    data_set,
+    decoder,
+    encoder,
+    field,
+    metric,
+    model,
+    named_config,
+    optimiser,
+    schedule,
+    task,
+)
 from pipeline.plugins.loading import load_plugins
 from pipeline.plugins.registry import PluginError
 
 __all__ = [
     "PluginError",
     "data_set",
+    "decoder",
+    "encoder",
     "field",
     "load_plugins",
     "metric",

@@ -29,9 +29,35 @@ def field(name: str, task: str = "classification") -> Callable[[Build], Build]:
 
     For classification z has the shape (batch, channels, height, width). The field becomes an ODE block between the stem
     and the head of the simple architecture, or several of them with `model.blocks`; with `model.body=resnet` a residual
-    block.
+    block. For series z is a latent state, shape (batch, latent), and `channels` is `latent`; the field becomes that
+    of a latent ODE.
     """
     return _registering("field", name, ("channels",), task=task)
+
+
+def encoder(name: str) -> Callable[[Build], Build]:
+    """A function, or a class of modules, `(dimensions, latent, *, options) -> nn.Module` for latent ODEs of series.
+
+    The module is called with a `pipeline.series.SeriesBatch` and the unit of time, and gives the posterior of the
+    latent state at the start of each series, a `pipeline.series.Posterior`.
+
+    Args of the function:
+        dimensions: values at a time.
+        latent: dimensions of the latent state.
+        config: where the function has it, the `SeriesConfig` of the run.
+    """
+    return _registering("encoder", name, ("dimensions", "latent"), reserved=("config",))
+
+
+def decoder(name: str) -> Callable[[Build], Build]:
+    """A function, or a class of modules, `(latent, dimensions, *, options) -> nn.Module` for models of series.
+
+    The module makes the values at a time, shape (…, dimensions), of a state, shape (…, latent).
+
+    Args of the function:
+        config: where the function has it, the `SeriesConfig` of the run.
+    """
+    return _registering("decoder", name, ("latent", "dimensions"), reserved=("config",))
 
 
 def data_set(
@@ -46,7 +72,8 @@ def data_set(
     """A function `(*, options) -> dict` of the arrays that the task takes.
 
     For classification `x_train`, `y_train`, `x_test`, `y_test` (uint8 images, n × height × width or
-    n × height × width × channels; labels from 0) and, if their names matter, `classes`.
+    n × height × width × channels; labels from 0) and, if their names matter, `classes`. For series `series`, `time` and
+    `values`, a row for each time of each series: see `pipeline.data.series_set.from_mapping`.
 
     Args:
         shape, classes: of the network's input, where it is known without the data.

@@ -17,7 +17,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pipeline.util.errors import InvalidInput
 
-Kind = Literal["model", "field", "data set", "metric", "optimiser", "schedule", "named configuration", "task"]
+Kind = Literal[
+    "model",
+    "field",
+    "encoder",
+    "decoder",
+    "data set",
+    "metric",
+    "optimiser",
+    "schedule",
+    "named configuration",
+    "task",
+]
 
 PACKAGES: Mapping[Kind, str] = {
     "model": "pipeline.models.architectures",
@@ -25,6 +36,8 @@ PACKAGES: Mapping[Kind, str] = {
     "metric": "pipeline.tasks.classification.metrics",
     "optimiser": "pipeline.training.optimisers",
     "schedule": "pipeline.training.schedules",
+    "encoder": "pipeline.tasks.series.encoders",
+    "decoder": "pipeline.tasks.series.decoders",
     "task": "pipeline.tasks",
 }
 """Kind -> the package whose files, or folders, are the parts that come along; if they are of a task, of this one."""

@@ -1,8 +1,9 @@
-"""What a person adds to a stored run: tags and notes, where Omniboard shows and changes them, and files."""
+"""What a person adds to a run: a name, and tags and notes, where Omniboard shows and changes them, and files."""
 
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -12,7 +13,29 @@ from pipeline.tracking.gridfs import put_file
 from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.store import translate_store_errors
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError, brief
+
+LONGEST_NAME = 100
+
+
+def annotations(name: str | None = None, tags: Sequence[str] = (), note: str | None = None) -> dict[str, Any]:
+    """What a run that begins has of them, as it is stored.
+
+    Raises:
+        InvalidInput: a name or a tag without a letter.
+    """
+    _refuse_empty(tags)
+    given = {"name": None if name is None else _checked_name(name), "tags": list(tags), "notes": note}
+    return {key: value for key, value in given.items() if value}
+
+
+def rename(run: StoredRun, name: str) -> None:
+    """Give the run a name in place of the one that it had.
+
+    Raises:
+        InvalidInput: a name without a letter, or the run has been removed.
+    """
+    _change(run, {"$set": {"omniboard.name": _checked_name(name)}})
 
 
 def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
@@ -21,8 +44,7 @@ def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
     Raises:
         InvalidInput: a tag without a letter, or the run has been removed.
     """
-    if not all(tag.strip() for tag in tags):
-        raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
+    _refuse_empty(tags)
     return _change(run, {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}})
 
 
@@ -53,26 +75,40 @@ def attach(run: StoredRun, file: Path, home: Path) -> None:
     Raises:
         InvalidInput: the run has not ended, has an artifact of this name, or the file cannot be read.
     """
-    _refuse_unfinished(run, home)
+    refuse_unfinished(run, home)
     try:
         content = file.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read ({error.strerror}): name a file to attach") from error
-    if file.name in run.artifacts:
-        raise InvalidInput(f"run {run.run_id} has an artifact {file.name} already: rename the file")
+    attach_content(run, file.name, content)
+
+
+def attach_content(run: StoredRun, name: str, content: bytes) -> None:
+    """The same of content that is no file yet, to a run that has ended.
+
+    Raises:
+        InvalidInput: the run has an artifact of this name.
+        OdenetError: the run has changed meanwhile.
+    """
+    if name in run.artifacts:
+        raise InvalidInput(f"run {run.run_id} has an artifact {name} already: rename the file")
     file_id = ObjectId()
-    content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     with translate_store_errors():
-        put_file(run.database, file_id, f"artifact://runs/{run.run_id}/{file.name}", content, content_type)
-        unchanged = {"_id": run.run_id, "status": run.document["status"], "artifacts.name": {"$ne": file.name}}
-        entry = {"name": file.name, "file_id": file_id}
+        put_file(run.database, file_id, f"artifact://runs/{run.run_id}/{name}", content, content_type)
+        unchanged = {"_id": run.run_id, "status": run.document["status"], "artifacts.name": {"$ne": name}}
+        entry = {"name": name, "file_id": file_id}
         added = run.database.runs.update_one(unchanged, {"$push": {"artifacts": entry}}).matched_count
     if not added:  # the file that nobody refers to is left to `odenet gc`
         raise OdenetError(f"run {run.run_id} has changed just now: look at it with `odenet show` and try again")
 
 
-def _refuse_unfinished(run: StoredRun, home: Path) -> None:
-    """A run's own process, or who delivers its record later, would write its list of artifacts over ours."""
+def refuse_unfinished(run: StoredRun, home: Path) -> None:
+    """A run's own process, or who delivers its record later, would write its list of artifacts over ours.
+
+    Raises:
+        InvalidInput: the run has such a process, or a record that waits.
+    """
     if run.status is RunStatus.RUNNING:
         raise InvalidInput(f"run {run.run_id} is still running: attach files when it has ended")
     if run.document["status"] == RunStatus.RUNNING or (run_folder(home, run.document) / "record.json").exists():
@@ -80,6 +116,19 @@ def _refuse_unfinished(run: StoredRun, home: Path) -> None:
             f"the record of run {run.run_id} ({run.status}) still waits on the disk of "
             f"{run.document['host']['hostname']}: run `odenet sync` there, then attach"
         )
+
+
+def _refuse_empty(tags: Sequence[str]) -> None:
+    if not all(tag.strip() for tag in tags):
+        raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
+
+
+def _checked_name(name: str) -> str:
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidInput(
+            f"the name {brief(name)} of a run must have a letter, no line breaks and at most {LONGEST_NAME} characters"
+        )
+    return name.strip()
 
 
 def _change(run: StoredRun, change: dict[str, object]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from pipeline.runs.filters import Filters
 from pipeline.runs.query import Runs
 from pipeline.tracking.readable import is_series
 from pipeline.tracking.store import translate_store_errors
@@ -31,7 +32,7 @@ class ExportError(OdenetError):
     """An export that cannot be written."""
 
 
-def run_rows(runs: Runs, filters: Mapping[str, Any] | None = None) -> Rows:
+def run_rows(runs: Runs, filters: Filters = ()) -> Rows:
     """One row a run, the oldest first: status, result, times, tags, note, `config.*`, `info.*`; lists stay lists.
 
     Args:
@@ -60,14 +61,14 @@ def _times(series: Mapping[str, Any]) -> list[datetime | None]:
     return [None] * number
 
 
-def to_json(runs: Runs, filters: Mapping[str, Any] | None = None) -> dict[str, Rows]:
+def to_json(runs: Runs, filters: Filters = ()) -> dict[str, Rows]:
     """Both tables as plain values that JSON can hold: times in ISO 8601, a number that is not finite as null."""
     rows = run_rows(runs, filters)
     points = metric_rows(runs, [row["run_id"] for row in rows])
     return {"runs": [_plain(row) for row in rows], "metrics": [_plain(point) for point in points]}
 
 
-def write_export(runs: Runs, folder: Path, form: Format, filters: Mapping[str, Any] | None = None) -> tuple[int, int]:
+def write_export(runs: Runs, folder: Path, form: Format, filters: Filters = ()) -> tuple[int, int]:
     """Write `runs` and `metrics` as files of that format into a new folder, whole or not at all.
 
     Returns:

@@ -21,7 +21,7 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
     """The model of `run` in evaluation mode on `device`: the task's `TrainedModel`.
 
     Args:
-        solver: solve with this instead of what the run trained with.
+        solver: solve with this instead of what the run tested with.
 
     Raises:
         ArtifactError: the run has no weights, they were tampered with, or they are not this model's.
@@ -32,7 +32,7 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
     if "data" not in run.info:
         raise ArtifactError(f"run {run.run_id} ({run.status}) ended before its data were loaded: it has no model")
     with torch.random.fork_rng(devices=()):
-        model = task.restore(config, run.info, solver or config.solver)
+        model = task.restore(config, run.info, solver or task.test_solver(config))
     try:
         model.network.load_state_dict(run.weights())
     except RuntimeError as error:

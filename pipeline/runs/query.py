@@ -22,10 +22,8 @@ from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 
-from pipeline.config import nearest
-from pipeline.config.overrides import literal
+from pipeline.runs.filters import Condition, Filters, conditions, refuse_unknown_fields
 from pipeline.runs.portions import LISTING_SECONDS, PORTION
-from pipeline.tasks import lookup
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import is_foreign, is_series, readable, unreadable
 from pipeline.tracking.run_document import (
@@ -42,9 +40,6 @@ from pipeline.util.plain_values import plain
 if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only list or mark runs shall not
     import pandas as pd
     from torch import Tensor
-
-_BY_THE_CLOCK = (RunStatus.RUNNING.value, RunStatus.DIED.value)
-"""Which of them a run is that says RUNNING, its heartbeat tells."""
 
 LOOKED_AT = 1000
 """So many ids are looked at before all the ids that there are."""
@@ -243,61 +238,72 @@ class Runs:
             raise UnknownFormat(reason)
         return StoredRun(readable(document)[0], self.database)
 
-    def find(self, filters: Mapping[str, Any] | None = None, limit: int = 0) -> list[StoredRun]:
-        """The runs whose entries equal `filters`, newest first, without console output and source lists.
+    def find(self, filters: Filters = (), limit: int = 0) -> list[StoredRun]:
+        """The runs that meet `filters`, newest first, without console output and source lists.
 
         Runs of other programs are among them, with what could be read of them. Those that another version of this
         software has written are left out; `left_out` names both.
 
         Args:
-            filters: dotted path -> value, as in `{"config.model.body": "odenet", "status": "COMPLETED"}`.
+            filters: words as the command line has them, `["result>=0.9", "data=digits", "since=2d"]`; or dotted path ->
+                exact value, `{"config.model.body": "odenet", "status": "COMPLETED"}`.
             limit: at most so many; 0 for all.
 
         Raises:
-            InvalidInput: a filter that nothing stored can equal.
+            InvalidInput: a word that is no filter, a field that no run has, a value that nothing stored can equal.
         """
-        filters = plain(filters or {})
+        wanted = conditions(filters)
         with translate_store_errors():
-            found = self._matching(filters, limit)
-            return [StoredRun(document, self.database) for document in islice(found, limit or None)]
+            if not isinstance(filters, Mapping):
+                refuse_unknown_fields(wanted, self._is_stored)
+            return [
+                StoredRun(document, self.database) for document in islice(self._matching(wanted, limit), limit or None)
+            ]
 
-    def why_nothing(self, filters: Mapping[str, Any]) -> str | None:
-        """What somebody probably meant whose filters match no run; None where nothing is near.
+    def children(self, run_id: Any) -> list[tuple[Any, str]]:
+        """The reruns and evaluations of a run, by id and kind; a sweep's trials are in its own record."""
+        of_run = {"$or": [{"info.rerun_of": run_id}, {"info.parent": run_id}]}
+        with translate_store_errors():
+            found = self.database.runs.find(of_run, {"_id": True, "info.parent": True}).sort("_id")
+            return [(child["_id"], "evaluation" if child.get("info", {}).get("parent") else "rerun") for child in found]
 
-        The newest runs tell which fields and values there are.
-        """
+    def count(self) -> int:
+        """How many runs the store has."""
+        with translate_store_errors():
+            return self.database.runs.estimated_document_count()
+
+    def why_nothing(self, filters: Filters) -> str:
+        """That no run matches, and what somebody probably meant; the newest runs tell which values there are."""
+        wanted = conditions(filters)
         with translate_store_errors():
             newest = self._last_counted(PORTION) or self._newest_first({})
             found = [flatten(document) for document in islice(newest, PORTION)]
-        values: dict[str, set[Any]] = {}
-        for document in found:
-            for path, value in document.items():
-                values.setdefault(path, set()).add(value if isinstance(value, str | int | float) else None)
-        known = [*(f"config.{key}" for key in lookup.config_class(lookup.DEFAULT).keys()), *values]  # noqa: SIM118
-        for path, value in filters.items():
-            if found and path not in known and not any(key.startswith(f"{path}.") for key in known):
-                return f"no run has a field {shortened(path, LONGEST_VALUE)}{_nearest_path(path, known)}"
-            there = values.get(path, set())
-            if path == "status":
-                there = there | {status.value for status in RunStatus}
-            if (meant := _nearly(value, there)) is not None:
-                return f"no run has {path}={brief(value)}, and there is {path}={meant}"
-        return None
+        for condition in wanted:
+            if condition.operator not in ("=", "is"):
+                continue
+            values = (document.get(condition.path) for document in found)
+            there = {value for value in values if isinstance(value, str | int | float)}
+            if (meant := _nearly(condition.value, there)) is not None:
+                field = condition.word.partition("=")[0]
+                return f"no run has {field}={brief(condition.value)}, and there is {field}={meant}"
+        words = " ".join(condition.word for condition in wanted) or "that"
+        number = self.count()
+        return f"no run matches {shortened(words, LONGEST_VALUE)}; there are {number} runs in the store"
 
-    def _matching(self, filters: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
-        equal = {path: {"$eq": value} for path, value in filters.items()}
-        if filters.get("status") == RunStatus.DIED:  # it may say RUNNING
-            equal["status"] = {"$in": list(_BY_THE_CLOCK)}
-        counted = self._last_counted(limit) if limit and not filters else None
-        for document in counted or self._newest_first(equal):
+    def _matching(self, wanted: Sequence[Condition], limit: int) -> Iterator[dict[str, Any]]:
+        counted = self._last_counted(limit) if limit and not wanted else None
+        for document in counted or self._newest_first({"$and": [one.query() for one in wanted]} if wanted else {}):
             if (reason := unreadable(document)) is not None:
                 self.left_out[reason] = None
                 continue
             filled, lacks = readable(document)
             if lacks:
                 self.left_out[f"run {document['_id']} has no {', '.join(lacks)} that can be read"] = None
-            if filters.get("status") not in _BY_THE_CLOCK or effective_status(filled) == filters["status"]:
+            if all(condition.holds(filled) for condition in wanted):
                 yield filled
+
+    def _is_stored(self, path: str) -> bool:
+        return self.database.runs.find_one({path: {"$exists": True}}, {"_id": True}) is not None
 
     def _last_counted(self, limit: int) -> list[dict[str, Any]] | None:
         """The last runs by the ids that were given of late, some more than `limit`; None where these are fewer.
@@ -331,18 +337,21 @@ class Runs:
             yield from (by_id[run_id] for run_id in portion if run_id in by_id)
 
     def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[Any, dict[str, float]]:
-        """run id -> metric -> its last value, for the named metrics, in one query."""
+        """run id -> metric -> its last value, for the named metrics, and `epoch`, the last one; in one query."""
         query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
         last: dict[Any, dict[str, float]] = {run.run_id: {} for run in runs}
         with translate_store_errors():
-            found = list(self.database.metrics.find(query, {"values": {"$slice": -1}}))
+            found = list(self.database.metrics.find(query, {"values": {"$slice": -1}, "steps": {"$slice": -1}}))
         for series in found:
             if series.get("values") and isinstance(series["values"][-1], int | float):
-                last[series["run_id"]][series["name"]] = series["values"][-1]
+                values = last[series["run_id"]]
+                values[series["name"]] = series["values"][-1]
+                if series.get("steps") and isinstance(series["steps"][-1], int | float):
+                    values["epoch"] = max(series["steps"][-1], values.get("epoch", 0))
         return last
 
-    def to_frame(self, filters: Mapping[str, Any] | None = None) -> "pd.DataFrame":
-        """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`."""
+    def to_frame(self, filters: Filters = ()) -> "pd.DataFrame":
+        """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`; filters as for `find`."""
         import pandas as pd
 
         rows = [run.to_row() for run in self.find(filters)]
@@ -357,27 +366,3 @@ def _nearly(value: Any, there: Collection[Any]) -> Any:
     matches = difflib.get_close_matches(str(value)[:LONGEST_VALUE].lower(), texts, n=1, cutoff=0.75)
     is_near = matches and (isinstance(value, str) or matches[0] == str(value).lower())
     return texts[matches[0]] if is_near else None
-
-
-def _nearest_path(path: str, known: Sequence[str]) -> str:
-    """' (did you mean …?)': the same last part elsewhere, as config.training.lr for lr, or what is spelt like it."""
-    last = path.rpartition(".")[2]
-    same = [key for key in known if key == path.lower() or key.rpartition(".")[2] == last]
-    return f" (did you mean {same[0]}?)" if same else nearest(path, known)
-
-
-def parse_filters(words: Sequence[str]) -> dict[str, Any]:
-    """`["seed=1", "config.data.name=digits"]` as a filter for `Runs.find`; values as Python literals or text.
-
-    Raises:
-        InvalidInput: a word without `=`.
-    """
-    filters = {}
-    for word in words:
-        key, is_filter, text = word.partition("=")
-        if not is_filter or not key or key.startswith("$"):
-            raise InvalidInput(
-                f"{brief(word)} is not a filter; write it as in config.data.name=digits or status=COMPLETED"
-            )
-        filters[key] = literal(text)
-    return filters

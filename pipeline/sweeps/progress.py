@@ -10,9 +10,10 @@ from rich.table import Column
 
 from pipeline.reporting.terminal import Terminal
 from pipeline.reporting.text_table import list_table, shown
+from pipeline.reporting.words import duration
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
-from pipeline.sweeps.text import duration, last_names, metric_text, metric_words, suggestion_text, value_text
+from pipeline.sweeps.text import last_names, metric_text, metric_words, suggestion_text, value_text
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 30.0

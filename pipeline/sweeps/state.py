@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pipeline.util.nested import flatten, nest
 
-Phase = Literal["search", "check"]
+Phase = Literal["search", "check", "train", "measure", "evaluate"]
+"""What a trial is of: the search of a sweep, the check of its best, or what a study does."""
 RUNNING, COMPLETED, PRUNED, INTERRUPTED = "running", "completed", "pruned", "interrupted"
 FAILURES = {
     "underflow": "step size underflow of the solver",

@@ -4,12 +4,11 @@ from collections import Counter
 from functools import partial
 
 from pipeline.reporting.text_table import NOTHING, Cells, TextTable, shown, table_of
+from pipeline.reporting.words import counted, listed
 from pipeline.sweeps.axes import tidy
 from pipeline.sweeps.state import FAILURES, Trial
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import (
-    counted,
-    listed,
     metric_text,
     metric_words,
     outcome_text,

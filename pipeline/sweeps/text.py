@@ -1,12 +1,13 @@
 """What there is to say of a sweep, in words."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.text_table import NOTHING, shown
+from pipeline.reporting.words import counted, duration, sentence_case
 from pipeline.sweeps.axes import build_axes, tidy
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import COMPLETED, FAILURES, INTERRUPTED, PRUNED, RUNNING, Trial, mean_and_deviation
@@ -115,11 +116,6 @@ def metric_words(space: Space) -> str:
     return f"{space.spec.split} {space.spec.heading}"
 
 
-def sentence_case(words: str) -> str:
-    """With a capital at its beginning, and its other letters as they are."""
-    return words[:1].upper() + words[1:]
-
-
 def value_text(space: Space, value: float | None) -> str:
     """The metric with as many digits as one reads."""
     return metric_text(space.spec, value)
@@ -166,24 +162,6 @@ def reached(space: Space, trial: Trial) -> list[str]:
     if trial.nfe_forward is not None:
         facts.append(f"{trial.nfe_forward:.1f} evaluations per batch")
     return [*facts, counted(trial.epochs, "epoch"), duration(trial.seconds)]
-
-
-def counted(many: int, thing: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{many:,} {thing}{'' if many == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """`48 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """The names, the first of them where they are many."""
-    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def _unfinished(sweep: Sweep) -> list[str]:

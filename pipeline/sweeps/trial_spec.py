@@ -1,7 +1,8 @@
 """What a trial's worker is told."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.plugins.loading import PluginSource
@@ -31,6 +32,8 @@ class TrialSpec:
     phase: Phase
     task: str
     config: dict[str, Any]
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """Of an evaluation, the `parent`'s run id and the `settings`."""
 
     @property
     def key(self) -> str:

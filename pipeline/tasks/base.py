@@ -76,12 +76,14 @@ class Task(ABC, Generic[C, D, A]):
         result: the metric of the test split that is the result of a run, as `test.accuracy`.
         paired_test: of two models on the same test items, for comparisons; a task that comes along may have it in its
             module `paired` instead, which is read without torch.
+        grid: what `pipeline.tasks.solver_grid.Grid` has for this task where nobody says otherwise.
     """
 
     name: ClassVar[str]
     config: ClassVar[type[Config]] = Config
     result: ClassVar[str]
     paired_test: ClassVar[PairedTest | None] = None
+    grid: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     @abstractmethod
@@ -115,6 +117,19 @@ class Task(ABC, Generic[C, D, A]):
     def warm_up(self, model: nn.Module, config: C, data: D) -> None:
         """Before a timed `predict`: whatever is slower the first time."""
 
+    def examine(self, answers: A, config: C, data: D) -> A:  # noqa: ARG002 - for those that override it
+        """After a timed `predict`, under its setting: the answers with what else is asked of the model."""
+        return answers
+
+    def test_solver(self, config: C) -> SolverConfig:
+        """What the model is solved with in the test and after it; in training and validation it is `config.solver`."""
+        return config.solver
+
+    def final_time(self, config: C) -> float | None:
+        """T of the solves over [0, T]; None for a task whose configuration has none."""
+        time: float | None = getattr(config.model, "final_time", None)
+        return time
+
     @abstractmethod
     def scores(self, answers: A, data: D) -> dict[str, float]:
         """Metrics of the answers, by the names of `test.X`."""
@@ -125,6 +140,18 @@ class Task(ABC, Generic[C, D, A]):
 
     def model_report(self, model: nn.Module, config: C, data: D, title: str) -> Report:  # noqa: ARG002
         """What is recorded of the trained model itself, beside its answers: files and figures."""
+        return Report(test={})
+
+    def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:  # noqa: ARG002
+        """The figures of `report` that can be drawn of what a run has stored.
+
+        Args:
+            artifact: the content of one of the run's artifacts.
+            facts: what `facts` gave when the run began.
+
+        Raises:
+            ValueError: an artifact that it needs is not there, or damaged.
+        """
         return Report(test={})
 
     def grid_report(self, rows: Sequence[Any], answers: Mapping[Any, A], data: D, title: str) -> Report:  # noqa: ARG002

@@ -9,7 +9,7 @@ from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
 
 DEFAULT = registry.DEFAULT_TASK
-NOT_TASKS = ("sweep", "reevaluation")
+NOT_TASKS = ("sweep", "reevaluation", "measurement")
 """Experiments of runs that train nothing themselves."""
 
 

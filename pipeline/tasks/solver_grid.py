@@ -13,9 +13,10 @@ from torch import nn
 from pipeline.config import Config, ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.precision import numerics
 from pipeline.methods import FIXED_STEP_METHODS
-from pipeline.ode import SolverFailure, Status
-from pipeline.ode.counts import nfe_forward, nfe_per_sample, ode_blocks
+from pipeline.ode import ODEBlock, SolverFailure, Status
+from pipeline.ode.counts import Solved, nfe_forward, nfe_per_sample, ode_blocks
 from pipeline.tasks.base import Progress, Task, TrainedModel
+from pipeline.tasks.lookup import get_task
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,17 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Settings by name, where a `Grid` has them by their combinations."""
+
+    others: tuple[Setting, ...]
+
+    def settings(self, trained: Setting) -> list[Setting]:
+        """`trained`, then every other setting once."""
+        return list(dict.fromkeys([trained, *self.others]))
+
+
+@dataclass(frozen=True)
 class Row:
     """What a model answered under one setting; None for what a failed solve, or a model without one, has not."""
 
@@ -139,9 +151,14 @@ class Row:
         return cls(**{name: value for name, value in values.items() if name in own}, scores=scores)
 
 
-def trained_setting(config: Config) -> Setting:
-    """How a model of `config` was solved when it was trained; without effect on one that solves nothing."""
-    return Setting(config.solver, getattr(config.model, "final_time", None))
+def grid_of(task_name: str) -> Mapping[str, Any]:
+    """What a `Grid` has for a task where nobody says otherwise."""
+    return dict(get_task(task_name).grid)
+
+
+def trained_setting(task: Task[Any, Any, Any], config: Config) -> Setting:
+    """How a model of `config` was solved when its run tested it; without effect on one that solves nothing."""
+    return Setting(task.test_solver(config), task.final_time(config))
 
 
 def reevaluate(
@@ -183,14 +200,21 @@ def reevaluate(
 def solved_with(network: nn.Module, setting: Setting) -> Iterator[None]:
     """Within it every ODE block of `network` is solved as `setting` says."""
     blocks = ode_blocks(network)
-    before = [(block.solver, block.final_time) for block in blocks]
+    before = [(block.solver, getattr(block, "final_time", None)) for block in blocks]
     for block in blocks:
-        block.solver, block.final_time = setting.solver, setting.final_time or block.final_time
+        _solve(block, setting.solver, setting.final_time)
     try:
         yield
     finally:
         for block, (solver, final_time) in zip(blocks, before, strict=True):
-            block.solver, block.final_time = solver, final_time
+            _solve(block, solver, final_time)
+
+
+def _solve(block: Solved, solver: SolverConfig, final_time: float | None) -> None:
+    """Let it be solved so; up to a time of its own, where it has one and none is given."""
+    block.solver = solver
+    if final_time is not None and isinstance(block, ODEBlock):
+        block.final_time = final_time
 
 
 def _timed_answers(
@@ -211,6 +235,7 @@ def _timed_answers(
         started = time.perf_counter()
         answers = task.predict(model.network, model.config, data, count)
         seconds = time.perf_counter() - started
+        answers = task.examine(answers, model.config, data)
     return answers, {
         "nfe_forward": float(np.mean(per_batch)) if per_batch else None,
         "nfe_per_image": spread(per_item),

@@ -51,6 +51,7 @@ class StoreObserver(RunObserver):
         resumed: Mapping[str, Any] | None = None,
         info: Mapping[str, Any] | None = None,
         experiment: Mapping[str, Any] | None = None,
+        annotations: Mapping[str, Any] | None = None,
     ) -> None:
         """Observe a new run, or go on with the one whose stored document is `resumed`.
 
@@ -59,9 +60,11 @@ class StoreObserver(RunObserver):
             info: what a new run's info holds from its first moment; what Sacred is given arrives with its heartbeat.
             experiment: further entries of the document's `experiment`: `task`, `metrics`, `result`. Without them the
                 experiment is none of a task, and has its result alone to show.
+            annotations: what a new run has that people may change: `name`, `tags` and `notes`.
         """
         self._experiment = dict(experiment or {})
         self._info = flatten(dict(info or {}))
+        self._annotations = dict(annotations or {})
         self._home = home or paths.home()
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""
@@ -157,7 +160,7 @@ class StoreObserver(RunObserver):
                     "info": self._info,
                     "result": None,
                 }
-                record = _enter(new | values, _id, self._home, database)
+                record = _enter(new | values, self._annotations, _id, self._home, database)
             else:
                 record = self._reopen(self._resumed, values, start_time, database)
         except PyMongoError as error:
@@ -285,10 +288,17 @@ class _IdTaken(Exception):
     """Another run has the id."""
 
 
-def _enter(new: Mapping[str, Any], given_id: int | None, home: Path, database: Database[dict[str, Any]]) -> Record:
+def _enter(
+    new: Mapping[str, Any],
+    annotations: Mapping[str, Any],
+    given_id: int | None,
+    home: Path,
+    database: Database[dict[str, Any]],
+) -> Record:
     """The run on disk, then in the store; in neither when one of them refuses.
 
     Args:
+        annotations: for the store alone, where people change them.
         given_id: by another observer; the next free one without it.
 
     Raises:
@@ -301,7 +311,8 @@ def _enter(new: Mapping[str, Any], given_id: int | None, home: Path, database: D
         document = {"_id": run_id, **new}
         record = Record.create(run_folder(home, document), document, is_entering=True)
         try:
-            insist(lambda: _insert(document, database))  # noqa: B023 - called at once
+            marked = {**document, "omniboard": dict(annotations)} if annotations else document
+            insist(lambda: _insert(marked, database))  # noqa: B023 - called at once
             record.entered()
             return record
         except _IdTaken:

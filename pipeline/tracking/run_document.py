@@ -105,6 +105,8 @@ class RunInfo:
     """How a solve that ended the run ended: `status`, `t` and more."""
     failure: Mapping[str, str] | None = _stored_at("failure")
     """What ended the run: a `message`, and a `reason`, one of `pipeline.sweeps.state.FAILURES`."""
+    measurement: Mapping[str, Any] | None = _stored_at("measurement")
+    """Of single training steps, the `pipeline.training.step_measurement.StepMeasurement`."""
     parent: int | None = _stored_at("parent")
     """Of a re-evaluation, the run that trained."""
     trial: Mapping[str, Any] | None = _stored_at("sweep")
@@ -267,12 +269,21 @@ REEVALUATION = "reevaluation"
 """The experiment's name of an evaluation of a stored run."""
 
 
+MEASUREMENT = "measurement"
+"""The experiment's name of a run that measured single training steps, and where its `info` has what they took."""
+
+
 def refuse_reevaluation(document: Mapping[str, Any]) -> None:
     """For what is done with a run that trained a model.
 
     Raises:
-        InvalidInput: the run evaluated another's model.
+        InvalidInput: the run evaluated another's model, or measured steps alone.
     """
+    if document.get("experiment", {}).get("name") == MEASUREMENT:
+        raise InvalidInput(
+            f"run {document['_id']} measured single training steps and trained nothing: `odenet runs` "
+            "lists those that did"
+        )
     if document.get("experiment", {}).get("name") == REEVALUATION:
         number, trained_by = document["_id"], document.get("info", {}).get("parent")
         raise InvalidInput(f"run {number} is a re-evaluation of run {trained_by}, no training: name run {trained_by}")

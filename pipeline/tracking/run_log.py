@@ -93,7 +93,7 @@ class RunLog:
             if is_out_of_memory(error):
                 raise
             reason = shortened(f"{type(error).__name__}: {error}", 300)
-            said = f"the figure {name} could not be drawn ({reason}); its numbers are in the run"
+            said = f"the figure {name} could not be drawn ({reason}); later, `odenet show ID --figures` may"
             warnings.warn(OdenetWarning(said), stacklevel=2)
             return
         self.add_artifact(name, content)

@@ -44,6 +44,10 @@ class Objective(Protocol):
     def validation_batches(self, batch_size: int) -> Iterator[Any]:
         """The validation split in its order."""
 
+    def begin_epoch(self, epoch: int) -> None:  # noqa: ARG002 - for those whose loss depends on it
+        """Before the batches of each epoch, which counts from 1."""
+        return
+
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator | None) -> BatchLoss:
         """The loss of one batch.
 

@@ -18,6 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pymongo.database import Database
 
 from pipeline.tracking.embedded import EmbeddedStore
@@ -176,3 +177,9 @@ def last_epoch(home: Path) -> int:
         return max(epochs_on_disk(home).get("memory.peak_mb", [0]))
     except ValueError:  # a line that is being written
         return 0
+
+
+def workers_of(command: Command) -> list[psutil.Process]:
+    """The processes that do trials."""
+    children = psutil.Process(command.pid).children(recursive=True)
+    return [child for child in children if "ray::ResourceTrainable" in " ".join(child.cmdline())]

@@ -20,6 +20,7 @@ from pymongo.database import Database
 from odenet.main import main
 from pipeline.dashboard.board import ensure_columns
 from pipeline.runs.annotations import add_tags, set_note
+from pipeline.runs.backup import restore_backup
 from pipeline.runs.backup.archive import ArchiveError
 from pipeline.runs.backup.create_backup import back_up
 from pipeline.runs.backup.restore_backup import restore
@@ -389,6 +390,35 @@ def test_a_file_that_the_store_has_lost_does_not_hinder_the_others(
     restore(database, tmp_path / "store.zip")
     assert database.fs.files.count_documents({}) == backup.files
     assert Runs(database).get(1).artifact("roc.png") == Runs(full).get(1).artifact("roc.png")
+
+
+def test_a_second_restore_at_the_same_time_is_told_of_the_first_and_doubles_no_run(
+    full: Store, file: Path, store_home: Path, database: Store
+) -> None:
+    database.runs.insert_one({"_id": next_run_id(database), "uid": "another"})  # so that run 1 has to get a new id
+    commands = [start_command(store_home, "restore", str(file)) for _ in range(3)]
+    told = {(command.wait(), command.stderr) for command in commands}
+    assert (0, "") in told
+    other = "odenet: another restore is at work here: wait for its end, then look at `odenet runs`\n"
+    assert told <= {(0, ""), (2, other)}
+    uids = [run["uid"] for run in database.runs.find()]
+    assert len(uids) == len(set(uids)) == full.runs.count_documents({"uid": {"$exists": True}}) + 1
+    assert all(run.metrics() for run in Runs(database).find() if run.run_id != 1)
+
+
+def test_a_run_that_another_restore_has_put_in_meanwhile_is_told_as_such(
+    file: Path, database: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = restore_backup._Restore._choose_ids
+
+    def late(self: Any) -> Any:
+        new = choose(self)
+        database.runs.insert_one(dict(next(self._archive.documents("runs"))))
+        return new
+
+    monkeypatch.setattr(restore_backup._Restore, "_choose_ids", late)
+    with pytest.raises(OdenetError, match=r"^run 1 has been put in by another restore just now: restore once more"):
+        restore(database, file)
 
 
 def test_a_restore_that_was_killed_leaves_whole_runs_and_is_gone_on_with(

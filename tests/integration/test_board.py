@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
+from urllib.parse import urlencode
 
 import gridfs
 import psutil
@@ -25,6 +26,7 @@ from bson import ObjectId
 from matplotlib.figure import Figure
 from pymongo.database import Database
 
+from odenet.main import main
 from pipeline.dashboard import board as module
 from pipeline.dashboard.board import Board, BoardError, ensure_columns, install
 from pipeline.tracking.embedded import EmbeddedStore
@@ -244,6 +246,20 @@ def test_the_script_of_an_artifact_deletes_no_run_in_a_real_browser(
     assert database.runs.count_documents({}) == 1
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"populate": '{"path": "chunk", "match": [{"$or": [{"$where": "process.exit()"}]}]}'},
+        {"populate": r'{"path": "chunk", "match": [{"$or": [{"$\u0077here": "process.exit()"}]}]}'},
+        {"populate[path]": "chunk", "populate[match][$nor][0][$where]": "process.exit()"},
+        {"query": '{"$where": "sleep(1e9)"}'},
+    ],
+)
+def test_a_query_that_would_run_code_is_refused(board: Board, query: dict[str, str]) -> None:
+    assert ask(board, f"/sacred/api/v1/fs.files?{urlencode(query)}")[0] == 400
+    assert ask(board, f"/sacred/api/v1/fs.files?{urlencode({'populate': 'chunk'})}")[0] == 200
+
+
 def test_strange_documents_keep_the_list_from_no_other_run(board: Board, database: Database[dict[str, Any]]) -> None:
     store_run(database, 1, "odenet", 0.5)
     database.runs.insert_many(
@@ -286,7 +302,41 @@ def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_las
 def test_pages_of_other_sites_are_kept_out_though_the_browser_sends_the_login(
     board: Board, headers: dict[str, str]
 ) -> None:
-    assert ask(board, "/sacred/api/v1/Runs", **headers)[0] == 403
+    status, _, body = ask(board, "/sacred/api/v1/Runs", **headers)
+    if "Host" in headers:
+        address = f"http://127.0.0.1:{port_of(board)}/sacred"
+        told = f"This dashboard answers under its own address alone, port included: {address}\n"
+        assert (status, body.decode()) == (421, told)
+    else:
+        assert (status, body) == (403, b"The request comes from the page of another site.\n")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="port 80 needs root")
+def test_at_port_80_a_browser_names_no_port_and_is_let_in(store_home: Path) -> None:
+    with Board(EmbeddedStore(store_home).start(), port=80) as running:
+        if port_of(running) != 80:
+            pytest.skip("port 80 is taken")
+        assert ask(running, "/sacred", Host="127.0.0.1", Origin="http://127.0.0.1")[0] == 200
+        assert ask(running, "/sacred", Host="localhost:80")[0] == 200
+        assert ask(running, "/sacred", Host="rebound.example")[0] == 421
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "70000", "-1", "9" * 400, "nine"])
+def test_a_port_that_cannot_be_is_refused_before_anything_starts(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["board", "--port", port]) == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"odenet: .*port.*\n", told)
+    assert len(told) < 300
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="not installed: setpriv")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up a right")
+def test_a_port_that_this_user_may_not_open_is_told_with_those_that_it_may(store_home: Path) -> None:
+    limited = ["setpriv", "--bounding-set", "-net_bind_service", sys.executable, "-m", "odenet.main", "board"]
+    environment = {**os.environ, "ODENET_HOME": str(store_home)}
+    done = subprocess.run([*limited, "--port", "80"], env=environment, capture_output=True, text=True, check=False)
+    told = "odenet: port 80 is one that only root may open: choose one from 1024 to 65535\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
 
 
 def test_the_own_page_is_let_in_under_both_names_of_this_machine(board: Board) -> None:

@@ -87,7 +87,7 @@ def test_runs_are_listed_newest_first_and_filtered(two_runs: TwoRuns) -> None:
     assert rows[0]["nfe_forward"] is None
     assert [row["run_id"] for row in ask(two_runs.home, "runs", "config.model.body=odenet", "config.seed=0")] == [1]
     assert [row["run_id"] for row in ask(two_runs.home, "runs", "--limit", "1")] == [2]
-    assert ask(two_runs.home, "runs", "status=FAILED") == []
+    assert ask(two_runs.home, "runs", "status!=FAILED", "--limit", "1")[0]["run_id"] == 2
 
 
 @pytest.mark.parametrize("words", [("runs",), ("show", "1"), ("data", "list")])
@@ -573,10 +573,32 @@ def test_filters_that_match_nothing_are_answered_on_stderr(
     two_runs: TwoRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ODENET_HOME", str(two_runs.home))
-    assert main(["runs", "--json", "status=completed"]) == 0
+    assert main(["runs", "--json", "data=Digits"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out) == []
-    assert told.err == "odenet: no run has status='completed', and there is status=COMPLETED\n"
+    assert told.err == "odenet: no run has data='Digits', and there is data=digits\n"
+    assert main(["runs", "stats=FAILED"]) == 2
+    assert capsys.readouterr().err == "odenet: no run has a field stats (did you mean status?)\n"
+
+
+def test_a_run_has_the_name_tags_and_note_that_it_began_with_and_can_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    words = ("with", "resnet_small", "digits", "training.max_epochs=1", "model.channels=4", "data.subset=64")
+    assert main(["run", "--name", "narrow", "--tag", "paper", "--tag", "try", "--note", "of table 2", *words]) == 0
+    assert main(["rename", "1", "narrower"]) == 0
+    capsys.readouterr()
+    assert main(["runs", "--json", "name=narrower", "tag=paper", "tag=try", "note~table"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["tags"], row["kind"]) == ("narrower", ["paper", "try"], "training")
+    assert row["changed"] == {"training.max_epochs": 1, "model.channels": 4, "data.subset": 64}
+    assert main(["show", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "name: narrower" in shown
+    assert "changed: training.max_epochs=1, model.channels=4, data.subset=64" in shown
+    assert main(["rename", "1", " "]) == 2
+    assert "the name ' ' of a run must have a letter" in capsys.readouterr().err
 
 
 def test_a_shell_that_is_not_known_is_told_which_are(

@@ -24,7 +24,7 @@ from pipeline.data.sets.digits import read_digits
 from pipeline.ode.counts import ode_blocks
 from pipeline.reporting.figure_style import save_figure
 from pipeline.runs.query import ArtifactError, Runs
-from pipeline.runs.tables import summaries
+from pipeline.runs.summary import summaries
 from pipeline.tasks.classification.solver_dependence import solver_dependence
 from pipeline.tasks.classification.solver_figures import plot_solvers
 from pipeline.tasks.classification.task import Classification, ImageData, TrainedModel, class_probabilities

@@ -1,10 +1,13 @@
 """The pictures that a run leaves, whatever surrounds it: they never cost the run."""
 
+import json
 from pathlib import Path
 
+from pipeline.runs.missing_figures import draw_missing
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers.commands import QUICK, database_of, run_command, start_script
+from tests.helpers.trained import TrainedHome
 
 FIGURES = ("learning_curves.png", "function_evaluations.png", "confusion_matrix.png", "roc.png")
 BREAKS = """
@@ -44,4 +47,30 @@ def test_a_figure_that_cannot_be_drawn_is_a_warning_and_the_run_completes(tmp_pa
     assert run.info["warnings"][0].startswith(sentence)
     assert {"weights.safetensors", *FIGURES[1:]} <= set(run.artifacts)
     assert FIGURES[0] not in run.artifacts
+    drawn = run_command(home, "show", "1", "--figures")
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert drawn.stdout == "run 1 has learning_curves.png now\n"
+    run = Runs(database_of(home)).get(1)
+    assert run.artifact(FIGURES[0]).startswith(b"\x89PNG")
+    assert set(FIGURES) <= set(run.artifacts)
+    again = run_command(home, "show", "1", "--figures", "--json")
+    assert json.loads(again.stdout) == {"run_id": 1, "drawn": [], "left": {}}
     EmbeddedStore(home).stop()
+
+
+def test_what_cannot_be_drawn_of_the_numbers_is_named_and_does_not_hinder_the_others(trained: TrainedHome) -> None:
+    database = trained.database
+    removed = ["roc.png", "learning_curves.png", "step_sizes.png"]
+    run = Runs(database).get(2)
+    database.runs.update_one(
+        {"_id": run.run_id},
+        {
+            "$pull": {"artifacts": {"name": {"$in": removed}}},
+            "$set": {"info.warnings": ["the figure solvers.png could not be drawn (RuntimeError: no font)"]},
+        },
+    )
+    done = draw_missing(Runs(database).get(2), trained.home)
+    assert done.drawn == ("learning_curves.png", "step_sizes.png", "roc.png")
+    assert list(done.left) == ["solvers.png"]
+    assert "`odenet evaluate 2`" in done.left["solvers.png"]
+    assert set(done.drawn) <= set(Runs(database).get(2).artifacts)

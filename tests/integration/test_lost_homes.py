@@ -1,5 +1,6 @@
 """Homes that are deleted while something runs in them, and what others may do with those that are there."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from odenet.main import main
+from pipeline.dashboard import board
 from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore, stray_servers
 from pipeline.tracking.record import Record
@@ -150,3 +152,17 @@ def test_doctor_tells_a_dashboard_of_an_older_lock(
     (tmp_path / "cache" / "odenet" / "omniboard-0123456789abcdef").mkdir(parents=True)
     main(["doctor"])
     assert "omniboard-0123456789abcdef is of an older lock: `odenet board` installs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["dependencies", "overrides"])
+def test_doctor_tells_a_lock_that_was_made_for_another_package(
+    home: Path, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(home))
+    package = json.loads((board.SOURCE / "package.json").read_text())
+    package[key][{"dependencies": "mongoose", "overrides": "express"}[key]] = "999.0.0"
+    shutil.copy(board.SOURCE / "package-lock.json", tmp_path)
+    (tmp_path / "package.json").write_text(json.dumps(package))
+    monkeypatch.setattr(board, "SOURCE", tmp_path)
+    main(["doctor"])
+    assert "package-lock.json was made for another package.json: renew it with `npm install" in capsys.readouterr().out

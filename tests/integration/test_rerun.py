@@ -3,6 +3,7 @@
 import json
 import platform
 import random
+import re
 import shutil
 import signal
 import time
@@ -178,6 +179,21 @@ def test_a_live_run_is_not_resumed(home: Path) -> None:
     command.send(signal.SIGTERM)
     assert command.wait() == 130
     assert stored(home, 1).status == "INTERRUPTED"
+
+
+def test_of_three_who_resume_a_run_at_once_one_does_and_the_others_are_told_of_it(home: Path) -> None:
+    command = start_command(home, "run", "--json", *SLOW, "training.max_epochs=4")
+    wait_until(lambda: last_epoch(home) >= 1, command)
+    command.send(signal.SIGKILL)
+    command.wait()
+    resumed = [start_command(home, "resume", "1") for _ in range(3)]
+    told = sorted((one.wait(), one.stderr) for one in resumed)
+    assert [status for status, _ in told] == [0, 2, 2]
+    for _, said in told[1:]:
+        assert re.fullmatch(
+            r"odenet: (another process resumes or removes run 1 just now|run 1 is still running).*\n", said
+        )
+    assert list(stored(home, 1).metrics()["validation.loss"].index) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("damage", "words"), [("cut", "is damaged"), ("gone", "there is no checkpoint")])

@@ -15,8 +15,9 @@ from pymongo.database import Database
 
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
-from pipeline.runs.query import ArtifactError, RunNotFound, Runs, StoredRun, parse_filters
-from pipeline.runs.tables import summaries
+from pipeline.runs.listing import group_runs, sorted_runs
+from pipeline.runs.query import ArtifactError, RunNotFound, Runs, StoredRun
+from pipeline.runs.summary import summaries
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
@@ -98,20 +99,55 @@ def test_the_newest_runs_are_found_over_gaps_and_beside_other_programs_runs(data
         assert counted or next_run_id(database) == 901
 
 
-def test_filters_are_read_from_words_as_values_or_text() -> None:
-    words = ["config.seed=1", "config.data.name=digits", "config.training.patience=None", "config.data.name=a=b"]
-    assert parse_filters(words[:3]) == {
-        "config.seed": 1,
-        "config.data.name": "digits",
-        "config.training.patience": None,
-    }
-    assert parse_filters(words[3:]) == {"config.data.name": "a=b"}
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["seed=0", "data=digits"], [2, 1]),
+        (["config.training.patience=None"], [2, 1]),
+        (["training.max_epochs>=3", "lr<1"], [2, 1]),
+        (["training.max_epochs>3"], []),
+        (["result>=0", "accuracy<=1"], [2, 1]),
+        (["model~RESNET"], [2]),
+        (["model!~resnet"], [1]),
+        (["model=odenet"], [1]),
+        (["data!=digits"], []),
+        (["data~dig"], [2, 1]),
+        (["status!=failed", "kind=training"], [2, 1]),
+        (["kind!=training"], []),
+        (["since=1h"], [2, 1]),
+        (["until=1h"], []),
+        (["started>=2026-01-01"], [2, 1]),
+        (["info.training.epochs=3"], [2, 1]),
+    ],
+)
+def test_words_with_operators_find_runs(runs: Runs, words: list[str], found: list[int]) -> None:
+    assert ids(runs.find(words)) == found
+    assert sorted(runs.to_frame(words).index) == sorted(found)
 
 
 @pytest.mark.parametrize("word", ["digits", "=digits", "$where=1"])
-def test_a_word_that_is_no_filter_is_refused(word: str) -> None:
+def test_a_word_that_is_no_filter_is_refused(runs: Runs, word: str) -> None:
     with pytest.raises(InvalidInput, match="is not a filter; write it as in"):
-        parse_filters([word])
+        runs.find([word])
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("training.lrr=3", r"no run has a field training.lrr \(did you mean config.training.lr\?\)"),
+        ("stats!=FAILED", r"no run has a field stats \(did you mean status\?\)"),
+        ("nobody.has.this=3", "no run has a field nobody.has.this"),
+        ("status=faild", r"there is no status 'faild' \(did you mean FAILED\?\); there are QUEUED, RUNNING, COMPLETED"),
+        ("status>FAILED", "a status is compared with = or !="),
+        ("kind=trail", r"there is no kind 'trail' \(did you mean trial\?\)"),
+        ("result>high", "'result>high' compares with 'high', which is no number"),
+        ("since=yesterday", "'since=yesterday' names no time"),
+        ("since>2d", "write it as in since=2d"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused_with_what_was_meant(runs: Runs, word: str, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        runs.find([word])
 
 
 @pytest.mark.parametrize("value", [{1, 2}, 2**70, 1j])
@@ -154,8 +190,9 @@ def test_the_last_values_of_several_runs_come_together(runs: Runs) -> None:
     assert last[1] == {
         "solver.nfe_forward": 1.0,
         "validation.loss": runs.get(1).metrics()["validation.loss"].iloc[-1],
+        "epoch": 3,
     }
-    assert set(last[2]) == {"validation.loss"}
+    assert set(last[2]) == {"validation.loss", "epoch"}
 
 
 # Files and weights
@@ -251,23 +288,38 @@ def test_what_is_no_number_of_a_run_is_told(runs: Runs) -> None:
 @pytest.mark.parametrize(
     ("filters", "hint"),
     [
-        ({"lr": 0.1}, "no run has a field lr (did you mean config.training.lr?)"),
-        ({"config.data.nme": "digits"}, "no run has a field config.data.nme (did you mean config.data.name?)"),
-        ({"Status": "COMPLETED"}, "no run has a field Status (did you mean status?)"),
-        ({"status": "completed"}, "no run has status='completed', and there is status=COMPLETED"),
-        ({"status": "faild"}, "no run has status='faild', and there is status=FAILED"),
-        ({"config.data.name": "Digits"}, "no run has config.data.name='Digits', and there is config.data.name=digits"),
+        (["data=Digits"], "no run has data='Digits', and there is data=digits"),
+        (["seed=5", "lr=3"], "no run matches seed=5 lr=3; there are 2 runs in the store"),
+        (["status=FAILED"], "no run matches status=FAILED; there are 2 runs in the store"),
         ({"config.seed": "0"}, "no run has config.seed='0', and there is config.seed=0"),
-        ({"status": "FAILED"}, None),
-        ({"config.training.lr": 0.123}, None),
-        ({"config.model": {}}, None),
+        ({"config.model": {}}, "no run matches config.model={}; there are 2 runs in the store"),
     ],
 )
-def test_filters_that_match_nothing_are_answered_with_what_is_near(
-    runs: Runs, filters: dict[str, Any], hint: str | None
-) -> None:
+def test_filters_that_match_nothing_are_answered_with_what_is_near(runs: Runs, filters: Any, hint: str) -> None:
     assert runs.find(filters) == []
     assert runs.why_nothing(filters) == hint
+
+
+def test_runs_are_sorted_by_any_field_and_those_without_it_come_last(runs: Runs) -> None:
+    found = runs.find()
+    assert ids(sorted_runs(found, "params")) == [1, 2]
+    assert ids(sorted_runs(found, "-params")) == [2, 1]
+    assert ids(sorted_runs(found, "info.rerun_of")) == [2, 1]
+    with pytest.raises(InvalidInput, match="none of these runs has a field 'parms'"):
+        sorted_runs(found, "parms")
+
+
+def test_runs_that_differ_in_their_seed_alone_are_a_group_with_mean_and_deviation(runs: Runs) -> None:
+    run = runs.get(1)
+    document = {**run.document, "_id": 9, "result": 1.0, "config": {**run.config, "seed": 5}}
+    document["info"] = {**run.info, "test": {**run.facts.test, "accuracy": run.result + 0.1}}
+    found = [StoredRun(document, runs.database), runs.get(2), run]
+    groups = group_runs(found, summaries(runs, found), "seed")
+    assert [[row.run_id for row in group.rows] for group in groups] == [[9, 1], [2]]
+    told = groups[0].to_dict()
+    assert told["mean"]["accuracy"] == pytest.approx(run.result + 0.05)
+    assert told["standard_deviation"]["accuracy"] == pytest.approx(0.1 / 2**0.5)
+    assert len(group_runs(found, summaries(runs, found), "config")) == 3
 
 
 def test_times_in_json_say_their_zone(runs: Runs) -> None:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,26 @@ def test_a_service_has_no_right_that_it_does_not_need(name: str) -> None:
     given = (service.get("user"), service.get("cap_add", []))
     assert given == (("0:0", ["CHOWN", "DAC_OVERRIDE"]) if name == "secrets" else (service.get("user"), []))
     assert name == "secrets" or not str(service.get("user", "")).startswith("0")
-    assert not [volume for volume in service["volumes"] if volume.startswith("secrets:") and name != "secrets"
+    assert not [volume for volume in service.get("volumes", []) if volume.startswith("secrets:") and name != "secrets"
                 and not volume.endswith(":ro")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_writes_to_volumes_and_memory_alone_and_has_so_many_processes(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert {mount.partition(":")[0] for mount in service["tmpfs"]} <= {"/tmp", "/home/odenet", "/data/configdb"}  # noqa: S108
+    assert 0 < service["pids_limit"] <= 32768
+
+
+def test_the_store_and_the_cluster_are_reached_by_those_that_need_them() -> None:
+    networks = {name: service.get("networks") for name, service in SERVICES.items()}
+    assert {name for name, joined in networks.items() if joined is None} == {"secrets", "kernel"}  # they have none
+    assert networks["mongo"] == networks["prepare"] == networks["omniboard"] == ["store"]
+    assert networks["head"] == ["cluster"]
+    for name in ("worker", "gpu-worker", "odenet", "gpu-odenet"):
+        assert networks[name] == ["store", "cluster"]
+    assert set(COMPOSE["networks"]) == {"store", "cluster"}
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "omniboard/Dockerfile"])
@@ -124,6 +143,38 @@ def test_the_omniboard_image_is_named_after_the_version_in_it() -> None:
     assert SERVICES["omniboard"]["image"] == f"odenet-omniboard:{package['dependencies']['omniboard']}"
 
 
+# Package of Omniboard's -> the first version without the advisories that were known in November 2026.
+ADVISED = {
+    "async": "2.6.4",  # GHSA-fwr7-v2mv-hh25
+    "body-parser": "1.20.6",  # GHSA-v422-hmwv-36x6
+    "brace-expansion": "1.1.13",  # GHSA-f886-m6hf-6m8v
+    "bson": "1.1.4",  # GHSA-v8w9-2789-6hhr
+    "cookie": "0.7.0",  # GHSA-pxg6-pf52-xh8x
+    "express": "4.20.0",  # GHSA-qw6h-vgh9-j6wx
+    "mongodb": "3.6.10",  # GHSA-vxvm-qww3-2fh7
+    "mongoose": "5.13.23",  # GHSA-m7xq-9374-9rvx; what is left is in docs/stack.md
+    "morgan": "1.11.0",  # GHSA-4vj7-5mj6-jm8m
+    "mpath": "0.8.4",  # GHSA-p92x-r36w-9395
+    "mquery": "3.2.3",  # GHSA-45q2-34rf-mr94
+    "on-headers": "1.1.0",  # GHSA-76c9-3jph-rj3q
+    "path-to-regexp": "0.1.13",  # GHSA-37ch-88jc-xwx2
+    "qs": "6.16.0",  # GHSA-x5fp-wj9c-mxmx
+    "send": "0.19.0",  # GHSA-m6fv-jmcg-4jfg
+    "serve-static": "1.16.0",  # GHSA-cm22-4g7w-348p
+}
+
+
+def test_no_package_of_the_dashboard_is_older_than_its_advisories() -> None:
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(map(int, version.split(".")))
+
+    packages = json.loads((ROOT / "omniboard/package-lock.json").read_text())["packages"]
+    del packages[""]
+    locked = [(place.rpartition("node_modules/")[2], package["version"]) for place, package in packages.items()]
+    assert set(ADVISED) <= {name for name, _ in locked}
+    assert not [found for found in locked if numbers(found[1]) < numbers(ADVISED.get(found[0], "0"))]
+
+
 def test_the_image_installs_what_the_lock_file_has() -> None:
     installs = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if "pip install" in line]
     assert len(installs) == 4
@@ -164,7 +215,7 @@ def test_no_log_grows_without_bound(name: str) -> None:
 
 
 def test_what_must_last_lies_in_named_volumes() -> None:
-    mounted = {volume.partition(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
+    mounted = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     assert mounted == {"secrets", "mongo", "home", "${ODENET_DATA"}
     assert set(COMPOSE["volumes"]) == {"secrets", "mongo", "home", "data"}
     for name in ("worker", "gpu-worker", "odenet", "gpu-odenet"):
@@ -176,7 +227,8 @@ def test_a_service_waits_for_what_it_needs() -> None:
         name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()}
         for name, service in SERVICES.items()
     }
-    assert waits["mongo"] == {"secrets": "service_completed_successfully"}
+    assert waits["kernel"] == {"secrets": "service_completed_successfully"}
+    assert waits["mongo"] == {"kernel": "service_completed_successfully"}
     assert waits["prepare"] == {"mongo": "service_healthy"}
     assert waits["omniboard"] == waits["head"] == {"prepare": "service_completed_successfully"}
     assert waits["worker"] == waits["gpu-worker"] == waits["odenet"] == {"head": "service_healthy"}
@@ -190,7 +242,7 @@ def test_a_service_waits_for_what_it_needs() -> None:
 
 def test_what_crashes_is_started_again_and_what_is_done_is_not() -> None:
     once = {name for name, service in SERVICES.items() if service["restart"] == "no"}
-    assert once == {"secrets", "prepare", "odenet", "gpu-odenet"}
+    assert once == {"secrets", "kernel", "prepare", "odenet", "gpu-odenet"}
     assert {service["restart"] for name, service in SERVICES.items() if name not in once} == {"unless-stopped"}
 
 
@@ -198,7 +250,7 @@ def test_memory_is_limited_by_variables() -> None:
     lasting = [service for service in SERVICES.values() if service["restart"] != "no"]
     assert all(re.fullmatch(r"\$\{ODENET_\w+_MEMORY:-\d+g\}", service["mem_limit"]) for service in lasting)
     assert all(service["shm_size"] == "${ODENET_SHM_SIZE:-2gb}" for name, service in SERVICES.items()
-               if name in OURS - {"secrets", "prepare"})  # fmt: skip
+               if name in OURS - {"secrets", "kernel", "prepare"})  # fmt: skip
 
 
 def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
@@ -384,6 +436,30 @@ def test_a_store_that_does_not_answer_sends_the_person_to_the_file(
     assert "hidden" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("release", "is_refused"),
+    [
+        ("6.18.44", False),
+        ("6.19.0", True),
+        ("6.19.12-arch1-1", True),
+        ("7.0.0-30-generic", True),
+        ("7.0.13", True),
+        ("7.0.14", False),
+        ("7.1.5-arch1-2", False),
+        ("5.15.167.4-microsoft-standard-WSL2", False),
+        ("6.19", True),
+        ("unknown", False),
+    ],
+)
+def test_a_kernel_on_which_mongodb_stops_is_told_in_a_sentence(release: str, is_refused: bool) -> None:
+    check = [sys.executable, str(ROOT / "stack/check_kernel.py"), release]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == is_refused
+    assert done.stdout == ""
+    assert (f"stops at its start on Linux {release}, " in done.stderr) == is_refused
+    assert re.fullmatch(r"(MongoDB 8 .*\.\n)?", done.stderr)
+
+
 # The commands
 
 
@@ -451,7 +527,7 @@ def test_the_dashboard_takes_its_login_from_a_file_and_shows_it_nowhere(
     assert _status(port) == 401
     assert _status(port, "odenet:open-sesame") == 200
     assert _status(port, "odenet:another") == 401
-    assert _status(port, "odenet:open-sesame", host="stack.example") == 403
+    assert _status(port, "odenet:open-sesame", host="stack.example") == 421
     shown = [*process.cmdline(), *process.environ().values()]
     assert not [word for word in shown if "open-sesame" in word or "mongodb://" in word]
     assert str(settings) in shown

@@ -75,7 +75,14 @@ def test_what_standard_output_did_not_take_is_said_and_is_no_success(home: Path)
     closed = shell(home, f"{COMMAND} runs --json >&-")
     assert (closed.returncode, closed.stderr) == (0, "")
     left = shell(home, f"{COMMAND} runs | true; exit ${{PIPESTATUS[0]}}")
-    assert (left.returncode in (0, 1), left.stderr) == (True, "")
+    assert (left.returncode in (0, 141), left.stderr) == (True, "")
+
+
+@pytest.mark.parametrize("words", ["runs", "runs --json", "show 1", "doctor", "--help"])
+def test_a_reader_who_has_enough_ends_a_command_quietly_as_it_does_in_other_tools(home: Path, words: str) -> None:
+    waits = f"mkfifo {home}/pipe; (exec < {home}/pipe; exec 0<&-) & exec 3> {home}/pipe; wait $!; {COMMAND} {words} >&3"
+    done = shell(home, f"{waits}; status=$?; rm {home}/pipe; exit $status")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])

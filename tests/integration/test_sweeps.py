@@ -18,7 +18,14 @@ from pipeline.sweeps.stored import Sweep, load_sweep
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
-from tests.helpers.commands import Command, database_of, run_command, start_command, wait_until
+from tests.helpers.commands import (
+    Command,
+    database_of,
+    run_command,
+    start_command,
+    wait_until,
+    workers_of,
+)
 
 SPACE = """
 with: [odenet_simple, digits, data.subset=300, model.channels=16, training.max_epochs=4, training.device=cpu]
@@ -62,12 +69,6 @@ def sweep_of(home: Path, sweep_id: int = 1) -> Sweep:
 def documents_of(home: Path, phase: str = "search") -> list[dict[str, Any]]:
     """The runs of the home's sweep."""
     return list(database_of(home).runs.find({"info.sweep.phase": phase}))
-
-
-def workers_of(command: Command) -> list[psutil.Process]:
-    """The processes that do trials."""
-    children = psutil.Process(command.pid).children(recursive=True)
-    return [child for child in children if "ray::ResourceTrainable" in " ".join(child.cmdline())]
 
 
 def running_epochs(home: Path) -> list[int]:

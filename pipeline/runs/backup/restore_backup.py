@@ -5,13 +5,14 @@ Runs go in one after the other, each behind its files and metrics, so a restore 
 behind and is gone on with by doing it again.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bson import decode
+from filelock import FileLock, Timeout
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
@@ -20,7 +21,9 @@ from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.gridfs import put_entry
 from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of
 from pipeline.tracking.store import next_run_id, retire_run_id, translate_store_errors
-from pipeline.util.errors import OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.files import PRIVATE, private_folder
+from pipeline.util.paths import home
 
 REFERENCES: Mapping[str, Sequence[str]] = {
     "runs": RUN_REFERENCES,
@@ -55,12 +58,22 @@ def restore(database: Database[dict[str, Any]], file: Path) -> Restored:
     """Put into the database what the backup has and the database has not.
 
     Raises:
-        InvalidInput: the file is no backup that this version knows.
+        InvalidInput: the file is no backup that this version knows, or another restore is at work.
         ArchiveError: it is damaged; nothing was restored.
-        OdenetError: the store went away, or a run has begun under an id of the backup; do it again.
+        OdenetError: the store went away, or a run of the backup has come into it meanwhile; do it again.
     """
-    with open_archive(file) as archive, translate_store_errors():
+    with open_archive(file) as archive, _alone(), translate_store_errors():
         return _Restore(archive, database).carry_out()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two restores at once would give a run that needs a new id two of them."""
+    try:
+        with FileLock(private_folder(home()) / "restore.lock", timeout=0, mode=PRIVATE):
+            yield
+    except Timeout:
+        raise InvalidInput("another restore is at work here: wait for its end, then look at `odenet runs`") from None
 
 
 class _Restore:
@@ -126,8 +139,12 @@ class _Restore:
     def _restore_run(self, document: Mapping[str, Any], series: Sequence[Mapping[str, Any]]) -> None:
         """The document comes last: a run that is there is whole."""
         run_id = self._run_ids[document["_id"]]
-        if self._database.runs.find_one({"_id": run_id}, {"_id": True}) is not None:
-            raise OdenetError(f"run {run_id} has begun in this store just now: restore once more, and the rest follows")
+        there = self._database.runs.find_one({"_id": run_id}, dict.fromkeys(["uid", *_IDENTITY], True))
+        if there is None and "uid" in document:
+            there = self._database.runs.find_one({"uid": document["uid"]}, {"uid": True})
+        if there is not None:
+            what = "has been put in by another restore" if _identity(there) == _identity(document) else "has begun"
+            raise OdenetError(f"run {there['_id']} {what} just now: restore once more, and the rest follows")
         for file_id in files_of(document) - self._stored_files:
             self._restore_file(file_id, f"artifact://runs/{document['_id']}/", f"artifact://runs/{run_id}/")
         self._restore_metrics(run_id, series)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,20 @@ class Predictions:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, probabilities=self.probabilities, labels=self.labels)
         return buffer.getvalue()
+
+    @classmethod
+    def from_npz(cls, content: bytes) -> "Predictions":
+        """What `to_npz` gave, with logits that have the same probabilities.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                probabilities, labels = stored["probabilities"], stored["labels"]
+        except (KeyError, BadZipFile) as error:
+            raise ValueError("no predictions") from error
+        return cls(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), labels)
 
 
 @dataclass(frozen=True, eq=False)

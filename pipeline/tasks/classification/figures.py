@@ -65,6 +65,22 @@ def plot_classification_report(evaluation: "Evaluation", title: str) -> Figure:
     names = _short_names(evaluation.classes)
     rows = [f"{name} ({support:,})" for name, support in zip(names, scores.support, strict=True)]
     table = pd.DataFrame({"Precision": scores.precision, "Recall": scores.recall, "F1": scores.f1}, index=rows)
+    return _draw_report(table, title, [_summary(evaluation)])
+
+
+def plot_report_of_counts(counts: IntArray, classes: Sequence[str], title: str) -> Figure:
+    """The same of counts of test images, shape (true class, predicted class), as of several runs summed."""
+    right, of_class, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        precision, recall = right / predicted, right / of_class
+        f1 = 2 * right / (of_class + predicted)
+    rows = [f"{name} ({support:,})" for name, support in zip(_short_names(classes), of_class, strict=True)]
+    table = pd.DataFrame({"Precision": precision, "Recall": recall, "F1": f1}, index=rows)
+    return _draw_report(table, title, [])
+
+
+def _draw_report(table: pd.DataFrame, title: str, captions: Sequence[str]) -> Figure:
+    rows = table.index
     numbered = len(rows) <= ROWS_WITH_NUMBERS
     font_size, row_height = (10.0, 0.45) if len(rows) <= 20 else (7.5, 0.17)
     height = 2 + row_height * min(len(rows), ROWS_WITH_NUMBERS)
@@ -89,7 +105,7 @@ def plot_classification_report(evaluation: "Evaluation", title: str) -> Figure:
     ax.tick_params(axis="x", labeltop=True, labelbottom=False, length=0)
     undefined = table.isna().to_numpy().any()
     note = ["Grey: undefined, as the class has no test images or was never predicted."] if undefined else []
-    write_caption(figure, [_summary(evaluation), *note])
+    write_caption(figure, [*captions, *note])
     return figure
 
 

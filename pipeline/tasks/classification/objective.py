@@ -11,12 +11,12 @@ from pipeline.data import Preprocessing, Splits, batches
 from pipeline.ode.regularisation import take_penalties, weighted_penalty
 from pipeline.plugins import registry
 from pipeline.tasks.classification.metric_specs import metric_parts
-from pipeline.training import BatchLoss
+from pipeline.training import BatchLoss, Objective
 
 Batch = tuple[Tensor, Tensor]
 
 
-class CrossEntropy:
+class CrossEntropy(Objective):
     """The `pipeline.training.Objective` of image classification, with the metrics that are registered."""
 
     def __init__(

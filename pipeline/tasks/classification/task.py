@@ -2,13 +2,14 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from pipeline import plugins
@@ -24,7 +25,7 @@ from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
 from pipeline.tasks.classification import figures, metric_specs
 from pipeline.tasks.classification.config import ClassificationConfig
-from pipeline.tasks.classification.evaluation import Predictions, predict, score
+from pipeline.tasks.classification.evaluation import Evaluation, Predictions, predict, score
 from pipeline.tasks.classification.evaluation_data import load_test_split, without_labels
 from pipeline.tasks.classification.hard_images import hard_images_report
 from pipeline.tasks.classification.objective import CrossEntropy, item_metrics, whole_split_metrics
@@ -116,17 +117,16 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
                 "nfe_per_image": spread(answers.nfe_per_image),
             },
             files={"evaluation.json": evaluation.to_dict(), "predictions.npz": answers.to_npz()},
-            figures={
-                "confusion_matrix.png": partial(figures.plot_confusion_matrix, evaluation, title),
-                "classification_report.png": partial(figures.plot_classification_report, evaluation, title),
-                "precision_recall.png": partial(figures.plot_precision_recall, evaluation, title),
-                "roc.png": partial(figures.plot_roc, evaluation, title),
-            },
+            figures=_figures(evaluation, title),
         )
         if not answers.nfe_per_image:
             return report
-        more = hard_images_report({trained_setting(config): answers}, data.splits.test, evaluation.classes, title)
+        more = hard_images_report({trained_setting(self, config): answers}, data.splits.test, evaluation.classes, title)
         return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
+
+    def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:
+        answers = Predictions.from_npz(artifact("predictions.npz"))
+        return Report(test={}, figures=_figures(score(answers, tuple(facts["data"]["classes"])), title))
 
     def facts(self, config: ClassificationConfig, data: ImageData) -> dict[str, Any]:
         splits, shape = data.splits, data.preprocessing.output_shape
@@ -239,3 +239,12 @@ def class_probabilities(model: TrainedModel, pixels: Tensor) -> FloatArray:
     images = without_labels(pixels)
     with numerics(model.config.training, pixels.device):
         return predict(model.network, images, model.preprocessing, model.config.evaluation.batch_size).probabilities
+
+
+def _figures(evaluation: Evaluation, title: str) -> dict[str, Callable[[], Figure]]:
+    return {
+        "confusion_matrix.png": partial(figures.plot_confusion_matrix, evaluation, title),
+        "classification_report.png": partial(figures.plot_classification_report, evaluation, title),
+        "precision_recall.png": partial(figures.plot_precision_recall, evaluation, title),
+        "roc.png": partial(figures.plot_roc, evaluation, title),
+    }

@@ -155,8 +155,9 @@ def test_what_is_missing_keeps_its_default() -> None:
 
 @pytest.mark.parametrize("name", [*presets()])
 def test_a_configuration_survives_the_way_through_its_dictionary(name: str) -> None:
-    config = resolve([name], {"seed": 7, "training": {"max_epochs": 3}}).config
+    config = resolve([name], {"seed": 7, "training": {"lr": 0.25}}).config
     assert type(config).from_dict(config.to_dict()) == config
+    assert config.training.lr == 0.25
     assert config.seed == 7
 
 

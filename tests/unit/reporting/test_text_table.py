@@ -9,8 +9,10 @@ import pytest
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.terminal import Terminal, styled
 from pipeline.reporting.text_table import TextTable, left, list_table, terminal_table
+from pipeline.runs.listing import runs_table
 from pipeline.runs.query import StoredRun
-from pipeline.runs.tables import print_run, runs_table, summary
+from pipeline.runs.summary import summary
+from pipeline.runs.tables import print_run
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.run_document import FORMAT, metric_entry
 
@@ -45,7 +47,7 @@ def test_a_table_fits_eighty_columns_without_cutting_a_word() -> None:
     config = ClassificationConfig()
     rows = [summary(document(config.to_dict()), {"solver.nfe_forward": 20.0, "time.epoch_seconds": 1.5})]
 
-    console.print(runs_table(rows))
+    console.print(runs_table(rows, console.width))
 
     text = console.export_text()
     for word in ("COMPLETED", "simple", "ODE-Net", "digits", "20.0", "s/epoch", "params"):

@@ -1,0 +1,1 @@
+"""A training step of a latent ODE: encoder, solve, decoder, bound and gradient."""

@@ -1,0 +1,87 @@
+"""The workers that do the trials of a sweep and the runs of a study: joined, shared out, kept at work.
+
+To be imported after `pipeline.sweeps.ray_environment.prepare`, which settles what Ray reads when it is imported.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from experiments.ray_trial import TrackedTrial, TrialRun
+from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
+from pipeline.sweeps.interruption import Interruption
+from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.sweeps.trial_spec import TrialSpec
+from pipeline.sweeps.tune_callback import TrialsCallback
+
+LOST_WORKERS = 3
+"""So often a trial goes on with another worker."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers of a cluster.
+
+    Attributes:
+        folder: for Ray Tune's files, which nobody needs afterwards.
+    """
+
+    share: Share
+    folder: Path
+
+    def run(
+        self,
+        name: str,
+        kind: type[TrialRun],
+        shared: Any,
+        interruption: Interruption,
+        callback: TrialsCallback,
+        stop_signals: Any,
+        specs: Sequence[TrialSpec] = (),
+        **search: Any,
+    ) -> tune.ResultGrid:
+        """Do all trials: those of `specs`, or those that a `search_alg` proposes.
+
+        Args:
+            kind, shared: what a worker makes of a trial, and what all trials have in common.
+            search: for Tune's own configuration.
+        """
+        trainable = tune.with_resources(
+            tune.with_parameters(TrackedTrial, kind=kind, shared=shared, stop_signals=stop_signals),
+            {"cpu": self.share.cpus_per_trial, "gpu": self.share.gpus_per_trial},
+        )
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"trial": tune.grid_search([spec.to_json() for spec in specs])} if specs else None,
+            # A worker does one trial after the other: to import torch anew costs as much as a short trial.
+            tune_config=tune.TuneConfig(max_concurrent_trials=self.share.parallel, reuse_actors=True, **search),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(self.folder),
+                stop=interruption,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=LOST_WORKERS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs keep their own
+                callbacks=[callback],
+            ),
+        )
+        return tuner.fit()
+
+
+@contextmanager
+def joined(
+    address: str, parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None
+) -> Iterator[Pool]:
+    """Within it Ray is connected to the cluster at `address`, or to one of this machine's that ends with it.
+
+    Raises:
+        OdenetError: the cluster does not answer, or has not what a trial needs.
+    """
+    asked = (parallel, cpus_per_trial, gpus_per_trial)
+    local = local_share(*asked) if address == LOCAL else None
+    with cluster(address, local) as folder:
+        yield Pool(local or cluster_share(*asked), folder)

@@ -1,0 +1,225 @@
+"""A study carried out: what the store lacks is trained, measured and evaluated by Ray's workers.
+
+odenet paper bijsterbosch-7.1 --scale small
+
+Nothing is kept of a study but its runs: what is done already is found by their configurations, so that the same
+command goes on after a kill. To be imported after `pipeline.sweeps.ray_environment.prepare`.
+"""
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from experiments.ray_pool import Pool, joined
+from experiments.study_plan import Job, StudyPlan, setting_of
+from experiments.study_trial import StudyOfRun, StudyTrialRun
+from pipeline.config import SolverConfig
+from pipeline.plugins.loading import loaded_sources
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.studies.progress import JobProgress, StudyProgress
+from pipeline.studies.same_runs import SameRuns
+from pipeline.sweeps.interruption import Interruption, interruptible
+from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.sweeps.state import INTERRUPTED
+from pipeline.sweeps.stop_signals import StopSignals
+from pipeline.sweeps.trial_spec import TrialSpec
+from pipeline.sweeps.tune_callback import TrialsCallback
+from pipeline.tasks.lookup import get_task
+from pipeline.tasks.solver_grid import Setting
+from pipeline.util.user_warnings import noting_warnings
+
+
+class Standing:
+    """Which runs of a plan the store has."""
+
+    def __init__(self, plan: StudyPlan, same: SameRuns) -> None:
+        self.plan, self._same = plan, same
+        self.found: dict[int, StoredRun] = {}
+        """Number of a job -> its run."""
+        by_place = {(job.row.name, job.seed): job for job in plan.jobs}
+        self.parents = {
+            job.number: by_place[job.row.evaluates, job.seed] for job in plan.jobs if job.row.evaluates is not None
+        }
+        """Number of an evaluation -> the job whose model it asks."""
+        self.refused: dict[int, str] = {}
+        """Number of a job -> why it is not done: its row changes nothing about the study's model."""
+        for job in plan.jobs:
+            if plan.study.model is not None and (why := _without_effect(plan, job)) is not None:
+                self.refused[job.number] = why
+            elif (run := self._find(job)) is not None:
+                self.found[job.number] = run
+
+    @property
+    def missing(self) -> list[Job]:
+        done = self.found.keys() | self.refused.keys()
+        return [job for job in self.plan.jobs if job.number not in done]
+
+    def settings_of(self, parent: Job) -> list[Setting]:
+        """All settings under which the study asks a job's model again, or another of the same configuration."""
+        asked = [job for job in self.plan.jobs if job.kind == "evaluate" and job.resolved == parent.resolved]
+        return list(dict.fromkeys(map(setting, asked)))
+
+    def _find(self, job: Job) -> StoredRun | None:
+        if job.kind == "evaluate":
+            parent = self.found.get(self.parents[job.number].number)
+            return None if parent is None else self._same.evaluated(parent, [setting(job)])
+        find = self._same.trained if job.kind == "train" else self._same.measured
+        return find(job.resolved.task, job.resolved.config.to_dict())
+
+
+def _without_effect(plan: StudyPlan, job: Job) -> str | None:
+    """What a row sets beyond the others and its model does not look at, in the sentence that a run would warn of."""
+    shared = set.intersection(*(set(row.words) for row in plan.rows))
+    own = [word.partition("=")[0] for word in job.row.words if word not in shared]
+    sentences: list[str] = []
+    with warnings.catch_warnings(), noting_warnings(sentences.append, are_shown=False):
+        warnings.simplefilter("always")  # of every seed, and not the first alone
+        get_task(job.resolved.task).warn(job.resolved.config)
+    return next((said for said in sentences for key in own if said.startswith(f"{key}=")), None)
+
+
+def setting(job: Job) -> Setting:
+    """How an evaluation solves."""
+    values = setting_of(job.row, job.resolved)
+    return Setting(SolverConfig(**values["solver"]), values["final_time"])
+
+
+def find_device() -> str:
+    """Where runs go that are not told: `cuda` where torch finds a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def look(plan: StudyPlan, runs: Runs, device: str, same_sources: bool = False) -> Standing:
+    """How a plan stands with what the store has."""
+    return Standing(plan, SameRuns.of(runs, device, same_sources))
+
+
+def carry_out(
+    plan: StudyPlan,
+    device: str,
+    estimates: Mapping[int, float | None],
+    *,
+    same_sources: bool = False,
+    address: str = LOCAL,
+    parallel: int | None = None,
+    cpus_per_run: float | None = None,
+    gpus_per_run: float | None = None,
+) -> dict[int, str]:
+    """Do what is missing; number of a job -> why it came to nothing, for those without a run that can be read.
+
+    Args:
+        estimates: number of a job -> seconds.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; what is done stays, and calling again goes on.
+        OdenetError: it could not begin.
+    """
+    standing = look(plan, Runs(), device, same_sources)
+    if not standing.missing:
+        return {}
+    with joined(address, parallel, cpus_per_run, gpus_per_run) as pool:
+        shared = StudyOfRun(plan.study.name, plan.scale.name, device, same_sources, loaded_sources())
+        return _Driver(plan, shared, pool, estimates).carry_out(standing)
+
+
+class _Driver:
+    """One session of a study."""
+
+    def __init__(self, plan: StudyPlan, shared: StudyOfRun, pool: Pool, estimates: Mapping[int, float | None]) -> None:
+        self._plan, self._shared, self._pool, self._estimates = plan, shared, pool, estimates
+        self._stop_signals = StopSignals.remote()  # type: ignore[attr-defined]  # Ray makes it
+        self._failures: dict[int, str] = {}
+
+    def carry_out(self, standing: Standing) -> dict[int, str]:
+        """First what is trained and measured, then what evaluates what was trained."""
+        with interruptible(self._stop_signals) as interruption:
+            first = _each_once([job for job in standing.missing if job.kind != "evaluate"])
+            self._do([_spec(job) for job in first], first, interruption)
+            if not interruption.is_asked and any(job.kind == "evaluate" for job in standing.missing):
+                standing = look(self._plan, Runs(), self._shared.device, self._shared.same_sources)
+                specs, jobs = _evaluations(standing)
+                self._do(specs, jobs, interruption)
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        return self._failures
+
+    def _do(self, specs: Sequence[TrialSpec], jobs: Sequence[Job], interruption: Interruption) -> None:
+        if not specs:
+            return
+        waiting = [_progress(job, self._estimates.get(job.number)) for job in jobs]
+        progress = StudyProgress(waiting, self._pool.share.parallel, sys.__stderr__ or sys.stderr)
+        callback = _ProgressCallback(progress, self._stop_signals)
+        try:
+            self._pool.run(
+                "study", StudyTrialRun, self._shared, interruption, callback, self._stop_signals, specs=specs
+            )
+        finally:
+            progress.close()
+        for job in progress.jobs.values():
+            if job.run_id is None and job.outcome != INTERRUPTED:
+                self._failures[job.number] = (
+                    job.error or "its worker was lost again and again: look at the machines' logs"
+                )
+
+
+class _ProgressCallback(TrialsCallback):
+    """Keeps the display of a study going."""
+
+    def __init__(self, progress: StudyProgress, stop_signals: Any) -> None:
+        super().__init__(stop_signals)
+        self._progress = progress
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:  # noqa: ARG002
+        self._progress.report(TrialSpec.from_json(trial.config["trial"]).number, result)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._progress.report(TrialSpec.from_json(trial.config["trial"]).number, {"outcome": "running"})
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._progress.report(TrialSpec.from_json(trial.config["trial"]).number, trial.last_result)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        self._progress.update()
+
+    def worker_lost(self, spec: TrialSpec) -> None:
+        label = self._progress.jobs[spec.number].label
+        self._progress.note(f"the worker of {label} was lost; another goes on with it")
+
+
+def _each_once(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without those that do what an earlier one does: rows may share a configuration."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        found.setdefault(repr((job.kind, job.resolved)), job)
+    return list(found.values())
+
+
+def _progress(job: Job, estimate: float | None) -> JobProgress:
+    epochs = job.resolved.config.training.max_epochs if job.kind == "train" else 0
+    return JobProgress(job.number, job.row.name, job.label, epochs, estimate)
+
+
+def _spec(job: Job) -> TrialSpec:
+    return TrialSpec(job.number, job.kind, job.resolved.task, job.resolved.config.to_dict())
+
+
+def _evaluations(standing: Standing) -> tuple[list[TrialSpec], list[Job]]:
+    """One for each trained model that lacks some, with all settings of the study, under the first job that needs it."""
+    specs, jobs = [], []
+    parents = {standing.parents[job.number].number for job in standing.missing if job.kind == "evaluate"}
+    for parent in _each_once([job for job in standing.plan.jobs if job.number in parents]):
+        run = standing.found.get(parent.number)
+        if run is None or run.status != "COMPLETED":
+            continue  # its own row says how it ended
+        settings = [
+            {"solver": asdict(each.solver), "final_time": each.final_time} for each in standing.settings_of(parent)
+        ]
+        first = next(job for job in standing.missing if standing.parents.get(job.number) is parent)
+        evaluation = {"parent": run.run_id, "settings": settings}
+        specs.append(TrialSpec(first.number, "evaluate", parent.resolved.task, {}, evaluation))
+        jobs.append(first)
+    return specs, jobs

@@ -1,0 +1,197 @@
+"""What the missing runs of a study will cost here: seconds and memory, and how that is known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from rich.console import Console
+
+from experiments.measure import measure
+from experiments.study import Standing
+from experiments.study_plan import Job
+from experiments.tracked import prepare
+from pipeline.ode import SolverFailure
+from pipeline.reporting.console import progress_bar
+from pipeline.reporting.text_table import left, list_table, right, shown
+from pipeline.reporting.words import counted, duration
+from pipeline.runs.query import Runs
+from pipeline.studies.costs import MEASURED, KnownCosts
+from pipeline.util.errors import OdenetError
+from pipeline.util.nested import flatten
+
+STEPS_OF_A_MEASUREMENT = 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the missing runs of a study."""
+
+    standing: Standing
+    parallel: int
+    seconds: Mapping[int, float | None]
+    """Number of a job -> seconds, should it take all of its epochs; None where nobody knows."""
+    bases: Mapping[int, str]
+    """Number of a job -> what its seconds are from."""
+    memory_mb: Mapping[int, float | None]
+    refusals: Mapping[str, str]
+    """Row -> why it cannot be, where measuring it has found that out."""
+
+    @property
+    def total(self) -> float | None:
+        """Seconds on the clock, of what is known; None where nothing is."""
+        known = [seconds for seconds in self.seconds.values() if seconds is not None]
+        return max(sum(known) / self.parallel, *known) if known else None
+
+    @property
+    def unknown(self) -> int:
+        """Trainings of which nobody knows."""
+        missing = self.standing.missing
+        return sum(self.seconds.get(job.number) is None for job in missing if job.kind == "train")
+
+    def sentence(self) -> str:
+        """`12 runs are missing, at most 31 min with 2 at once (from stored runs)`."""
+        missing, done = len(self.standing.missing), len(self.standing.found)
+        if not missing:
+            return f"all {counted(done, 'run')} are in the store"
+        had = f", {done} in the store" if done else ""
+        if self.total is None:
+            return (
+                f"{counted(missing, 'run')} to do{had}; what they take is not known: --dry-run measures steps of them"
+            )
+        bases = " and ".join(sorted({basis for basis in self.bases.values() if basis}))
+        gap = f", and {counted(self.unknown, 'run')} of which nothing is known" if self.unknown else ""
+        at_once = f" with {self.parallel} at once" if self.parallel > 1 else ""
+        return (
+            f"{counted(missing, 'run')} to do{had}: at most about {duration(self.total)}{at_once} (from {bases}){gap}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `odenet paper --dry-run --json` prints."""
+        plan = self.standing.plan
+        return {
+            "study": plan.study.name,
+            "scale": plan.scale.name,
+            "seconds": self.total,
+            "parallel": self.parallel,
+            "runs": [
+                {
+                    "row": job.row.name,
+                    "seed": job.seed,
+                    "does": job.kind,
+                    "run_id": self.standing.found[job.number].run_id if job.number in self.standing.found else None,
+                    "seconds": self.seconds.get(job.number),
+                    "basis": self.bases.get(job.number) or None,
+                    "memory_mb": self.memory_mb.get(job.number),
+                    "refused": self.refusals.get(job.row.name),
+                    "config": {"task": job.resolved.task, **job.resolved.config.to_dict()},
+                }
+                for job in plan.jobs
+            ],
+        }
+
+
+def estimate(standing: Standing, parallel: int | None, calibrates: bool) -> Estimate:
+    """What is missing will cost, by stored runs, by steps measured earlier, or, if it `calibrates`, measured now."""
+    known = KnownCosts.of(Runs().find({"status": "COMPLETED"}))
+    refusals = _calibrate(standing.missing, known, parallel or default_parallel()) if calibrates else {}
+    return estimate_with(known, standing, parallel, refusals)
+
+
+def estimate_with(
+    known: KnownCosts, standing: Standing, parallel: int | None, refusals: Mapping[str, str] | None = None
+) -> Estimate:
+    """The same by what is known already."""
+    missing, at_once = standing.missing, parallel or default_parallel()
+    seconds, bases, memory = {}, {}, {}
+    for job in missing:
+        config = flatten(job.resolved.config.to_dict())
+        cost, items = known.of_item(config), known.training_items(config)
+        seconds[job.number] = None if cost is None else _seconds(job, cost.seconds, items)
+        bases[job.number] = "" if cost is None or seconds[job.number] is None else cost.basis
+        memory[job.number] = None if cost is None else cost.memory_mb
+    return Estimate(standing, at_once, seconds, bases, memory, refusals or {})
+
+
+def default_parallel() -> int:
+    """Runs at once, where nothing else is asked: as of a sweep's trials."""
+    gpus, cores = torch.cuda.device_count(), len(psutil.Process().cpu_affinity())
+    return gpus or min(4, cores)
+
+
+def _seconds(job: Job, of_item: float, items: int | None) -> float | None:
+    training = job.resolved.config.training
+    if job.kind == "measure":
+        return STEPS_OF_A_MEASUREMENT * training.batch_size * of_item
+    if job.kind == "evaluate" or items is None:
+        return None
+    return training.max_epochs * items * of_item
+
+
+def _calibrate(missing: list[Job], known: KnownCosts, parallel: int) -> dict[str, str]:
+    """Measure steps of every configuration of which nothing is known; row -> why it cannot be measured."""
+    unknown: dict[str, Job] = {}
+    for job in missing:
+        config = flatten(job.resolved.config.to_dict())
+        lacks = known.of_item(config) is None or known.training_items(config) is None
+        if job.kind != "evaluate" and lacks:
+            unknown.setdefault(job.row.name, job)
+    refusals = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, len(psutil.Process().cpu_affinity()) // parallel))  # as a run will have
+    try:
+        with progress_bar("measuring steps", len(unknown)) as progress:
+            for row, job in unknown.items():
+                try:
+                    _measure(job, known)
+                except (OdenetError, SolverFailure) as error:
+                    refusals[row] = str(error)
+                progress(1)
+    finally:
+        torch.set_num_threads(threads)
+    return refusals
+
+
+def _measure(job: Job, known: KnownCosts) -> None:
+    resolved = job.resolved
+    prepared = prepare(resolved.task, resolved.config)
+    measured = measure(prepared, steps=2)
+    facts = prepared.facts.get("data", {})
+    splits = [value for key, value in facts.items() if key.partition("_")[0] in ("training", "validation")]
+    items = sum(value for value in splits if isinstance(value, int))
+    config = flatten(resolved.config.to_dict())
+    known.remember(config, measured.step_seconds / measured.items, measured.step_memory_mb, items)
+
+
+def print_estimate(cost: Estimate, console: Console) -> None:
+    """What would be done, a line a row."""
+    plan = cost.standing.plan
+    console.print(f"{plan.study.title} ({plan.conditions})", style="bold", highlight=False)
+    table = list_table(
+        [*left("row", "does"), *right("seeds", "done", "a run takes", "memory (MB)"), *left("known from")]
+    )
+    for row in plan.rows:
+        jobs = [job for job in plan.jobs if job.row is row]
+        first = next((job for job in jobs if job.number not in cost.standing.found), None)
+        number = -1 if first is None else first.number
+        basis = cost.refusals.get(row.name) or cost.bases.get(number, "")
+        table.add_row(
+            f"{row.block}: {row.label}" if row.block else row.label,
+            row.kind,
+            str(len(jobs)),
+            str(sum(job.number in cost.standing.found for job in jobs)),
+            shown(cost.seconds.get(number), duration),
+            shown(cost.memory_mb.get(number), ",.0f"),
+            basis,
+        )
+    console.print(table)
+    console.print(cost.sentence(), highlight=False)
+    if MEASURED in cost.bases.values():
+        console.print(
+            (
+                "Steps were measured at first weights: a solver's evaluations grow in training, and "
+                "validation comes on top."
+            ),
+            highlight=False,
+        )

@@ -1,0 +1,114 @@
+"""One run of a study on a Ray worker: a training, a measurement of steps, or an evaluation of a trained model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from experiments.evaluate import reevaluate_tracked
+from experiments.measure import measure_tracked
+from experiments.ray_trial import (
+    BROKEN_OFF,
+    OUT_OF_MEMORY_ERROR,
+    TrialRun,
+    connect_patiently,
+    inherit,
+    outcome_of,
+    take_up,
+)
+from experiments.tracked import prepare, run_tracked
+from pipeline.config import Config, SolverConfig
+from pipeline.plugins.loading import PluginSource, load_sources
+from pipeline.runs.alike import find_alike
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.sweeps.state import RUNNING
+from pipeline.sweeps.stop_signals import get_stop_signal
+from pipeline.tasks.lookup import config_class
+from pipeline.tasks.solver_grid import Listed, Setting
+from pipeline.tracking.record import run_folder
+from pipeline.tracking.run_document import RunStatus
+from pipeline.training.callback import Metrics
+from pipeline.util.paths import home
+
+
+@dataclass(frozen=True)
+class StudyOfRun:
+    """What all runs of a study have in common."""
+
+    name: str
+    scale: str
+    device: str
+    """`cpu` or `cuda`."""
+    same_sources: bool
+    plugins: tuple[PluginSource, ...]
+    """Which the driver has loaded, for the workers to load."""
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """In the info of its runs, to list them by."""
+        return {"study": {"name": self.name, "scale": self.scale}}
+
+
+class StudyTrialRun(TrialRun):
+    """The run, which reports how far it is."""
+
+    @property
+    def _study(self) -> StudyOfRun:
+        shared: StudyOfRun = self._shared
+        return shared
+
+    def epoch_report(self, history: Sequence[Metrics]) -> dict[str, Any]:
+        seconds = sum(row["time.epoch_seconds"] for row in history)
+        return {"outcome": RUNNING, "epochs": len(history), "seconds": seconds}
+
+    def carry_out(self) -> dict[str, Any]:
+        load_sources(self._study.plugins)
+        if get_stop_signal(self._stop_signals, self._spec.key) == "out_of_memory":
+            return {"outcome": "out_of_memory", "error": OUT_OF_MEMORY_ERROR}
+        database = connect_patiently()
+        work: dict[str, Callable[[Database[dict[str, Any]]], int]] = {
+            "train": self._train,
+            "measure": self._measure,
+            "evaluate": self._evaluate,
+        }
+        run_id = work[self._spec.phase](database)
+        database.client.close()
+        database = connect_patiently()  # it may have gone meanwhile
+        ended = Runs(database).get(run_id)
+        if ended.status is RunStatus.RUNNING:  # its end waits on disk
+            ended = inherit(run_id, database)
+        return {"run_id": run_id, **outcome_of(ended)}
+
+    def _train(self, database: Database[dict[str, Any]]) -> int:
+        """The run: one that was broken off goes on, where it left a checkpoint here; otherwise a new one."""
+        config = self._config()
+        if (broken_off := self._broken_off(database, config)) is not None:
+            take_up(broken_off.run_id, database, self)
+            return int(broken_off.run_id)
+        outcome = run_tracked(prepare(self._spec.task, config), info=self._study.mark, callbacks=[self])
+        return outcome.run_id
+
+    def _measure(self, database: Database[dict[str, Any]]) -> int:  # noqa: ARG002
+        return measure_tracked(prepare(self._spec.task, self._config()), self._study.mark).run_id
+
+    def _evaluate(self, database: Database[dict[str, Any]]) -> int:  # noqa: ARG002
+        asked = self._spec.evaluation
+        settings = tuple(Setting(SolverConfig(**each["solver"]), each["final_time"]) for each in asked["settings"])
+        return reevaluate_tracked(asked["parent"], Listed(settings)).run_id
+
+    def _config(self) -> Config:
+        return config_class(self._spec.task).from_dict(self._spec.config)
+
+    def _broken_off(self, database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
+        """A run of this configuration that was stopped and left a checkpoint here, as this one's lost worker may have.
+
+        Raises:
+            StillRunning: somebody is at work on it.
+        """
+        for run in find_alike(Runs(database), self._spec.task, config):
+            if run.status in BROKEN_OFF and (run_folder(home(), run.document) / "checkpoint.pt").exists():
+                found = inherit(run.run_id, database)
+                if found.status in BROKEN_OFF:
+                    return found
+        return None

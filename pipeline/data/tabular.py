@@ -1,0 +1,183 @@
+"""Tables of numbers, a row an item: read, checked, and freed of repeated values where that is asked for."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.errors import DataError
+from pipeline.util.array_types import FloatArray
+from pipeline.util.errors import InvalidInput, brief
+from pipeline.util.files import write_result
+from pipeline.util.paths import data_folder
+from pipeline.util.printable import inert
+
+ENDINGS = (".npz", ".csv", ".parquet")
+REPEATED = 0.01
+"""Share of a column's values that may be those of other rows: with more, it is of discrete values."""
+NAMED = 5
+"""Columns that a message names before it only counts them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of numbers.
+
+    Attributes:
+        rows: float64, shape (n, D); with `test` those to train and validate with.
+        columns: D names.
+        validation, test: the same of the file's own split; None where it has none.
+    """
+
+    rows: FloatArray
+    columns: tuple[str, ...]
+    validation: FloatArray | None = None
+    test: FloatArray | None = None
+
+
+def find_table(name: str) -> Path:
+    """The file at that path, or of that name in the data folder.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    for path in (Path(name).expanduser(), data_folder() / name):
+        if path.is_file():
+            return path.absolute()
+    raise InvalidInput(f"there is no file {name}, neither here nor in {data_folder()}")
+
+
+def read_table(path: Path) -> Table:
+    """A table from an `.npz`, a `.csv` with a line of headings, or a `.parquet`.
+
+    An `.npz` has `x` or, split already, `x_train` and `x_test` and perhaps `x_validation`; and perhaps the names of the
+    `columns`.
+
+    Raises:
+        DataError: the file cannot be read, or has columns that are no numbers.
+    """
+    try:
+        if path.suffix == ".npz":
+            return _read_npz(path)
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except ImportError as error:
+        raise DataError(
+            f"{path} is read by pyarrow, which is not here: pip install 'odenet-pipeline[parquet]'"
+        ) from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as a table ({brief(str(error))}): write it again") from error
+    text = [str(column) for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
+    if text:
+        raise DataError(f"{path} has {_named(text, 'column')} of text, and a density is of numbers: leave it out")
+    return Table(frame.to_numpy(np.float64, na_value=np.nan), tuple(map(str, frame.columns)))
+
+
+def _read_npz(path: Path) -> Table:
+    with np.load(path, allow_pickle=False) as file:
+        names = [str(name) for name in file["columns"]] if "columns" in file else []
+        arrays = {key: file[key] for key in ("x", "x_train", "x_validation", "x_test") if key in file}
+    train = arrays.get("x_train", arrays.get("x"))
+    if train is None:
+        raise DataError(f"{path} has neither x nor x_train: a table is x, or x_train and x_test, of shape (n, columns)")
+    parts = {key: _numbers(path, key, value) for key, value in arrays.items()}
+    widths = {array.shape[1] for array in parts.values()}
+    if len(widths) > 1:
+        raise DataError(f"{path}: its arrays have {' and '.join(map(str, sorted(widths)))} columns; they must be alike")
+    columns = tuple(names) or tuple(f"column {number}" for number in range(train.shape[1]))
+    if len(columns) != train.shape[1]:
+        raise DataError(f"{path} has {train.shape[1]} columns and {len(columns)} names of columns: correct them")
+    rows = parts["x_train"] if "x_train" in parts else parts["x"]
+    return Table(rows, columns, parts.get("x_validation"), parts.get("x_test"))
+
+
+def _numbers(path: Path, key: str, array: Any) -> FloatArray:
+    if array.dtype.kind not in "iufb" or array.ndim != 2:
+        raise DataError(
+            f"{path}: {key} must be numbers of shape (n, columns), not {array.dtype} of shape {array.shape}"
+        )
+    values: FloatArray = array.astype(np.float64)
+    return values
+
+
+def check_table(name: str, rows: FloatArray, columns: Sequence[str], may_repeat: bool) -> None:
+    """See to it that the rows can have a density.
+
+    Args:
+        may_repeat: whether columns of repeated values are made continuous later on.
+
+    Raises:
+        DataError: no rows, values that are no numbers, constant columns, or columns of repeated values.
+    """
+    if len(rows) < 2:
+        raise DataError(f"{name} has {len(rows)} rows to train with: give more")
+    refuse_no_numbers(name, rows, columns)
+    is_constant = rows.min(0) == rows.max(0)
+    _refuse(name, columns, is_constant, "one value in all rows, where a density is infinite", "leave it out")
+    if not may_repeat:
+        repeated = np.array([1 - len(np.unique(column)) / len(column) for column in rows.T])
+        _refuse(
+            name,
+            columns,
+            repeated > REPEATED,
+            f"up to {repeated.max():.0%} repeated values, on which a likelihood grows without bound",
+            "use data.dequantise=True, or data.noise=0.01",
+        )
+
+
+def refuse_no_numbers(name: str, rows: FloatArray, columns: Sequence[str]) -> None:
+    """
+    Raises:
+        DataError: a value is missing or infinite.
+    """
+    _refuse(name, columns, ~np.isfinite(rows).all(0), "values that are no numbers", "fill them in, or leave it out")
+
+
+def _refuse(name: str, columns: Sequence[str], is_wrong: Any, what: str, remedy: str) -> None:
+    wrong = [column for column, wrong in zip(columns, is_wrong, strict=True) if wrong]
+    if wrong:
+        raise DataError(f"{name}: {_named(wrong, 'column')} with {what}: {remedy}")
+
+
+def _named(names: Sequence[str], what: str) -> str:
+    listed = ", ".join(brief(name) for name in names[:NAMED])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"the {what}{'s' if len(names) > 1 else ''} {listed}{more}"
+
+
+def gaps(rows: FloatArray) -> FloatArray:
+    """Of each column with more repeated values than a density bears, the smallest gap between its values; else 0."""
+    found = np.zeros(rows.shape[1])
+    for number, column in enumerate(rows.T):
+        distinct = np.unique(column)
+        if 1 - len(distinct) / len(column) > REPEATED and len(distinct) > 1:
+            found[number] = np.diff(distinct).min()
+    return found
+
+
+def with_noise(rows: FloatArray, widths: FloatArray, deviations: FloatArray, random: np.random.Generator) -> FloatArray:
+    """The rows with uniform noise from 0 to a width, and normal noise, of each column."""
+    noisy: FloatArray = rows + widths * random.random(rows.shape) + deviations * random.standard_normal(rows.shape)
+    return noisy
+
+
+def write_table(path: Path, rows: FloatArray, columns: Sequence[str] = (), key: str = "x") -> None:
+    """Write rows, shape (n, D), as an `.npz` with the array `key`, or as a `.csv` with a line of headings.
+
+    Raises:
+        OdenetError: the file cannot be written.
+    """
+    numbered = [key] if rows.shape[1] == 1 else [f"{key}{number}" for number in range(rows.shape[1])]
+    names = list(columns) or numbered
+    if path.suffix == ".csv":
+        write_result(path, pd.DataFrame(rows, columns=[inert(name) for name in names]).to_csv(index=False), "table")
+        return
+    buffer = io.BytesIO()
+    named = {"columns": np.array(names)} if columns else {}
+    np.savez_compressed(buffer, **{key: rows}, **named)  # type: ignore[arg-type]
+    write_result(path, buffer.getvalue(), "table")

@@ -1,0 +1,13 @@
+"""Runs with the same configuration."""
+
+from pipeline.config import Config
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.util.nested import flatten
+
+
+def find_alike(runs: Runs, task: str, config: Config) -> list[StoredRun]:
+    """The trainings with exactly this configuration, its seed included, newest first."""
+    wanted, defaults = flatten(config.to_dict()), type(config).complete({})
+    # Keys are added with time: an older run may lack one, and then it has the default.
+    certain = {f"config.{key}": value for key, value in wanted.items() if key not in defaults or value != defaults[key]}
+    return [run for run in runs.find({**certain, "experiment.name": task}) if run.whole_config == wanted]

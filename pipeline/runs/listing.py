@@ -1,0 +1,316 @@
+"""Lists of runs on a terminal: columns by their worth where it is narrow, and runs taken together in groups."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from rich.table import Table
+
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
+from pipeline.runs.filters import known_paths, path_of
+from pipeline.runs.query import StoredRun
+from pipeline.runs.summary import RunSummary
+from pipeline.tracking.run_document import test_specs
+from pipeline.util.errors import InvalidInput, brief
+from pipeline.util.nested import flatten
+
+Grouping = Literal["seed", "sweep", "config"]
+LONGEST_CELL = 40
+"""Characters of a name, a note or a change; longer ones end in …"""
+UNMISSED = 6
+"""Columns of no more worth are left out without a word."""
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListColumn:
+    """A column of a list.
+
+    Attributes:
+        heading: above it.
+        cells: one for each run.
+        worth: columns of less worth are left out first where a terminal has no room; None: never.
+        is_number: whether it is aligned to the right.
+    """
+
+    heading: str
+    cells: tuple[str, ...]
+    worth: int | None
+    is_number: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(len(self.heading), *map(len, self.cells)) if self.cells else len(self.heading)
+
+    @property
+    def is_empty(self) -> bool:
+        return all(cell in (NOTHING, "") for cell in self.cells)
+
+
+def runs_table(rows: Sequence[RunSummary], width: int | None = None) -> Table:
+    """One line a run, with a column for each metric of the test split that one of them has.
+
+    Args:
+        width: of the terminal. Columns that it has no room for are left out, and named below the table.
+    """
+    return _table(_columns(rows), width)
+
+
+def field_table(runs: Sequence[StoredRun], fields: Sequence[str], width: int | None = None) -> Table:
+    """One line a run, with its id, its status and the named fields.
+
+    Raises:
+        InvalidInput: none of the runs has a field of this name.
+    """
+    values = [run_values(run) for run in runs]
+    columns = [
+        ListColumn("run", tuple(str(run.run_id) for run in runs), None),
+        ListColumn("status", tuple(run.status.value for run in runs), None),
+    ]
+    for field in fields:
+        path = _path_in(field, values)
+        found = [row.get(path) for row in values]
+        is_number = all(isinstance(value, int | float | None) for value in found)
+        columns.append(ListColumn(field, tuple(_cell(value) for value in found), None, is_number))
+    return _table(columns, width)
+
+
+def run_values(run: StoredRun) -> dict[str, Any]:
+    """What a run can be sorted by or show: its document, flat, with `model`, `kind` and `status` as a list has them."""
+    from pipeline.runs.summary import summary
+
+    row = summary(run.document, {})
+    computed = {"model": row.model, "kind": str(row.kind), "status": row.status.value, "duration": row.seconds}
+    return flatten(run.document) | computed
+
+
+def sorted_runs(runs: Sequence[StoredRun], field: str) -> list[StoredRun]:
+    """The runs by a field, ascending, or with `-` before it descending; those without it last.
+
+    Raises:
+        InvalidInput: none of the runs has a field of this name.
+    """
+    name, is_descending = field.removeprefix("-"), field.startswith("-")
+    values = [run_values(run) for run in runs]
+    path = _path_in(name, values)
+    having = [(row[path], run) for row, run in zip(values, runs, strict=True) if row.get(path) is not None]
+    without = [run for row, run in zip(values, runs, strict=True) if row.get(path) is None]
+    kinds = {str if isinstance(value, str) else type(None) for value, _ in having}
+    as_text = len(kinds) > 1 or any(isinstance(value, list | dict) for value, _ in having)
+
+    def key(pair: tuple[Any, StoredRun]) -> Any:
+        return str(pair[0]) if as_text else pair[0]
+
+    return [run for _, run in sorted(having, key=key, reverse=is_descending)] + without
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that are taken together.
+
+    Attributes:
+        rows: of the group, newest first.
+        completed: those of them that count for means.
+    """
+
+    rows: tuple[RunSummary, ...]
+
+    @property
+    def completed(self) -> tuple[RunSummary, ...]:
+        return tuple(row for row in self.rows if row.status == "COMPLETED")
+
+    def spread(self, spec: MetricSpec) -> str:
+        """Mean ± standard deviation of the sample over the completed runs."""
+        values = [value for row in self.completed if (value := row.results.get(spec)) is not None]
+        if not values:
+            return NOTHING
+        deviation = f" ± {shown(stdev(values), spec.format)}" if len(values) > 1 else ""
+        return f"{shown(fmean(values), spec.format)}{deviation}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        specs = {spec.quantity: spec for row in self.rows for spec in row.results}
+        values = {
+            name: [value for row in self.completed if (value := row.results.get(spec)) is not None]
+            for name, spec in specs.items()
+        }
+        return {
+            "run_ids": [row.run_id for row in self.rows],
+            "completed": len(self.completed),
+            "mean": {name: fmean(found) for name, found in values.items() if found},
+            "standard_deviation": {name: stdev(found) for name, found in values.items() if len(found) > 1},
+        }
+
+
+def group_runs(runs: Sequence[StoredRun], rows: Sequence[RunSummary], by: Grouping) -> list[RunGroup]:
+    """The runs in groups, in the order of their newest run.
+
+    Args:
+        by: `seed`: runs that differ in nothing but their seed; `config`: in nothing at all; `sweep`: of one sweep.
+    """
+    groups: dict[Key, list[RunSummary]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        groups.setdefault(_GROUPED_BY[by](run, row), []).append(row)
+    return [RunGroup(tuple(members)) for members in groups.values()]
+
+
+def groups_table(groups: Sequence[RunGroup], width: int | None = None) -> Table:
+    """One line a group: its runs, and the mean ± standard deviation of each metric of the test split."""
+    first = [group.rows[0] for group in groups]
+    specs = list(dict.fromkeys(spec for group in groups for row in group.rows for spec in row.results))
+    columns = [
+        ListColumn("runs", tuple(_ids(group.rows) for group in groups), None),
+        ListColumn("n", tuple(f"{len(group.completed)} of {len(group.rows)}" for group in groups), None),
+        ListColumn("model", tuple(row.model for row in first), None),
+        ListColumn("data", tuple(row.data for row in first), None),
+        ListColumn("changed", tuple(_changes(row) for row in first), 1),
+        *(
+            ListColumn(spec.heading, tuple(group.spread(spec) for group in groups), None if place == 0 else 2, True)
+            for place, spec in enumerate(specs)
+        ),
+    ]
+    return _table(columns, width)
+
+
+def duration(seconds: float | None) -> str:
+    """As in: 45 s, 12 min, 3 h, 2 d."""
+    if seconds is None:
+        return NOTHING
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), (1, "s"))
+    return f"{seconds / size:.0f} {unit}"
+
+
+def _columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
+    def column(
+        heading: str, cell: Callable[[RunSummary], str], worth: int | None, is_number: bool = False
+    ) -> ListColumn:
+        return ListColumn(heading, tuple(cell(row) for row in rows), worth, is_number)
+
+    seeds = {row.seed for row in rows}
+    optional = [
+        column("name", lambda row: _short(row.name or NOTHING), 19),
+        column("kind", lambda row: str(row.kind), 18),
+        column("tags", lambda row: _short(", ".join(row.tags) or NOTHING), 9),
+        column("changed", _changes, 8),
+    ]
+    name, kind, tags, changed = optional
+    results = [
+        column(heading, lambda row, of=column_kind: _result(row, of), None if place == 0 else 12 - place, True)  # type: ignore[misc]
+        for place, (column_kind, heading) in enumerate(_result_columns(rows).items())
+    ]
+    found = [
+        column("run", lambda row: str(row.run_id), None),
+        name,
+        column("status", lambda row: row.status.value, None),
+        *([kind] if any(row.kind.name != "training" for row in rows) else []),
+        column("model", lambda row: row.model, None),
+        column("data", lambda row: row.data, None),
+        *([column("seed", lambda row: shown(row.seed), 7, True)] if len(seeds) > 1 else []),
+        *results,
+        column("params", lambda row: shown(row.parameters, ","), 14, True),
+        column("NFE", _evaluations, 15, True),
+        column("epochs", lambda row: shown(row.epochs, "d"), 17, True),
+        column("s/epoch", lambda row: shown(row.epoch_seconds, ".1f"), 16, True),
+        column("took", lambda row: duration(row.seconds), 5, True),
+        column("age", lambda row: duration(row.age), 6, True),
+        tags,
+        changed,
+    ]
+    return [one for one in found if one not in (name, tags, changed) or not one.is_empty]
+
+
+def _table(columns: Sequence[ListColumn], width: int | None) -> Table:
+    """As many of the columns as there is room for; words are broken only where the indispensable do not fit."""
+    kept = list(columns)
+    for column in sorted((one for one in columns if one.worth is not None), key=lambda one: one.worth or 0):
+        if width is None or sum(one.width + 1 for one in kept) < width:  # a space before each, and one behind all
+            break
+        kept.remove(column)
+    table = list_table(
+        one for column in kept for one in (right(column.heading) if column.is_number else left(column.heading))
+    )
+    for printed in table.columns:
+        printed.no_wrap, printed.overflow = printed.header not in ("model", "data"), "fold"
+    if named := [column.heading for column in columns if column not in kept and (column.worth or 0) > UNMISSED]:
+        table.caption, table.caption_justify = f"{', '.join(named)}: in a wider terminal, or with --json", "left"
+    for cells in zip(*(column.cells for column in kept), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _result(row: RunSummary, kind: Key) -> str:
+    return next((shown(value, spec.format) for spec, value in row.results.items() if _kind(spec) == kind), NOTHING)
+
+
+def _kind(spec: MetricSpec) -> Key:
+    """What has to be the same of two metrics that share a column."""
+    return spec.name, spec.heading, spec.unit, spec.format
+
+
+def _result_columns(rows: Sequence[RunSummary]) -> dict[Key, str]:
+    """The columns of results and their headings, each task's first one first; equal headings get their tasks' names."""
+    tasks = {_kind(spec): row.task for row in reversed(rows) for spec in row.results}
+    specs = [spec for row in rows for spec in row.results] or test_specs({})
+    columns = list(dict.fromkeys(map(_kind, specs)))
+    headings = Counter(heading for _, heading, *_ in columns)
+    return {column: column[1] if headings[column[1]] == 1 else f"{tasks[column]} {column[1]}" for column in columns}
+
+
+def _evaluations(row: RunSummary) -> str:
+    backward = f" + {row.nfe_backward:.1f}" if row.nfe_backward is not None else ""
+    return shown(row.nfe_forward, ".1f") + backward
+
+
+def _changes(row: RunSummary) -> str:
+    """What the command line changed, by the keys' last parts: lr=0.01, method=rk4."""
+    words = [f"{key.rpartition('.')[2]}={_cell(value)}" for key, value in row.changed.items() if key != "seed"]
+    return _short(", ".join(words) or NOTHING)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
+def _cell(value: Any) -> str:
+    return shown(value, ".6g") if isinstance(value, float) else _short(shown(value))
+
+
+def _ids(rows: Sequence[RunSummary]) -> str:
+    ids = [str(row.run_id) for row in rows]
+    return ", ".join(ids) if len(ids) <= 4 else f"{ids[-1]} … {ids[0]}"
+
+
+def _path_in(field: str, values: Sequence[Mapping[str, Any]]) -> str:
+    """The path of a field that some of the runs have."""
+    path = path_of(field)
+    if not values or path in known_paths() or any(path in row for row in values):
+        return path
+    raise InvalidInput(f"none of these runs has a field {brief(field)}; `odenet show ID --json` names those of a run")
+
+
+def _seedless(run: StoredRun, _: RunSummary) -> Key:
+    return _as_key({key: value for key, value in run.whole_config.items() if key != "seed"}, run.task)
+
+
+def _whole(run: StoredRun, _: RunSummary) -> Key:
+    return _as_key(run.whole_config, run.task)
+
+
+def _sweep(run: StoredRun, row: RunSummary) -> Key:
+    return (str(row.kind.of),) if row.kind.name in ("trial", "check") else ("", str(run.run_id))
+
+
+def _as_key(config: Mapping[str, Any], task: str) -> Key:
+    return task, json.dumps(config, sort_keys=True, default=str)
+
+
+_GROUPED_BY: Mapping[Grouping, Callable[[StoredRun, RunSummary], Key]] = {
+    "seed": _seedless,
+    "config": _whole,
+    "sweep": _sweep,
+}

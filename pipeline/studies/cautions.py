@@ -1,0 +1,63 @@
+"""What a reader of a study is to bear in mind: what is unfair, unfinished, unexpected; with what it was done."""
+
+from pipeline.comparison.compare import Comparison, Group
+from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.tables import conditions as conditions_of_runs
+from pipeline.reporting.words import counted
+from pipeline.studies.result import REFUSED, StudyResult
+from pipeline.sweeps.state import FAILURES
+
+
+def cautions(result: StudyResult) -> list[str]:
+    """Sentences, the weightiest first."""
+    return [*_unfinished(result), *_unexpected(result), *unfairness(result)]
+
+
+def unfairness(result: StudyResult) -> list[str]:
+    """What speaks against comparing the rows of a block, block by block."""
+    sentences = []
+    for block in result.blocks:
+        comparison = result.comparison(block)
+        if comparison is None:
+            continue
+        names = {group.letter: group.name for group in comparison.groups}
+        letters = ", ".join(f"{letter} is {name}" for letter, name in names.items())
+        unfair = find_unfairness(comparison, result.tried)
+        found = [sentence for sentence in unfair if "did not complete" not in sentence]
+        of_block = f"{block}: " if block else ""
+        sentences += [f"{of_block}{sentence}" for sentence in found]
+        if any(f"{letter} " in sentence for sentence in found for letter in names):
+            sentences.append(f"{of_block}{letters}.")
+    return sentences
+
+
+def conditions(result: StudyResult) -> list[str]:
+    """On which data, where and with what the runs were made; a line each."""
+    trained = {run.run_id: run for row in result.rows if row.row.kind != "evaluate" for run in row.runs}
+    everything = Group("", "", tuple(trained.values()))
+    lines = conditions_of_runs(Comparison((everything,), {}, None, (), ())) if trained else []
+    seeds = ", ".join(map(str, result.seeds))
+    return [f"Scale: {result.conditions.removeprefix('scale ')}; seeds {seeds}", *lines]
+
+
+def _unfinished(result: StudyResult) -> list[str]:
+    if not result.missing:
+        return []
+    total = sum(len(row.answers) for row in result.rows)
+    return [f"It is not done: {result.missing} of {counted(total, 'run')} are missing; the same command goes on."]
+
+
+def _unexpected(result: StudyResult) -> list[str]:
+    sentences = []
+    for row in result.rows:
+        for outcome, number in row.outcomes().items():
+            if outcome in ("completed", "missing", row.row.ends):
+                continue
+            example = next(answer for answer in row.answers if answer.outcome == outcome)
+            if outcome == REFUSED:
+                sentences.append(f"{row.row.label} was not done: {example.why}.")
+                continue
+            of = f"{number} of {counted(len(row.answers), 'run')} of {row.row.label}"
+            meaning = FAILURES.get(outcome, outcome)
+            sentences.append(f"{of} ended by {meaning} and are in no mean{f': {example.why}' if example.why else ''}.")
+    return sentences

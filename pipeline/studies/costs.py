@@ -1,0 +1,122 @@
+"""What runs will cost here, from what stored runs took or from steps that were measured, and which of these it is."""
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipeline.runs.query import StoredRun
+from pipeline.tracking.run_document import RunStatus
+from pipeline.util.files import private_folder, write_whole
+from pipeline.util.paths import home
+
+NOT_DECIDING = ("seed", "data.subset", "data.validation_fraction", "evaluation.batch_size")
+"""Keys that do not change what a training step of an item takes."""
+OF_TRAINING = ("training.batch_size", "training.precision", "training.device", "training.compile")
+"""The keys of `training` that do."""
+STORED, MEASURED = "stored runs", "measured steps"
+
+
+@dataclass(frozen=True)
+class ItemCost:
+    """What a training takes for an item and an epoch."""
+
+    seconds: float
+    basis: str
+    memory_mb: float | None = None
+    """Peak of a step, as torch allocates."""
+
+
+@dataclass
+class KnownCosts:
+    """The costs of configurations on this host, by what decides them."""
+
+    _stored: dict[str, list[float]] = field(default_factory=dict)
+    _items: dict[str, int] = field(default_factory=dict)
+    """Data set -> training items that it has without `data.subset`, before the validation split."""
+    _measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: Iterable[StoredRun]) -> "KnownCosts":
+        """From completed runs of this host, and the steps that were measured here before."""
+        known = cls(_measured=_read())
+        for run in runs:
+            known._learn(run)
+        for entry in known._measured.values():
+            known._items.setdefault(entry["data"], entry["items"])
+        return known
+
+    def of_item(self, config: Mapping[str, Any]) -> ItemCost | None:
+        """The cost of a flat configuration; None where nobody knows."""
+        key = cost_key(config)
+        if key in self._stored:
+            return ItemCost(median(self._stored[key]), STORED)
+        if key in self._measured:
+            entry = self._measured[key]
+            return ItemCost(entry["seconds"], MEASURED, entry["memory_mb"])
+        return None
+
+    def training_items(self, config: Mapping[str, Any]) -> int | None:
+        """Items that are trained on in an epoch; None where the size of the data set is not known."""
+        found = config["data.subset"] or self._items.get(config["data.name"])
+        return None if found is None else round(found * (1 - config["data.validation_fraction"]))
+
+    def remember(self, config: Mapping[str, Any], seconds: float, memory_mb: float, items: int) -> None:
+        """Keep what was measured, here and in the home folder.
+
+        Args:
+            seconds: of an item.
+            items: training items of the data set, all of them.
+        """
+        entry = {"seconds": seconds, "memory_mb": memory_mb, "data": config["data.name"], "items": items}
+        self._measured[cost_key(config)] = entry
+        if not config["data.subset"]:
+            self._items[config["data.name"]] = items
+        private_folder(_path().parent)
+        write_whole(_path(), json.dumps(self._measured).encode())
+
+    def _learn(self, run: StoredRun) -> None:
+        info, config = run.facts, run.whole_config
+        here = run.document.get("host", {}).get("hostname") == socket.gethostname()
+        if run.status is not RunStatus.COMPLETED or not here or info.epoch_seconds is None:
+            return
+        items, _ = info.sizes.get("training", (0, ""))
+        if items and "data.name" in config:
+            self._stored.setdefault(cost_key(config), []).append(info.epoch_seconds / items)
+            if not config.get("data.subset"):
+                whole = sum(info.sizes.get(split, (0, ""))[0] for split in ("training", "validation"))
+                self._items.setdefault(config["data.name"], whole)
+
+
+def cost_key(config: Mapping[str, Any]) -> str:
+    """A fingerprint of what decides a step's cost."""
+    deciding = {
+        key: value
+        for key, value in config.items()
+        if key not in NOT_DECIDING and (not key.startswith("training.") or key in OF_TRAINING)
+    }
+    text = json.dumps({key: _plain(value) for key, value in deciding.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _path() -> Path:
+    return home() / "studies" / "steps.json"
+
+
+def _read() -> dict[str, Mapping[str, Any]]:
+    try:
+        values = json.loads(_path().read_text())
+    except (OSError, ValueError):
+        return {}
+    wanted = {"seconds", "memory_mb", "data", "items"}
+    if not isinstance(values, dict):
+        return {}
+    return {key: entry for key, entry in values.items() if isinstance(entry, dict) and entry.keys() >= wanted}

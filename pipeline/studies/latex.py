@@ -1,0 +1,94 @@
+"""A study's table as LaTeX, whose cells nothing can break out of."""
+
+from collections.abc import Sequence
+
+from pipeline.reporting.text_table import NOTHING
+from pipeline.studies.columns import Column
+from pipeline.studies.result import RowResult, StudyResult
+from pipeline.studies.tables import run_ids, spread_text
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "–": "--", "→": r"$\to$",
+    "τ": r"$\tau$", "θ": r"$\theta$", "…": r"\dots{}",
+}  # fmt: skip
+
+
+def latex(result: StudyResult) -> str:
+    """A `table` for `booktabs`: ours and, where there are some, the paper's numbers beside them."""
+    columns = [column for column in result.columns if any(row.values(column) for row in result.rows)]
+    beside = [
+        column for column in columns if any((row.row.name, column.name) in result.study.paper for row in result.rows)
+    ]
+    alignment = "l" + "".join("rr" if column in beside else "r" for column in columns)
+    lines = [
+        f"% {_comment(result.study.title)}; runs {_comment('; '.join(map(run_ids, result.rows)))}",
+        "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{escaped(_caption(result))}}}",
+        f"\\label{{tab:{''.join(sign if sign.isalnum() else '-' for sign in result.study.name)}}}",
+        f"\\begin{{tabular}}{{{alignment}}}",
+        "\\toprule",
+        _head(columns, beside),
+        _second_head(columns, beside, result.scale.name),
+        "\\midrule",
+        *_body(result, columns, beside),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as LaTeX sets it, in one line."""
+    return "".join(_ESCAPES.get(sign, sign) for sign in " ".join(text.split()))
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _caption(result: StudyResult) -> str:
+    source = f" Paper: {result.study.source}." if result.study.paper and result.study.source else ""
+    return (
+        f"{result.study.title} ({result.conditions}). Mean ± standard deviation over {len(result.seeds)} "
+        f"seed{'s' if len(result.seeds) > 1 else ''}.{source}"
+    )
+
+
+def _head(columns: Sequence[Column], beside: Sequence[Column]) -> str:
+    cells = [""]
+    for column in columns:
+        heading = escaped(column.heading)
+        cells.append(f"\\multicolumn{{2}}{{c}}{{{heading}}}" if column in beside else heading)
+    return " & ".join(cells) + r" \\"
+
+
+def _second_head(columns: Sequence[Column], beside: Sequence[Column], scale: str) -> str:
+    cells = [""]
+    for column in columns:
+        cells += [f"ours, {escaped(scale)}", "paper"] if column in beside else [f"ours, {escaped(scale)}"]
+    return " & ".join(cells) + r" \\"
+
+
+def _body(result: StudyResult, columns: Sequence[Column], beside: Sequence[Column]) -> list[str]:
+    lines = []
+    width = 1 + len(columns) + len(beside)
+    for block, rows in result.blocks.items():
+        if block:
+            lines.append(f"\\multicolumn{{{width}}}{{l}}{{\\emph{{{escaped(block)}}}}} \\\\")
+        lines += [_line(result, row, columns, beside) for row in rows]
+    return lines
+
+
+def _line(result: StudyResult, row: RowResult, columns: Sequence[Column], beside: Sequence[Column]) -> str:
+    cells = [row.row.label]
+    for column in columns:
+        cell = result.cell(row, column)
+        cells.append(spread_text(cell))
+        if column in beside:
+            cells.append(NOTHING if cell.paper is None else f"{cell.paper.text}{'*' if cell.paper.doubtful else ''}")
+    return " & ".join(map(escaped, cells)) + r" \\"

@@ -1,0 +1,1 @@
+"""What densities are learnt from, a file each."""

@@ -1,0 +1,11 @@
+"""The potential U1 of Rezende & Mohamed 2015, table 1: for density matching."""
+
+from pipeline import plugins
+from pipeline.data.points import Target
+from pipeline.data.target_densities import BOX, log_potential_1
+
+
+@plugins.data_set("potential_1", task="density", summary="a density, 2 numbers", origin="a formula")
+def potential_1() -> Target:
+    """U1."""
+    return Target(log_potential_1, BOX)

@@ -1,0 +1,1 @@
+"""The densities that come along, a file each."""

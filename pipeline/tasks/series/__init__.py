@@ -1,0 +1,1 @@
+"""Irregular time series: latent ODEs, and the recurrent networks that they are compared with."""

@@ -1,0 +1,1 @@
+"""What makes values of latent states, a file each."""

@@ -1,0 +1,1 @@
+"""The encoders of latent ODEs, a file each."""

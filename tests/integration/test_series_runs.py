@@ -1,0 +1,125 @@
+"""Irregular time series from the command line: trained, resumed, repeated, evaluated, asked, compared, searched."""
+
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odenet.main import main
+from pipeline.comparison.compare import compare
+from pipeline.runs.load_model import load_model
+from pipeline.runs.query import Runs
+from tests.helpers import training
+from tests.helpers.pages import files_of, write_files
+from tests.helpers.paths import ROOT
+
+pytestmark = pytest.mark.usefixtures("store_home")
+SMALL = {"name": "spirals", "observed": 20, "subset": 40, "options": {"count": 80}}
+
+
+def train(name: str, **sections: dict[str, Any]) -> int:
+    data = SMALL | sections.pop("data", {})
+    small = {"max_epochs": 3, "device": "cpu"} | sections.pop("training", {})
+    series = {"test_samples": 4} | sections.pop("series", {})
+    outcome = training.train([name], {"data": data, "training": small, "series": series, **sections})
+    assert outcome.status == "COMPLETED", outcome.error
+    return outcome.run_id
+
+
+@pytest.fixture(scope="module")
+def latent() -> int:
+    return train("latent_ode")
+
+
+@pytest.fixture(scope="module")
+def recurrent() -> int:
+    return train("rnn_dt")
+
+
+def test_a_run_has_its_scores_figures_and_errors(latent: int) -> None:
+    run = Runs().get(latent)
+    test = run.info["test"]
+    assert run.task == "series"
+    assert run.document["result"] == test["rmse"]
+    assert {"rmse_truth_inside", "elbo", "kl", "importance_bound", "coverage_90", "nfe_forward"} <= test.keys()
+    names = {entry["name"] for entry in run.document["artifacts"]}
+    assert {"predictions.npz", "trajectories.png", "latent_plane.png", "z0_varied.png", "plane.png"} <= names
+    assert {"observed_share.png", "learning_curves.png"} <= names
+
+
+def test_a_run_is_repeated_to_the_bit(latent: int) -> None:
+    assert main(["rerun", str(latent), "--expect-identical"]) == 0
+
+
+def test_a_run_that_goes_on_is_the_one_that_was_not_broken_off() -> None:
+    settings = {"schedule": "constant", "max_epochs": 3}
+    whole = train("latent_ode", training=settings, series={"kl_epochs": 3})
+    short = train("latent_ode", training=settings | {"max_epochs": 1}, series={"kl_epochs": 3})
+    assert main(["resume", str(short), "with", "training.max_epochs=3"]) == 0
+    assert Runs().get(short).facts.weights_sha256 == Runs().get(whole).facts.weights_sha256
+
+
+def test_other_tolerances_are_tried(latent: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(latent), "--solver", "dopri5", "--tol", "1e-2,1e-5", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert len(rows) == 3
+    assert rows[1]["nfe_forward"] < rows[2]["nfe_forward"]
+    assert rows[2]["rmse"] == pytest.approx(rows[0]["rmse"], rel=0.05)
+
+
+def test_a_model_says_values_of_a_users_own_series(
+    latent: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("series,time,x,y\nme,3,1.0,2.0\nme,3.5,1.5,\nme,4,2.0,2.5\n")
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
+    rows = list(csv.DictReader(StringIO(capsys.readouterr().out)))
+    assert [float(row["time"]) for row in rows] == [3, 3.5, 4, 4.5, 5]
+    for row in rows:
+        ends = [float(row[f"x {end}"]) for end in ("lower 90 %", "lower 50 %", "upper 50 %", "upper 90 %")]
+        assert ends == sorted(ends)
+    path.write_text("series,time,x\nme,3,1.0\n")
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3"]) == 2
+    assert "the series have 1 channels, but the model knows 2 (x, y)" in capsys.readouterr().err
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3:1:0.5"]) == 2
+
+
+def test_runs_of_the_same_series_are_compared_in_pairs(latent: int, recurrent: int) -> None:
+    found = compare([Runs().get(run) for run in (latent, recurrent)])
+    assert "RMSE" in str(found)
+
+
+def test_a_model_is_loaded(latent: int) -> None:
+    model = load_model(latent)
+    assert model.channels == ("x", "y")
+    assert not model.network.training
+    assert np.isfinite(model.network.noise.sd.detach().numpy()).all()
+
+
+def test_wrong_data_are_refused_before_anything_is_entered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("series,time,x\n1,0,1\n1,1,abc\n")
+    before = len(list(Runs().find({})))
+    assert main(["run", "with", "latent_ode", str(path)]) != 0
+    assert "row 3, column x: 'abc' is no number" in capsys.readouterr().err
+    assert len(list(Runs().find({}))) == before
+
+
+@pytest.mark.slow
+def test_two_workers_search_the_space_that_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("sweep", "latent_spirals", "--trials", "2", "--parallel", "2", "--json")
+    changes = ("with", "training.max_epochs=2", "data.subset=40", "data.options.count=80")
+    assert main([*words, *changes]) == 0
+    assert json.loads(capsys.readouterr().out)["trials"]
+
+
+def test_the_encoder_and_the_decoder_of_the_page_of_plug_ins_train(tmp_path: Path) -> None:
+    write_files({"my_series.py": files_of(ROOT / "docs" / "plugins.md")["my_series.py"]}, tmp_path)
+    words = ("series.encoder=mean_encoder", "series.decoder=linear", "series.encoder_options.width=16")
+    small = ("data.subset=20", "data.options.count=60", "data.observed=10", "training.max_epochs=1")
+    plugin = ("--plugin", str(tmp_path / "my_series.py"))
+    assert main(["run", *plugin, "with", "latent_ode", "spirals", *words, *small]) == 0

@@ -1,0 +1,82 @@
+"""Series of a user's own files, and what is wrong with some."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.data.errors import DataError
+from pipeline.data.long_format import read_long_format
+
+TABLE = """series,time,height,weight,label
+anna,0,1.0,,tall
+anna,2.5,,3.0,tall
+bert,10,2.0,4.0,
+bert,11,2.5,,
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_table_is_read_with_its_gaps_and_labels(tmp_path: Path) -> None:
+    found = read_long_format(written(tmp_path, TABLE))
+    assert found.channels == ("height", "weight")
+    assert found.classes == ("tall",)
+    assert [one.name for one in found.series] == ["anna", "bert"]
+    anna, bert = found.series
+    assert anna.times.tolist() == [0, 2.5]
+    assert np.isnan(anna.values).tolist() == [[False, True], [True, False]]
+    assert (anna.label, bert.label) == (0, None)
+
+
+def test_parquet_and_npz_are_read_like_the_table(tmp_path: Path) -> None:
+    path = written(tmp_path, TABLE)
+    of_csv = read_long_format(path)
+    table = pd.read_csv(path)
+    table.to_parquet(tmp_path / "mine.parquet")
+    assert read_long_format(tmp_path / "mine.parquet").fingerprint() == of_csv.fingerprint()
+    np.savez(
+        tmp_path / "mine.npz",
+        series=table["series"].to_numpy(dtype=str),
+        time=table["time"],
+        values=table[["height", "weight"]],
+        channels=["height", "weight"],
+        label=np.array(["tall", "tall", "", ""]),
+    )
+    assert read_long_format(tmp_path / "mine.npz").fingerprint() == of_csv.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,time,x\n1,0,1\n", "no column series"),
+        ("series,time\n1,0\n", "no column of values"),
+        ("series,time,x\n", "no rows"),
+        ("series,time,x\n1,0,1\n1,1,abc\n", "row 3, column x: 'abc' is no number"),
+        ("series,time,x\n1,0,1\n1,1,inf\n", "row 3, column x: 'inf' is no number"),
+        ("series,time,x\n1,,1\n", "row 2: the time is empty"),
+        ("series,time,x\n1,0,1\n2,5,1\n1,0,2\n", "row 4: series 1 has the time 0 twice, in row 2 too"),
+        ("series,time,x\n1,3,1\n1,2,2\n", "row 3: series 1 has the time 2 behind 3: sort"),
+        ("series,time,x,y\n1,0,1,\n2,0,1,\n", "the channel y is missing throughout"),
+        ("series,time,x\n1,0,1\n2,0,\n", "series 2 has no value at any time"),
+        ("series,time,x,label\n1,0,1,a\n1,1,1,b\n", "row 3: the label of series 1 changes from a to b"),
+        ("series,time,x\n1,0,1\n1,1,1\n1,2,1\n1,9000000,1\n", "over a million times its median gap"),
+        ("series,time,x\n1,0,1\n1,1,1,2,3\n", "cannot be read as a table"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_long_format(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_or_pickled_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no file"):
+        read_long_format(tmp_path / "none.csv")
+    np.savez(tmp_path / "objects.npz", series=np.array([{}], dtype=object), time=[0.0], values=[1.0])
+    with pytest.raises(DataError, match="plain arrays"):
+        read_long_format(tmp_path / "objects.npz")

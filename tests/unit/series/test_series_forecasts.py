@@ -1,0 +1,81 @@
+"""Recurrent networks that say what comes next."""
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from pipeline.series import Forecaster, Series, build_forecaster, collate
+
+CELLS = ("rnn", "rnn_dt", "gru_d", "ode_rnn")
+
+
+@pytest.fixture(params=CELLS)
+def forecaster(request) -> Forecaster:
+    torch.manual_seed(0)
+    return build_forecaster(request.param, 1, hidden=5, noise=0.2, time_unit=2.0)
+
+
+def test_each_observation_is_said_from_those_before_it(forecaster):
+    """The likelihood is the sum of those of predictions made from the beginnings of the series."""
+    times, values = [0.0, 0.5, 2.0, 2.2], torch.tensor([[1.0], [-1.0], [0.5], [0.0]])
+    whole = forecaster.log_likelihood(collate([Series(times, values)]))
+    total = torch.zeros(())
+    for k in range(4):
+        if k:
+            beginning = collate([Series(times[:k], values[:k])])
+            mean = forecaster.predict(beginning, torch.tensor(times[k : k + 1]), 1).mean[0, 0]
+        else:
+            mean = forecaster.decoder(forecaster.cell.features(forecaster.cell.begin(torch.zeros(1, 1))))[0]
+        total = total + Normal(mean, 0.2).log_prob(values[k]).sum()
+    torch.testing.assert_close(whole.value[0], total)
+    torch.testing.assert_close(whole.per_value, total / 4)
+
+
+def test_a_later_value_does_not_change_what_is_said_before_it(forecaster):
+    times = [0.0, 1.0, 2.0, 3.0]
+    asked = torch.tensor([0.5, 1.0, 1.7, 2.0])
+    said = [
+        forecaster.predict(collate([Series(times, [[1.0], [2.0], [later], [later]])]), asked, 1).mean
+        for later in (0.0, 9.0)
+    ]
+    assert torch.equal(*said)
+
+
+def test_behind_the_last_observation_a_network_is_given_what_it_said(forecaster):
+    times, values = [0.0, 1.0], torch.tensor([[1.0], [2.0]])
+    said = forecaster.predict(collate([Series(times, values)]), torch.tensor([1.5, 2.5]), 1).mean[0]
+    given_back = Series([*times, 1.5], torch.cat([values, said[:1].detach()]))
+    torch.testing.assert_close(said[1], forecaster.predict(collate([given_back]), torch.tensor([2.5]), 1).mean[0, 0])
+
+
+def test_bands_grow_behind_the_last_observation(forecaster):
+    batch = collate([Series([0.0, 1.0], [[1.0], [2.0]])])
+    prediction = forecaster.predict(batch, torch.tensor([0.5, 1.5, 2.5, 3.5]), 200, torch.Generator().manual_seed(0))
+    spread = prediction.samples.std(0)[0, :, 0]
+    assert spread[:2].tolist() == pytest.approx([0.0, 0.0], abs=1e-7)  # known, but for the noise of an observation
+    assert (spread[2:] > 0).all()
+
+
+def test_series_that_end_at_different_times_are_continued_from_their_own_ends(forecaster):
+    short = Series([0.0, 1.0], [[1.0], [2.0]])
+    long = Series([0.0, 1.0, 2.0, 3.0], [[1.0], [2.0], [0.0], [1.0]])
+    asked = torch.tensor([0.5, 1.5, 2.5, 3.5])
+    together = forecaster.predict(collate([short, long]), asked, 1).mean
+    for number, one in enumerate((short, long)):
+        torch.testing.assert_close(together[number], forecaster.predict(collate([one]), asked, 1).mean[0])
+
+
+def test_what_is_wanted_can_be_learned_from_too(forecaster):
+    one = Series([0.0, 1.0, 2.0], [[1.0], [2.0], [3.0]], observed=[True, True, False])
+    batch = collate([one])
+    assert forecaster.log_likelihood(batch).counts.tolist() == [2]
+    assert forecaster.log_likelihood(batch.revealed()).counts.tolist() == [3]
+
+
+def test_the_class_is_said_from_the_state_behind_the_last_observation():
+    torch.manual_seed(0)
+    model = build_forecaster("rnn_dt", 1, hidden=4, classes=2)
+    batch = collate([Series([0.0, 1.0], [[1.0], [2.0]], label=1), Series([0.0], [[1.0]])])
+    found = model.log_likelihood(batch)
+    torch.testing.assert_close(found.labels[0], torch.log_softmax(model.class_scores(batch), -1)[0, 1])
+    assert found.labels[1] == 0

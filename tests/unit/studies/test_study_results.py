@@ -1,0 +1,220 @@
+"""What a study says of runs that are made up: claims with their tests, tables, documents that nothing breaks out of."""
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from experiments.study_plan import find_metrics
+from pipeline.comparison.compare import ComparedRun
+from pipeline.comparison.fairness import find_unfairness
+from pipeline.reporting.markdown import escaped as markdown_escaped
+from pipeline.studies.claims import JudgedClaim
+from pipeline.studies.latex import escaped, latex
+from pipeline.studies.page import page
+from pipeline.studies.parse import parse_study
+from pipeline.studies.progress import JobProgress, seconds_left
+from pipeline.studies.result import Answer, StudyResult, build_result
+from pipeline.studies.tables import markdown, study_tables
+from pipeline.tracking.run_document import RunInfo, RunStatus
+
+NASTY = "50% of $x_1 & \\input{a} | <b>*"
+STUDY: dict[str, Any] = {
+    "title": f"A title with {NASTY}",
+    "question": "A question?",
+    "source": "A paper, table 1",
+    "doubts": ["Something is doubtful."],
+    "with": ["odenet_simple", "digits"],
+    "runs": {
+        "a": {"label": NASTY, "level": 1},
+        "b": {"label": "b", "level": 2, "with": ["model.augment=0"]},
+        "c": {"label": "c", "level": 5, "with": ["model.augment=1"], "ends": "underflow"},
+    },
+    "read": ["accuracy", "nfe_test", "parameters", "solver.nfe_backward"],
+    "scales": {"small": {"note": "a few images"}},
+    "paper": {
+        "a": {"accuracy": 90.2, "parameters": 100},
+        "b": {"accuracy": {"value": 95, "doubtful": "it is a guess"}},
+    },
+}
+HOST = {"hostname": "here", "cpu": "a processor", "os": ["Linux", "6"], "python_version": "3.11"}
+VALUES = {
+    "a": {"accuracy": (0.901, 0.904, 0.902), "nfe_test": (20, 20, 20), "parameters": (100, 100, 100)},
+    "b": {"accuracy": (0.899, 0.903, 0.900), "nfe_test": (26, 27, 26), "parameters": (300, 300, 300)},
+    "c": {"accuracy": (0.701, 0.720, 0.711), "nfe_test": (40, 44, 41), "parameters": (300, 300, 300)},
+}
+
+
+def made_up(number: int, seed: int, values: dict[str, float], backward: list[float]) -> ComparedRun:
+    epochs = pd.Index(range(1, len(backward) + 1), name="epoch")
+    config = {"seed": seed, "training.max_epochs": 3, "training.patience": None, "data.name": "digits"}
+    document = {"_id": number, "experiment": {"name": "classification"}, "config": {}, "host": HOST, "info": {}}
+    history = pd.DataFrame({"solver.nfe_backward": backward}, index=epochs)
+    return ComparedRun(number, seed, RunStatus.COMPLETED, document, RunInfo(), config, values, history, None)
+
+
+def result_of(scale: str = "full", claims: Any = (), **outcomes: str) -> StudyResult:
+    """The study with its made-up runs; a row's outcome is that of all of its runs."""
+    study = parse_study(yaml.safe_dump(STUDY | {"claims": list(claims)}), "mine", find_metrics)
+    answers, number = {}, 0
+    for row, values in VALUES.items():
+        of_row = []
+        for seed in range(3):
+            number += 1
+            run = made_up(number, seed, {name: each[seed] for name, each in values.items()}, [20.0, 22.0 + seed, 26.0])
+            of_row.append(Answer(seed, run, outcomes.get(row, "completed"), "in its words"))
+        answers[row] = of_row
+    return build_result(study, study.scales[scale], f"scale {scale}", (0, 1, 2), answers)
+
+
+def claim(scale: str = "full", **test: Any) -> JudgedClaim:
+    return result_of(scale, [{"says": "It is so.", **test}]).claims[0]
+
+
+@pytest.mark.parametrize(
+    ("test", "verdict"),
+    [
+        ({"equivalent": ["a", "b"], "in": "accuracy", "within": 1.0}, "supported"),
+        ({"equivalent": ["a", "b"], "in": "accuracy", "within": 0.1}, "undecided"),
+        ({"equivalent": ["a", "c"], "in": "accuracy", "within": 1.0}, "contradicted"),
+        ({"higher": ["a", "c"], "in": "accuracy"}, "supported"),
+        ({"lower": ["a", "c"], "in": "accuracy"}, "contradicted"),
+        ({"differ": ["a", "c"], "in": "accuracy"}, "supported"),
+        ({"order": ["c", "b", "a"], "in": "nfe_test"}, "supported"),
+        ({"order": ["a", "b", "c"], "in": "nfe_test"}, "contradicted"),
+        ({"rises": "all", "in": "nfe_test"}, "supported"),
+        ({"falls": "all", "in": "nfe_test"}, "contradicted"),
+        ({"falls": ["a", "b", "c"], "in": "accuracy"}, "supported"),
+        ({"rises": "all", "in": "solver.nfe_backward", "over": "epochs"}, "supported"),
+        ({"falls": "all", "in": "solver.nfe_backward", "over": "epochs"}, "contradicted"),
+        ({"ratio": ["a", "b"], "in": "parameters", "between": [0.3, 0.4]}, "supported"),
+        ({"ratio": ["a", "b"], "in": "parameters", "between": [0.9, 1.1]}, "contradicted"),
+        ({"equivalent": ["b", "c"], "in": "parameters", "within": 1}, "supported"),
+        ({"higher": ["b", "c"], "in": "parameters"}, "contradicted"),
+        ({"ends": ["a", "b"], "as": "completed"}, "supported"),
+        ({"ends": ["a"], "as": "underflow"}, "contradicted"),
+    ],
+)
+def test_a_claim_is_judged_by_its_test(test: dict[str, Any], verdict: str) -> None:
+    assert claim(**test).verdict == verdict
+
+
+def test_claims_are_adjusted_for_how_many_they_are() -> None:
+    one = {"says": "x", "higher": ["a", "c"], "in": "accuracy"}
+    (alone,), several = result_of(claims=[one]).claims, result_of(claims=[one] * 5).claims
+    assert alone.tested.p is not None
+    assert alone.adjusted_p == alone.tested.p
+    assert several[0].adjusted_p == pytest.approx(5 * alone.tested.p)
+
+
+def test_at_a_smaller_scale_a_claim_has_a_tendency() -> None:
+    judged = claim("small", higher=["a", "c"], **{"in": "accuracy"})
+    assert judged.text(is_full=True) == "supported"
+    assert judged.text(is_full=False) == "points that way"
+
+
+def test_runs_that_ended_otherwise_are_in_no_mean_and_their_outcome_is_shown() -> None:
+    result = result_of(c="underflow", claims=[{"says": "x", "ends": ["c"], "as": "underflow"}])
+    assert result.claims[0].verdict == "supported"
+    row = result.rows[2]
+    assert row.values(result.study.column("accuracy")) == {}
+    assert row.ended_as_expected
+    text = markdown(result)
+    assert "3 underflow (as expected)" in text
+    assert not any("ended by" in line for line in text.splitlines())
+    unexpected = markdown(result_of(b="diverged"))
+    assert "3 of 3 runs of b ended by the state or its derivative became non-finite" in unexpected
+
+
+def test_every_number_stands_beside_the_papers_with_its_scale_and_its_runs() -> None:
+    beside, *_, numbers = study_tables(result_of())
+    assert beside.headings == ("row", "what", "ours, full", "95% interval", "paper", "verdict")
+    by_row = {(row[0], row[1]): row for row in beside.rows}
+    assert by_row[NASTY, "accuracy (%)"][2:] == ("90.23 ± 0.15 (n = 3)", "89.85 to 90.61", "90.2", "reproduced")
+    assert by_row[NASTY, "parameters"][2:] == ("100", "–", "100", "reproduced")
+    assert by_row["b", "accuracy (%)"][4:] == ("95 *", "lower")
+    assert [row[-1] for row in numbers.rows] == ["1, 2, 3", "4, 5, 6", "7, 8, 9"]
+    tendency = study_tables(result_of("small"))[0]
+    assert tendency.headings[2] == "ours, small"
+    assert tendency.headings[-1] == "tendency"
+    assert "near it" in {row[-1] for row in tendency.rows}
+
+
+def test_nothing_breaks_out_of_a_markdown_cell() -> None:
+    lines = [line for line in markdown(result_of()).splitlines() if "input" in line and line.startswith("|")]
+    assert lines
+    for line in lines:
+        assert line.count("|") - line.count("\\|") == len(re.findall(r"(?<!\\)\|", line))
+        assert "<b>" not in line.replace("\\<b>", "")
+    assert markdown_escaped("a|b\nc") == "a\\|b c"
+
+
+def test_nothing_breaks_out_of_a_latex_cell() -> None:
+    assert escaped("50% of $x_1 & {a}~^\\") == (
+        r"50\% of \$x\_1 \& \{a\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+    text = latex(result_of())
+    assert "\\input" not in text.split("\n", 1)[1], "what a person typed is no command"
+    body = [line for line in text.splitlines() if line.endswith(r"\\") and "&" in line]
+    columns = {len(re.findall(r"(?<!\\)&", line)) for line in body if "multicolumn" not in line}
+    assert len(columns) == 1, "every line has as many cells"
+    assert "90.23 $\\pm$ 0.15 & 90.2 &" in text
+    assert "95*" in text
+
+
+def test_the_first_comment_of_a_latex_table_stays_in_its_line() -> None:
+    result = result_of()
+    broken = replace(result, study=replace(result.study, title="a\n\\input{b}"))
+    first, *rest = latex(broken).splitlines()
+    assert first.startswith("%")
+    assert not any(line.startswith("\\input") for line in rest)
+
+
+def test_the_page_has_the_tables_the_figures_and_the_study_itself_escaped() -> None:
+    html = page(result_of(claims=[{"says": "x", "higher": ["a", "c"], "in": "accuracy"}]))
+    assert html.count("<img") >= 4
+    assert "<b>*" not in html
+    assert "50% of $x_1 &amp; \\input{a} | &lt;b&gt;*" in html
+    assert "Evaluations over epochs" in html
+    assert "it is a guess" in html
+
+
+def test_json_is_plain_and_has_every_number() -> None:
+    document = json.loads(json.dumps(result_of().to_dict(), allow_nan=False))
+    first = document["rows"][0]
+    assert first["cells"]["accuracy"]["mean"] == pytest.approx(90.233, abs=1e-3)
+    assert first["cells"]["accuracy"]["verdict"] == "reproduced"
+    assert [run["run_id"] for run in first["runs"]] == [1, 2, 3]
+
+
+def test_multiply_adds_epochs_and_tuning_that_differ_are_said() -> None:
+    result = result_of()
+    groups = {row.letter: row.group for row in result.rows}
+    comparison = result.comparison("")
+    assert comparison is not None
+    for letter, millions, epochs in (("A", 1e6, 3), ("B", 3e6, 5), ("C", 1e6, 3)):
+        for run in groups[letter].runs:
+            run.values["multiply_adds_test"] = millions  # type: ignore[index]
+            run.config["training.max_epochs"] = epochs  # type: ignore[index]
+    found = find_unfairness(comparison, {"A": 1, "B": 12, "C": 1})
+    assert any("up to 3.0 times apart: A 1.0 M, B 3.0 M, C 1.0 M" in sentence for sentence in found)
+    assert any("training.max_epochs is 3 (runs 1, 2, 3, 7, 8, 9), 5 (runs 4, 5, 6)" in sentence for sentence in found)
+    assert any("of A 1, of B 12, of C 1" in sentence for sentence in found)
+    assert not any("tuned" in sentence for sentence in find_unfairness(comparison, {"A": 3, "B": 3, "C": 3}))
+
+
+def test_the_time_left_is_of_what_earlier_epochs_took() -> None:
+    jobs = [
+        JobProgress(1, "a", "a", 10, 100.0, "completed", done=10, seconds=50.0),
+        JobProgress(2, "a", "a", 10, 100.0, "running", done=4, seconds=24.0),
+        JobProgress(3, "a", "a", 10, 100.0),
+        JobProgress(4, "b", "b", 10, 70.0),
+    ]
+    # 6 epochs of 6 s, 10 of 5.5 s as of its row, and what was estimated of the other row.
+    assert seconds_left(jobs, parallel=1) == pytest.approx(36 + 55 + 70)
+    assert seconds_left(jobs, parallel=2) == pytest.approx((36 + 55 + 70) / 2)
+    assert seconds_left(jobs[:1], parallel=2) is None

@@ -1,0 +1,174 @@
+"""The task of irregular time series: its loss, its scores, its comparisons and its parts."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import plugins
+from pipeline.plugins import registry
+from pipeline.series import LatentODE
+from pipeline.tasks.lookup import get_task
+from pipeline.tasks.series.config import MODELS, SeriesTaskConfig
+from pipeline.tasks.series.evaluation import thinned
+from pipeline.tasks.series.objective import NegativeBound
+from pipeline.tasks.series.paired import PAIRED_TEST, compare_paired
+from pipeline.tasks.series.task import IrregularSeries
+from pipeline.training import fit
+from pipeline.util.user_warnings import OdenetWarning
+
+
+def configured(**sections: Any) -> SeriesTaskConfig:
+    data = {"name": "spirals", "observed": 10, "subset": 30, "options": {"count": 60}, **sections.pop("data", {})}
+    training = {"max_epochs": 1, **sections.pop("training", {})}
+    return SeriesTaskConfig.from_dict({"data": data, "training": training, **sections})
+
+
+def prepared(config: SeriesTaskConfig) -> tuple[Any, Any, torch.nn.Module]:
+    task = get_task("series")
+    data = task.load_data(config)
+    torch.manual_seed(0)
+    return task, data, task.build_model(config, data)
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_each_model_trains_and_answers(architecture: str, tmp_path: Path) -> None:
+    config = configured(model={"architecture": architecture}, series={"test_samples": 3})
+    task, data, model = prepared(config)
+    fitted = fit(model, task.objective(config, data), config.training, 0, tmp_path / "checkpoint.pt")
+    assert np.isfinite(fitted.history[-1]["validation.rmse"])
+    answers = task.predict(model, config, data, lambda _: None)
+    scores = task.scores(answers, data)
+    assert all(map(np.isfinite, scores.values()))
+    assert {"rmse", "rmse_inside", "rmse_beyond", "rmse_truth", "mse_e2", "coverage_50", "coverage_90"} <= scores.keys()
+    assert ("elbo" in scores) == (architecture == "latent_ode")
+    again = task.scores(task.predict(model, config, data, lambda _: None), data)
+    assert again == scores
+    figures = task.report(answers, config, data, "title").figures
+    assert all(draw() is not None for draw in figures.values())
+
+
+def test_the_bound_is_at_most_the_importance_weighted_one() -> None:
+    config = configured(series={"test_samples": 50})
+    task, data, model = prepared(config)
+    scores = task.scores(task.predict(model, config, data, lambda _: None), data)
+    assert scores["elbo"] < scores["importance_bound"]
+
+
+def test_scores_are_those_of_the_values_by_hand() -> None:
+    config = configured(series={"test_samples": 2})
+    task, data, model = prepared(config)
+    answers = task.predict(model, config, data, lambda _: None)
+    scores = task.scores(answers, data)
+    errors = (answers.mean - answers.values) ** 2
+    assert scores["rmse"] == pytest.approx(float(np.sqrt(errors.mean())), rel=1e-5)
+    assert scores["rmse_inside"] == pytest.approx(float(np.sqrt(errors[:, :100].mean())), rel=1e-5)
+    assert scores["rmse_beyond"] == pytest.approx(float(np.sqrt(errors[:, 100:].mean())), rel=1e-5)
+    assert scores["mse_e2"] == pytest.approx(100 * float(errors[:, :100].mean()), rel=1e-5)
+    assert scores["elbo_per_value"] == pytest.approx(scores["elbo"] / 20, rel=1e-5)
+
+
+def test_the_weight_of_the_kl_rises_evenly_and_validation_has_the_whole_of_it() -> None:
+    config = configured(series={"kl_epochs": 4})
+    _, data, model = prepared(config)
+    objective = NegativeBound(data, config.series)
+    weights = []
+    for epoch in range(1, 7):
+        objective.begin_epoch(epoch)
+        weights.append(objective.kl_weight)
+    assert weights == [0, 0.25, 0.5, 0.75, 1, 1]
+    objective.begin_epoch(1)
+    (batch,) = objective.validation_batches(100)
+    assert isinstance(model, LatentODE)
+    chance = torch.Generator().manual_seed(0)
+    whole = -float(model.elbo(batch, 1, generator=chance).value.mean().detach())
+    assert float(objective.loss(model, batch, None).loss.detach()) == pytest.approx(whole)
+
+
+def test_a_posterior_that_has_collapsed_is_warned_of() -> None:
+    config = configured(series={"test_samples": 2})
+    task, data, model = prepared(config)
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.zero_()
+    answers = task.predict(model, config, data, lambda _: None)
+    with pytest.warns(OdenetWarning, match="the posterior has collapsed: its KL is 0.0000 nats"):
+        task.report(answers, config, data, "title")
+
+
+def test_labels_are_learned_where_they_are_asked_for() -> None:
+    config = configured(series={"label_weight": 1.0, "test_samples": 2})
+    task, data, model = prepared(config)
+    scores = task.scores(task.predict(model, config, data, lambda _: None), data)
+    assert 0 <= scores["accuracy"] <= 1
+    assert 0 <= scores["auc"] <= 1
+
+
+def test_a_model_is_restored_from_what_was_recorded() -> None:
+    config = configured()
+    task, data, model = prepared(config)
+    restored = task.restore(config, {"data": task.facts(config, data)["data"]}, config.solver)
+    restored.network.load_state_dict(model.state_dict())
+    assert restored.network.time_unit == model.time_unit
+    assert restored.scaling == data.scaling
+
+
+def test_thinning_keeps_a_share_of_what_was_observed() -> None:
+    _, data, _ = prepared(configured())
+    fewer = thinned(data.test, 0.3).batch.observed
+    assert (fewer.any(-1).sum(1) == 3).all()
+    assert not (fewer & ~data.test.batch.observed).any()
+
+
+def test_the_paired_test_is_students() -> None:
+    first, second = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.5, 2.0, 4.0, 4.5])
+    found = compare_paired(first, second)
+    assert found.difference == -0.5
+    assert found.p_value == pytest.approx(0.0917, abs=1e-4)  # t = -2.449 with 3 degrees of freedom
+    assert (found.first_nearer, found.series) == (3, 4)
+    assert compare_paired(first, first).p_value == 1
+    buffer = io.BytesIO()
+    np.savez(buffer, names=np.array(["a", "b"]), rmse=np.array([1.0, 2.0]))
+    errors = PAIRED_TEST.read(buffer.getvalue())
+    assert PAIRED_TEST.have_same_items(errors, errors)
+    with pytest.raises(ValueError, match="no predictions"):
+        PAIRED_TEST.read(b"")
+
+
+def test_parts_of_plug_ins_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+
+    @plugins.decoder("shifted")
+    def shifted(latent: int, dimensions: int, *, bias: bool = True) -> torch.nn.Module:
+        return torch.nn.Linear(latent, dimensions, bias=bias)
+
+    @plugins.data_set("ramps", task="series")
+    def ramps(*, count: int = 9) -> dict[str, Any]:
+        times = np.tile(np.arange(5.0), count)
+        return {"series": np.repeat(np.arange(count), 5), "time": times, "values": times}
+
+    @plugins.field("still", task="series")
+    class Still(torch.nn.Module):
+        def __init__(self, channels: int) -> None:  # noqa: ARG002
+            super().__init__()
+
+        def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+            return torch.zeros_like(z)
+
+    config = SeriesTaskConfig.from_dict(
+        {
+            "data": {"name": "ramps", "options": {"count": 12}},
+            "model": {"architecture": "still"},
+            "series": {"decoder": "shifted", "decoder_options": {"bias": False}},
+        }
+    )
+    _, data, model = prepared(config)
+    assert len(data.train) + len(data.validation) + len(data.test) == 12
+    assert isinstance(model, LatentODE)
+    assert isinstance(model.field, Still)
+    assert model.decoder.bias is None
+    assert "series.decoder_options.bias" in SeriesTaskConfig.kinds()
+    assert IrregularSeries.result == "test.rmse"
