@@ -213,7 +213,7 @@ class TaskExperiment:
             ):
                 return task.examine(task.predict(model, config, data, progress), config, data)
 
-        def run(_run: Run) -> float:
+        def run(_run: Run) -> float | None:
             """Train on the training split, choose by the validation split, score once on the test split."""
             prepared, run_log = self._taken(), RunLog(_run)
             config, title = prepared.config, task.title(prepared.config)
@@ -235,7 +235,9 @@ class TaskExperiment:
                 answers = evaluate(model=model, config=config, data=data, device=device)
                 report = task.report(answers, config, data, title)
                 record_report(run_log, report)
-            return float(report.test[task.result.removeprefix("test.")])
+                record_report(run_log, task.model_report(model, config, data, title))
+            result = report.test[task.result.removeprefix("test.")]
+            return None if result is None else float(result)
 
         run.__name__ = task.name
         self.sacred.main(run)

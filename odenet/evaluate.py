@@ -41,15 +41,26 @@ NAMES, COUNTS, NUMBERS = _listed(str, "euler,rk4"), _listed(int, "1,2,4"), _list
     epilog=examples(
         "odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,2,4 --tol 1e-1,1e-3",
         "odenet evaluate 3 --control sample",
+        "odenet evaluate 3 --tol 1e-3,1e-5,1e-7",
         "odenet evaluate 3 --predict shirt.png photos/",
     ),
 )
 @RUN_ID
 @click.argument("more_images", type=PATH, metavar="[IMAGES]...", nargs=-1, help="after --predict IMAGES")
-@click.option("--solver", "methods", type=NAMES, metavar="LIST", help="methods (default euler,midpoint,rk4,dopri5)")
+@click.option(
+    "--solver",
+    "methods",
+    type=NAMES,
+    metavar="LIST",
+    help="methods (default euler,midpoint,rk4,dopri5; dopri5 for a density)",
+)
 @click.option("--steps", type=COUNTS, metavar="LIST", help="of euler, midpoint and rk4 (default 1,2,4)")
 @click.option(
-    "--tol", "tolerances", type=NUMBERS, metavar="LIST", help="rtol and atol of the others (default 1e-1,1e-3,1e-5)"
+    "--tol",
+    "tolerances",
+    type=NUMBERS,
+    metavar="LIST",
+    help="rtol and atol of the others (default 1e-1,1e-3,1e-5; of a density 1e-3 to 1e-6)",
 )
 @click.option("--T", "final_times", type=NUMBERS, metavar="LIST", help="final times (default: that of the training)")
 @click.option(
@@ -79,16 +90,16 @@ def evaluate(
         raise InvalidInput(f"--predict answers with the solver of the training: leave out {', '.join(options)}")
     if more_images and not predict:
         raise InvalidInput(f"{more_images[0]} is one word too many: one run is evaluated, and images follow --predict")
-    Runs().get(run_id)  # that it is not there is told before torch and its like take seconds to import
+    run = Runs().get(run_id)  # that it is not there is told before torch and its like take seconds to import
     if predict:
         _predict(run_id, predict + more_images, as_json)
         return 0
     from experiments.evaluate import reevaluate_tracked
     from pipeline.reporting.terminal import Terminal
-    from pipeline.tasks.solver_grid import Grid
+    from pipeline.tasks.solver_grid import Grid, grid_of
 
     data = given.pop("data", None)
-    done = reevaluate_tracked(run_id, Grid(**given), data)
+    done = reevaluate_tracked(run_id, Grid(**{**grid_of(run.task), **given}), data)
     if as_json:
         print_json(done.to_dict())
     else:
@@ -138,11 +149,12 @@ def _table(done: "Reevaluation") -> "Table":
 
     from pipeline.reporting.terminal import styled
     from pipeline.reporting.text_table import shown
-    from pipeline.tracking.run_document import metric_specs
+    from pipeline.tracking.run_document import RunInfo, test_specs
 
     facts = done.document["info"]["reevaluation"]
+    items, things = RunInfo.read(done.document).sizes.get("test", (facts["images"], "items"))
     table = Table(
-        title=f"run {done.document['info']['parent']} on {facts['images']:,} test images of {facts['data']}, "
+        title=f"run {done.document['info']['parent']} on {items:,} test {things} of {facts['data']}, "
         f"batches of {facts['batch_size']}, {facts['device']}",
         caption="* as trained",
         caption_justify="left",
@@ -153,11 +165,13 @@ def _table(done: "Reevaluation") -> "Table":
         pad_edge=False,
     )
     table.add_column("setting", no_wrap=True)
-    specs = [spec for spec in metric_specs(done.document) if spec.name.startswith("test.")]
+    known = {name for row in done.rows for name, value in row.scores.items() if value is not None}
+    specs = [spec for spec in test_specs(done.document) if spec.quantity in known]
     table.add_column("T", justify="right", no_wrap=True)
     for spec in specs:
         table.add_column(spec.heading, justify="right", overflow="fold")
-    for heading in ("evaluations", "ms/image", "changed"):
+    changes = any(row.changed is not None for row in done.rows)
+    for heading in ("evaluations", f"ms/{things.removesuffix('s')}", *(["changed"] if changes else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
         setting = f"{row.label} *" if row.trained else row.label, shown(row.final_time, "g")
@@ -166,5 +180,6 @@ def _table(done: "Reevaluation") -> "Table":
             continue
         scores = [shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs]
         milliseconds = shown(row.milliseconds_per_image, ".3f")
-        table.add_row(*setting, *scores, shown(row.nfe_forward, ".1f"), milliseconds, shown(row.changed, ".2%"))
+        changed = [shown(row.changed, ".2%")] if changes else []
+        table.add_row(*setting, *scores, shown(row.nfe_forward, ".1f"), milliseconds, *changed)
     return table

@@ -33,6 +33,8 @@ MODULES = {
     "rerun": ("rerun", "resume"),
     "evaluate": ("evaluate",),
     "predict": ("predict",),
+    "sample": ("sample",),
+    "logprob": ("logprob",),
     "runs": ("runs", "show"),
     "board": ("board",),
     "compare": ("compare",),

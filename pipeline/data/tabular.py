@@ -1,5 +1,6 @@
 """Tables of numbers, a row an item: read, checked, and freed of repeated values where that is asked for."""
 
+import io
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ import pandas as pd
 from pipeline.data.errors import DataError
 from pipeline.util.array_types import FloatArray
 from pipeline.util.errors import InvalidInput, brief
+from pipeline.util.files import write_result
 from pipeline.util.paths import data_folder
+from pipeline.util.printable import inert
 
 ENDINGS = (".npz", ".csv", ".parquet")
 REPEATED = 0.01
@@ -161,3 +164,20 @@ def with_noise(rows: FloatArray, widths: FloatArray, deviations: FloatArray, ran
     """The rows with uniform noise from 0 to a width, and normal noise, of each column."""
     noisy: FloatArray = rows + widths * random.random(rows.shape) + deviations * random.standard_normal(rows.shape)
     return noisy
+
+
+def write_table(path: Path, rows: FloatArray, columns: Sequence[str] = (), key: str = "x") -> None:
+    """Write rows, shape (n, D), as an `.npz` with the array `key`, or as a `.csv` with a line of headings.
+
+    Raises:
+        OdenetError: the file cannot be written.
+    """
+    numbered = [key] if rows.shape[1] == 1 else [f"{key}{number}" for number in range(rows.shape[1])]
+    names = list(columns) or numbered
+    if path.suffix == ".csv":
+        write_result(path, pd.DataFrame(rows, columns=[inert(name) for name in names]).to_csv(index=False), "table")
+        return
+    buffer = io.BytesIO()
+    named = {"columns": np.array(names)} if columns else {}
+    np.savez_compressed(buffer, **{key: rows}, **named)  # type: ignore[arg-type]
+    write_result(path, buffer.getvalue(), "table")

@@ -76,12 +76,14 @@ class Task(ABC, Generic[C, D, A]):
         result: the metric of the test split that is the result of a run, as `test.accuracy`.
         paired_test: of two models on the same test items, for comparisons; a task that comes along may have it in its
             module `paired` instead, which is read without torch.
+        grid: what `pipeline.tasks.solver_grid.Grid` has for this task where nobody says otherwise.
     """
 
     name: ClassVar[str]
     config: ClassVar[type[Config]] = Config
     result: ClassVar[str]
     paired_test: ClassVar[PairedTest | None] = None
+    grid: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     @abstractmethod
@@ -135,6 +137,10 @@ class Task(ABC, Generic[C, D, A]):
     def report(self, answers: A, config: C, data: D, title: str) -> Report:  # noqa: ARG002 - for those that override it
         """What is recorded of the answers under the settings of the training."""
         return Report(test=self.scores(answers, data))
+
+    def model_report(self, model: nn.Module, config: C, data: D, title: str) -> Report:  # noqa: ARG002
+        """What is recorded of the trained model itself, beside its answers: files and figures."""
+        return Report(test={})
 
     def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:  # noqa: ARG002
         """The figures of `report` that can be drawn of what a run has stored.

@@ -16,6 +16,7 @@ from pipeline.methods import FIXED_STEP_METHODS
 from pipeline.ode import ODEBlock, SolverFailure, Status
 from pipeline.ode.counts import Solved, nfe_forward, nfe_per_sample, ode_blocks
 from pipeline.tasks.base import Progress, Task, TrainedModel
+from pipeline.tasks.lookup import get_task
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,11 @@ class Row:
         own = {f.name for f in fields(cls)}
         scores = {name: value for name, value in values.items() if name not in own}
         return cls(**{name: value for name, value in values.items() if name in own}, scores=scores)
+
+
+def grid_of(task_name: str) -> Mapping[str, Any]:
+    """What a `Grid` has for a task where nobody says otherwise."""
+    return dict(get_task(task_name).grid)
 
 
 def trained_setting(task: Task[Any, Any, Any], config: Config) -> Setting:

@@ -3,7 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.config import Config, DataConfig, ModelConfig, Section, SolverConfig, TrainingConfig, option
+from pipeline.config import (
+    Config,
+    ConfigError,
+    DataConfig,
+    ModelConfig,
+    RegularisationConfig,
+    Section,
+    SolverConfig,
+    TrainingConfig,
+    option,
+)
 from pipeline.config.sections import LARGEST_NUMBER, SMALLEST_TOLERANCE
 from pipeline.methods import METHODS
 
@@ -119,6 +129,28 @@ class DensityConfig(Config):
     flow: FlowConfig = field(default_factory=FlowConfig)
     solver: DensitySolver = field(default_factory=DensitySolver)
     training: DensityTraining = field(default_factory=DensityTraining)
+    regularisation: RegularisationConfig = field(default_factory=RegularisationConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.solver.reuse_first_step:
+            raise ConfigError("solver.reuse_first_step is True, which flows do not have: leave it out")
+        if self.training.precision == "bf16":
+            raise ConfigError(
+                "training.precision is bf16, whose rounding is above the tolerances of a density: use fp32 or tf32"
+            )
+        if self.regularisation.curvature:
+            raise ConfigError("regularisation.curvature is not for flows: use regularisation.kinetic and jacobian")
+        if self.regularisation.end_time_spread >= self.flow.final_time:
+            raise ConfigError(
+                f"regularisation.end_time_spread is {self.regularisation.end_time_spread:g}, which must be below "
+                f"flow.final_time={self.flow.final_time:g}: a solve must not end where it begins"
+            )
+        if self.training.compile is True and not self.solver.can_be_compiled:
+            raise ConfigError(
+                "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
+                "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
+            )
 
 
 CONFIG = DensityConfig

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.config import SolverConfig
 from pipeline.flows.check import integral, tightened
 from pipeline.ode.counts import nfe_forward, ode_blocks
 from pipeline.tasks.base import Progress
@@ -88,6 +89,21 @@ def mean_nll(network: DensityNetwork, points: Tensor) -> float:
     with torch.no_grad():
         found = network.density.log_prob(points, generator=torch.Generator().manual_seed(0))
     return -float(found.value.double().mean())
+
+
+def shift_between(network: DensityNetwork, points: Tensor, solver: SolverConfig, other: SolverConfig) -> float:
+    """What the mean of -log p is more by with the other solver than with the first."""
+    blocks = ode_blocks(network)
+    before, found = [block.solver for block in blocks], []
+    try:
+        for chosen in (solver, other):
+            for block in blocks:
+                block.solver = chosen
+            found.append(mean_nll(network, points))
+    finally:
+        for block, own in zip(blocks, before, strict=True):
+            block.solver = own
+    return found[1] - found[0]
 
 
 def _deviation_of_the_trace(network: DensityNetwork, points: Tensor) -> float:

@@ -1,18 +1,21 @@
 """The metrics of densities."""
 
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.penalty_specs import penalty_specs
 
 RESULT = "test.nll"
 """What the result of a run is."""
 
 _LOSS = "what is minimised: mean of -log p of the data, or KL(q‖p) to it"
+"""Without penalties."""
 
 
 def metric_specs() -> tuple[MetricSpec, ...]:
     """The specs of all metrics; the likelihood first, and its errors behind it."""
     return (
-        MetricSpec("training.loss", "loss", f"{_LOSS}, with penalties, training", "nats", better="lower"),
+        MetricSpec("training.loss", "loss", f"{_LOSS}, training", "nats", better="lower"),
         MetricSpec("validation.loss", "loss", f"{_LOSS}, validation", "nats", better="lower", is_searchable=True),
+        *penalty_specs(),
         MetricSpec("test.nll", "NLL", "mean of -log p of the test points", "nats", better="lower"),
         MetricSpec("test.nll_se", "± se", "standard error of that mean", "nats"),
         MetricSpec("test.nll_shift", "shift", "what a hundredth of the tolerances adds to the NLL", "nats", "+.1e"),

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
-from pipeline.flows import Gaussian
+from pipeline.flows import Flow, Gaussian
 from pipeline.models.build import named_part
 from pipeline.plugins import registry
 from pipeline.tasks.density.config import DensityConfig
@@ -42,10 +42,18 @@ def build_density(config: DensityConfig, solver: SolverConfig, dimension: int) -
         InvalidInput: values that make no density.
         PluginError: a plug-in builds something else.
     """
+    network = DensityNetwork(_built(config, solver, dimension))
+    for flow in network.modules():
+        if isinstance(flow, Flow):
+            flow.penalties = tuple(config.regularisation.weights)
+    return network
+
+
+def _built(config: DensityConfig, solver: SolverConfig, dimension: int) -> nn.Module:
     part, flow = named_part(config.model), config.flow
     if part.kind == "field":
         options = dict(config.model.options)
-        return DensityNetwork(flow_of(lambda: _module(part, part.build(dimension, **options)), dimension, solver, flow))
+        return flow_of(lambda: _module(part, part.build(dimension, **options)), dimension, solver, flow)
     shared = {"config": flow} if "config" in inspect.signature(part.build).parameters else {}
     built = _module(part, part.build((dimension,), dimension, solver, **shared, **config.model.options))
     missing = [name for name in ("log_prob", "sample") if not hasattr(built, name)]
@@ -54,7 +62,7 @@ def build_density(config: DensityConfig, solver: SolverConfig, dimension: int) -
             f"{part.where}: the {part.kind} {part.name} of a density has no {' and no '.join(missing)}: write them as "
             "pipeline.flows.Density says"
         )
-    return DensityNetwork(built)
+    return built
 
 
 def _module(part: registry.Part, built: object) -> nn.Module:

@@ -1,12 +1,14 @@
 """What densities are trained by: likelihood of points, or the divergence to a density."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.ode.counts import ode_blocks
+from pipeline.ode.regularisation import weighted_penalty
 from pipeline.tasks.density.config import DensityConfig
 from pipeline.tasks.density.network import DensityNetwork
 from pipeline.tasks.density.points import VALIDATION, DensityPoints
@@ -61,9 +63,20 @@ class MaximumLikelihood(Objective):
         points, slope = batch.points, batch.slope
         if generator is not None and self._data.preprocessing.dequantisation is not None:
             points, slope = self._data.preprocessing.dequantised(points, generator)
-        found = model.density.log_prob(points, generator=generator or torch.Generator().manual_seed(0))
+        generator = generator or torch.Generator().manual_seed(0)  # the validation's probes are always the same
+        later = self._end_times(model, generator)
+        found = model.density.log_prob(points, generator=generator, **later)
         nll = -(found.value if slope is None else found.value + slope).mean()
-        return BatchLoss(without_gradient(nll, model) if model.is_fitted else nll, len(points))
+        if model.is_fitted:
+            return BatchLoss(without_gradient(nll, model), len(points))
+        return with_penalties(nll, len(points), found.penalties, self._config)
+
+    def _end_times(self, model: nn.Module, generator: torch.Generator) -> dict[str, float]:
+        """In training, with `regularisation.end_time_spread`, when the solve of the batch begins to go back."""
+        spread = self._config.regularisation.end_time_spread
+        if not spread or not model.training or not ode_blocks(model):
+            return {}
+        return {"time": self._config.flow.final_time + spread * (2 * torch.rand((), generator=generator).item() - 1)}
 
     def example(self, batch_size: int) -> Tensor:
         """Points of the validation split: those of the others may still be whole numbers."""
@@ -96,10 +109,16 @@ class DensityMatching(Objective):
         assert isinstance(model, DensityNetwork)
         points, found = model.density.rsample_and_log_prob(batch, generator or torch.Generator().manual_seed(0))
         divergence = (found.value - self._log_density(points)).mean()
-        return BatchLoss(divergence, batch)
+        return with_penalties(divergence, batch, found.penalties, self._config)
 
     def example(self, batch_size: int) -> Tensor:
         return self._data.validation[:1].expand(batch_size, -1).contiguous()
+
+
+def with_penalties(loss: Tensor, items: int, penalties: Mapping[str, Tensor], config: DensityConfig) -> BatchLoss:
+    """The loss of a batch, and what is added to it in training."""
+    sums = {name: values.detach().sum() for name, values in penalties.items()}
+    return BatchLoss(loss, items, sums, penalty=weighted_penalty(penalties, config.regularisation))
 
 
 def without_gradient(loss: Tensor, model: nn.Module) -> Tensor:

@@ -106,6 +106,37 @@ def load_points(config: DensityData, seed: int) -> DensityPoints:
     return _of_distribution(config, source, seed)
 
 
+def load_test_points(config: DensityData, preprocessing: Preprocessing) -> DensityPoints:
+    """The test points of another data set, prepared as a trained density wants them; of a table that is not split, all.
+
+    Raises:
+        InvalidInput: they are not of its kind, or have another number of columns.
+        DataError: they cannot be read.
+    """
+    source, name = find_source(config.name, config.options), config.name
+    if isinstance(source, Rows) and not source.levels and preprocessing.dequantisation is None:
+        if name.endswith(ENDINGS) and (table := read_table(find_table(name))).test is None:
+            source = replace(source, test=table.rows)
+        return _test_rows(name, source, preprocessing)
+    points = load_points(config, 0)
+    has_levels = points.preprocessing.dequantisation is not None
+    if points.dimension != preprocessing.dimension or has_levels != (preprocessing.dequantisation is not None):
+        raise InvalidInput(f"{name} has no points of the kind that the density is of: choose other data")
+    return points
+
+
+def _test_rows(name: str, source: Rows, preprocessing: Preprocessing) -> DensityPoints:
+    if source.test.shape[1] != preprocessing.dimension:
+        raise InvalidInput(
+            f"{name} has {source.test.shape[1]} columns, but the density is of {preprocessing.dimension}: choose a "
+            "table with as many"
+        )
+    refuse_no_numbers(name, source.test, source.columns)
+    test, none = preprocessing.points(source.test), torch.zeros(0)
+    slope = torch.zeros(len(test))
+    return DensityPoints(name, test[:0], test[:0], none, test, slope, preprocessing, _sha256(source.test))
+
+
 def find_source(name: str, options: Mapping[str, Any]) -> Source:
     """The rows or the distribution of that name, or of a file.
 

@@ -1,7 +1,9 @@
 """Densities: trained by likelihood or by matching, scored by likelihood, with its numerical error beside it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,28 +12,33 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.config import ConfigError, SolverConfig
+from pipeline.flows import Flow
+from pipeline.flows.check import tightened
+from pipeline.methods import METHODS
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
-from pipeline.tasks.density import evaluation, metric_specs
+from pipeline.tasks.density import evaluation, figures, metric_specs
 from pipeline.tasks.density.config import DensityConfig
 from pipeline.tasks.density.evaluation import Answers
+from pipeline.tasks.density.flattering import flattering_setting
 from pipeline.tasks.density.network import DensityNetwork, build_density
 from pipeline.tasks.density.objective import DensityMatching, MaximumLikelihood
-from pipeline.tasks.density.points import DensityPoints, load_points
+from pipeline.tasks.density.points import DensityPoints, load_points, load_test_points
 from pipeline.tasks.density.preprocessing import Preprocessing
+from pipeline.tasks.density.trained import TrainedModel
+from pipeline.tasks.density.unused_settings import warn_of_unused_settings
+from pipeline.tasks.solver_grid import Row, Setting
 from pipeline.training import Objective
+from pipeline.util.user_warnings import OdenetWarning
 
 FITTED = 100_000
 """Points of endless data that a density is fitted to in closed form."""
+LOOSE = 1e-4
+"""Tolerance of an adaptive method above which a likelihood has an error that shows."""
 
 
-@dataclass(frozen=True)
-class TrainedModel(base.TrainedModel[DensityConfig]):
-    """A density with its best weights and all that is needed to use it."""
-
-    network: DensityNetwork
-    preprocessing: Preprocessing
+class ToleranceWarning(OdenetWarning):
+    """A likelihood with a numerical error that shows."""
 
 
 @plugins.task("density")
@@ -40,6 +47,7 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
 
     config = DensityConfig
     result: ClassVar[str] = metric_specs.RESULT
+    grid: ClassVar[Mapping[str, Any]] = {"methods": ("dopri5",), "tolerances": (1e-3, 1e-4, 1e-5, 1e-6)}
 
     @classmethod
     def metric_specs(cls) -> Sequence[MetricSpec]:
@@ -69,9 +77,8 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
 
     def warm_up(self, model: nn.Module, config: DensityConfig, data: DensityPoints) -> None:
         assert isinstance(model, DensityNetwork)
-        evaluation.predict(
-            model, data.first(config.evaluation.batch_size), config.evaluation.batch_size, lambda _: None
-        )
+        size = config.evaluation.batch_size
+        evaluation.predict(model, data.first(size), size, lambda _: None)
 
     def examine(self, answers: Answers, config: DensityConfig, data: DensityPoints) -> Answers:
         is_matching = config.flow.objective == "matching"
@@ -80,23 +87,44 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
     def scores(self, answers: Answers, data: DensityPoints) -> dict[str, float]:
         return evaluation.scores(answers, data)
 
-    def report(self, answers: Answers, config: DensityConfig, data: DensityPoints, title: str) -> Report:  # noqa: ARG002
-        counts = answers.nfe_per_batch
-        found = self.scores(answers, data)
-        return Report(
-            test={**found, "points": len(answers.log_prob), "nfe_forward": float(np.mean(counts)) if counts else None},
-            files={
-                "evaluation.json": {**found, "true_nll": data.true_nll(), "nfe_per_batch": list(counts)},
-                "log_probs.npz": evaluation.to_npz(answers, data),
-            },
-        )
+    def report(self, answers: Answers, config: DensityConfig, data: DensityPoints, title: str) -> Report:
+        counts, found = answers.nfe_per_batch, self.scores(answers, data)
+        if counts:
+            _warn_of_loose_tolerances(answers, config, data)
+        files: dict[str, Any] = {
+            "evaluation.json": {**found, "true_nll": data.true_nll(), "nfe_per_batch": list(counts)},
+            "log_probs.npz": evaluation.to_npz(answers, data),
+        }
+        drawn = {"samples.png": partial(figures.plot_samples, answers.network, data, title)}
+        flow = answers.network.density
+        if isinstance(flow, Flow) and data.dimension <= 2:
+            drawn["density_over_time.png"] = partial(figures.plot_density_over_time, flow, data, title)
+        if isinstance(flow, Flow) and data.dimension == 2:
+            drawn["vector_field.png"] = partial(figures.plot_vector_field, flow, data, title)
+            files["density_over_time.gif"] = figures.animate(flow, data)
+        costs = {"points": len(answers.log_prob), "nfe_forward": float(np.mean(counts)) if counts else None}
+        return Report(test={**found, **costs}, files=files, figures=drawn)
+
+    def grid_report(
+        self,
+        rows: Sequence[Row],
+        answers: Mapping[Setting, Answers],  # noqa: ARG002
+        data: DensityPoints,  # noqa: ARG002
+        title: str,
+    ) -> Report:
+        if sum(row.nfe_forward is not None for row in rows) < 2:
+            return Report(test={})
+        return Report({}, figures={"nll_over_tolerance.png": partial(figures.plot_nll_over_tolerance, rows, title)})
+
+    def grid_warning(self, rows: Sequence[Row], items: int) -> str | None:  # noqa: ARG002
+        return flattering_setting(rows)
 
     def facts(self, config: DensityConfig, data: DensityPoints) -> dict[str, Any]:
         model = self.build_model(config, data)
-        sizes = {"validation_points": len(data.validation), **self.test_facts(data), **data.preprocessing.to_dict()}
-        if data.sample is None:
-            sizes["training_points"] = len(data.train)
-        return {"data": sizes, "parameters": {"total": sum(parameter.numel() for parameter in model.parameters())}}
+        sizes = {"training_points": len(data.train)} if data.sample is None else {}
+        sizes |= {"validation_points": len(data.validation), **self.test_facts(data)}
+        parameters = {"total": sum(parameter.numel() for parameter in model.parameters())}
+        return {"data": {**sizes, **data.preprocessing.to_dict()}, "parameters": parameters}
 
     def test_facts(self, data: DensityPoints) -> dict[str, Any]:
         return {"sha256": data.sha256, "test_points": data.test_items}
@@ -112,6 +140,15 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
     def final_time(self, config: DensityConfig) -> float:
         return config.flow.final_time
 
+    def evaluation_data(self, trained: TrainedModel, name: str | None) -> DensityPoints:
+        config = trained.config
+        if name is None or name == config.data.name:
+            return self.load_data(config)
+        return load_test_points(replace(config.data, name=name, options={}), trained.preprocessing)
+
+    def warn(self, config: DensityConfig) -> None:
+        warn_of_unused_settings(config)
+
 
 def _points_to_fit(data: DensityPoints) -> Tensor:
     if data.sample is not None:
@@ -119,3 +156,23 @@ def _points_to_fit(data: DensityPoints) -> Tensor:
     if data.preprocessing.dequantisation is not None:
         return data.preprocessing.dequantised(data.train, torch.Generator().manual_seed(0))[0]
     return data.train
+
+
+def _warn_of_loose_tolerances(answers: Answers, config: DensityConfig, data: DensityPoints) -> None:
+    """Of tolerances above `LOOSE`, with what they do to the likelihood."""
+    solver, flow, points = config.solver, config.flow, data.test[: evaluation.CHECKED]
+    if METHODS[solver.method].is_adaptive and max(solver.rtol, solver.atol) > LOOSE:
+        shift = evaluation.shift_between(answers.network, points, solver, tightened(solver))
+        _warn(f"solver.rtol={solver.rtol:g} and atol={solver.atol:g}", shift, "trained")
+    if METHODS[flow.test_method].is_adaptive and max(flow.test_rtol, flow.test_atol) > LOOSE:
+        _warn(
+            f"flow.test_rtol={flow.test_rtol:g} and test_atol={flow.test_atol:g}", answers.checks["nll_shift"], "tested"
+        )
+
+
+def _warn(setting: str, shift: float, done: str) -> None:
+    message = (
+        f"{setting} are loose for a density: a hundredth of them moves the NLL, as it was {done}, by {shift:+.1g} "
+        "nats; use 1e-5 or less"
+    )
+    warnings.warn(ToleranceWarning(message), stacklevel=2)
