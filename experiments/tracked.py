@@ -235,6 +235,7 @@ class TaskExperiment:
                 answers = evaluate(model=model, config=config, data=data, device=device)
                 report = task.report(answers, config, data, title)
                 record_report(run_log, report)
+                record_report(run_log, task.model_report(model, config, data, title))
             result = report.test[task.result.removeprefix("test.")]
             return None if result is None else float(result)
 

@@ -39,9 +39,7 @@ def build_model(
         )
     part = named_part(config)
     if part.kind == "field":
-        return build_around(
-            lambda width: _module(part, part.build(width, **config.options)), input_shape, outputs, solver, config
-        )
+        return build_around(lambda width: built_field(config, width), input_shape, outputs, solver, config)
     return build_named(config, solver, input_shape, outputs)
 
 
@@ -58,6 +56,16 @@ def build_named(config: ModelConfig, solver: SolverConfig, input_shape: tuple[in
     part = named_part(config)
     shared = {"config": config} if "config" in inspect.signature(part.build).parameters else {}
     return _module(part, part.build(input_shape, outputs, solver, **shared, **config.options))
+
+
+def built_field(config: ModelConfig, width: int) -> nn.Module:
+    """The registered field that `config.architecture` names, with its options, for a state of so many channels.
+
+    Raises:
+        PluginError: it is no module.
+    """
+    part = named_part(config)
+    return _module(part, part.build(width, **config.options))
 
 
 def named_part(config: ModelConfig) -> registry.Part:

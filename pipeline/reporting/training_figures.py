@@ -32,12 +32,12 @@ def plot_learning_curves(
         history: a row for each epoch with the key `epoch` and, for each `validation.X` of the metrics, that key and,
             where the metric is one of training too, `training.X`. A value that is not finite leaves a gap, and the
             caption names its epoch.
-        metrics: all of the task; there is a panel for each of its validation metrics.
+        metrics: all of the task; there is a panel for each of its validation metrics that was recorded.
 
     Raises:
         InvalidInput: the history has no epochs.
     """
-    validated = [metric for metric in metrics if metric.split == "validation"]
+    validated = [metric for metric in metrics if metric.split == "validation" and _is_recorded(metric, history)]
     columns = [f"{split}.{metric.quantity}" for metric in validated for split in ("training", "validation")]
     table = _history_table(history, [column for column in columns if not history or column in history[0]])
     figure, panels = new_figure(4.5 * len(validated), 4.4, title, columns=len(validated))
@@ -122,6 +122,10 @@ def label_epochs(ax: Axes) -> None:
     ax.set_xlabel("Epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     add_grid(ax)
+
+
+def _is_recorded(metric: MetricSpec, history: Sequence[Mapping[str, float]]) -> bool:
+    return not history or metric.name in history[0]
 
 
 def _history_table(history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> pd.DataFrame:

@@ -138,6 +138,10 @@ class Task(ABC, Generic[C, D, A]):
         """What is recorded of the answers under the settings of the training."""
         return Report(test=self.scores(answers, data))
 
+    def model_report(self, model: nn.Module, config: C, data: D, title: str) -> Report:  # noqa: ARG002
+        """What is recorded of the trained model itself, beside its answers: files and figures."""
+        return Report(test={})
+
     def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:  # noqa: ARG002
         """The figures of `report` that can be drawn of what a run has stored.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_of_a_linear_field_the_penalties_are_those_of_the_matrix_exponential() -
 
 
 @pytest.mark.parametrize("control", ["batch", "sample"])
-def test_the_second_derivative_has_the_share_of_weights_that_depend_on_time(control: str) -> None:
+def test_the_second_derivative_has_what_weights_of_time_add(control: Literal["batch", "sample"]) -> None:
     solver = SolverConfig(rtol=1e-9, atol=1e-9, max_steps=10_000, control=control)
     _, found = penalties_of(Oscillating(), solver)
 

@@ -1,0 +1,1 @@
+"""Maps of points that continuous trajectories can, or cannot, follow."""

@@ -1,0 +1,1 @@
+"""Those of trajectories that come along, a file each, named like the file."""

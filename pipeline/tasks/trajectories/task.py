@@ -1,0 +1,146 @@
+"""Points that a network moves: what continuous trajectories can do, and discrete ones."""
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline import plugins
+from pipeline.config import SolverConfig
+from pipeline.models.build import build_named, built_field, named_part
+from pipeline.ode import ODEBlock
+from pipeline.ode.counts import nfe_forward
+from pipeline.ode.regularisation import regularise
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.base import Progress, Report, Task, TrainedModel
+from pipeline.tasks.classification.unused_settings import UnusedSettingWarning
+from pipeline.tasks.trajectories import figures, metric_specs
+from pipeline.tasks.trajectories.config import TrajectoriesConfig
+from pipeline.tasks.trajectories.data import Points, load_points
+from pipeline.tasks.trajectories.networks import PointNetwork
+from pipeline.tasks.trajectories.objective import SmoothL1, scores
+from pipeline.tasks.trajectories.survey import survey
+from pipeline.training import Objective
+from pipeline.util.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of the test points, in their order, on the CPU.
+
+    Attributes:
+        nfe_per_batch: evaluations of the field; empty for a discrete network.
+    """
+
+    values: Tensor
+    nfe_per_batch: tuple[int, ...]
+
+
+@plugins.task("trajectories")
+class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
+    """Points to where they go, or to a number for each."""
+
+    config = TrajectoriesConfig
+    result: ClassVar[str] = metric_specs.RESULT
+
+    @classmethod
+    def metric_specs(cls) -> Sequence[MetricSpec]:
+        return metric_specs.metric_specs()
+
+    def load_data(self, config: TrajectoriesConfig) -> Points:
+        return load_points(config.data, config.seed)
+
+    def build_model(self, config: TrajectoriesConfig, data: Points) -> PointNetwork:
+        network = build_network(config, config.solver, data.dimension, data.is_map)
+        regularise(network, config.regularisation)
+        return network
+
+    def objective(self, config: TrajectoriesConfig, data: Points) -> Objective:
+        return SmoothL1(data, config.regularisation)
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, config: TrajectoriesConfig, data: Points, progress: Progress) -> Answers:
+        model.eval()
+        answers, counts = [], []
+        for points in data.x_test.split(config.evaluation.batch_size):
+            answers.append(model(points))
+            if (count := nfe_forward(model)) is not None:
+                counts.append(count)
+            progress(len(points))
+        return Answers(torch.cat(answers).float().cpu(), tuple(counts))
+
+    def scores(self, answers: Answers, data: Points) -> dict[str, float]:
+        wanted = data.y_test.cpu()
+        return {"loss": float(functional.smooth_l1_loss(answers.values, wanted)), **scores(answers.values, wanted)}
+
+    def report(self, answers: Answers, config: TrajectoriesConfig, data: Points, title: str) -> Report:  # noqa: ARG002
+        counts = answers.nfe_per_batch
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, x=data.x_test.cpu().numpy(), y=data.y_test.cpu().numpy(), answers=answers.values.numpy()
+        )
+        return Report(
+            test={
+                **self.scores(answers, data),
+                "points": data.test_items,
+                "nfe_forward": float(np.mean(counts)) if counts else None,
+            },
+            files={"predictions.npz": buffer.getvalue()},
+        )
+
+    def model_report(self, model: nn.Module, config: TrajectoriesConfig, data: Points, title: str) -> Report:  # noqa: ARG002
+        assert isinstance(model, PointNetwork)
+        found = survey(model.eval(), data)
+        drawn = {"trajectories.png": partial(figures.plot_trajectories, found, title)}
+        if found.plane is not None:
+            drawn["plane.png"] = partial(figures.plot_plane, found, title)
+        return Report(test={}, files={"trajectories.npz": found.to_npz()}, figures=drawn)
+
+    def test_facts(self, data: Points) -> dict[str, Any]:
+        return {
+            "sha256": data.sha256,
+            "test_items": data.test_items,
+            "dimension": data.dimension,
+            "is_map": data.is_map,
+        }
+
+    def restore(
+        self, config: TrajectoriesConfig, facts: Mapping[str, Any], solver: SolverConfig
+    ) -> TrainedModel[TrajectoriesConfig]:
+        shape = facts["data"]
+        return TrainedModel(build_network(config, solver, shape["dimension"], shape["is_map"]), config)
+
+    def evaluation_data(self, trained: TrainedModel[TrajectoriesConfig], name: str | None) -> Points:
+        points = super().evaluation_data(trained, name)
+        network = trained.network
+        assert isinstance(network, PointNetwork)
+        if (points.dimension, points.is_map) != (network.dimension, network.head is None):
+            raise InvalidInput(f"the points of {name} are of another kind than those that the network was trained on")
+        return points
+
+    def warn(self, config: TrajectoriesConfig) -> None:
+        model = config.model
+        if model.architecture == "odenet" and model.layers != type(model).layers:
+            message = f"model.layers={model.layers} changes nothing: model.architecture=odenet has no layers"
+            warnings.warn(message, UnusedSettingWarning, stacklevel=2)
+
+
+def build_network(config: TrajectoriesConfig, solver: SolverConfig, dimension: int, is_map: bool) -> PointNetwork:
+    """The network that the configuration names, with first weights of torch's global random state.
+
+    Raises:
+        PluginError: a plug-in gives no module.
+    """
+    width = dimension + config.model.augment
+    if named_part(config.model).kind == "field":
+        body: nn.Module = ODEBlock(built_field(config.model, width), config.model.final_time, solver)
+    else:
+        body = build_named(config.model, solver, (width,), width)
+    return PointNetwork(dimension, config.model.augment, body, is_map)
