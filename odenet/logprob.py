@@ -10,7 +10,10 @@ from odenet.output import answer
 from pipeline.util.errors import InvalidInput
 
 
-@click.command(epilog=examples("odenet logprob 3 --data my_table.npz", "odenet logprob 3 --data a.csv --out b.csv"))
+@click.command(
+    short_help="Log-densities of rows, with their error.",
+    epilog=examples("odenet logprob 3 --data my_table.npz", "odenet logprob 3 --data a.csv --out b.csv"),
+)
 @RUN_ID
 @click.option("--data", metavar="NAME|FILE", help="a table, or another data set's test rows (default: the run's own)")
 @click.option("--out", type=PATH, metavar="FILE", help="an .npz or a .csv, which gets the log-density of each row")
