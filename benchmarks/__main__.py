@@ -1,7 +1,7 @@
 """Side by side: python -m benchmarks [--network simple] [--repeats 7] [--threads 2]
 
 Every candidate has a process of its own; their repeats take turns, so that what disturbs the machine disturbs all.
-The small fields (mlp-2, mlp-64, cnf, latent-ode) have candidates of their own, always on one thread of the CPU.
+The small fields (mlp-2, mlp-64, cnf, hutchinson, latent-ode) have candidates of their own, on one thread of the CPU.
 """
 
 import importlib.util
@@ -91,7 +91,7 @@ def main() -> None:
     results = []
     for network in arguments.network or DEFAULT:
         workload = replace(WORKLOADS[network], device=arguments.device) if network in WORKLOADS else None
-        known = candidates(workload) if workload else small_candidates.CANDIDATES
+        known = candidates(workload) if workload else small_candidates.candidates(network)
         names = [name for name in known if name.split()[0] not in missing]
         names = [name for name in names if name in (arguments.candidate or names)]
         if not names:
@@ -110,7 +110,7 @@ def main() -> None:
 
 def _arguments() -> Namespace:
     options = parser(__doc__, repeats=7)
-    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.CANDIDATES])
+    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.all_names()])
     networks = [*WORKLOADS, *PROBLEMS]
     options.add_argument("--network", action="append", choices=networks, help=f"default: {', '.join(DEFAULT)}")
     options.add_argument("--candidate", action="append", choices=list(known), help="default: all")
