@@ -1,8 +1,8 @@
 """Side by side: python -m benchmarks [--network simple] [--repeats 7] [--threads 2]
 
 Every candidate has a process of its own; their repeats take turns, so that what disturbs the machine disturbs all.
-The small fields (mlp-2, mlp-64, cnf, latent-ode) and the training step of a latent ODE (latent-training) have
-candidates of their own, always on one thread of the CPU.
+The small fields (mlp-2, mlp-64, cnf, hutchinson, latent-ode) and the training step of a latent ODE (latent-training)
+have candidates of their own, always on one thread of the CPU.
 """
 
 import importlib.util
@@ -118,12 +118,12 @@ def main() -> None:
 
 def _of_small(network: str) -> Mapping[str, Any]:
     """The candidates of what is always on one thread."""
-    return latent.CANDIDATES if network == latent.NETWORK else small_candidates.CANDIDATES
+    return latent.CANDIDATES if network == latent.NETWORK else small_candidates.candidates(network)
 
 
 def _arguments() -> Namespace:
     options = parser(__doc__, repeats=7)
-    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.CANDIDATES, *latent.CANDIDATES])
+    known = dict.fromkeys([*CANDIDATES, *RESNET_CANDIDATES, *small_candidates.all_names(), *latent.CANDIDATES])
     networks = [*WORKLOADS, *PROBLEMS, latent.NETWORK]
     options.add_argument("--network", action="append", choices=networks, help=f"default: {', '.join(DEFAULT)}")
     options.add_argument("--candidate", action="append", choices=list(known), help="default: all")

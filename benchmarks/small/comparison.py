@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import evaluations, markdown, spread
-from benchmarks.small.candidates import BASELINE, CANDIDATES
+from benchmarks.small.candidates import BASELINE, CANDIDATES, candidates
 from benchmarks.small.measured import Measured
 from benchmarks.small.problems import PROBLEMS, Problem
 from benchmarks.small.reference import exact_gradient
@@ -32,7 +32,7 @@ def run(network: str, names: Sequence[str], repeats: int, reference: float, iter
     problem = PROBLEMS[network]
     if problem.learns:
         problem = _trained(problem, iterations)
-    known = CANDIDATES
+    known = candidates(network)
     exact = apart(exact_gradient, problem, reference)
     results: dict[str, Any] = {}
     with ExitStack() as stack:

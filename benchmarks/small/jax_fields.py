@@ -37,14 +37,14 @@ def _through(layers: nn.Sequential, parameters: Parameters, z: Array) -> Array:
 
 
 def _planar(field: Planar) -> Function:
-    shape, block = (field.units, field.dimensions), field.units * field.dimensions
+    shape, block = (field.dimension, field.units), field.units * field.dimension
 
     def function(t: Array, state: tuple[Array, Array], parameters: Parameters) -> tuple[Array, Array]:
         made = _through(field.layers, parameters, jnp.reshape(t, (1, 1)))[0]
         inner, outer, gate, bias = jnp.split(made, (block, 2 * block, 3 * block))
         inner, outer = inner.reshape(shape), (outer * jax.nn.sigmoid(gate) / field.units).reshape(shape)
-        units = jnp.tanh(state[0] @ inner.T + bias)
-        trace = (1 - units**2) @ (inner * outer).sum(1, keepdims=True)
-        return units @ outer, -trace
+        units = jnp.tanh(state[0] @ inner + bias)
+        trace = (1 - units**2) @ (inner * outer).sum(0)[:, None]
+        return units @ outer.T, -trace
 
     return function

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.small.fields import Chain, Planar
+from benchmarks.small.fields import Chain, Estimated, Planar
 
 State = Tensor | tuple[Tensor, ...]
 """One tensor or several parts; of a solution, with a first dimension for the output times."""
@@ -60,6 +60,11 @@ def _two_circles(points: int, generator: torch.Generator) -> tuple[Tensor, Tenso
     return torch.cat([circle, circle / 2]) + noise, torch.zeros(points, 1)
 
 
+def _points(count: int, dimensions: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Normal points, and the logarithm of a density that is to be added."""
+    return torch.randn(count, dimensions, generator=generator), torch.zeros(count, 1)
+
+
 def _last_square(states: Any) -> Any:
     return (states[-1] ** 2).mean()
 
@@ -69,9 +74,9 @@ def _square(states: Any) -> Any:
 
 
 def _negative_log_likelihood(states: Any, variance: float = 0.1) -> Any:
-    """Of what flowed into a normal distribution of two dimensions."""
+    """Of what flowed into a normal distribution."""
     z, change = states[0][-1], states[1][-1]
-    log_base = -(z**2).sum(-1) / (2 * variance) - log(2 * pi * variance)
+    log_base = -(z**2).sum(-1) / (2 * variance) - 0.5 * z.shape[-1] * log(2 * pi * variance)
     return (change[:, 0] - log_base).mean()
 
 
@@ -87,8 +92,15 @@ PROBLEMS: Mapping[str, Problem] = {
     "mlp-2": _chain(2, 64),
     "mlp-64": _chain(64, 64),
     "cnf": Problem(Planar, partial(_two_circles, 512), (10.0, 0.0), _negative_log_likelihood, learns=True),
+    "hutchinson": Problem(
+        partial(Estimated, 43, 860, 128),
+        partial(_points, 128, 43),
+        (1.0, 0.0),
+        partial(_negative_log_likelihood, variance=1.0),
+    ),
     "latent-ode": Problem(
         partial(Chain, (4, 20, 20, 4), nn.ELU, 2.0), partial(_normal, (1000, 4)), SPIRAL_TIMES, _square
     ),
 }
-"""`cnf` and `latent-ode` are what torchdiffeq's examples of those names solve, the latter without its encoder."""
+"""`cnf` and `latent-ode` are what torchdiffeq's examples of those names solve, the latter without its encoder.
+`hutchinson` is a flow of the sizes that FFJORD takes for MINIBOONE, of 43 dimensions."""

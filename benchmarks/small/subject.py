@@ -27,11 +27,16 @@ class Subject(Protocol):
 
 
 class TorchSubject(ABC):
-    """With a field of torch, whose calls a hook can count."""
+    """With a field of torch.
+
+    Attributes:
+        called: the module that the library calls, which a hook counts.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self.field, self.start, self.tolerance = problem.field(), problem.start(), problem.tolerance
         self.times = torch.tensor(problem.times)
+        self.called: nn.Module = self.field
         self._loss = problem.loss
 
     @abstractmethod
@@ -50,7 +55,7 @@ class TorchSubject(ABC):
 
     def evaluations(self) -> tuple[int, int]:
         calls: list[None] = []
-        counter = self.field.register_forward_hook(lambda *_: calls.append(None))
+        counter = self.called.register_forward_hook(lambda *_: calls.append(None))
         loss = self._loss(self.solve())
         forward = len(calls)
         loss.backward()

@@ -155,18 +155,18 @@ def test_the_density_of_a_point_alone_is_that_in_a_batch_to_the_bit(kind: str, d
 
 
 def test_the_log_density_keeps_to_the_tolerance_in_many_dimensions() -> None:
-    # As one of 65 numbers its error would count for little: rotations that cost no accuracy of the points, and a
-    # divergence that oscillates.
+    # Points near 0 hardly move while the divergence oscillates. As one of 65 numbers its error would count an eighth,
+    # and it would be 0.018 here.
     class Breathing(nn.Module):
         def forward(self, t: Tensor, z: Tensor) -> Tensor:
             return z * torch.cos(20 * t) * 10 / z.shape[1]
 
     x = torch.full((1, 64), 0.01, dtype=torch.float64)
-    solver = SolverConfig(rtol=1e-12, atol=1e-4, max_steps=10_000)
+    solver = SolverConfig(rtol=1e-12, atol=1e-3)
     flow = Flow(Breathing(), solver=solver, dimension=64, trace="exact").double()
     exact = -torch.sin(torch.tensor(20.0).double()) * 10 / 20
-    change = flow.log_prob(x).value - flow.base.log_prob(flow.inverse(x))
-    assert abs(float(change - exact)) < 1e-3
+    change = flow.log_prob(x).value - flow.base.log_prob(flow.with_solver(TIGHT).inverse(x))
+    assert abs((change - exact).item()) < 3e-3
 
 
 @pytest.mark.parametrize("trace", ["exact", "hutchinson"])
