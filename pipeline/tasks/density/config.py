@@ -7,6 +7,7 @@ from pipeline.config import (
     Config,
     ConfigError,
     DataConfig,
+    EvaluationConfig,
     ModelConfig,
     RegularisationConfig,
     Section,
@@ -121,6 +122,14 @@ class DensityTraining(TrainingConfig):
 
 
 @dataclass(frozen=True)
+class DensityEvaluation(EvaluationConfig):
+    """The scoring on the test split."""
+
+    batch_size: int = option(1000, at_least=1)
+    """Points of a batch of the test split, and at least of the validation split."""
+
+
+@dataclass(frozen=True)
 class DensityConfig(Config):
     """The configuration of a density."""
 
@@ -129,6 +138,7 @@ class DensityConfig(Config):
     flow: FlowConfig = field(default_factory=FlowConfig)
     solver: DensitySolver = field(default_factory=DensitySolver)
     training: DensityTraining = field(default_factory=DensityTraining)
+    evaluation: DensityEvaluation = field(default_factory=DensityEvaluation)
     regularisation: RegularisationConfig = field(default_factory=RegularisationConfig)
 
     def __post_init__(self) -> None:

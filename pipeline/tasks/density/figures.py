@@ -10,6 +10,7 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from pipeline.flows import Flow
@@ -214,7 +215,9 @@ def plot_nll_over_tolerance(rows: Sequence[Row], title: str) -> Figure:
                 )
         if name == "integral":
             ax.axhline(1, color="0.6", linestyle="--", zorder=0)
-        ax.set(xscale="log", xlabel="Evaluations for a batch", ylabel=labels[name])
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.set(xlabel="Evaluations for a batch", ylabel=labels[name])
         ax.margins(x=0.12, y=0.12)
         add_grid(ax)
     axes[0].legend(frameon=False)
