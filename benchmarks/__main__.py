@@ -36,7 +36,7 @@ from benchmarks.small import comparison as small
 from benchmarks.small.problems import PROBLEMS
 from benchmarks.worker import Worker, apart, parser, take_turns, use_threads
 
-DEFAULT = ("simple", "simple-resnet", "simple-resnet-3")
+DEFAULT = ("simple", "simple-resnet", "simple-resnet-3", latent.NETWORK)
 HEADINGS = (
     *("candidate", "training step, ms", "times the baseline", "of the ceiling", "inference, ms", "evaluations"),
     *("memory, MB", "first step, ms", "gradient error", "loss"),

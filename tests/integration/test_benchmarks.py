@@ -57,6 +57,21 @@ def test_small_fields_are_solved_by_all_candidates_to_the_exact_gradient(tmp_pat
     assert (results["cnf"]["iterations"], results["mlp-2"]["iterations"]) == (2, None)
 
 
+def test_the_training_step_of_a_latent_ode_is_the_same_in_all_hands(tmp_path: Path) -> None:
+    chosen, out = ["torchdiffeq example at 1e-5", "odenet at 1e-5"], tmp_path / "measured.json"
+    command = [sys.executable, "-m", "benchmarks", "--network", "latent-training", "--repeats", "1"]
+    command += ["--reference", "1e-6", "--latent-iterations", "1", "--out", str(out)]
+    command += [part for name in chosen for part in ("--candidate", name)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "### latent-training, after 1 iterations of training" in done.stdout
+    (result,) = json.loads(out.read_text())["results"]
+    plain, ours = (result["candidates"][name] for name in chosen)
+    assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-4)
+    assert ours["nfe_forward"] == plain["nfe_forward"]
+    assert max(facts["gradient_error"] for facts in (plain, ours)) < 1e-3
+
+
 def test_the_trace_of_planar_units_is_that_of_their_jacobian() -> None:
     problem = PROBLEMS["cnf"]
     field, (z, log_p) = problem.field(), problem.start()
