@@ -51,7 +51,7 @@ def test_an_idx_file_not_as_long_as_its_header_says_is_refused_by_name(folder: P
     path.write_bytes((path.read_bytes() + b"\0")[:length])
     with pytest.raises(DataError, match=f"{IMAGES} is"):
         load("fashion_mnist")
-    (status,) = [status for status in list_data_sets() if status.name == "fashion_mnist"]
+    (status,) = [one for one in list_data_sets() if (one.task, one.name) == ("classification", "fashion_mnist")]
     assert not status.present
     assert IMAGES in status.note
 
@@ -150,7 +150,7 @@ def test_a_cifar_file_that_is_not_the_official_one_is_never_unpickled(
 
 
 def note_of(name: str) -> str:
-    (status,) = [status for status in list_data_sets() if status.name == name]
+    (status,) = [one for one in list_data_sets() if (one.task, one.name) == ("classification", name)]
     assert not status.present
     return status.note
 
