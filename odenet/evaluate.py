@@ -96,8 +96,10 @@ def evaluate(
         return 0
     from experiments.evaluate import reevaluate_tracked
     from pipeline.reporting.terminal import Terminal
+    from pipeline.runs.stored_parts import load_plugins_of
     from pipeline.tasks.solver_grid import Grid, grid_of
 
+    load_plugins_of(run)  # of which the task may be
     data = given.pop("data", None)
     done = reevaluate_tracked(run_id, Grid(**{**grid_of(run.task), **given}), data)
     if as_json:

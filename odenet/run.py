@@ -10,7 +10,6 @@ from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, over
 from odenet.output import Printed, answer, finish_run
 from pipeline.config.config import OPTIONS
 from pipeline.config.overrides import parse_with
-from pipeline.runs.annotations import annotations
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def run(overrides: tuple[str, ...], name: str | None, tags: tuple[str, ...], not
     """Train and evaluate, tracked."""
     names, updates = parse_with(overrides)
     resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
+    from pipeline.runs.annotations import annotations
+
     marks = annotations(name, tags, note)
     from experiments.tracked import prepare, run_tracked
 

@@ -475,7 +475,7 @@ def test_a_run_whose_store_takes_it_but_whose_disk_does_not_is_in_neither(
 
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=r"exists|directory"):
-        _enter(document_of(1) | {"uid": str(ObjectId())}, None, tmp_path, database)
+        _enter(document_of(1) | {"uid": str(ObjectId())}, {}, None, tmp_path, database)
     assert database.runs.count_documents({}) == 0
 
 

@@ -155,7 +155,7 @@ def test_the_data_are_loaded_once_for_all_corners_that_share_them(monkeypatch: p
 
 
 def test_an_unknown_space_names_those_there_are() -> None:
-    with pytest.raises(SpaceError, match="digits, thesis_complex, thesis_simple"):
+    with pytest.raises(SpaceError, match="digits, latent_spirals, thesis_complex, thesis_simple"):
         find_space("mnist_space")
 
 

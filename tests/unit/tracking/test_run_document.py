@@ -26,9 +26,8 @@ NLL = MetricSpec("test.nll", "NLL", "negative log likelihood, test", "nats", ".3
 
 
 def test_a_run_without_metrics_of_its_own_is_of_image_classification() -> None:
-    assert metric_specs({"format": "odenet-1", "experiment": {"name": "classification"}}) == specs_of_task(
-        "classification"
-    )
+    then = tuple(spec for spec in specs_of_task("classification") if spec.quantity in ("accuracy", "loss"))
+    assert metric_specs({"format": "odenet-1", "experiment": {"name": "classification"}}) == then
 
 
 def test_metrics_come_back_as_they_were_stored_and_what_a_later_version_says_of_them_is_left_out() -> None:
@@ -75,7 +74,7 @@ def test_a_configuration_of_before_a_key_was_added_has_its_default() -> None:
 
 def test_a_configuration_of_a_task_that_is_not_here_stays_as_it_is() -> None:
     stored = {"data": {"name": "two_moons"}, "flow": {"layers": 3}, "seed": 0}
-    document = {"experiment": {"name": "density"}, "config": stored}
+    document = {"experiment": {"name": "mixture"}, "config": stored}
     assert whole_config(document) == {"data.name": "two_moons", "flow.layers": 3, "seed": 0}
 
 
