@@ -28,11 +28,11 @@ def take_penalties(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+def _blocks(model: nn.Module) -> list[ODEBlock]:
+    return [part for part in model.modules() if isinstance(part, ODEBlock)]
+
+
 def weighted_penalty(penalties: Mapping[str, Tensor], regularisation: RegularisationConfig) -> Tensor | None:
     """What is added to the loss, a scalar: the sum of the penalties' means over the items, by their weights."""
     weighted = [weight * penalties[name].mean() for name, weight in regularisation.weights.items() if name in penalties]
     return torch.stack(weighted).sum() if weighted else None
-
-
-def _blocks(model: nn.Module) -> list[ODEBlock]:
-    return [part for part in model.modules() if isinstance(part, ODEBlock)]

@@ -28,6 +28,7 @@ from pipeline.runs.summary import summaries
 from pipeline.tasks.classification.solver_dependence import solver_dependence
 from pipeline.tasks.classification.solver_figures import plot_solvers
 from pipeline.tasks.classification.task import Classification, ImageData, TrainedModel, class_probabilities
+from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_setting
 from pipeline.util.errors import InvalidInput
 from tests.helpers import training
@@ -131,7 +132,7 @@ def test_fixed_steps_cost_their_evaluations_and_more_of_them_come_nearer(evaluat
 
 def test_the_share_of_changed_predictions_counts_images(model: TrainedModel) -> None:
     data = digits_of(model)
-    trained = trained_setting(model.config)
+    trained = trained_setting(get_task("classification"), model.config)
     euler = Setting(replace(trained.solver, method="euler"), trained.final_time)
     _, row = reevaluate(Classification(), model, data, [trained, euler])
     before = class_probabilities(model, data.splits.test.pixels).argmax(axis=1)
@@ -143,7 +144,7 @@ def test_the_share_of_changed_predictions_counts_images(model: TrainedModel) -> 
 
 def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: TrainedModel) -> None:
     data = digits_of(model)
-    trained = trained_setting(model.config)
+    trained = trained_setting(get_task("classification"), model.config)
     impatient = Setting(replace(trained.solver, rtol=1e-6, atol=1e-6, max_steps=2), trained.final_time)
     rk4 = Setting(replace(trained.solver, method="rk4", steps=4), trained.final_time)
     rows = list(reevaluate(Classification(), model, data, [trained, impatient, rk4]))
@@ -156,7 +157,9 @@ def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: Tr
 
 def test_other_final_times_are_solved_up_to(model: TrainedModel) -> None:
     data = digits_of(model)
-    settings = Grid(methods=("rk4",), steps=(2,), final_times=(0.5, 1.0)).settings(trained_setting(model.config))
+    settings = Grid(methods=("rk4",), steps=(2,), final_times=(0.5, 1.0)).settings(
+        trained_setting(get_task("classification"), model.config)
+    )
     rows = list(reevaluate(Classification(), model, data, settings))
     assert [row.final_time for row in rows] == [1.0, 0.5, 1.0]
     assert (rows[1].changed or 0) > (rows[2].changed or 0)

@@ -19,6 +19,7 @@ from pipeline.runs.query import Runs
 from pipeline.tasks.classification.evaluation import Predictions, predict
 from pipeline.tasks.classification.figures import plot_hard_images
 from pipeline.tasks.classification.task import Classification, TrainedModel
+from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Setting, solved_with, trained_setting
 from pipeline.util.errors import InvalidInput
 from tests.helpers import training
@@ -81,7 +82,8 @@ def test_every_image_is_counted_as_it_would_be_alone(apart: Reevaluation, model:
 
 def test_counts_and_answers_do_not_depend_on_the_batches(model: TrainedModel, images: Images) -> None:
     setting = replace(
-        trained_setting(model.config), solver=SolverConfig(control="sample", rtol=TOLERANCE, atol=TOLERANCE)
+        trained_setting(get_task("classification"), model.config),
+        solver=SolverConfig(control="sample", rtol=TOLERANCE, atol=TOLERANCE),
     )
     few = Images(images.pixels[:60], images.labels[:60])
     whole, parts = (asked(model, few, setting, batch_size) for batch_size in (60, 7))

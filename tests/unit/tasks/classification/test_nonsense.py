@@ -8,6 +8,7 @@ import pytest
 from experiments.presets import resolve
 from experiments.tracked import Prepared, prepare
 from pipeline.config import ConfigError
+from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, trained_setting
 from pipeline.util.user_warnings import OdenetWarning
 
@@ -51,7 +52,7 @@ def test_a_stride_larger_than_the_image_is_warned_of() -> None:
 
 @pytest.mark.parametrize("methods", [("euler",), ("rk4", "midpoint")])
 def test_steps_by_sample_are_refused_where_no_method_chooses_its_steps(methods: tuple[str, ...]) -> None:
-    trained = trained_setting(resolve(["odenet_simple"], {}).config)
+    trained = trained_setting(get_task("classification"), resolve(["odenet_simple"], {}).config)
     with pytest.raises(ConfigError, match=f"--control sample is for adaptive methods, and {', '.join(methods)} take"):
         Grid(methods=methods, control="sample").settings(trained)
     assert Grid(methods=(*methods, "dopri5"), control="sample").settings(trained)
