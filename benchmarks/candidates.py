@@ -158,7 +158,7 @@ def candidates(workload: Workload) -> dict[str, Candidate]:
     model = workload.model
     known = RESNET_CANDIDATES if model.body == "resnet" else CANDIDATES
     unfit = {name for name in known if "tf32" in name and "tf32" not in precisions(workload.device)}
-    if model.time_channel:
+    if model.time_weights == "channel":
         unfit.add("torchode autodiff")  # its samples have times of their own, our fields see one for all
     if workload.device != "cpu":
         unfit.add("diffrax")  # whose network is written for a CPU, as is the JAX that comes with the extra

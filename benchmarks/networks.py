@@ -51,8 +51,8 @@ WORKLOADS = {
     "complex-resnet": Workload(NetworkConfig(architecture="complex", body="resnet", augment=0), GREY),
     "complex-colour": Workload(NetworkConfig(architecture="complex", augment=1), COLOUR),
     "complex-colour-resnet": Workload(NetworkConfig(architecture="complex", body="resnet", augment=0), COLOUR),
-    "gladzik-1": Workload(replace(_GLADZIK, time_channel=True), GREY),
-    "gladzik-2": Workload(replace(_GLADZIK, time_channel=True, blocks=2), GREY),
+    "gladzik-1": Workload(replace(_GLADZIK, time_weights="channel"), GREY),
+    "gladzik-2": Workload(replace(_GLADZIK, time_weights="channel", blocks=2), GREY),
     "gladzik-resnet-1": Workload(replace(_GLADZIK, body="resnet"), GREY),
     "gladzik-resnet-2": Workload(replace(_GLADZIK, body="resnet", blocks=2), GREY),
 }

@@ -20,6 +20,8 @@ from pipeline.util.plain_values import plain
 
 ALIASES = {"training.optimizer": "training.optimiser"}
 """Another spelling -> the key."""
+FORMER = {"model.time_channel": ("model.time_weights", {True: "channel", False: "none"})}
+"""A key that stored configurations may have -> the one that there is now, and its values for the former ones."""
 OPTIONS: Mapping[str, tuple[registry.Kind, ...]] = {
     "data.options": ("data set",),
     "model.options": ("model", "field"),
@@ -106,15 +108,15 @@ class Config:
         For comparing a stored configuration, which may be older than some keys.
         """
         defaults = {f"{name}.{key}": value for name, s in cls.sections().items() for key, value in asdict(s()).items()}
-        return flatten(defaults) | flatten(values)
+        return flatten(defaults) | dict(_current(key, value) for key, value in flatten(values).items())
 
     @classmethod
     def _parse_section(cls, section: type[Section], values: Any) -> Section:
         if not isinstance(values, Mapping):
             raise ConfigError(f"{section.section} is a section with keys of its own, not {brief(values)}")
         known, parsed = {f.name for f in fields(section)}, {}
-        for name, value in values.items():
-            key = ALIASES.get(f"{section.section}.{name}", f"{section.section}.{name}")
+        for name, given in values.items():
+            key, value = _current(ALIASES.get(f"{section.section}.{name}", f"{section.section}.{name}"), given)
             if (name := key.partition(".")[2]) not in known:
                 raise ConfigError(f"unknown key {shortened(str(key), LONGEST_VALUE)}{cls._nearest_key(key)}")
             parsed[name] = value
@@ -133,3 +135,9 @@ class Config:
             if matches:
                 return f" (did you mean {full_names[matches[0]]}?)"
         return ""
+
+
+def _current(key: str, value: Any) -> tuple[str, Any]:
+    """The key and the value as they are called now."""
+    now, values = FORMER.get(key, (key, {}))
+    return (now, values[value]) if isinstance(value, bool) and value in values else (key, value)

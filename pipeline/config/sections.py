@@ -17,6 +17,21 @@ SHARED_SETTINGS = ("simple", "complex", "gladzik")
 """The architectures that have the settings of `NetworkConfig` instead of options."""
 IN_TORCHDIFFEQ = ("euler", "midpoint", "rk4", "heun", "bosh3", "dopri5", "dopri8")
 """The methods that torchdiffeq has."""
+TimeWeights = Literal[
+    "none",
+    "channel",
+    "gate",
+    "film",
+    "low_rank",
+    "linear",
+    "fourier",
+    "chebyshev",
+    "piecewise",
+    "hypernetwork",
+]
+"""How weights depend on time: see `pipeline.models.time_weights`."""
+WITH_TIME_TERMS = ("film", "low_rank", "fourier", "chebyshev", "piecewise", "hypernetwork")
+"""Those of them that have `time_terms`."""
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 
@@ -102,8 +117,13 @@ class NetworkConfig(ModelConfig):
     """Stride of the simple architecture's stem; 2 without it."""
     final_time: float = option(1.0, above=0, at_most=LARGEST_NUMBER)
     """T of the solve over [0, T]."""
-    time_channel: bool = False
-    """Whether the field's convolutions see t as one more input channel."""
+    time_weights: TimeWeights = "none"
+    """How the field's weights depend on t. channel: its convolutions see t as one more input. gate, film: by factors
+    and shifts of the convolutions, or of the normalisations. low_rank, linear, fourier, chebyshev, piecewise,
+    hypernetwork: by what is added to the weights."""
+    time_terms: int | None = option(None, at_least=1, at_most=1000)
+    """Of fourier and chebyshev the terms, the constant one included, of piecewise the intervals, 3 without it; of
+    low_rank the rank, 8; of hypernetwork and film the hidden units, 8 and 16."""
 
 
 @dataclass(frozen=True)
@@ -267,3 +287,21 @@ class EvaluationConfig(Section):
     section = "evaluation"
     batch_size: int = option(256, at_least=1)
     """Items of a batch of the test split."""
+
+
+def refuse_unsolvable_time_weights(time_weights: str, solver: SolverConfig) -> None:
+    """Refuse weights of t that the solver cannot give a field.
+
+    Raises:
+        ConfigError: they are one for a batch, or jump at knots, and its steps are not.
+    """
+    if solver.control == "sample" and time_weights not in ("none", "channel"):
+        raise ConfigError(
+            f"model.time_weights is {time_weights}, whose weights are one for a batch, and solver.control=sample has a "
+            "time for each sample: use solver.control=batch, or model.time_weights=channel"
+        )
+    if solver.engine == "torchdiffeq" and time_weights == "piecewise":
+        raise ConfigError(
+            "model.time_weights is piecewise, whose steps must end where the weights jump, which "
+            "solver.engine=torchdiffeq does not see to: use solver.engine=odenet"
+        )

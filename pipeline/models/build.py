@@ -28,8 +28,10 @@ def build_model(
         ConfigError: values that do not go together.
     """
     is_odenet = config.body == "odenet"
-    if config.time_channel and not is_odenet:
-        raise ConfigError("model.time_channel is True, but a residual network has no time (model.body=resnet)")
+    if config.time_weights != "none" and not is_odenet:
+        raise ConfigError(
+            f"model.time_weights is {config.time_weights}, but a residual network has no time (model.body=resnet)"
+        )
     if is_odenet and config.normalisation == "batch":
         warnings.warn(
             "batch normalisation inside an ODE block ended in a step size underflow in Bijsterbosch 2020, "
@@ -39,6 +41,11 @@ def build_model(
         )
     part = named_part(config)
     if part.kind == "field":
+        if config.time_weights == "channel":
+            raise ConfigError(
+                f"model.time_weights is channel, but the plug-in's field {part.name} is given t and sees it or not: "
+                "use none, or another one, such as fourier"
+            )
         return build_around(lambda width: built_field(config, width), input_shape, outputs, solver, config)
     return build_named(config, solver, input_shape, outputs)
 

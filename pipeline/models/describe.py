@@ -12,6 +12,7 @@ from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.models.build import build_model, named_part
 from pipeline.models.layers import ResidualBlock
+from pipeline.models.time_weights import Design
 from pipeline.ode.counts import ode_blocks
 from pipeline.plugins.registry import Part, PluginError
 from pipeline.util.errors import OdenetError
@@ -72,6 +73,7 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
         model = build_model(config, one_evaluation, image_shape, classes).eval()
     with _blaming(named_part(config), image_shape):
         outputs = _layer_outputs(model, image_shape, classes)
+    outputs |= {name: () for name, module in model.named_modules() if isinstance(module, Design)}
     layers = tuple(_layer(name, module, outputs[name]) for name, module in model.named_modules() if name in outputs)
     in_fields = sum(layer.multiply_adds for layer in layers if ".field." in layer.name)
     parameters = sum(p.numel() for p in model.parameters())
@@ -136,7 +138,7 @@ def _layer_outputs(model: nn.Module, image_shape: tuple[int, int, int], classes:
 
 
 def _check_field(_field: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-    state = inputs[-1]
+    state = inputs[1]
     if _shape(output) != _shape(state):
         raise ValueError(f"its field gives {_shape(output)} for a state of {_shape(state)}, and both must be the same")
 

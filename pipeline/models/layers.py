@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.compilation import CompiledInTraining
+from pipeline.models.time_weights import of_time
 from pipeline.ode import ODEBlock
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -132,5 +133,5 @@ def build_body(build_function: Callable[[], nn.Module], solver: SolverConfig, co
     functions = (build_function() for _ in range(config.blocks))
     if config.body == "resnet":
         return nn.Sequential(*map(ResidualBlock, functions))
-    blocks = (ODEBlock(function, config.final_time, solver) for function in functions)
+    blocks = (ODEBlock(of_time(function, config), config.final_time, solver) for function in functions)
     return nn.Sequential(PadChannels(config.augment), *blocks)

@@ -1,5 +1,7 @@
 """A layer whose output is the solution of an ODE that starts at its input."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -58,6 +60,7 @@ class ODEBlock(CompiledInTraining):
             self.solver,
             norm=RootMeanSquare(self.implicit_zeros, outside=() if penalised is None else penalised.names),
             context=() if penalised is None else penalised.probes(state),
+            knots=self.knots,
             first_dt=self.first_dt if reuses else None,
             is_compiled=self.can_be_compiled and self.is_compiled_for(z),
         )
@@ -76,6 +79,11 @@ class ODEBlock(CompiledInTraining):
     def can_be_compiled(self) -> bool:
         """Whether its steps in training can be compiled, which those that differentiate the field cannot."""
         return self.solver.can_be_compiled and not self._differentiates
+
+    @property
+    def knots(self) -> Sequence[float]:
+        """Times at which the field says that it jumps, by an attribute `knots`; steps end there."""
+        return getattr(self.field, "knots", ())
 
     def _end_time(self) -> float:
         if not (self.training and self._end_time_spread):

@@ -84,7 +84,7 @@ class VectorField:
         Nothing of most fields; of one whose weights depend on time, its method `at_times` computes them for all of the
         times at once.
         """
-        if self._depends_on_time is None:
+        if self._depends_on_time is None or not times:
             return [()] * len(times)
         shape = (-1,) if times[0].dim() == 0 else (len(times), -1)
         with self._formats():

@@ -18,6 +18,7 @@ from pipeline.device.compilation import CompiledInTraining
 from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_normalisation
 from pipeline.models.network import Network
 from pipeline.models.pooling import HalvingMaxPool
+from pipeline.models.time_weights import of_time
 from pipeline.ode import ODEBlock
 
 
@@ -26,7 +27,7 @@ class Stage(nn.Module):
 
     def __init__(self, config: NetworkConfig, inputs: int, outputs: int, kernel: int, residual: bool) -> None:
         super().__init__()
-        self.convolution = Convolution(inputs, outputs, config.time_channel, kernel=kernel)
+        self.convolution = Convolution(inputs, outputs, config.time_weights == "channel", kernel=kernel)
         self.identity = PadChannels(outputs - inputs) if residual else None
         # 28 -> 14 -> 7 -> 4: an odd size is rounded up, or the counts of the table do not come out.
         self.pooling = HalvingMaxPool()
@@ -185,5 +186,5 @@ def build_complex(
         )
     state = CompactState(widths[-1], read, (height, width), size)
     field = CornerField(Stages(config, (read, *widths), kernel, residual=False), state)
-    block = ODEBlock(field, config.final_time, solver, state.implicit_zeros)
+    block = ODEBlock(of_time(field, config), config.final_time, solver, state.implicit_zeros)
     return Network(Pack(state), nn.Sequential(block, Corner(state)), head)

@@ -25,9 +25,9 @@ class PreActivation(nn.Module):
         super().__init__()
         groups = nearest_divisor(width, 32)
         self.normalisation_1 = build_normalisation(config, width, groups)
-        self.convolution_1 = Convolution(width, width, config.time_channel, bias=is_field)
+        self.convolution_1 = Convolution(width, width, config.time_weights == "channel", bias=is_field)
         self.normalisation_2 = build_normalisation(config, width, groups)
-        self.convolution_2 = Convolution(width, width, config.time_channel, bias=is_field)
+        self.convolution_2 = Convolution(width, width, config.time_weights == "channel", bias=is_field)
         self.normalisation_3 = build_normalisation(config, width, groups) if is_field else nn.Identity()
         self.activation = ACTIVATIONS[config.activation]()
 

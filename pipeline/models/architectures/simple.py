@@ -19,7 +19,7 @@ class SimpleFunction(nn.Module):
 
     def __init__(self, config: NetworkConfig, width: int) -> None:
         super().__init__()
-        self.convolution = Convolution(width, width, config.time_channel)
+        self.convolution = Convolution(width, width, config.time_weights == "channel")
         self.normalisation = build_normalisation(config, width)
         self.activation = ACTIVATIONS[config.activation]()
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipeline.config import Config, ConfigError, ImageConfig, NetworkConfig, RegularisationConfig
+from pipeline.config.sections import refuse_unsolvable_time_weights
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class ClassificationConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.regularisation.refuse_unless_below(self.model.final_time)
+        refuse_unsolvable_time_weights(self.model.time_weights, self.solver)
         if (self.solver.control, self.model.normalisation, self.model.body) == ("sample", "batch", "odenet"):
             raise ConfigError(
                 "model.normalisation is batch, which solver.control=sample cannot train, as it takes the batch apart: "

@@ -18,9 +18,11 @@ from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, lo
 from pipeline.device.precision import numerics
 from pipeline.models import build_model
 from pipeline.models.describe import NOTHING_TO_NORMALISE, describe
+from pipeline.models.time_weights import curves
 from pipeline.ode import SolverFailure
 from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.time_weights_figure import plot_time_weights
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
 from pipeline.tasks.classification import figures, metric_specs
@@ -123,6 +125,11 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
             return report
         more = hard_images_report({trained_setting(self, config): answers}, data.splits.test, evaluation.classes, title)
         return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
+
+    def model_report(self, model: nn.Module, config: ClassificationConfig, data: ImageData, title: str) -> Report:  # noqa: ARG002
+        of_weights = curves(model)
+        drawn = {"time_weights.png": partial(plot_time_weights, of_weights, title)} if of_weights else {}
+        return Report(test={}, figures=drawn)
 
     def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:
         answers = Predictions.from_npz(artifact("predictions.npz"))

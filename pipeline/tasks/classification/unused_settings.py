@@ -6,12 +6,23 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from pipeline.config import NetworkConfig, Section, SolverConfig
+from pipeline.config.sections import WITH_TIME_TERMS
 from pipeline.methods import METHODS
 from pipeline.plugins import registry
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.user_warnings import OdenetWarning
 
-AROUND_A_FIELD = ("body", "blocks", "channels", "augment", "activation_before", "stride", "final_time")
+AROUND_A_FIELD = (
+    "body",
+    "blocks",
+    "channels",
+    "augment",
+    "activation_before",
+    "stride",
+    "final_time",
+    "time_weights",
+    "time_terms",
+)
 """What the stem, the blocks and the head around a plug-in's field look at."""
 OF_ADAPTIVE_METHODS = ("rtol", "atol", "controller", "max_steps", "reuse_first_step")
 
@@ -34,6 +45,8 @@ def _without_effect(config: ClassificationConfig) -> Iterator[tuple[Section, str
     model, solver, training = config.model, config.solver, config.training
     if model.normalisation != "group":
         yield model, "groups", f"there is no group normalisation with model.normalisation={model.normalisation}"
+    if model.time_weights not in WITH_TIME_TERMS:
+        yield model, "time_terms", f"there are none with model.time_weights={model.time_weights}"
     yield from _without_effect_on_a_plugin(model)
     if training.optimiser != "sgd":
         yield training, "momentum", f"it is for sgd, not for training.optimiser={training.optimiser}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.config import Config, ConfigError, DataConfig, ModelConfig, RegularisationConfig, Section, option
-from pipeline.config.sections import LARGEST_NUMBER
+from pipeline.config.sections import LARGEST_NUMBER, TimeWeights, refuse_unsolvable_time_weights
 
 SHIPPED_MODELS = ("odenet", "resnet", "euler")
 """Parts without options, known here so that checking a configuration does not import torch."""
@@ -41,8 +41,10 @@ class MapConfig(ModelConfig):
     """Layers of the ResNet, or steps of Euler's method."""
     final_time: float = option(1.0, above=0, at_most=LARGEST_NUMBER)
     """T of the solve over [0, T]."""
-    time_weights: Literal["none", "channel"] = "none"
-    """How the weights of f depend on t, in odenet and euler."""
+    time_weights: TimeWeights = "none"
+    """How the weights of f depend on t, in odenet and euler; with channel f sees t as one more input."""
+    time_terms: int | None = option(None, at_least=1, at_most=1000)
+    """Terms, intervals, rank or hidden units of `time_weights`."""
 
     def __post_init__(self) -> None:
         Section.__post_init__(self)
@@ -60,6 +62,7 @@ class TrajectoriesConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.regularisation.refuse_unless_below(self.model.final_time)
+        refuse_unsolvable_time_weights(self.model.time_weights, self.solver)
         if self.training.compile is True:
             raise ConfigError("training.compile is True, but these small networks are not compiled: use auto or False")
 

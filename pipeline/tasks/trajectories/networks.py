@@ -98,7 +98,7 @@ class PointNetwork(nn.Module):
         start = self.augmented(points)
         if isinstance(self.body, ODEBlock):
             times = torch.linspace(0, self.body.final_time, TIMES)
-            states = integrate(self.body.field, start, times.tolist(), self.body.solver).states
+            states = integrate(self.body.field, start, times.tolist(), self.body.solver, knots=self.body.knots).states
             assert isinstance(states, Tensor)
             return times, states
         if isinstance(self.body, EulerSteps):

@@ -2,23 +2,26 @@
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import plugins
 from pipeline.config import SolverConfig
 from pipeline.models.build import build_named, built_field, named_part
+from pipeline.models.time_weights import curves, of_time
 from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_forward
 from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.time_weights_figure import plot_time_weights
 from pipeline.tasks.base import Progress, Report, Task, TrainedModel
 from pipeline.tasks.classification.unused_settings import UnusedSettingWarning
 from pipeline.tasks.trajectories import figures, metric_specs
@@ -98,7 +101,9 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
     def model_report(self, model: nn.Module, config: TrajectoriesConfig, data: Points, title: str) -> Report:  # noqa: ARG002
         assert isinstance(model, PointNetwork)
         found = survey(model.eval(), data)
-        drawn = {"trajectories.png": partial(figures.plot_trajectories, found, title)}
+        drawn: dict[str, Callable[[], Figure]] = {"trajectories.png": partial(figures.plot_trajectories, found, title)}
+        if of_weights := curves(model):
+            drawn["time_weights.png"] = partial(plot_time_weights, of_weights, title)
         if found.plane is not None:
             drawn["plane.png"] = partial(figures.plot_plane, found, title)
         return Report(test={}, files={"trajectories.npz": found.to_npz()}, figures=drawn)
@@ -140,7 +145,8 @@ def build_network(config: TrajectoriesConfig, solver: SolverConfig, dimension: i
     """
     width = dimension + config.model.augment
     if named_part(config.model).kind == "field":
-        body: nn.Module = ODEBlock(built_field(config.model, width), config.model.final_time, solver)
+        field = of_time(built_field(config.model, width), config.model)
+        body: nn.Module = ODEBlock(field, config.model.final_time, solver)
     else:
         body = build_named(config.model, solver, (width,), width)
     return PointNetwork(dimension, config.model.augment, body, is_map)

@@ -52,7 +52,7 @@ def test_an_unknown_key_that_resembles_none_is_refused_without_a_guess() -> None
         ("model", "augment", {"x": 1}, "a whole number"),
         ("model", "augment", None, "a whole number"),
         ("model", "augment", True, "a whole number"),
-        ("model", "time_channel", 1, "True or False"),
+        ("training", "deterministic", 1, "True or False"),
         ("model", "final_time", "long", "a number"),
         ("model", "final_time", False, "a number"),
         ("model", "final_time", float("nan"), "a number"),
@@ -252,7 +252,7 @@ def test_numbers_of_numpy_are_numbers_of_a_configuration() -> None:
     config = ClassificationConfig.from_dict(
         {"training": {"lr": np.float64(0.1), "max_epochs": np.int64(3)}, "model": {"time_channel": np.bool_(True)}}
     )
-    assert (config.training.lr, config.training.max_epochs, config.model.time_channel) == (0.1, 3, True)
+    assert (config.training.lr, config.training.max_epochs, config.model.time_weights) == (0.1, 3, "channel")
     assert {type(config.training.lr), type(config.training.max_epochs)} == {float, int}
 
 

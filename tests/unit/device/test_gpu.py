@@ -23,9 +23,9 @@ GPU = torch.device("cuda")
 SIMPLE: dict[str, Any] = {"channels": 6}
 NETWORKS: dict[str, dict[str, Any]] = {
     "simple": SIMPLE,
-    "simple that sees t": SIMPLE | {"time_channel": True},
+    "simple that sees t": SIMPLE | {"time_weights": "channel"},
     "complex": {"architecture": "complex", "augment": 1},
-    "gladzik": {"architecture": "gladzik", "blocks": 2, "time_channel": True},
+    "gladzik": {"architecture": "gladzik", "blocks": 2, "time_weights": "channel"},
 }
 READS_TO_BEGIN = 3
 """The sizes of z, of dz/dt and of its change."""

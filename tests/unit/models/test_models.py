@@ -221,8 +221,8 @@ def test_describing_leaves_the_random_state_alone() -> None:
         ({}, {"stride": 1}),
         ({}, {"final_time": 2.0}),
         ({"architecture": "complex"}, {"final_time": 0.5}),
-        ({}, {"time_channel": True}),
-        ({"architecture": "complex"}, {"time_channel": True}),
+        ({}, {"time_weights": "channel"}),
+        ({"architecture": "complex"}, {"time_weights": "channel"}),
         ({}, {"augment": 4}),
         ({"architecture": "complex"}, {"augment": 0}),
         ({"architecture": "gladzik"}, {"augment": 0}),
@@ -283,12 +283,12 @@ def test_the_final_time_is_how_far_the_field_is_followed() -> None:
 
 @pytest.mark.parametrize("architecture", ["simple", "complex", "gladzik"])
 def test_a_field_sees_time_where_it_is_a_channel_and_only_there(architecture: str) -> None:
-    for time_channel in (False, True):
-        network = build(architecture=architecture, channels=8, augment=0, time_channel=time_channel)
+    for time_weights in ("none", "channel"):
+        network = build(architecture=architecture, channels=8, augment=0, time_weights=time_weights)
         (block,) = ode_blocks(network)
         z = network.stem(torch.randn(2, *DIGIT))
         early, late = (block.field(torch.tensor(t), z) for t in (0.0, 1.0))
-        assert torch.equal(early, late) != time_channel
+        assert torch.equal(early, late) == (time_weights == "none")
 
 
 def test_the_complex_residual_network_adds_what_comes_in_to_what_each_convolution_makes_of_it() -> None:
@@ -330,9 +330,9 @@ def solved(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, torch.
         (GREY, {"augment": 1}, {"gradient": "direct"}),
         (GREY, {"augment": 0}, {"gradient": "checkpointed", "method": "bosh3"}),
         (GREY, {"augment": 1}, {"gradient": "direct", "method": "rk4", "steps": 2}),
-        ((3, 9, 17), {"augment": 3, "time_channel": True}, {"gradient": "adjoint"}),
+        ((3, 9, 17), {"augment": 3, "time_weights": "channel"}, {"gradient": "adjoint"}),
         ((3, 9, 17), {"augment": 2}, {"control": "sample"}),
-        (GREY, {"augment": 1, "time_channel": True}, {"control": "sample"}),
+        (GREY, {"augment": 1, "time_weights": "channel"}, {"control": "sample"}),
         (GREY, {"augment": 1}, {"gradient": "adjoint", "engine": "torchdiffeq"}),
         (COLOUR, {"augment": 253}, {"gradient": "direct"}),
     ],
@@ -427,7 +427,7 @@ def test_the_nearest_divisor_is_a_divisor_and_the_larger_of_two_equally_near() -
             {"architecture": "gladzik"},
             "the gladzik architecture needs images of at least 6 × 6, not 5 × 28: use model.architecture=simple",
         ),
-        (GREY, {"body": "resnet", "time_channel": True}, "model.time_channel is True, but a residual network has no"),
+        (GREY, {"body": "resnet", "time_weights": "film"}, "model.time_weights is film, but a residual network has no"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_in_a_sentence(
@@ -500,7 +500,7 @@ def test_every_named_configuration_builds_and_takes_one_step(
 @pytest.mark.parametrize("architecture", ["simple", "complex", "gladzik"])
 @pytest.mark.parametrize("body", ["odenet", "resnet"])
 def test_images_and_gradients_of_a_batch_stay_in_channels_last(body: str, architecture: str) -> None:
-    seen = {"augment": 1, "time_channel": True} if body == "odenet" else {"augment": 0}
+    seen = {"augment": 1, "time_weights": "channel"} if body == "odenet" else {"augment": 0}
     network = build(GREY, body=body, architecture=architecture, **seen)
     layouts: list[bool] = []
 

@@ -313,7 +313,7 @@ def test_a_field_that_hands_its_state_back_is_not_written_into() -> None:
         assert torch.equal(z0, before)
 
 
-@pytest.mark.parametrize("body_options", [{}, {"time_channel": True}, {"architecture": "gladzik", "blocks": 2}])
+@pytest.mark.parametrize("body_options", [{}, {"time_weights": "channel"}, {"architecture": "gladzik", "blocks": 2}])
 def test_a_network_trains_with_samples_solved_apart(body_options: dict[str, object]) -> None:
     torch.manual_seed(0)
     network = build_model(NetworkConfig(channels=8, **body_options), by_sample(), (1, 8, 8), outputs=3)

@@ -325,3 +325,12 @@ def test_a_knot_at_a_time_that_is_asked_for_and_at_the_ends() -> None:
     for number, time in ((1, 0.3), (2, 0.9), (3, 1.1)):
         expected = piece_by_piece(field, z0, (0.0, time), solver)
         torch.testing.assert_close(states[number], expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "rk4", "heun"])
+def test_a_method_of_few_stages_has_weights_of_time_too(method: str) -> None:
+    solver = SolverConfig(method=method, steps=4)
+    at_once, every = (
+        integrate(field, rows(), (0.0, 1.0), solver).state for field in (Hypernetwork(), AtEveryStage(Hypernetwork()))
+    )
+    torch.testing.assert_close(at_once, every)

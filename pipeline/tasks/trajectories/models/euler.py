@@ -4,6 +4,7 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.config import SolverConfig
+from pipeline.models.time_weights import of_time
 from pipeline.tasks.trajectories.config import MapConfig
 from pipeline.tasks.trajectories.networks import EulerSteps, Perceptron
 
@@ -18,5 +19,5 @@ def build_euler(
 ) -> nn.Module:
     """`config.layers` steps over [0, T]."""
     assert input_shape == (outputs,)
-    function = Perceptron(outputs, config, sees_time=config.time_weights == "channel")
+    function = of_time(Perceptron(outputs, config, sees_time=config.time_weights == "channel"), config)
     return EulerSteps([function], config.layers, config.final_time / config.layers)

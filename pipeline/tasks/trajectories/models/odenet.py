@@ -7,6 +7,7 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.config import SolverConfig
+from pipeline.models.time_weights import of_time
 from pipeline.ode import ODEBlock
 from pipeline.tasks.trajectories.config import MapConfig
 from pipeline.tasks.trajectories.networks import Perceptron
@@ -16,5 +17,5 @@ from pipeline.tasks.trajectories.networks import Perceptron
 def build_odenet(input_shape: tuple[int], outputs: int, solver: SolverConfig, *, config: MapConfig) -> nn.Module:
     """From z(0) to z(T), both of the width `outputs`."""
     assert input_shape == (outputs,)
-    field = Perceptron(outputs, config, sees_time=config.time_weights == "channel")
+    field = of_time(Perceptron(outputs, config, sees_time=config.time_weights == "channel"), config)
     return ODEBlock(field, config.final_time, solver)
