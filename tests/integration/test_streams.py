@@ -196,13 +196,16 @@ def _interrupt(home: Path, words: tuple[str, ...], number: signal.Signals, secon
         process.send_signal(number)
         process.send_signal(number)
         printed, said = process.communicate(timeout=60)
-    if process.returncode == -number:
-        return  # Python had not come to a line of ours, nor to any
-    assert process.returncode in (0, 130), (seconds, process.returncode, said)
     told = [line for line in said.splitlines() if line.startswith("odenet: ")]
+    if process.returncode == -number and not told:
+        return  # Python had not come to a line of ours, nor to any
+    # CPython ends by SIGINT itself, which a shell tells as 130, where an interruption passed a text that is executed,
+    # as `dataclass` does in an import, though it was caught outside of it.
+    interrupted = process.returncode in (130, -signal.SIGINT)
+    assert process.returncode == 0 or interrupted, (seconds, process.returncode, said)
     assert "Traceback" not in said, (seconds, said)
-    assert told == (["odenet: interrupted"] if process.returncode == 130 else []), (seconds, said)
-    assert printed or process.returncode == 130
+    assert told == (["odenet: interrupted"] if interrupted else []), (seconds, said)
+    assert printed or interrupted
 
 
 def test_an_unforeseen_error_is_one_sentence_that_names_the_file_with_its_traceback(tmp_path: Path) -> None:
