@@ -1,86 +1,37 @@
 """Two densities on the same points: does one give them the higher likelihood, and by how much?"""
 
-import io
 from dataclasses import dataclass
-from math import sqrt
-from zipfile import BadZipFile
 
-import numpy as np
-from scipy.stats import t
-
+from pipeline.tasks.paired_t import compare_paired, read_arrays
 from pipeline.tasks.pairing import PairedTest
 from pipeline.util.array_types import FloatArray
 
-CONFIDENCE = 0.95
-
 
 @dataclass(frozen=True, eq=False)
-class LogProbs:
+class PointErrors:
     """What a density said of its test points."""
 
-    values: FloatArray
-    """Log-densities in nats, shape (n,)."""
+    nll: FloatArray
+    """Negative log-densities in nats, shape (n,)."""
     points: str
     """The points' sha256."""
 
 
-@dataclass(frozen=True)
-class PairedT:
-    """The first density against the second."""
-
-    points: int
-    difference: float
-    """Mean NLL of the first less that of the second, in nats."""
-    lower: float
-    """The difference's 95 % confidence interval."""
-    upper: float
-    likelier: float
-    """The share of the points that the first one gives the higher likelihood."""
-    p_value: float
-    """Of the means being equal."""
-
-    def cells(self) -> tuple[str, ...]:
-        """Its row of a table, but for the p-value."""
-        interval = f"{_nats(self.lower)} to {_nats(self.upper)}"
-        return _nats(self.difference), interval, f"{self.likelier:.1%}"
-
-
-def read_log_probs(content: bytes) -> LogProbs:
-    """The log-densities in an artifact `log_probs.npz`.
+def read_point_errors(content: bytes) -> PointErrors:
+    """What an artifact `log_probs.npz` says.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: it holds nothing of it.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return LogProbs(stored["log_prob"], str(stored["points_sha256"]))
-    except (KeyError, ValueError, BadZipFile, OSError) as error:
-        raise ValueError("no log-densities") from error
-
-
-def compare_paired(first: FloatArray, second: FloatArray) -> PairedT:
-    """Student's paired t test and interval.
-
-    Args:
-        first, second: log-densities of the same points, shape (n,), n at least 2.
-    """
-    differences = second - first  # of the negative logarithms
-    n, mean = len(differences), float(differences.mean())
-    error = float(differences.std(ddof=1)) / sqrt(n)
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
-    p_value = float(2 * t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
-    return PairedT(n, mean, mean - half, mean + half, float((differences < 0).mean()), p_value)
-
-
-def _nats(value: float) -> str:
-    return f"{value:+.4f}".replace("-", "−") if value else "0.0000"
+    log_prob, points = read_arrays(content, "log_prob", "points_sha256")
+    return PointErrors(-log_prob, str(points))
 
 
 PAIRED_TEST = PairedTest(
     artifact="log_probs.npz",
-    read=read_log_probs,
+    read=read_point_errors,
     have_same_items=lambda first, second: first.points == second.points,
-    compare=lambda first, second: compare_paired(first.values, second.values),
+    compare=lambda first, second: compare_paired(first.nll, second.nll),
     items="points",
     title="Differences in NLL",
     headings=("difference (nats)", "95 % interval", "1st likelier"),
