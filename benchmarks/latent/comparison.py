@@ -1,7 +1,6 @@
 """Who is compared on the training step of a latent ODE, and their measurements."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,8 +11,8 @@ from torch import nn
 
 from benchmarks.latent.problem import NOISE, LatentProblem
 from benchmarks.latent.torch_subjects import Ours, Torchdiffeq
-from benchmarks.small.measured import Measured
-from benchmarks.worker import Worker, apart, take_turns, use_threads
+from benchmarks.small.measured import measure_in_turns
+from benchmarks.worker import apart, use_threads
 
 Candidate = Callable[[LatentProblem], Any]
 NETWORK = "latent-training"
@@ -49,14 +48,7 @@ def run(names: Sequence[str], repeats: int, reference: float, iterations: int) -
     """
     problem = replace(LatentProblem(), weights=apart(trained, iterations))
     exact = apart(exact_gradient, problem, reference)
-    results: dict[str, Any] = {}
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(Measured, problem, CANDIDATES[name])) for name in names}
-        for name, worker in workers.items():
-            results[name], gradient = worker.ask("describe")
-            results[name]["gradient_error"] = float(np.linalg.norm(gradient - exact) / np.linalg.norm(exact))
-        for name, samples in take_turns(workers, ["cpu_ms"], repeats).items():
-            results[name] |= samples
+    results = measure_in_turns(problem, {name: CANDIDATES[name] for name in names}, exact, repeats)
     return {"iterations": iterations, "candidates": results}
 
 

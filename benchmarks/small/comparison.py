@@ -2,20 +2,17 @@
 
 import importlib.util
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from benchmarks.report import evaluations, markdown, spread
 from benchmarks.small.candidates import BASELINE, CANDIDATES, candidates
-from benchmarks.small.measured import Measured
+from benchmarks.small.measured import measure_in_turns
 from benchmarks.small.problems import PROBLEMS, Problem
 from benchmarks.small.reference import exact_gradient
 from benchmarks.small.training import trained
-from benchmarks.worker import Worker, apart, take_turns
+from benchmarks.worker import apart
 
 HEADINGS = (
     *("candidate", "forward and backward, CPU ms", "µs an evaluation", "times torchdiffeq", "evaluations"),
@@ -34,14 +31,7 @@ def run(network: str, names: Sequence[str], repeats: int, reference: float, iter
         problem = _trained(problem, iterations)
     known = candidates(network)
     exact = apart(exact_gradient, problem, reference)
-    results: dict[str, Any] = {}
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(Measured, problem, known[name])) for name in names}
-        for name, worker in workers.items():
-            results[name], gradient = worker.ask("describe")
-            results[name]["gradient_error"] = float(np.linalg.norm(gradient - exact) / np.linalg.norm(exact))
-        for name, samples in take_turns(workers, ["cpu_ms"], repeats).items():
-            results[name] |= samples
+    results = measure_in_turns(problem, {name: known[name] for name in names}, exact, repeats)
     return {"iterations": iterations if problem.learns else None, "candidates": results}
 
 

@@ -1,6 +1,8 @@
 """What is measured of one candidate on a small field, in its own process and on one thread."""
 
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from math import ceil
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 
 from benchmarks.small.candidates import Candidate
 from benchmarks.small.problems import Problem
-from benchmarks.worker import use_threads
+from benchmarks.worker import Worker, take_turns, use_threads
 
 TURN_S = 0.3
 """How long a turn lasts, of which a sample is the mean: a step of these is too short to be timed alone."""
@@ -50,3 +52,20 @@ class Measured:
         for _ in range(steps):
             self._subject.step()
         return 1000 * (time.process_time() - started) / steps
+
+
+def measure_in_turns(
+    problem: Any, candidates: Mapping[str, Any], exact: np.ndarray, repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Name -> facts, `gradient_error` against the exact gradient, and `cpu_ms` of each turn; a process for each."""
+    results: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker(Measured, problem, candidate)) for name, candidate in candidates.items()
+        }
+        for name, worker in workers.items():
+            results[name], gradient = worker.ask("describe")
+            results[name]["gradient_error"] = float(np.linalg.norm(gradient - exact) / np.linalg.norm(exact))
+        for name, samples in take_turns(workers, ["cpu_ms"], repeats).items():
+            results[name] |= samples
+    return results
