@@ -7,7 +7,7 @@ LOCKER := .venv-lock
 LOCKED := --quiet --require-hashes --no-deps --only-binary :all: --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults test-newest lint bench board docs lock
+.PHONY: help setup demo test test-slow test-faults test-newest lint bench bench-gpu board docs lock
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -50,6 +50,9 @@ lint: setup ## formatting, lint, types and the layers of imports
 bench: setup ## time the solver beside other libraries, a process each, in turns
 	$(BIN)/pip install $(LOCKED) requirements/bench.lock
 	$(BIN)/python -m benchmarks
+
+bench-gpu: setup ## measure everything on this NVIDIA card in ten minutes, into gpu-measurements/
+	$(BIN)/python -m benchmarks.gpu
 
 board: setup ## the runs in Omniboard, until Ctrl-C
 	$(BIN)/odenet board

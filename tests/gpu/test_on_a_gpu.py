@@ -1,0 +1,94 @@
+"""On a real card: what is computed there is what is computed on the CPU, and goes on after a change of device."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import odenet
+from pipeline.config import NetworkConfig, SolverConfig, TrainingConfig
+from pipeline.device.precision import numerics
+from pipeline.models import Network, build_model
+from pipeline.ode.counts import nfe_forward
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
+
+GREY = (1, 28, 28)
+NETWORKS: dict[str, dict[str, Any]] = {
+    "simple": {"channels": 16},
+    "complex": {"architecture": "complex", "augment": 1},
+    "gladzik": {"architecture": "gladzik", "augment": 0, "time_weights": "channel"},
+}
+GRADIENTS = ("auto", "direct", "checkpointed", "adjoint")
+
+
+def network(model: dict[str, Any], gradient: str, device: str) -> Network:
+    torch.manual_seed(0)
+    solver = SolverConfig(gradient=gradient, rtol=1e-4, atol=1e-4)
+    return build_model(NetworkConfig(**model), solver, GREY, 10).to(device)
+
+
+def loss_and_gradient(model: dict[str, Any], gradient: str, device: str) -> tuple[float, torch.Tensor, int]:
+    made = network(model, gradient, device)
+    images = torch.rand(8, *GREY, generator=torch.Generator().manual_seed(1)).to(device)
+    with numerics(TrainingConfig(precision="fp32"), images.device):
+        loss = made(images).logsumexp(1).mean()
+        loss.backward()
+    found = torch.cat([p.grad.flatten().cpu() for p in made.parameters() if p.grad is not None])
+    return float(loss), found, nfe_forward(made)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS.keys())
+def test_loss_gradient_and_evaluations_are_those_of_the_cpu(model: dict[str, Any], gradient: str) -> None:
+    there, here = (loss_and_gradient(model, gradient, device) for device in ("cuda", "cpu"))
+    assert there[2] == here[2]
+    assert there[0] == pytest.approx(here[0], rel=1e-4)
+    assert (there[1] - here[1]).norm() < 1e-2 * here[1].norm()
+
+
+def trained(home: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> odenet.StoredRun:
+    monkeypatch.setenv("ODENET_HOME", str(home))
+    config = {f"training.{key}": value for key, value in {"max_epochs": 2, "device": "cuda", **training}.items()}
+    return odenet.train("odenet_simple", "digits", config={"data.subset": 300, "model.channels": 8, **config})
+
+
+def test_a_deterministic_training_repeats_itself_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (trained(tmp_path, monkeypatch, deterministic=True) for _ in range(2))
+    losses = [run.metrics()["validation.loss"].tolist() for run in (first, second)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_run_trains_there_in_every_precision(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(tmp_path, monkeypatch, precision=precision)
+    assert run.info["device"] == "cuda"
+    losses = run.metrics()["training.loss"].tolist()
+    assert losses[-1] < losses[0]
+
+
+class Interrupts(odenet.Callback):
+    """Ctrl-C in the second epoch."""
+
+    def batch_done(self, epoch: int, *_: Any) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_run_goes_on_without_the_card_that_it_began_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    config = {"data.subset": 300, "model.channels": 8, "training.max_epochs": 3}
+    begun = odenet.train("odenet_simple", "digits", config=config, callbacks=[Interrupts()])
+    assert begun.status == "INTERRUPTED"
+    command = [sys.executable, "-m", "odenet.main", "resume", "1"]
+    without = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=without, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = odenet.Runs().get(1)
+    assert run.status == "COMPLETED"
+    assert run.metrics()["training.loss"].count() == 3
+    assert run.info["device"] == "cpu"
