@@ -75,7 +75,8 @@ class Condition:
         if self.operator in _COMPARED:
             return {self.path: {_COMPARED[self.operator]: self.value}}
         if self.operator in ("~", "!~"):
-            contains: Any = re.compile(re.escape(str(self.value)), re.IGNORECASE)
+            # As an operator: a pattern itself is looked for in an index by the embedded store.
+            contains = {"$regex": re.escape(str(self.value)), "$options": "i"}
             return {self.path: contains if self.operator == "~" else {"$not": contains}}
         values = [self.value] if isinstance(self.value, datetime) else _values(self.value)
         return {self.path: {"$in" if self.operator == "=" else "$nin": values}}
@@ -98,6 +99,25 @@ class Condition:
         if self.operator in ("~", "!~"):
             return any(wanted in name for name in names) == (self.operator == "~")
         return (wanted in names) == (self.operator in ("=", "is"))
+
+
+def combined(queries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """All of these at once; `$and` only where it must be, as the embedded store uses no index for it."""
+    flat: dict[str, Any] = {}
+    others = []
+    for query in queries:
+        together = {path: _both(flat[path], query[path]) for path in flat.keys() & query.keys()}
+        if None in together.values():
+            others.append(query)
+        else:
+            flat |= {**query, **together}
+    return {**flat, "$and": others} if others else flat
+
+
+def _both(first: Any, second: Any) -> dict[str, Any] | None:
+    """What two conditions ask of one field, as one; None where they use the same operator, or none."""
+    are_operators = isinstance(first, Mapping) and isinstance(second, Mapping)
+    return {**first, **second} if are_operators and not first.keys() & second.keys() else None
 
 
 def conditions(filters: Filters) -> list[Condition]:

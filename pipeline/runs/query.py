@@ -22,7 +22,7 @@ from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 
-from pipeline.runs.filters import Condition, Filters, conditions, refuse_unknown_fields
+from pipeline.runs.filters import Condition, Filters, combined, conditions, refuse_unknown_fields
 from pipeline.runs.portions import LISTING_SECONDS, PORTION
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import is_foreign, is_series, readable, unreadable
@@ -41,8 +41,8 @@ if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only
     import pandas as pd
     from torch import Tensor
 
-LOOKED_AT = 1000
-"""So many ids are looked at before all the ids that there are."""
+LOOKED_AT = 500
+"""So many ids that were given of late are looked at before all the runs that there are."""
 _WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
 
 
@@ -276,8 +276,7 @@ class Runs:
         """That no run matches, and what somebody probably meant; the newest runs tell which values there are."""
         wanted = conditions(filters)
         with translate_store_errors():
-            newest = self._last_counted(PORTION) or self._newest_first({})
-            found = [flatten(document) for document in islice(newest, PORTION)]
+            found = [flatten(document) for document in islice(self._newest({}), PORTION)]
         for condition in wanted:
             if condition.operator not in ("=", "is"):
                 continue
@@ -291,8 +290,8 @@ class Runs:
         return f"no run matches {shortened(words, LONGEST_VALUE)}; there are {number} runs in the store"
 
     def _matching(self, wanted: Sequence[Condition], limit: int) -> Iterator[dict[str, Any]]:
-        counted = self._last_counted(limit) if limit and not wanted else None
-        for document in counted or self._newest_first({"$and": [one.query() for one in wanted]} if wanted else {}):
+        query = combined([one.query() for one in wanted])
+        for document in self._newest(query) if limit else self._newest_first(query):
             if (reason := unreadable(document)) is not None:
                 self.left_out[reason] = None
                 continue
@@ -305,23 +304,27 @@ class Runs:
     def _is_stored(self, path: str) -> bool:
         return self.database.runs.find_one({path: {"$exists": True}}, {"_id": True}) is not None
 
-    def _last_counted(self, limit: int) -> list[dict[str, Any]] | None:
-        """The last runs by the ids that were given of late, some more than `limit`; None where these are fewer.
+    def _newest(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Those that were counted of late first: who reads no further than these has not asked for all that there are.
 
-        To find the newest by sorting, the embedded store would read every run that there is.
+        To find the newest by sorting, the embedded store would read every run that matches.
         """
+        there = set()
+        for document in self._last_counted(query):
+            there.add(document["_id"])
+            yield document
+        yield from (document for document in self._newest_first(query) if document["_id"] not in there)
+
+    def _last_counted(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Those of the ids that were given of late, from the highest down."""
         counter = self.database.counters.find_one({"_id": "runs"})
         last_id = counter.get("last") if counter else None
         if not isinstance(last_id, int) or not 0 < last_id <= MAX_RUN_ID:
-            return None
-        found: list[dict[str, Any]] = []
+            return
         # From above it, as Sacred's own observers do not ask the counter.
         for last in range(last_id + PORTION, max(last_id - LOOKED_AT, 0), -PORTION):
-            wanted = {"_id": {"$in": list(range(max(1, last - PORTION + 1), last + 1))}}
-            found += self.database.runs.find(wanted, _WITHOUT_BULK).sort("_id", DESCENDING)
-            if sum(unreadable(document) is None for document in found) >= limit:
-                return found
-        return None
+            wanted = {"_id": {"$in": list(range(max(1, last - PORTION + 1), last + 1))}, **query}
+            yield from self.database.runs.find(wanted, _WITHOUT_BULK).sort("_id", DESCENDING)
 
     def _newest_first(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """By the ids that there are: to sort whole documents, the embedded store would hold all of them in memory."""

@@ -96,6 +96,7 @@ def test_the_newest_runs_are_found_over_gaps_and_beside_other_programs_runs(data
     for counted in (False, True):  # also where nobody has asked for an id yet
         assert ids(Runs(database).find(limit=4)) == [900, 252, 251, 250]
         assert ids(Runs(database).find(limit=99)) == [900, 252, 251, 250, 7, 1, "named"]
+        assert ids(Runs(database).find({"status": "COMPLETED"}, limit=4)) == [900, 251, 250, 7]
         assert counted or next_run_id(database) == 901
 
 
