@@ -17,6 +17,7 @@ from sacred import SETTINGS, Experiment, Ingredient
 from sacred.run import Run
 from sacred.utils import SacredError, SacredInterrupt
 
+from experiments.live_metrics import LiveCallback
 from experiments.presets import named_configs
 from experiments.recording import (
     RecordCallback,
@@ -263,10 +264,12 @@ class TaskExperiment:
         task, title = self.task, self.task.title(config)
         checkpoint = run_log.folder / "checkpoint.pt"
         resumes = run_log.is_resuming and checkpoint.exists()  # otherwise it was broken off in its first epoch
-        if resumes:
-            record_earlier_epochs(run_log, checkpoint)
-        callbacks = [RecordCallback(run_log), EpochConsole(task.metric_specs(), task.result), *self._callbacks]
         objective = task.objective(config, data)
+        live = LiveCallback(run_log, config.training, objective.training_items, objective.device)
+        if resumes:
+            record_earlier_epochs(run_log, live, checkpoint)
+        console = EpochConsole(task.metric_specs(), task.result)
+        callbacks = [RecordCallback(run_log), live, console, *self._callbacks]
         try:
             fitted = fit(model, objective, config.training, config.seed, checkpoint, callbacks, resume=resumes)
         except BaseException as error:
@@ -274,6 +277,8 @@ class TaskExperiment:
                 run_log.update_info({"solver_failure": error.to_dict()})
             record_unfinished_training(run_log, checkpoint, task.metric_specs(), title)
             raise
+        finally:
+            live.stop()  # where a callback did not let the training begin
         record_training(run_log, fitted, model.state_dict(), task.metric_specs(), title)
         return fitted
 

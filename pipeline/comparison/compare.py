@@ -19,13 +19,24 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.holm import adjust_holm
+from pipeline.comparison.quantities import OF_MACHINE
 from pipeline.config.display_names import UNKNOWN, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.classification.answers import count_confusion
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import RunInfo, RunStatus, is_sweep, metric_specs, result_spec, task_of, test_specs
+from pipeline.tracking.run_document import (
+    BETWEEN_EPOCHS,
+    MACHINE,
+    RunInfo,
+    RunStatus,
+    is_sweep,
+    metric_specs,
+    result_spec,
+    task_of,
+    test_specs,
+)
 from pipeline.util.array_types import IntArray
 from pipeline.util.errors import InvalidInput
 
@@ -216,7 +227,8 @@ def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_run(run: StoredRun) -> ComparedRun:
     """The run by what a comparison asks of it."""
-    info, history = run.facts, pd.DataFrame(run.metrics())
+    info, metrics = run.facts, run.metrics()
+    history = pd.DataFrame({name: one for name, one in metrics.items() if not name.startswith(BETWEEN_EPOCHS)})
     return ComparedRun(
         run_id=run.run_id,
         seed=run.config.get("seed"),
@@ -224,13 +236,15 @@ def read_run(run: StoredRun) -> ComparedRun:
         document=run.document,
         info=info,
         config=run.whole_config,
-        values={name: _finite(value) for name, value in _values(run, info, history).items()},
+        values={name: _finite(value) for name, value in _values(run, info, history, metrics).items()},
         history=history,
         answers=_answers(run),
     )
 
 
-def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, float | None]:
+def _values(
+    run: StoredRun, info: RunInfo, history: pd.DataFrame, metrics: Mapping[str, "pd.Series[float]"]
+) -> dict[str, float | None]:
     def series(metric: str) -> "pd.Series[float]":
         return history.get(metric, pd.Series(dtype=float))
 
@@ -255,6 +269,7 @@ def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, f
         "training_seconds": seconds.sum(min_count=1),
         "images_per_second": series("time.images_per_second").median(),
         "peak_memory_mb": series("memory.peak_mb").max(),
+        **{name: one.mean() for name in OF_MACHINE if (one := metrics.get(f"{MACHINE}{name}")) is not None},
     }
 
 

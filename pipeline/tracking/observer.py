@@ -3,7 +3,7 @@
 import logging
 import mimetypes
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from pipeline.tracking.address import StoreError
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
-from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.record import Point, Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
@@ -99,6 +99,10 @@ class StoreObserver(RunObserver):
         Sacred hands metrics out with its heartbeat only, and a killed process would lose the last ones.
         """
         self._keep(lambda: self.record.add_metrics(epoch, metrics))
+
+    def log_points(self, points: Sequence[Point]) -> None:
+        """Points of any metrics, written to the disk together."""
+        self._keep(lambda: self.record.add_points(points))
 
     def add_artifact(self, name: str, content: bytes) -> None:
         """A file of the run's, by content.

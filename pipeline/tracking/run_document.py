@@ -30,6 +30,13 @@ FORMAT = "odenet-2"
 READABLE = ("odenet-1", FORMAT)
 READABLE_WORDS = " and ".join(READABLE)
 
+STEPS = "step."
+"""How the names of metrics begin that have a point for single optimiser steps, as `step.loss`."""
+MACHINE = "machine."
+"""How those begin that say how busy the machine was; their steps are seconds of the training."""
+BETWEEN_EPOCHS = (STEPS, MACHINE)
+"""Metrics whose steps are no epochs."""
+
 FORMAT_1_RESULT = "test.accuracy"
 FORMAT_1_METRICS = ("accuracy", "loss")
 """On every split."""

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import save
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.reporting.figure_style import own_style, png
 from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.record import Point
 from pipeline.util.errors import shortened
 from pipeline.util.json_text import to_json
 from pipeline.util.user_warnings import OdenetWarning
@@ -50,6 +51,20 @@ class RunLog:
                 return
         for name, value in metrics.items():
             self._run.log_scalar(name, value, epoch)
+
+    def log_points(self, points: Sequence[Point]) -> None:
+        """Points of any metrics, their steps whatever these are counted by; from any thread."""
+        if self._store:
+            self._store.log_points(points)
+            if not self._others:
+                return
+        for point in points:
+            self._run.log_scalar(point.name, point.value, point.step)
+
+    def last_step(self, name: str) -> int:
+        """The highest step that the store has of a metric; -1 of one without a point."""
+        step = self._store.record.last_step(name) if self._store else None
+        return -1 if step is None else step
 
     def update_info(self, values: Mapping[str, Any]) -> None:
         """Facts about the run that are neither configuration nor metrics."""
