@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
+
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
 from experiments.live_metrics import LiveCallback, LiveRecorder
@@ -20,13 +22,17 @@ from experiments.presets import resolve
 from experiments.tracked import prepare, run_tracked
 from pipeline.plugins import registry
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.record import Record
 from pipeline.util.interruption import terminable
+from pipeline.util.paths import home
 
 MODEL = "odenet_simple"
 MEASURES = {
     "epoch_seconds": "an epoch, as it is recorded: training and validation",
     "thread_percent": "processor time of the thread, % of the time of the epochs",
     "callback_percent": "time in the training's own thread, % of the time of the epochs",
+    "delivery_percent": "processor time of the record's delivery, % of the time of the epochs",
+    "store_percent": "processor time of the store's server, % of the time of the epochs",
 }
 Times = dict[str, float]
 
@@ -36,12 +42,14 @@ class Watched:
 
     def __init__(self, data: str, updates: dict[str, Any], is_watched: bool) -> None:
         self.data, self.updates = data, updates
-        self.of_thread = self.of_callback = 0.0
+        self.of_thread = self.of_callback = self.of_delivery = 0.0
         self._measure() if is_watched else self._switch_off()
+        self._measure_delivery()
         self.run()  # starts the server and imports what is used late
 
     def run(self) -> Times:
-        self.of_thread = self.of_callback = 0.0
+        self.of_thread = self.of_callback = self.of_delivery = 0.0
+        before = store_seconds()
         resolved = resolve([MODEL, self.data], self.updates)
         outcome = run_tracked(prepare(resolved.task, resolved.config))
         if outcome.error:
@@ -51,6 +59,8 @@ class Watched:
             "epoch_seconds": median(seconds),
             "thread_percent": 100 * self.of_thread / sum(seconds),
             "callback_percent": 100 * self.of_callback / sum(seconds),
+            "delivery_percent": 100 * self.of_delivery / sum(seconds),
+            "store_percent": 100 * (store_seconds() - before) / sum(seconds),
             "accuracy": outcome.document["result"],
         }
 
@@ -68,9 +78,25 @@ class Watched:
 
         LiveRecorder._record, LiveCallback.batch_done = timed_record, timed_batch_done  # type: ignore[method-assign]
 
+    def _measure_delivery(self) -> None:
+        deliver = Record.deliver
+
+        def timed_deliver(record: Record, *arguments: Any, **named: Any) -> None:
+            started = time.thread_time()
+            deliver(record, *arguments, **named)
+            self.of_delivery += time.thread_time() - started
+
+        Record.deliver = timed_deliver  # type: ignore[method-assign]
+
     def _switch_off(self) -> None:
         for event in ("training_started", "batch_done", "training_ended"):
             setattr(LiveCallback, event, lambda *_: None)
+
+
+def store_seconds() -> float:
+    """Processor time that the server of this home's store has taken so far."""
+    servers = [one for one in psutil.process_iter(["cmdline"]) if str(home()) in " ".join(one.info["cmdline"] or [])]
+    return sum(sum(one.cpu_times()[:2]) for one in servers)
 
 
 def main() -> None:

@@ -72,6 +72,14 @@ class LiveRecorder:
         with self._mutex:
             self._waiting.append((name, step, value, datetime.now(UTC)))
 
+    def write_waiting(self) -> None:
+        """Write what was added, now; from any thread."""
+        with self._mutex:
+            waiting, self._waiting = self._waiting, []
+        points = [Point(name, step, value() if callable(value) else value, at) for name, step, value, at in waiting]
+        if points:
+            self._write(points)
+
     def stop(self) -> None:
         """Write what is left, and end; without effect the second time."""
         self._stopping.set()
@@ -96,7 +104,7 @@ class LiveRecorder:
                 self._add_means(readings, now)
                 readings = _Readings()
             if is_over or now - written >= WRITE_SECONDS:
-                self._write_waiting()
+                self.write_waiting()
                 written = now
 
     def _mean_seconds(self, elapsed: float) -> float:
@@ -111,13 +119,6 @@ class LiveRecorder:
         means = readings.means() | ({} if rate is None else {"samples_per_second": rate})
         for name, value in means.items():
             self.add(f"{MACHINE}{name}", second, value)
-
-    def _write_waiting(self) -> None:
-        with self._mutex:
-            waiting, self._waiting = self._waiting, []
-        points = [Point(name, step, value() if callable(value) else value, at) for name, step, value, at in waiting]
-        if points:
-            self._write(points)
 
 
 class _Readings:

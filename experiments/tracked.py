@@ -35,6 +35,7 @@ from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
+from pipeline.runs.notification import notify_of_end
 from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import Task
 from pipeline.tasks.lookup import get_task
@@ -405,5 +406,15 @@ def _carry_out(
     except FAILURES as ended:
         if not observer.has_started:
             raise
+        _tell_end(observer, ended)
         return ended
+    except Exception as unforeseen:
+        _tell_end(observer, unforeseen)
+        raise
+    _tell_end(observer, None)
     return None
+
+
+def _tell_end(observer: StoreObserver, ended: BaseException | None) -> None:
+    if observer.has_started:
+        notify_of_end(observer.named_document, None if ended is None else describe_failure(ended))

@@ -32,6 +32,8 @@ from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
     is_sweep,
+    is_tracked,
+    logged_specs,
     metric_specs,
     result_spec,
     task_of,
@@ -162,7 +164,8 @@ class Comparison:
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
         """Those of the runs' tasks, each once."""
-        return tuple({spec.name: spec for run in self.runs for spec in metric_specs(run.document)}.values())
+        specs = [spec for run in self.runs for spec in (*metric_specs(run.document), *_logged(run.document))]
+        return tuple({spec.name: spec for spec in specs}.values())
 
     def group_of(self, run_id: int) -> Group:
         """The group that has the run."""
@@ -250,6 +253,7 @@ def _values(
 
     result = result_spec(run.document).quantity
     tested = {spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)}
+    tested |= {spec.quantity: series(spec.quantity).dropna().tail(1).mean() for spec in _logged(run.document)}
     if run.is_foreign:  # whose tests nobody knows: what its series came to
         tested = {name: series(name).iloc[-1] for name in tested if name in history and len(history)}
     if tested.get(result) is None and isinstance(run.result, int | float):
@@ -257,7 +261,7 @@ def _values(
     seconds = series("time.epoch_seconds")
     return {
         **tested,
-        "epochs": len(history) or None,
+        "epochs": None if is_tracked(run.document) else len(history) or None,
         "parameters": info.parameters,
         "multiply_adds": info.multiply_adds,
         "multiply_adds_per_evaluation": info.multiply_adds_per_evaluation,
@@ -271,6 +275,10 @@ def _values(
         "peak_memory_mb": series("memory.peak_mb").max(),
         **{name: one.mean() for name in OF_MACHINE if (one := metrics.get(f"{MACHINE}{name}")) is not None},
     }
+
+
+def _logged(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
+    return logged_specs(document) if is_tracked(document) else ()
 
 
 def _multiply_adds_test(run: StoredRun, info: RunInfo) -> float | None:

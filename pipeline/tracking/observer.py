@@ -33,7 +33,7 @@ log = logging.getLogger("odenet")
 LAST_PATIENCE_SECONDS = 10.0
 """How long the end of a run waits for a store that is away."""
 _RESULT = MetricSpec("test.result", "result", "what the experiment returned")
-_RESULT_ALONE = {"metrics": [metric_entry(_RESULT)], "result": _RESULT.name}
+RESULT_ALONE = {"metrics": [metric_entry(_RESULT)], "result": _RESULT.name}
 
 
 class StoreObserver(RunObserver):
@@ -84,6 +84,12 @@ class StoreObserver(RunObserver):
     def record(self) -> Record:
         """The record of the run that has started, also after its end."""
         return self._started.record
+
+    @property
+    def named_document(self) -> dict[str, Any]:
+        """The record's document with the name, tags and notes that the run began with, which only the store has."""
+        marks = self._resumed.get("omniboard", {}) if self._resumed else self._annotations
+        return {**self.record.document, "omniboard": marks}
 
     @property
     def _started(self) -> DeliveryThread:
@@ -145,7 +151,7 @@ class StoreObserver(RunObserver):
             described = insist(lambda: _describe_experiment(ex_info, database))
             values = {
                 "format": FORMAT,
-                "experiment": described | (self._experiment or _RESULT_ALONE),
+                "experiment": described | (self._experiment or RESULT_ALONE),
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()},
                 "config": flatten(config),

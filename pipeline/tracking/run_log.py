@@ -24,10 +24,12 @@ from pipeline.util.user_warnings import OdenetWarning
 class RunLog:
     """Metrics, artifacts and info of a run, to the store and to the other Sacred observers that there are."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._store = next((o for o in run.observers if isinstance(o, StoreObserver)), None)
-        self._others = [o for o in run.observers if o is not self._store]
+    def __init__(self, run: Run | None, store: StoreObserver | None = None) -> None:
+        """For a run of Sacred's, or for the `store` alone, which then is told of the run by somebody else."""
+        observers: list[Any] = run.observers if run is not None else [store]
+        self._run: Any = run  # asked only where there is one
+        self._store = next((o for o in observers if isinstance(o, StoreObserver)), None)
+        self._others = [o for o in observers if o is not self._store]
         if self._others or self._store is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="odenet-")
         self.folder = self._store.record.folder if self._store else Path(self._scratch.name)
