@@ -45,7 +45,7 @@ from pipeline.tracking.provenance import ROOT, why_unknown
 from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
-from pipeline.training.callback import tell
+from pipeline.training.callback import build_callbacks, tell
 from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
@@ -228,6 +228,10 @@ class TaskExperiment:
                 naming_plugin_failures(),
                 naming_lack_of_memory(),
             ):
+                of_plugins = build_callbacks(config.training)
+                self._callbacks = [*of_plugins, *self._callbacks]
+                if run_log.run_id is not None:
+                    tell(of_plugins, Callback.run_started, run_log.run_id)
                 data = load(prepared=prepared, device=device)
                 run_log.update_info({"device": str(device), **prepared.facts})
                 _warn_of_unknown_commit()

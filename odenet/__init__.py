@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from pipeline.runs import Runs, StoredRun
     from pipeline.runs.load_model import load_model
     from pipeline.tracking.observer import StoreObserver
-    from pipeline.training import Callback
+    from pipeline.training import Callback, StopTraining
 
 __all__ = [
     "Callback",
     "RunFailed",
     "Runs",
+    "StopTraining",
     "StoreObserver",
     "StoredRun",
     "TrackedScript",
@@ -35,6 +36,7 @@ _MODULES = {
     "Callback": "pipeline.training",
     "RunFailed": "experiments.train",
     "Runs": "pipeline.runs",
+    "StopTraining": "pipeline.training",
     "StoreObserver": "pipeline.tracking.observer",
     "StoredRun": "pipeline.runs",
     "TrackedScript": "experiments.track",
