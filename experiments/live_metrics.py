@@ -22,7 +22,7 @@ from pipeline.training import Callback
 
 SAMPLE_SECONDS = 1.0
 """How often the machine is looked at."""
-WRITE_SECONDS = 5.0
+WRITE_SECONDS = 10.0
 """How long a point waits in memory at the most."""
 SHORTEST_MEAN_SECONDS = 2.0
 """Of the machine's readings the means of so long are recorded, of longer in a run that takes longer."""

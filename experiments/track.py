@@ -47,7 +47,7 @@ from pipeline.util.user_warnings import OdenetWarning
 
 HEARTBEAT_SECONDS = 10.0
 WRITTEN_SECONDS = 1.0
-"""A point that comes so long after the last one is on the disk when `log` returns, others within five seconds."""
+"""A point that comes so long after the last one is on the disk when `log` returns, others within ten seconds."""
 MOST_POINTS = 20_000
 """Of a metric: a series is one document of the store."""
 
