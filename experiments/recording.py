@@ -9,6 +9,7 @@ from pathlib import Path
 from sacred.utils import SacredInterrupt
 from torch import Tensor
 
+from experiments.live_metrics import LiveCallback
 from pipeline.device.out_of_memory import OutOfMemory
 from pipeline.ode import SolverFailure
 from pipeline.reporting.metric_spec import MetricSpec
@@ -42,10 +43,12 @@ def log_epoch(run_log: RunLog, metrics: Mapping[str, float]) -> None:
     run_log.log_epoch(int(metrics["epoch"]), {name: value for name, value in metrics.items() if name != "epoch"})
 
 
-def record_earlier_epochs(run_log: RunLog, checkpoint: Path) -> None:
+def record_earlier_epochs(run_log: RunLog, live: LiveCallback, checkpoint: Path) -> None:
     """The epochs of the checkpoint; a kill may have come between a checkpoint and its epoch's metrics."""
-    for metrics in load_checkpoint(checkpoint)["fitted"]["history"]:
+    fitted = load_checkpoint(checkpoint)["fitted"]
+    for metrics in fitted["history"]:
         log_epoch(run_log, metrics)
+    live.record_earlier(fitted["batch_losses"])
 
 
 def record_training(

@@ -17,6 +17,7 @@ from sacred import SETTINGS, Experiment, Ingredient
 from sacred.run import Run
 from sacred.utils import SacredError, SacredInterrupt
 
+from experiments.live_metrics import LiveCallback
 from experiments.presets import named_configs
 from experiments.recording import (
     RecordCallback,
@@ -34,6 +35,7 @@ from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
+from pipeline.runs.notification import notify_of_end
 from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import Task
 from pipeline.tasks.lookup import get_task
@@ -43,7 +45,7 @@ from pipeline.tracking.provenance import ROOT, why_unknown
 from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
-from pipeline.training.callback import tell
+from pipeline.training.callback import build_callbacks, tell
 from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
@@ -226,6 +228,10 @@ class TaskExperiment:
                 naming_plugin_failures(),
                 naming_lack_of_memory(),
             ):
+                of_plugins = build_callbacks(config.training)
+                self._callbacks = [*of_plugins, *self._callbacks]
+                if run_log.run_id is not None:
+                    tell(of_plugins, Callback.run_started, run_log.run_id)
                 data = load(prepared=prepared, device=device)
                 run_log.update_info({"device": str(device), **prepared.facts})
                 _warn_of_unknown_commit()
@@ -263,10 +269,12 @@ class TaskExperiment:
         task, title = self.task, self.task.title(config)
         checkpoint = run_log.folder / "checkpoint.pt"
         resumes = run_log.is_resuming and checkpoint.exists()  # otherwise it was broken off in its first epoch
-        if resumes:
-            record_earlier_epochs(run_log, checkpoint)
-        callbacks = [RecordCallback(run_log), EpochConsole(task.metric_specs(), task.result), *self._callbacks]
         objective = task.objective(config, data)
+        live = LiveCallback(run_log, config.training, objective.training_items, objective.device)
+        if resumes:
+            record_earlier_epochs(run_log, live, checkpoint)
+        console = EpochConsole(task.metric_specs(), task.result)
+        callbacks = [RecordCallback(run_log), live, console, *self._callbacks]
         try:
             fitted = fit(model, objective, config.training, config.seed, checkpoint, callbacks, resume=resumes)
         except BaseException as error:
@@ -274,6 +282,8 @@ class TaskExperiment:
                 run_log.update_info({"solver_failure": error.to_dict()})
             record_unfinished_training(run_log, checkpoint, task.metric_specs(), title)
             raise
+        finally:
+            live.stop()  # where a callback did not let the training begin
         record_training(run_log, fitted, model.state_dict(), task.metric_specs(), title)
         return fitted
 
@@ -400,5 +410,15 @@ def _carry_out(
     except FAILURES as ended:
         if not observer.has_started:
             raise
+        _tell_end(observer, ended)
         return ended
+    except Exception as unforeseen:
+        _tell_end(observer, unforeseen)
+        raise
+    _tell_end(observer, None)
     return None
+
+
+def _tell_end(observer: StoreObserver, ended: BaseException | None) -> None:
+    if observer.has_started:
+        notify_of_end(observer.named_document, None if ended is None else describe_failure(ended))

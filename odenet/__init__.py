@@ -12,21 +12,36 @@ from typing import TYPE_CHECKING, Any
 import pipeline  # noqa: F401 - before torch, see there
 
 if TYPE_CHECKING:
+    from experiments.track import TrackedScript, track
     from experiments.train import RunFailed, train
     from pipeline.runs import Runs, StoredRun
     from pipeline.runs.load_model import load_model
     from pipeline.tracking.observer import StoreObserver
-    from pipeline.training import Callback
+    from pipeline.training import Callback, StopTraining
 
-__all__ = ["Callback", "RunFailed", "Runs", "StoreObserver", "StoredRun", "load_model", "train"]
+__all__ = [
+    "Callback",
+    "RunFailed",
+    "Runs",
+    "StopTraining",
+    "StoreObserver",
+    "StoredRun",
+    "TrackedScript",
+    "load_model",
+    "track",
+    "train",
+]
 
 _MODULES = {
     "Callback": "pipeline.training",
     "RunFailed": "experiments.train",
     "Runs": "pipeline.runs",
+    "StopTraining": "pipeline.training",
     "StoreObserver": "pipeline.tracking.observer",
     "StoredRun": "pipeline.runs",
+    "TrackedScript": "experiments.track",
     "load_model": "pipeline.runs.load_model",
+    "track": "experiments.track",
     "train": "experiments.train",
 }
 """Imported when they are asked for, as the command line starts here, too, and does not wait for torch."""

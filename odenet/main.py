@@ -43,6 +43,7 @@ MODULES = {
     "models": ("promote", "models"),
     "data": ("data",),
     "store": ("store", "sync"),
+    "notify": ("notify",),
     "doctor": ("doctor",),
 }
 """Module of this package -> its commands."""

@@ -127,5 +127,5 @@ def _in_words(original: "StoredRun", repeated: "StoredRun", parted: "Sequence[De
     if not parted:
         return f"run {repeated.run_id} is identical to run {original.run_id}, to the bit"
     lines = [f"run {repeated.run_id} deviates from run {original.run_id}:"]
-    lines += [f"  {d.metric}: largest deviation {d.largest:.3g}, from epoch {d.first_epoch} on" for d in parted]
+    lines += [f"  {d.metric}: largest deviation {d.largest:.3g}, from {d.where} on" for d in parted]
     return "\n".join(lines)

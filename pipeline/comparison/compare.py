@@ -19,13 +19,26 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.holm import adjust_holm
+from pipeline.comparison.quantities import OF_MACHINE
 from pipeline.config.display_names import UNKNOWN, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.classification.answers import count_confusion
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import RunInfo, RunStatus, is_sweep, metric_specs, result_spec, task_of, test_specs
+from pipeline.tracking.run_document import (
+    BETWEEN_EPOCHS,
+    MACHINE,
+    RunInfo,
+    RunStatus,
+    is_sweep,
+    is_tracked,
+    logged_specs,
+    metric_specs,
+    result_spec,
+    task_of,
+    test_specs,
+)
 from pipeline.util.array_types import IntArray
 from pipeline.util.errors import InvalidInput
 
@@ -151,7 +164,8 @@ class Comparison:
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
         """Those of the runs' tasks, each once."""
-        return tuple({spec.name: spec for run in self.runs for spec in metric_specs(run.document)}.values())
+        specs = [spec for run in self.runs for spec in (*metric_specs(run.document), *_logged(run.document))]
+        return tuple({spec.name: spec for spec in specs}.values())
 
     def group_of(self, run_id: int) -> Group:
         """The group that has the run."""
@@ -216,7 +230,8 @@ def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_run(run: StoredRun) -> ComparedRun:
     """The run by what a comparison asks of it."""
-    info, history = run.facts, pd.DataFrame(run.metrics())
+    info, metrics = run.facts, run.metrics()
+    history = pd.DataFrame({name: one for name, one in metrics.items() if not name.startswith(BETWEEN_EPOCHS)})
     return ComparedRun(
         run_id=run.run_id,
         seed=run.config.get("seed"),
@@ -224,18 +239,21 @@ def read_run(run: StoredRun) -> ComparedRun:
         document=run.document,
         info=info,
         config=run.whole_config,
-        values={name: _finite(value) for name, value in _values(run, info, history).items()},
+        values={name: _finite(value) for name, value in _values(run, info, history, metrics).items()},
         history=history,
         answers=_answers(run),
     )
 
 
-def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, float | None]:
+def _values(
+    run: StoredRun, info: RunInfo, history: pd.DataFrame, metrics: Mapping[str, "pd.Series[float]"]
+) -> dict[str, float | None]:
     def series(metric: str) -> "pd.Series[float]":
         return history.get(metric, pd.Series(dtype=float))
 
     result = result_spec(run.document).quantity
     tested = {spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)}
+    tested |= {spec.quantity: series(spec.quantity).dropna().tail(1).mean() for spec in _logged(run.document)}
     if run.is_foreign:  # whose tests nobody knows: what its series came to
         tested = {name: series(name).iloc[-1] for name in tested if name in history and len(history)}
     if tested.get(result) is None and isinstance(run.result, int | float):
@@ -243,7 +261,7 @@ def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, f
     seconds = series("time.epoch_seconds")
     return {
         **tested,
-        "epochs": len(history) or None,
+        "epochs": None if is_tracked(run.document) else len(history) or None,
         "parameters": info.parameters,
         "multiply_adds": info.multiply_adds,
         "multiply_adds_per_evaluation": info.multiply_adds_per_evaluation,
@@ -255,7 +273,12 @@ def _values(run: StoredRun, info: RunInfo, history: pd.DataFrame) -> dict[str, f
         "training_seconds": seconds.sum(min_count=1),
         "images_per_second": series("time.images_per_second").median(),
         "peak_memory_mb": series("memory.peak_mb").max(),
+        **{name: one.mean() for name in OF_MACHINE if (one := metrics.get(f"{MACHINE}{name}")) is not None},
     }
+
+
+def _logged(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
+    return logged_specs(document) if is_tracked(document) else ()
 
 
 def _multiply_adds_test(run: StoredRun, info: RunInfo) -> float | None:

@@ -29,6 +29,13 @@ def _millions(number: float) -> str:
 
 
 EPOCHS = Quantity("epochs", "epochs", ",.1f")
+OF_MACHINE = {
+    "process_cpu_percent": Quantity("process_cpu_percent", "processor use of the process, 100 a core (%)", ",.0f"),
+    "gpu_percent": Quantity("gpu_percent", "GPU use (%)", ",.0f"),
+    "gpu_memory_mb": Quantity("gpu_memory_mb", "GPU memory in use (MB)", ",.0f"),
+    "gpu_watts": Quantity("gpu_watts", "GPU power (W)", ",.0f"),
+}
+"""Means of what was seen of the machine while a run trained."""
 COST = (
     Quantity("parameters", "parameters", ",.0f"),
     Quantity("multiply_adds", "multiply-adds, one evaluation (M)", _millions),
@@ -40,4 +47,5 @@ COST = (
     Quantity("training_seconds", "seconds of all epochs", ",.2f"),
     Quantity("images_per_second", "training samples per second", ",.0f"),
     Quantity("peak_memory_mb", "peak memory (MB)", ",.0f"),
+    *OF_MACHINE.values(),
 )

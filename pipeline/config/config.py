@@ -79,6 +79,9 @@ class Config:
                 continue
             parts = [part for kind in of_kinds for part in registry.registered(kind)]
             kinds |= {f"{key}.{option.name}": option.annotation for part in parts for option in part.options}
+        for part in registry.registered("callback"):
+            of_part = {f"{part.name}.{option.name}": option.annotation for option in part.options}
+            kinds |= {f"training.callback_options.{name}": annotation for name, annotation in of_part.items()}
         return kinds
 
     def to_dict(self) -> dict[str, Any]:

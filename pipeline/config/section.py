@@ -76,8 +76,19 @@ def complete_options(section: Section, name: str, options: Iterable[registry.Opt
     Raises:
         ConfigError: an unknown option, or one of the wrong type, with the nearest right name.
     """
-    given, known = getattr(section, name), {option.name: option for option in options}
-    prefix = f"{section.section}.{name}"
+    object.__setattr__(section, name, completed(f"{section.section}.{name}", getattr(section, name), options))
+
+
+def completed(prefix: str, given: Mapping[str, Any], options: Iterable[registry.Option]) -> dict[str, Any]:
+    """The options of a part, those that are not given with their defaults.
+
+    Args:
+        prefix: of their keys.
+
+    Raises:
+        ConfigError: an unknown option, or one of the wrong type, with the nearest right name.
+    """
+    known = {option.name: option for option in options}
     for key in given:
         if key not in known:
             there = f"there are {', '.join(known)}" if known else "there are none"
@@ -86,7 +97,7 @@ def complete_options(section: Section, name: str, options: Iterable[registry.Opt
     for key, value in complete.items():
         words = "" if key in given else "the default of "
         check_type(f"{words}{prefix}.{key}", value, known[key].annotation)
-    object.__setattr__(section, name, complete)
+    return complete
 
 
 _TYPE_WORDS: dict[Any, str] = {

@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.config.section import ConfigError, Section, complete_options, option
+from pipeline.config.section import ConfigError, Section, check_type, complete_options, completed, nearest, option
 from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
 from pipeline.plugins import registry
+from pipeline.util.errors import brief
 
 LARGEST_NUMBER = 1e30
 """Of what float32 computes with: the squares of larger ones overflow."""
@@ -231,10 +232,45 @@ class TrainingConfig(Section):
     """Whether whole training batches are computed by compiled functions: the solver's steps, the residual blocks, what
     is before and after them. `auto`: where a run is long enough to earn it back."""
 
+    callbacks: str | None = None
+    """Callbacks of plug-ins, their names with commas between them; they hear of the training in this order."""
+    callback_options: Mapping[str, Any] = _options()
+    """Name of a callback -> what it takes."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._choose_part("optimiser", "optimiser_options", ("optimiser",), OPTIMISERS)
         self._choose_part("schedule", "schedule_options", ("schedule",), SCHEDULES)
+        self._choose_callbacks()
+
+    @property
+    def callback_names(self) -> list[str]:
+        """Of the callbacks, in their order."""
+        return [name.strip() for name in (self.callbacks or "").split(",") if name.strip()]
+
+    def _choose_callbacks(self) -> None:
+        """Check the callbacks' names, and complete their options."""
+        chosen, known, given = self.callback_names, registry.names("callback"), self.callback_options
+        for number, name in enumerate(chosen):
+            if name not in known:
+                there = f"there are {', '.join(known)}" if known else "no plug-in has any"
+                raise ConfigError(f"there is no callback {brief(name)}{nearest(name, known)}; {there}")
+            if name in chosen[:number]:
+                raise ConfigError(f"training.callbacks names {name} twice: name each callback once")
+        for name, options in given.items():
+            check_type(f"training.callback_options.{name}", options, Mapping)
+            if name not in chosen and options:
+                raise ConfigError(
+                    f"training.callback_options has options of {brief(name)}{nearest(str(name), chosen)}, which "
+                    f"training.callbacks does not name"
+                )
+        options_of = {
+            name: completed(
+                f"training.callback_options.{name}", given.get(name, {}), registry.find("callback", name).options
+            )
+            for name in chosen
+        }
+        object.__setattr__(self, "callback_options", {name: options for name, options in options_of.items() if options})
 
 
 @dataclass(frozen=True)

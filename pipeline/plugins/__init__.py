@@ -1,4 +1,4 @@
-"""Parts that users bring: models, fields, encoders, decoders, data sets, metrics, optimisers, schedules, tasks.
+"""Parts that users bring: models, fields, data sets, metrics, optimisers, schedules, callbacks, tasks and more.
 
 from typing import Literal
 from pipeline import plugins
@@ -12,6 +12,7 @@ The parts that come along register in the same way; docs/plugins.md has an examp
 """
 
 from pipeline.plugins.decorators import (
+    callback,
     data_set,
     decoder,
     encoder,
@@ -28,6 +29,7 @@ from pipeline.plugins.registry import PluginError
 
 __all__ = [
     "PluginError",
+    "callback",
     "data_set",
     "decoder",
     "encoder",

@@ -131,6 +131,14 @@ def schedule(name: str) -> Callable[[Build], Build]:
     return _registering("schedule", name, ("optimiser", "max_epochs"))
 
 
+def callback(name: str) -> Callable[[Build], Build]:
+    """A function, or a subclass of `pipeline.training.Callback`, `(*, options) -> Callback`.
+
+    It hears of the trainings whose `training.callbacks` names it.
+    """
+    return _registering("callback", name)
+
+
 def named_config(name: str, values: Mapping[str, Any]) -> None:
     """A named configuration: sections with what they set, as `{"model": {"channels": 16}}`."""
     caller = sys._getframe(1)

@@ -26,6 +26,7 @@ Kind = Literal[
     "metric",
     "optimiser",
     "schedule",
+    "callback",
     "named configuration",
     "task",
 ]

@@ -1,13 +1,13 @@
-"""What a stored run is: a training of its own, a trial of a sweep, a rerun, an evaluation, a sweep."""
+"""What a stored run is: a training of its own, a trial of a sweep, a rerun, an evaluation, a sweep, a script."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.tracking.readable import is_foreign
-from pipeline.tracking.run_document import RunInfo, is_sweep
+from pipeline.tracking.run_document import RunInfo, is_sweep, is_tracked
 
-KINDS = ("training", "trial", "check", "rerun", "evaluation", "sweep", "foreign")
+KINDS = ("training", "trial", "check", "rerun", "evaluation", "sweep", "tracked", "foreign")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ def kind_of(document: Mapping[str, Any]) -> RunKind:
         return RunKind("foreign")
     if is_sweep(document):
         return RunKind("sweep")
+    if is_tracked(document):
+        return RunKind("tracked")
     info = RunInfo.read(document)
     if info.parent is not None:
         return RunKind("evaluation", info.parent)

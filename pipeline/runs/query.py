@@ -119,7 +119,7 @@ class StoredRun:
         return tuple(artifact["name"] for artifact in self.document["artifacts"])
 
     def metrics(self) -> dict[str, "pd.Series[float]"]:
-        """Every metric as a series, indexed by epoch."""
+        """Every metric as a series, indexed by epoch; `step.*` by optimiser step, `machine.*` by second."""
         import pandas as pd
 
         return {
@@ -128,7 +128,7 @@ class StoredRun:
         }
 
     def points(self) -> dict[str, dict[str, list[Any]]]:
-        """Every metric as `{"steps": […], "values": […]}`; the steps are epochs."""
+        """Every metric as `{"steps": […], "values": […]}`; the steps are epochs, or as `metrics` says."""
         with translate_store_errors():
             series = self.database.metrics.find({"run_id": self.run_id}).sort("name")
             found = [one for one in series if is_series(one)]

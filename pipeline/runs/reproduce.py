@@ -11,11 +11,12 @@ import numpy as np
 from pipeline.runs.query import StoredRun
 from pipeline.runs.stored_parts import current_source, stored_plugins, stored_sources
 from pipeline.tracking import provenance
+from pipeline.tracking.run_document import MACHINE, STEPS
 from pipeline.util.errors import OdenetError
 
 Kind = Literal["source", "plug-in", "commit", "package", "data", "machine"]
 
-NOT_REPEATABLE = ("time.", "memory.")
+NOT_REPEATABLE = ("time.", "memory.", MACHINE)
 """Beginnings of the names of metrics that differ between any two runs."""
 
 
@@ -42,7 +43,12 @@ class Deviation:
     largest: float
     """Largest absolute difference over the epochs that both have; NaN where one has a value and the other none."""
     first_epoch: int
-    """Where the two part."""
+    """Where the two part; of a metric of single steps, the step."""
+
+    @property
+    def where(self) -> str:
+        """The same in words."""
+        return f"{'step' if self.metric.startswith(STEPS) else 'epoch'} {self.first_epoch}"
 
 
 def differences(run: StoredRun, fingerprint: str | None) -> Iterator[Difference]:
@@ -95,7 +101,9 @@ def deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
         if name.startswith(NOT_REPEATABLE):
             continue
         first, second = _by_epoch(then.get(name)), _by_epoch(now.get(name))
-        parted = [epoch for epoch in sorted(first.keys() | second.keys()) if not _same(first, second, epoch)]
+        # Of which steps a point was kept depends on how many there were to be.
+        epochs = first.keys() & second.keys() if name.startswith(STEPS) else first.keys() | second.keys()
+        parted = [epoch for epoch in sorted(epochs) if not _same(first, second, epoch)]
         if parted:
             gaps = [abs(first.get(epoch, np.nan) - second.get(epoch, np.nan)) for epoch in parted]
             found.append(Deviation(name, float(np.nanmax(gaps)) if np.isfinite(gaps).any() else np.nan, parted[0]))

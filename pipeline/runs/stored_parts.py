@@ -13,6 +13,7 @@ from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.lookup import config_class
 from pipeline.tracking.gridfs import content_id
+from pipeline.tracking.run_document import refuse_tracked
 from pipeline.util.errors import InvalidInput
 
 
@@ -99,8 +100,9 @@ def refuse_other_experiment(run: StoredRun) -> None:
     """For what can be done with runs of tasks alone.
 
     Raises:
-        InvalidInput: it is of a Sacred experiment of somebody's own, or its task has no plug-in in the store.
+        InvalidInput: it is a script's, or of a Sacred experiment of somebody's own, or its task has no plug-in there.
     """
+    refuse_tracked(run.document)
     if run.task not in registry.names("task"):
         raise InvalidInput(
             f"run {run.run_id} is of the experiment {run.task}, which is no task: only the program that recorded it "

@@ -18,7 +18,9 @@ from pipeline.tracking.run_document import (
     aware,
     is_of_task,
     is_sweep,
+    is_tracked,
     result_spec,
+    script_of,
     space_name,
     task_of,
     test_specs,
@@ -39,7 +41,7 @@ class RunSummary:
     tags: tuple[str, ...]
     task: str
     model: str
-    """Of a sweep `sweep`; of an experiment that is of no task its name."""
+    """Of a sweep `sweep`; of a script its file; of an experiment that is of no task its name."""
     data: str
     """Of a sweep its space."""
     seed: int | None
@@ -81,6 +83,8 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
     names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
     if is_sweep(document):
         names = {"model": "sweep", "data": space_name(config)}
+    elif is_tracked(document):
+        names = {"model": script_of(document), "data": NOTHING}
     elif not is_of_task(document):
         names = {"model": task_of(document), "data": NOTHING}
     result = document.get("result")

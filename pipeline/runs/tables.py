@@ -1,6 +1,7 @@
 """A run, a network, the data sets, as tables on a terminal."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from pipeline.reporting.text_table import right
 from pipeline.runs.listing import runs_table
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.summary import last_values, summary
-from pipeline.tracking.run_document import is_sweep
+from pipeline.tracking.run_document import MACHINE, is_sweep
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:  # these import torch, which takes seconds and a list of runs does not need
@@ -21,12 +22,15 @@ if TYPE_CHECKING:  # these import torch, which takes seconds and a list of runs 
 
 def print_run(run: StoredRun, console: Console) -> None:
     """A run: its summary, its whole configuration, its last metrics, its artifacts."""
-    last = last_values(run.points())
+    points = run.points()
+    last = {name: value for name, value in last_values(points).items() if not name.startswith(MACHINE)}
     console.print(runs_table([summary(run.document, last)], console.width))
     for title, text in marks(run).items():
         console.print(styled((title, "bold"), f": {text}"))
     console.print(_pairs("configuration", flatten(run.config)))
     console.print(_pairs("last values", last))
+    if (machine := machine_table(points)).row_count:
+        console.print(machine)
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)
     console.print(_pairs("facts", flatten({key: value for key, value in run.info.items() if key not in hidden})))
     console.print(styled(("artifacts", "bold"), f": {', '.join(run.artifacts) or 'none'}"))
@@ -38,6 +42,20 @@ def print_run(run: StoredRun, console: Console) -> None:
     trace = run.document.get("fail_trace")
     if trace:
         console.print(styled(("ended by", "bold red"), f": {trace[-1].strip()}"))
+
+
+def machine_table(points: Mapping[str, Mapping[str, list[Any]]]) -> Table:
+    """How busy the machine was: a line each of its metrics; without a row for a run that has none.
+
+    Args:
+        points: as `StoredRun.points` gives them.
+    """
+    table = Table("the machine, as it trained", *right("mean", "largest"), box=None, header_style="bold")
+    for name, series in points.items():
+        values = [value for value in series["values"] if value is not None]
+        if name.startswith(MACHINE) and values:
+            table.add_row(name, f"{fmean(values):,.4g}", f"{max(values):,.4g}")
+    return table
 
 
 def marks(run: StoredRun) -> dict[str, str]:

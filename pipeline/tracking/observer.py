@@ -3,7 +3,7 @@
 import logging
 import mimetypes
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from pipeline.tracking.address import StoreError
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
-from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.record import Point, Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
@@ -33,7 +33,7 @@ log = logging.getLogger("odenet")
 LAST_PATIENCE_SECONDS = 10.0
 """How long the end of a run waits for a store that is away."""
 _RESULT = MetricSpec("test.result", "result", "what the experiment returned")
-_RESULT_ALONE = {"metrics": [metric_entry(_RESULT)], "result": _RESULT.name}
+RESULT_ALONE = {"metrics": [metric_entry(_RESULT)], "result": _RESULT.name}
 
 
 class StoreObserver(RunObserver):
@@ -86,6 +86,12 @@ class StoreObserver(RunObserver):
         return self._started.record
 
     @property
+    def named_document(self) -> dict[str, Any]:
+        """The record's document with the name, tags and notes that the run began with, which only the store has."""
+        marks = self._resumed.get("omniboard", {}) if self._resumed else self._annotations
+        return {**self.record.document, "omniboard": marks}
+
+    @property
     def _started(self) -> DeliveryThread:
         if self._delivery is None:
             raise RuntimeError("no run has started")
@@ -99,6 +105,10 @@ class StoreObserver(RunObserver):
         Sacred hands metrics out with its heartbeat only, and a killed process would lose the last ones.
         """
         self._keep(lambda: self.record.add_metrics(epoch, metrics))
+
+    def log_points(self, points: Sequence[Point]) -> None:
+        """Points of any metrics, written to the disk together."""
+        self._keep(lambda: self.record.add_points(points))
 
     def add_artifact(self, name: str, content: bytes) -> None:
         """A file of the run's, by content.
@@ -141,7 +151,7 @@ class StoreObserver(RunObserver):
             described = insist(lambda: _describe_experiment(ex_info, database))
             values = {
                 "format": FORMAT,
-                "experiment": described | (self._experiment or _RESULT_ALONE),
+                "experiment": described | (self._experiment or RESULT_ALONE),
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()},
                 "config": flatten(config),

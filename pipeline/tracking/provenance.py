@@ -48,7 +48,23 @@ def repositories() -> list[dict[str, Any]]:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return []
-    return [{"url": _remote_without_login(), "commit": commit.strip(), "dirty": bool(uncommitted_changes())}]
+    return [
+        {
+            "url": _without_login(_git("config", "--get", "remote.origin.url")),
+            "commit": commit.strip(),
+            "dirty": bool(uncommitted_changes()),
+        }
+    ]
+
+
+def repositories_of(folder: Path) -> list[dict[str, Any]]:
+    """The same of a folder of somebody's own; empty where git tracks nothing there, or where it is ours."""
+    if folder.is_relative_to(ROOT) or not _printed(_run(_git_in(folder, "ls-files"), _environment())):
+        return []
+    words = (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    commit, changed = (_printed(_run(_git_in(folder, *each), _environment())) for each in words)
+    remote = _printed(_run(_git_in(folder, "config", "--get", "remote.origin.url"), _environment()))
+    return [] if commit is None else [{"url": _without_login(remote), "commit": commit.strip(), "dirty": bool(changed)}]
 
 
 def uncommitted_changes() -> str:
@@ -100,8 +116,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _remote_without_login() -> str:
-    url = (_git("config", "--get", "remote.origin.url") or "").strip()
+def _without_login(remote: str | None) -> str:
+    url = (remote or "").strip()
     scheme, separator, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
 
@@ -112,7 +128,11 @@ def _git(*arguments: str) -> str | None:
 
 def _git_command(*arguments: str) -> tuple[str, ...]:
     # The sources run here, so that there is nothing that git, which refuses other people's checkouts, could protect.
-    return "git", "-c", f"safe.directory={ROOT}", "-c", "core.fsmonitor=false", "-C", str(ROOT), *arguments
+    return _git_in(ROOT, "-c", f"safe.directory={ROOT}", *arguments)
+
+
+def _git_in(folder: Path, *arguments: str) -> tuple[str, ...]:
+    return "git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments
 
 
 def _environment() -> dict[str, str]:

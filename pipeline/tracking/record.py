@@ -20,11 +20,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from bson import ObjectId, encode, json_util
@@ -42,6 +42,15 @@ log = logging.getLogger("odenet")
 
 CAPTURED_OUTPUT_LIMIT = 2_000_000
 """Characters of console output kept; a MongoDB document ends at 16 MB."""
+
+
+class Point(NamedTuple):
+    """A value of a metric."""
+
+    name: str
+    step: int
+    value: float
+    at: datetime
 
 
 class Record:
@@ -135,10 +144,14 @@ class Record:
     def add_metrics(self, step: int, values: Mapping[str, float], timestamp: datetime | None = None) -> None:
         """Add one point to each named series; a point that is there already, by its step, stays as it is."""
         timestamp = timestamp or datetime.now(UTC)
+        self.add_points([Point(name, step, value, timestamp) for name, value in values.items()])
+
+    def add_points(self, points: Sequence[Point]) -> None:
+        """Add points of any series, written together; one that is there already stays as it is."""
         with self._mutex:
-            for name, value in values.items():
-                if name not in self._series or step not in self._series[name].points:
-                    self._note_point(name, step, value, timestamp)
+            for point in points:
+                if point.name not in self._series or point.step not in self._series[point.name].points:
+                    self._note_point(*point)
             self._list_series()
             self._save()
 
@@ -225,6 +238,11 @@ class Record:
         return {
             name: {key: series.in_order()[key] for key in ("steps", "values")} for name, series in self._series.items()
         }
+
+    def last_step(self, name: str) -> int | None:
+        """The highest step of a metric; None of one without a point."""
+        series = self._series.get(name)
+        return max(series.points) if series else None
 
     # Delivering
 

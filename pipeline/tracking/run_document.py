@@ -30,6 +30,13 @@ FORMAT = "odenet-2"
 READABLE = ("odenet-1", FORMAT)
 READABLE_WORDS = " and ".join(READABLE)
 
+STEPS = "step."
+"""How the names of metrics begin that have a point for single optimiser steps, as `step.loss`."""
+MACHINE = "machine."
+"""How those begin that say how busy the machine was; their steps are seconds of the training."""
+BETWEEN_EPOCHS = (STEPS, MACHINE)
+"""Metrics whose steps are no epochs."""
+
 FORMAT_1_RESULT = "test.accuracy"
 FORMAT_1_METRICS = ("accuracy", "loss")
 """On every split."""
@@ -246,6 +253,10 @@ def object_ids(value: Any) -> set[Any]:
             return set()
 
 
+NOT_TRAININGS = tuple(name for name in NOT_TASKS if name != NAME)
+"""The experiments' names of runs that neither train nor search."""
+
+
 def is_sweep(document: Mapping[str, Any]) -> bool:
     """Whether a run's document is that of a sweep."""
     return bool(document.get("experiment", {}).get("name") == NAME)
@@ -262,6 +273,41 @@ def refuse_sweep(document: Mapping[str, Any]) -> None:
         raise InvalidInput(
             f"run {number} is a sweep, no training: `odenet sweep --resume {number}` goes on with it, and "
             f"`odenet sweeps show {number}` names its runs"
+        )
+
+
+TRACKED = "tracked"
+"""The `experiment.kind` of what a script or a notebook did within `odenet.track`."""
+
+
+def is_tracked(document: Mapping[str, Any]) -> bool:
+    """Whether the run is what a script did within `odenet.track`."""
+    return bool(document.get("experiment", {}).get("kind") == TRACKED)
+
+
+def script_of(document: Mapping[str, Any]) -> str:
+    """The file of such a script; `notebook` where there was none."""
+    return str(document.get("experiment", {}).get("mainfile") or "notebook")
+
+
+def logged_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
+    """What such a run has logged, as metrics whose last value is compared."""
+    listed = document.get("info", {}).get("metrics") or []
+    names = [one["name"] for one in listed if not one["name"].startswith(MACHINE)]
+    return tuple(MetricSpec(f"test.{name}", f"{name}, last", "its last value", format=".4g") for name in names)
+
+
+def refuse_tracked(document: Mapping[str, Any]) -> None:
+    """For what is done with runs that can be done again from the record.
+
+    Raises:
+        InvalidInput: the run is a script's.
+    """
+    if is_tracked(document):
+        number, script = document["_id"], script_of(document)
+        raise InvalidInput(
+            f"run {number} is what {script} did within odenet.track, and what else it does is not recorded: start "
+            f"{script} again, and `odenet compare` sets both runs side by side"
         )
 
 

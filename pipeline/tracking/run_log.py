@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import save
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.reporting.figure_style import own_style, png
 from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.record import Point
 from pipeline.util.errors import shortened
 from pipeline.util.json_text import to_json
 from pipeline.util.user_warnings import OdenetWarning
@@ -23,10 +24,12 @@ from pipeline.util.user_warnings import OdenetWarning
 class RunLog:
     """Metrics, artifacts and info of a run, to the store and to the other Sacred observers that there are."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._store = next((o for o in run.observers if isinstance(o, StoreObserver)), None)
-        self._others = [o for o in run.observers if o is not self._store]
+    def __init__(self, run: Run | None, store: StoreObserver | None = None) -> None:
+        """For a run of Sacred's, or for the `store` alone, which then is told of the run by somebody else."""
+        observers: list[Any] = run.observers if run is not None else [store]
+        self._run: Any = run  # asked only where there is one
+        self._store = next((o for o in observers if isinstance(o, StoreObserver)), None)
+        self._others = [o for o in observers if o is not self._store]
         if self._others or self._store is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="odenet-")
         self.folder = self._store.record.folder if self._store else Path(self._scratch.name)
@@ -50,6 +53,20 @@ class RunLog:
                 return
         for name, value in metrics.items():
             self._run.log_scalar(name, value, epoch)
+
+    def log_points(self, points: Sequence[Point]) -> None:
+        """Points of any metrics, their steps whatever these are counted by; from any thread."""
+        if self._store:
+            self._store.log_points(points)
+            if not self._others:
+                return
+        for point in points:
+            self._run.log_scalar(point.name, point.value, point.step)
+
+    def last_step(self, name: str) -> int:
+        """The highest step that the store has of a metric; -1 of one without a point."""
+        step = self._store.record.last_step(name) if self._store else None
+        return -1 if step is None else step
 
     def update_info(self, values: Mapping[str, Any]) -> None:
         """Facts about the run that are neither configuration nor metrics."""

@@ -1,6 +1,6 @@
 """Fitting a model to the training split, watched by the validation split."""
 
-from pipeline.training.callback import Callback
+from pipeline.training.callback import Callback, StopTraining
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.fit import Fitted, LossDiverged, fit
 from pipeline.training.objective import BatchLoss, Objective
@@ -12,6 +12,7 @@ __all__ = [
     "Fitted",
     "LossDiverged",
     "Objective",
+    "StopTraining",
     "fit",
     "load_checkpoint",
     "save_checkpoint",

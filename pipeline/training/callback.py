@@ -3,10 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec
 
+from pipeline.config import TrainingConfig
+from pipeline.plugins import registry
+
 P = ParamSpec("P")
 
 Metrics = dict[str, float]
 """One epoch: `epoch`, `training.loss`, `validation.loss`, `solver.nfe_forward`, …"""
+
+
+class StopTraining(Exception):
+    """Raised in `epoch_done` it ends the training as early stopping does: with the best weights, which are scored."""
 
 
 class Callback:
@@ -31,7 +38,7 @@ class Callback:
         """After every optimiser step; `loss()` gives the batch's loss and waits for the device."""
 
     def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:
-        """After every epoch, its checkpoint written.
+        """After every epoch, its checkpoint written; `StopTraining` makes it the last one.
 
         Args:
             epoch: counts from 1.
@@ -40,6 +47,36 @@ class Callback:
 
     def training_ended(self) -> None:
         """However the training ended, by an error too."""
+
+
+def build_callbacks(config: TrainingConfig) -> list[Callback]:
+    """Those of plug-ins that `training.callbacks` names, with their options.
+
+    Raises:
+        PluginError: one is not a `Callback`.
+    """
+    callbacks = []
+    for name in config.callback_names:
+        part = registry.find("callback", name)
+        built = part.build(**config.callback_options.get(name, {}))
+        if not isinstance(built, Callback):
+            raise registry.PluginError(
+                f"{part.where}: the callback {name} returned a {type(built).__name__}; return a "
+                "pipeline.training.Callback"
+            )
+        callbacks.append(built)
+    return callbacks
+
+
+def tell_epoch_done(callbacks: Sequence[Callback], epoch: int, history: Sequence[Metrics]) -> bool:
+    """Tell each of an epoch's end; whether one of them has ended the training."""
+    is_last = False
+    for callback in callbacks:
+        try:
+            callback.epoch_done(epoch, history)
+        except StopTraining:
+            is_last = True
+    return is_last
 
 
 def tell(

@@ -22,7 +22,7 @@ from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
 from pipeline.ode.block import ODEBlock
 from pipeline.ode.counts import Solved, nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
-from pipeline.training.callback import Callback, Metrics, tell
+from pipeline.training.callback import Callback, Metrics, tell, tell_epoch_done
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.objective import BatchLoss, Objective
@@ -111,7 +111,7 @@ def fit(
             while not trainer.is_over():
                 trainer.run_epoch()
                 save_checkpoint(trainer.state_dict(), checkpoint)
-                tell(callbacks, Callback.epoch_done, trainer.epoch, trainer.fitted.history)
+                trainer.is_ended = tell_epoch_done(callbacks, trainer.epoch, trainer.fitted.history)
     finally:
         tell(callbacks, Callback.training_ended)
     return trainer.finish()
@@ -151,11 +151,13 @@ class _Trainer:
         self.early_stopping = EarlyStopping(config.patience)
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = 0
+        self.is_ended = False
+        """By a callback."""
         self.best_weights: dict[str, Tensor] = {}
         self.fitted = Fitted(best_epoch=0, stopped_early=False)
 
     def is_over(self) -> bool:
-        return self.epoch >= self.config.max_epochs or self.early_stopping.is_over
+        return self.is_ended or self.epoch >= self.config.max_epochs or self.early_stopping.is_over
 
     def compile(self) -> float | None:
         """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
@@ -309,7 +311,7 @@ class _Trainer:
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
         self.fitted.best_epoch = self.early_stopping.best_epoch
-        self.fitted.stopped_early = self.early_stopping.is_over
+        self.fitted.stopped_early = self.is_ended or self.early_stopping.is_over
         return self.fitted
 
 

@@ -25,14 +25,26 @@ from tests.helpers.paths import ROOT
 from tests.helpers.waiting import wait_until
 
 FILES = files_of(ROOT / "docs" / "plugins.md")
-KINDS = {"field", "model", "encoder", "decoder", "data_set", "metric", "optimiser", "schedule", "named_config", "task"}
+KINDS = {
+    "field",
+    "model",
+    "encoder",
+    "decoder",
+    "data_set",
+    "metric",
+    "optimiser",
+    "schedule",
+    "callback",
+    "named_config",
+    "task",
+}
 """Encoders and decoders, in my_series.py, are run by the tests of runs of series."""
 TINY = ("data.subset=200", "training.max_epochs=1", "training.device=cpu", "training.compile=False")
 FIELD, MODEL, TASK = 1, 2, 3
 """The runs."""
 PLUGINS = {
     FIELD: ("my_field.py", "my_images.py", "my_metrics.py"),
-    MODEL: ("my_net.py", "my_training.py", "my_settings.py"),
+    MODEL: ("my_net.py", "my_training.py", "my_settings.py", "my_callbacks.py"),
     TASK: ("oscillator.py",),
 }
 WORDS: dict[int, tuple[str, ...]] = {
@@ -40,6 +52,8 @@ WORDS: dict[int, tuple[str, ...]] = {
     MODEL: (
         *("tiny", "digits", "quick", "model.options.width=20", "training.optimiser=nadam"),
         *("training.optimiser_options.momentum_decay=0.01", "training.schedule=warm_up", "training.compile=False"),
+        *("training.callbacks=progress_file,until", "training.callback_options.until.loss=0.001"),
+        "training.callback_options.progress_file.path=/dev/null",
     ),
     TASK: ("oscillator", *TINY, "model.options.width=8", "data.damping=0.2", "training.lr=0.01"),
 }
@@ -201,6 +215,87 @@ def test_a_plugin_that_is_edited_within_a_second_runs_as_it_then_is(lab: Lab, tm
     edited = done(start_script(lab.home, tmp_path / "edit.py", str(lab.folder / "my_net.py")))
     assert edited.stdout.split() == ["32", "16"]
     assert not (lab.folder / "__pycache__").exists()
+
+
+# Callbacks
+
+
+def test_callbacks_of_plugins_hear_of_the_training_and_are_recorded_with_their_options(lab: Lab) -> None:
+    training = lab.stored(MODEL).config["training"]
+    assert training["callbacks"] == "progress_file,until"
+    assert training["callback_options"] == {"progress_file": {"path": "/dev/null"}, "until": {"loss": 0.001}}
+    path = lab.folder / "written.txt"
+    again = done(
+        lab.start("rerun", str(MODEL), "--json", "with", f"training.callback_options.progress_file.path={path}")
+    )
+    assert again.json["identical"]
+    assert path.read_text() == f"2 {lab.stored(MODEL).metrics()['validation.loss'].iloc[-1]}"
+
+
+def test_a_callback_may_end_a_training_which_is_then_scored_and_can_go_on(lab: Lab) -> None:
+    words = (*WORDS[MODEL], "training.max_epochs=5", "training.callback_options.until.loss=100.0")
+    words = (*words, "training.schedule=constant", f"training.callback_options.progress_file.path={lab.folder / 'w'}")
+    ended = done(lab.start("run", "--json", *lab.flags(MODEL), "with", *words)).json["run_id"]
+    run = lab.stored(ended)
+    assert (run.status, len(run.metrics()["training.loss"])) == ("COMPLETED", 1)
+    assert run.result is not None
+    assert run.facts.stopped_early
+    done(lab.start("resume", str(ended)))
+    assert len(lab.stored(ended).metrics()["training.loss"]) == 2  # once more, by the same callback
+
+
+RAISING = """
+from pipeline import plugins
+from pipeline.training import Callback
+
+@plugins.callback("raising")
+class Raising(Callback):
+    def batch_done(self, epoch, batch, loss):
+        {line}
+
+@plugins.callback("nothing")
+def nothing():
+    return 3
+"""
+
+
+def test_a_callback_that_raises_is_told_with_its_line_and_the_run_has_failed(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "raising.py"
+    file.write_text(RAISING.format(line="return 1 / 0"))
+    words = ("run", "--plugin", str(file), "with", "odenet_simple", "digits", *TINY)
+    sentence = refusal(lab.start(*words, "training.callbacks=raising"), status=1)
+    assert "the plug-in raising.py failed in line 8: ZeroDivisionError: division by zero; correct it there" in sentence
+    [run] = Runs(database_of(lab.home)).find(limit=1)
+    assert run.status == "FAILED"
+    assert "line 8" in run.info["failure"]["message"]
+    sentence = refusal(lab.start(*words, "training.callbacks=nothing"), status=1)
+    assert f"{file}:10: the callback nothing returned a int; return a pipeline.training.Callback" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "training.callbacks=untli",
+            "there is no callback 'untli' (did you mean until?); there are until, progress_file",
+        ),
+        ("training.callbacks=until,until", "training.callbacks names until twice"),
+        (
+            "training.callbacks=until training.callback_options.until.los=1.0",
+            "unknown option training.callback_options.until.los (did you mean loss?); there are loss",
+        ),
+        (
+            "training.callbacks=until training.callback_options.until.loss=low",
+            "training.callback_options.until.loss must be a number, not 'low'",
+        ),
+        ("training.callback_options.until.loss=1.0", "has options of 'until', which training.callbacks does not name"),
+    ],
+)
+def test_what_no_callback_is_or_takes_is_refused(lab: Lab, words: str, sentence: str) -> None:
+    known = lab.number_of_runs()
+    flags = ("--plugin", str(lab.folder / "my_callbacks.py"))
+    assert sentence in refusal(lab.start("run", *flags, "with", "odenet_simple", "digits", *words.split()))
+    assert lab.number_of_runs() == known
 
 
 # describe, data list

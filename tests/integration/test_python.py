@@ -21,7 +21,7 @@ from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import run as run_process
 
-TRAINED, WITH_FIELD, WITH_MODEL, ENDED, ROOT_OF_TWO, ROOT_OF_NINE = range(1, 7)
+TRAINED, WITH_FIELD, WITH_MODEL, ENDED, TRACKED, ROOT_OF_TWO, ROOT_OF_NINE = range(1, 8)
 """The runs, in the page's order."""
 
 
@@ -157,6 +157,12 @@ print(odenet.train("odenet_simple", "digits", config=quick).status)
     assert status == "COMPLETED"
 
 
+def test_a_script_of_ones_own_is_recorded(notebook: Notebook) -> None:
+    run = notebook.stored(TRACKED)
+    assert float(notebook.printed["tracked.py"]) == run.metrics()["error"].iloc[-1] < 1e-12
+    assert run.result == pytest.approx(2**0.5)
+
+
 # A Sacred experiment that knows nothing of odenet but its observer
 
 
@@ -183,7 +189,7 @@ def test_it_is_listed_and_shown_by_its_name_with_its_result(notebook: Notebook) 
     assert "accuracy" not in listed
     table = notebook.odenet("runs", "experiment.name=newton").stdout
     assert table.split()[:4] == ["run", "status", "model", "data"]
-    assert re.search(r" 6 +COMPLETED newton +– +(\S+ +)?3\.0000", table), table
+    assert re.search(r" 7 +COMPLETED newton +– +(\S+ +)?3\.0000", table), table
     shown = notebook.odenet("show", str(ROOT_OF_TWO)).stdout
     for words in ("newton", "1.4142", "square", "error", "Newton", "root.txt"):
         assert words in shown
