@@ -2,7 +2,7 @@
 
 import errno
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +36,17 @@ class RecordCallback(Callback):
 
     def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:  # noqa: ARG002 - the row says its epoch
         log_epoch(self._run_log, history[-1])
+
+
+class StopWhenAsked(Callback):
+    """Ends the training as Ctrl-C does, once `odenet stop` has asked for it."""
+
+    def __init__(self, run_log: RunLog) -> None:
+        self._run_log = run_log
+
+    def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:  # noqa: ARG002 - after any batch
+        if self._run_log.is_asked_to_stop:
+            raise KeyboardInterrupt
 
 
 def log_epoch(run_log: RunLog, metrics: Mapping[str, float]) -> None:

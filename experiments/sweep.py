@@ -146,7 +146,7 @@ class _Driver:
 
     def __init__(self, plan: Plan, state: SweepState, run_log: RunLog, observer: StoreObserver, pool: Pool) -> None:
         self._plan, self._state, self._run_log, self._pool = plan, state, run_log, pool
-        self._record = observer.record
+        self._observer, self._record = observer, observer.record
         self._stop_signals = StopSignals.remote()  # type: ignore[attr-defined]  # Ray makes it
         self._deadline = math.inf if plan.minutes is None else time.monotonic() + plan.minutes * 60
         stream = sys.__stderr__ or sys.stderr
@@ -165,7 +165,7 @@ class _Driver:
             sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
             self._run_log.update_info({"gpu_memory_mb": min(sizes) / 2**20})
         try:
-            with interruptible(self._stop_signals) as interruption:
+            with interruptible(self._stop_signals, lambda: self._observer.is_asked_to_stop) as interruption:
                 self._search(interruption)
                 best = self._state.best(self._plan.space.mode)
                 if best is not None and not interruption.is_asked:

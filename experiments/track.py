@@ -94,6 +94,8 @@ class TrackedScript:
                 self._written = time.monotonic()
         if is_due:
             self._recorder.write_waiting()
+        if self._run_log.is_asked_to_stop:
+            raise KeyboardInterrupt
 
     def update_info(self, values: Mapping[str, Any]) -> None:
         """Facts that are neither configuration nor metrics, such as a number of parameters."""

@@ -21,6 +21,7 @@ from experiments.live_metrics import LiveCallback
 from experiments.presets import named_configs
 from experiments.recording import (
     RecordCallback,
+    StopWhenAsked,
     describe_failure,
     record_earlier_epochs,
     record_report,
@@ -274,7 +275,7 @@ class TaskExperiment:
         if resumes:
             record_earlier_epochs(run_log, live, checkpoint)
         console = EpochConsole(task.metric_specs(), task.result)
-        callbacks = [RecordCallback(run_log), live, console, *self._callbacks]
+        callbacks = [RecordCallback(run_log), live, console, *self._callbacks, StopWhenAsked(run_log)]
         try:
             fitted = fit(model, objective, config.training, config.seed, checkpoint, callbacks, resume=resumes)
         except BaseException as error:

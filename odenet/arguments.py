@@ -46,6 +46,13 @@ number = _number(float, "a number", most=1_000_000)
 port_number = _number(int, "a port", smallest=1, most=65_535)
 
 
+def seeds_of(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words) or len(set(words)) < len(words):
+        raise click.BadParameter(f"{text!r} is not a list of seeds such as 0,1,2")
+    return tuple(int(word) for word in words)
+
+
 def any_run_id(text: str) -> int | str:
     """A run's number, or the text that another program has given a run instead of one."""
     return whole_number(text) if text.lstrip("+-").isdecimal() else text

@@ -36,6 +36,7 @@ MODULES = {
     "sample": ("sample",),
     "logprob": ("logprob",),
     "runs": ("runs", "show"),
+    "going": ("watch", "logs", "stop"),
     "board": ("board",),
     "compare": ("compare",),
     "housekeeping": ("rename", "tag", "note", "attach", "export", "rm", "gc"),

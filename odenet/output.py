@@ -78,3 +78,19 @@ def finish_run(outcome: "Outcome", as_json: bool) -> int:
         console.print(runs_table([summary(outcome.document, last_values(outcome.metrics))], console.width))
         print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
     return finish(outcome)
+
+
+def finish_runs(outcomes: "Sequence[Outcome]", as_json: bool) -> int:
+    """Tell how runs that differ in their seeds ended, with their mean; the exit status, 0 only when all completed."""
+    from pipeline.runs.listing import RunGroup, groups_table, runs_table
+    from pipeline.runs.summary import last_values, summary
+
+    rows = [summary(outcome.document, last_values(outcome.metrics)) for outcome in reversed(outcomes)]
+    group = RunGroup(tuple(rows))
+    if as_json:
+        print_json({"runs": [outcome.to_dict() for outcome in outcomes], "group": group.to_dict()})
+    else:
+        console = Terminal()
+        console.print(runs_table(rows, console.width))
+        console.print(groups_table([group], console.width))
+    return max(finish(outcome) for outcome in outcomes)

@@ -17,6 +17,7 @@ from odenet.arguments import (
     examples,
     number,
     overrides_argument,
+    seeds_of,
 )
 from odenet.output import answer, fail
 from pipeline.util.early_signals import INTERRUPTED
@@ -24,13 +25,6 @@ from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
     from experiments.study_plan import StudyPlan
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.strip().isdecimal() for word in words) or len(set(words)) < len(words):
-        raise click.BadParameter(f"{text!r} is not a list of seeds such as 0,1,2")
-    return tuple(int(word) for word in words)
 
 
 @click.command(
@@ -47,7 +41,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 @click.argument("name", required=False, metavar="[NAME|FILE]", help="a study; without it, what there is")
 @overrides_argument("named configurations and key=value over those of the study")
 @click.option("--scale", metavar="NAME", default="full", help="full (the paper's, default), small, smoke")
-@click.option("--seeds", type=_seeds, metavar="LIST", help="as 0,1,2; those of the study without it")
+@click.option("--seeds", type=seeds_of, metavar="LIST", help="as 0,1,2; those of the study without it")
 @click.option("--model", metavar="NAME", help="a named configuration instead of the study's, as in architecture")
 @click.option("--dry-run", is_flag=True, help="say what would be done and what it would cost, and do nothing")
 @click.option("--no-training", is_flag=True, help="show what the store has, and do nothing")

@@ -1,15 +1,17 @@
 """`odenet run` and `odenet describe`."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from experiments.presets import resolve
-from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, overrides_argument
-from odenet.output import Printed, answer, finish_run
+from odenet.arguments import JSON, PLUGINS, ConfigurationCommand, examples, overrides_argument, seeds_of
+from odenet.output import Printed, answer, finish_run, finish_runs
 from pipeline.config.config import OPTIONS
 from pipeline.config.overrides import parse_with
+from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import flatten
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ WORDS = overrides_argument("named configurations and key=value")
         "odenet run with odenet_simple digits seed=1",
         "odenet run with resnet_small fashion_mnist data.subset=10000 training.lr=5e-4",
         'odenet run --name "wide field" --tag paper with odenet_simple digits model.channels=96',
+        "odenet run --seeds 0,1,2 with odenet_simple digits",
     ),
 )
 @WORDS
@@ -32,18 +35,36 @@ WORDS = overrides_argument("named configurations and key=value")
 @click.option("--name", metavar="TEXT", help="of the run, in lists and in Omniboard")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="of the run; may be repeated")
 @click.option("--note", metavar="TEXT", help="of the run")
+@click.option("--seeds", type=seeds_of, metavar="LIST", help="as 0,1,2: a run with each, and the mean of them")
 @JSON
-def run(overrides: tuple[str, ...], name: str | None, tags: tuple[str, ...], note: str | None, as_json: bool) -> int:
+def run(
+    overrides: tuple[str, ...],
+    name: str | None,
+    tags: tuple[str, ...],
+    note: str | None,
+    seeds: tuple[int, ...] | None,
+    as_json: bool,
+) -> int:
     """Train and evaluate, tracked."""
     names, updates = parse_with(overrides)
     resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
     from pipeline.runs.annotations import annotations
 
     marks = annotations(name, tags, note)
+    if seeds is not None and "seed" in updates:
+        raise InvalidInput(f"--seeds and seed={updates['seed']} both say which: leave one out")
     from experiments.tracked import prepare, run_tracked
 
-    prepared = prepare(resolved.task, resolved.config)
-    return finish_run(run_tracked(prepared, names, changed=updates, annotations=marks), as_json)
+    if seeds is None:
+        prepared = prepare(resolved.task, resolved.config)
+        return finish_run(run_tracked(prepared, names, changed=updates, annotations=marks), as_json)
+    outcomes = []
+    for seed in seeds:
+        prepared = prepare(resolved.task, replace(resolved.config, seed=seed))
+        outcomes.append(run_tracked(prepared, names, changed={**updates, "seed": seed}, annotations=marks))
+        if outcomes[-1].status == "INTERRUPTED":  # whoever ends one has no wish for the others
+            break
+    return finish_runs(outcomes, as_json)
 
 
 @click.command(cls=ConfigurationCommand, epilog=examples("odenet describe with odenet_simple fashion_mnist"))

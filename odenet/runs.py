@@ -83,7 +83,7 @@ def _list(
     from pipeline.runs.summary import summaries
 
     width = None if wide else Terminal().width
-    found = stored.find(filters, 0 if sort else limit)
+    found: Sequence[StoredRun] = stored.find(filters, 0 if sort else limit)
     if sort:
         found = sorted_runs(found, sort)[: limit or None]
     if columns and found:

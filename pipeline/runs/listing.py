@@ -58,7 +58,7 @@ def runs_table(rows: Sequence[RunSummary], width: int | None = None) -> Table:
     Args:
         width: of the terminal. Columns that it has no room for are left out, and named below the table.
     """
-    return _table(_columns(rows), width)
+    return fitted_table(list_columns(rows), width)
 
 
 def field_table(runs: Sequence[StoredRun], fields: Sequence[str], width: int | None = None) -> Table:
@@ -77,7 +77,7 @@ def field_table(runs: Sequence[StoredRun], fields: Sequence[str], width: int | N
         found = [row.get(path) for row in values]
         is_number = all(isinstance(value, int | float | None) for value in found)
         columns.append(ListColumn(field, tuple(_cell(value) for value in found), None, is_number))
-    return _table(columns, width)
+    return fitted_table(columns, width)
 
 
 def run_values(run: StoredRun) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def groups_table(groups: Sequence[RunGroup], width: int | None = None) -> Table:
             for place, spec in enumerate(specs)
         ),
     ]
-    return _table(columns, width)
+    return fitted_table(columns, width)
 
 
 def duration(seconds: float | None) -> str:
@@ -185,7 +185,9 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / size:.0f} {unit}"
 
 
-def _columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
+def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
+    """All columns of a list of these runs."""
+
     def column(
         heading: str, cell: Callable[[RunSummary], str], worth: int | None, is_number: bool = False
     ) -> ListColumn:
@@ -224,7 +226,7 @@ def _columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
     return [one for one in found if one not in (name, tags, changed) or not one.is_empty]
 
 
-def _table(columns: Sequence[ListColumn], width: int | None) -> Table:
+def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
     """As many of the columns as there is room for; words are broken only where the indispensable do not fit."""
     kept = list(columns)
     for column in sorted((one for one in columns if one.worth is not None), key=lambda one: one.worth or 0):

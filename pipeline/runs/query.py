@@ -68,6 +68,9 @@ class StoredRun:
     def __repr__(self) -> str:
         return f"StoredRun({self.run_id}, {self.document['experiment']['name']}, {self.status}, result={self.result})"
 
+    def _repr_html_(self) -> str:
+        return RunList([self])._repr_html_()
+
     @property
     def run_id(self) -> Any:
         """A number; of a run that another program has recorded perhaps a text."""
@@ -207,6 +210,15 @@ class StoredRun:
         return content
 
 
+class RunList(list[StoredRun]):
+    """Runs that were found, newest first; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from pipeline.runs.notebook import runs_html  # which is made of what lists are made of
+
+        return runs_html(self)
+
+
 class Runs:
     """The runs of a store: that of `ODENET_MONGO_URL`, or the embedded one.
 
@@ -238,7 +250,7 @@ class Runs:
             raise UnknownFormat(reason)
         return StoredRun(readable(document)[0], self.database)
 
-    def find(self, filters: Filters = (), limit: int = 0) -> list[StoredRun]:
+    def find(self, filters: Filters = (), limit: int = 0) -> RunList:
         """The runs that meet `filters`, newest first, without console output and source lists.
 
         Runs of other programs are among them, with what could be read of them. Those that another version of this
@@ -256,9 +268,8 @@ class Runs:
         with translate_store_errors():
             if not isinstance(filters, Mapping):
                 refuse_unknown_fields(wanted, self._is_stored)
-            return [
-                StoredRun(document, self.database) for document in islice(self._matching(wanted, limit), limit or None)
-            ]
+            matching = islice(self._matching(wanted, limit), limit or None)
+            return RunList(StoredRun(document, self.database) for document in matching)
 
     def children(self, run_id: Any) -> list[tuple[Any, str]]:
         """The reruns and evaluations of a run, by id and kind; a sweep's trials are in its own record."""

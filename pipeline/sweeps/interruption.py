@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,28 +14,33 @@ from pipeline.util.interruption import QUIET_SECONDS, heeded
 
 
 class Interruption(Stopper):
-    """Ends Ray Tune's loop once it is asked to; all trials are told first."""
+    """Ends Ray Tune's loop once it is asked to; all trials are told first.
 
-    def __init__(self, stop_signals: Any) -> None:
+    Args:
+        is_asked_elsewhere: whether `odenet stop` has asked.
+    """
+
+    def __init__(self, stop_signals: Any, is_asked_elsewhere: Callable[[], bool]) -> None:
         self.is_asked = False
-        self._stop_signals = stop_signals
+        self._stop_signals, self._is_asked_elsewhere = stop_signals, is_asked_elsewhere
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
 
     def stop_all(self) -> bool:
+        self.is_asked = self.is_asked or self._is_asked_elsewhere()
         if self.is_asked:
             self._stop_signals.interrupt.remote()
         return self.is_asked
 
 
 @contextmanager
-def interruptible(stop_signals: Any) -> Iterator[Interruption]:
+def interruptible(stop_signals: Any, is_asked_elsewhere: Callable[[], bool] = lambda: False) -> Iterator[Interruption]:
     """Within it the first Ctrl-C, SIGTERM or SIGHUP asks for the end; a later one is a KeyboardInterrupt.
 
     Those that follow at once count as one with the first, and those that are ignored stay so.
     """
-    interruption = Interruption(stop_signals)
+    interruption = Interruption(stop_signals, is_asked_elsewhere)
     asked = math.inf
 
     def ask(_signal: int, _frame: FrameType | None) -> None:

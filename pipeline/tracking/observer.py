@@ -24,6 +24,7 @@ from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.record import Point, Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
+from pipeline.tracking.stop_request import STOP_REQUEST
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput, brief
@@ -96,6 +97,12 @@ class StoreObserver(RunObserver):
         if self._delivery is None:
             raise RuntimeError("no run has started")
         return self._delivery
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody has asked in the store, since the run began or was resumed, that it stops."""
+        before = self._resumed.get(STOP_REQUEST) if self._resumed else None
+        return self.record.stop_request not in (None, before)
 
     # What the experiment reports
 

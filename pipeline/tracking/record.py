@@ -34,6 +34,7 @@ from pymongo.errors import PyMongoError
 
 from pipeline.tracking.gridfs import put_file
 from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.stop_request import STOP_REQUEST
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import PRIVATE, PRIVATE_FOLDER, append, private_folder, write_whole
 
@@ -42,6 +43,10 @@ log = logging.getLogger("odenet")
 
 CAPTURED_OUTPUT_LIMIT = 2_000_000
 """Characters of console output kept; a MongoDB document ends at 16 MB."""
+
+
+OTHERS = ("omniboard", STOP_REQUEST)
+"""Entries of a run's document that people set while it goes on."""
 
 
 class Point(NamedTuple):
@@ -67,6 +72,8 @@ class Record:
         self._lock_file: IO[str] | None = None
         self.is_entering = False
         """Whether the run is about to be entered in the store, which may not have it."""
+        self.stop_request: Any = None
+        """Who asked the run to stop, as the store said when the record was last delivered."""
 
     # Writing
 
@@ -98,12 +105,12 @@ class Record:
         Raises:
             OSError: the folder cannot be written; BlockingIOError where another process is at work on the run.
         """
-        # Tags and notes are Omniboard's: what a person writes there while the run goes on stays.
+        # What people write while the run goes on stays: tags and notes, which are Omniboard's, and who asks it to end.
         files = [
             {"id": artifact["file_id"], "name": artifact["name"], "content_type": "", "sent": True}
             for artifact in document["artifacts"]
         ]
-        record = cls(folder, {key: value for key, value in document.items() if key != "omniboard"}, files)
+        record = cls(folder, {key: value for key, value in document.items() if key not in OTHERS}, files)
         record._open()
         try:
             for series in database.metrics.find({"run_id": document["_id"]}):
@@ -298,8 +305,10 @@ class Record:
             unsent = list(self._unsent_series)
         # By uid, too: should another run have this number in what is now the store, it is not touched.
         mine = {"_id": document.pop("_id"), "uid": document["uid"]}
-        if database.runs.find_one(mine, {"_id": True}) is None:
+        there = database.runs.find_one(mine, {STOP_REQUEST: True})
+        if there is None:
             raise NotInStore(f"the store has no run {self.run_id} of this record: it was removed there")
+        self.stop_request = there.get(STOP_REQUEST)
         for file in list(self._files):
             if not file["sent"]:
                 content = self._content(file).read_bytes()

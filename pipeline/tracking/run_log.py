@@ -63,6 +63,11 @@ class RunLog:
         for point in points:
             self._run.log_scalar(point.name, point.value, point.step)
 
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether `odenet stop` has asked for the run's end."""
+        return self._store is not None and self._store.is_asked_to_stop
+
     def last_step(self, name: str) -> int:
         """The highest step that the store has of a metric; -1 of one without a point."""
         step = self._store.record.last_step(name) if self._store else None

@@ -1,0 +1,85 @@
+"""`odenet watch`, `odenet logs` and `odenet stop`: runs that go on."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from odenet.arguments import ANY_RUN_ID, ANY_RUN_IDS, any_run_id, examples
+
+if TYPE_CHECKING:
+    from pipeline.runs.query import Runs
+
+WATCH_SECONDS = 2.0
+STOP_SECONDS = 120.0
+"""How long the command waits for a run to end."""
+
+
+@click.command(epilog=examples("odenet watch", "odenet watch 3 4"))
+@click.argument("run_ids", type=any_run_id, metavar="[ID]...", nargs=-1)
+def watch(run_ids: tuple[int | str, ...]) -> None:
+    """Follow runs on one page: all that go on, or some, until these have ended or Ctrl-C."""
+    from rich.live import Live
+
+    from pipeline.reporting.terminal import Terminal
+    from pipeline.runs.live_view import live_table
+    from pipeline.runs.query import Runs
+
+    runs, console = Runs(), Terminal()
+    table, goes_on = live_table(runs, run_ids, console.width)
+    if not table.rows:
+        print("no run goes on; `odenet runs` lists those there are")
+        return
+    if not sys.stdout.isatty():
+        console.print(table)
+        return
+    with Live(table, console=console, auto_refresh=False) as live:
+        while goes_on:
+            time.sleep(WATCH_SECONDS)
+            table, goes_on = live_table(runs, run_ids, console.width)
+            live.update(table, refresh=True)
+
+
+@click.command(epilog=examples("odenet logs 3", "odenet logs 3 --follow"))
+@ANY_RUN_ID
+@click.option("--follow", "-f", "follows", is_flag=True, help="and what it prints from now on, until it ends")
+def logs(run_id: int | str, follows: bool) -> None:
+    """Show what a run has printed; the store hears of it every ten seconds."""
+    from pipeline.runs.follow import output
+    from pipeline.runs.query import Runs
+
+    for piece in output(Runs(), run_id, follows):
+        print(piece, end="", flush=True)
+
+
+@click.command(epilog=examples("odenet stop 3", "odenet stop 3 4 --no-wait"))
+@ANY_RUN_IDS
+@click.option("--no-wait", is_flag=True, help="ask, and do not wait for the end")
+def stop(run_ids: tuple[int | str, ...], no_wait: bool) -> int:
+    """End runs in order, as Ctrl-C does, also on other machines: after their present batch, to be resumed."""
+    from pipeline.runs.query import Runs
+    from pipeline.runs.stop import ask_to_stop
+
+    runs = Runs()
+    asked = [runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
+    for run in asked:
+        ask_to_stop(run)
+    ended = [no_wait or _told_end(runs, run.run_id) for run in asked]
+    if no_wait:
+        print(f"asked to stop: {', '.join(str(run.run_id) for run in asked)}")
+    return 0 if all(ended) else 1
+
+
+def _told_end(runs: "Runs", run_id: int | str) -> bool:
+    """Wait for a run's end, and say how it came; whether it has."""
+    from pipeline.runs.stop import wait_for_end
+    from pipeline.tracking.run_document import RunStatus
+
+    status = wait_for_end(runs, run_id, STOP_SECONDS)
+    if status is RunStatus.RUNNING:
+        print(f"run {run_id} goes on after {STOP_SECONDS:g} s: it looks for requests after a batch, every ten seconds")
+        return False
+    after = f"; `odenet resume {run_id}` goes on with it" if status is RunStatus.INTERRUPTED else ""
+    print(f"run {run_id} is {status.value}{after}")
+    return True

@@ -1,0 +1,55 @@
+"""Ending a run that goes on, from wherever its store can be reached."""
+
+import time
+
+from pipeline.runs.kind import kind_of
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.stop_request import request_stop
+from pipeline.tracking.store import translate_store_errors
+from pipeline.util.errors import InvalidInput
+
+LOOK_SECONDS = 0.5
+"""Between two looks at whether the run has ended."""
+
+
+def ask_to_stop(run: StoredRun) -> None:
+    """Have the run end in order after its present batch, as Ctrl-C does.
+
+    Raises:
+        InvalidInput: nothing of it goes on, or it is another's part and not to be ended alone.
+    """
+    refusal = _refusal(run)
+    with translate_store_errors():
+        if refusal is None and not request_stop(run.database, run.document):
+            refusal = f"run {run.run_id} has just ended: there is nothing to stop"
+    if refusal is not None:
+        raise InvalidInput(refusal)
+
+
+def wait_for_end(runs: Runs, run_id: int | str, seconds: float) -> RunStatus:
+    """The run's status when it has ended, or RUNNING after so long."""
+    deadline = time.monotonic() + seconds
+    while (status := runs.get(run_id).status) is RunStatus.RUNNING and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    return status
+
+
+def _refusal(run: StoredRun) -> str | None:
+    """Why it cannot be stopped, with what to do instead."""
+    number, kind = run.run_id, kind_of(run.document)
+    if run.status is RunStatus.DIED:
+        return f"run {number} has died, so that nothing of it goes on: `odenet resume {number}` takes it up again"
+    if run.status is not RunStatus.RUNNING:
+        return f"run {number} is {run.status.value}: there is nothing to stop"
+    if kind.name == "foreign":
+        return f"run {number} is another program's, which does not look for requests: end its process"
+    if kind.name in ("trial", "check"):
+        return f"run {number} is {kind}, which ends its trials itself: `odenet stop {kind.of}` ends the sweep"
+    if kind.name == "evaluation":
+        return (
+            f"run {number} is an evaluation, which has no batches of training to end after: press Ctrl-C where it runs"
+        )
+    if "study" in run.info:
+        return f"run {number} is of the study {run.info['study'].get('name')}: press Ctrl-C where `odenet paper` runs"
+    return None
