@@ -13,7 +13,6 @@ from experiments.live_metrics import LiveCallback
 from pipeline.device.out_of_memory import OutOfMemory
 from pipeline.ode import SolverFailure
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.reporting.training_figures import plot_function_evaluations, plot_learning_curves, plot_step_sizes
 from pipeline.tasks.base import Report
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, LossDiverged, load_checkpoint
@@ -66,6 +65,9 @@ def record_training(
     run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tensor], specs: Sequence[MetricSpec], title: str
 ) -> None:
     """The history, the series of single steps, the learning curves and the best weights."""
+    # Here, as a training does not wait for its figures' libraries.
+    from pipeline.reporting.training_figures import plot_function_evaluations, plot_learning_curves, plot_step_sizes
+
     training = {
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

@@ -79,7 +79,8 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoRuns]:
     home = tmp_path_factory.mktemp("two_runs") / "home"
     commands = []
     for model in ("odenet_simple", "resnet_small"):
-        command = start_command(home, "run", "--json", *QUICK, model, "training.max_epochs=3")
+        words = ("run", "--json", *QUICK, model, "training.max_epochs=3")
+        command = start_command(home, *words, renders_figures=True)
         assert command.wait() == 0, command.stderr
         commands.append(command)
     yield TwoRuns(home, (commands[0], commands[1]))

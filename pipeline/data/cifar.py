@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 in torchvision's layout."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +10,29 @@ from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
 
 
+@dataclass(frozen=True)
 class CifarLayout(TorchvisionLayout):
     """The layout of torchvision's `CIFAR10` and `CIFAR100`.
 
     The official files are pickles, so they are read through torchvision's class alone, which unpickles nothing
     before every file's md5 is found to be the official one.
+
+    Attributes:
+        names: of the files in the folder.
     """
 
+    names: tuple[str, ...]
+
     def archives(self) -> list[Archive]:
-        return [Archive((self.source.url,), self.source.filename, self.source.tgz_md5)]
+        source = self.torchvision_class
+        return [Archive((source.url,), source.filename, source.tgz_md5)]
 
     def files(self) -> list[str]:
-        batches = [name for name, _ in self.source.train_list + self.source.test_list]
-        return [f"{self.folder}/{name}" for name in [*batches, self.source.meta["filename"]]]
+        return [f"{self.folder}/{name}" for name in self.names]
 
     def read(self, root: Path) -> Arrays:
         try:
-            train, test = self.source(root, train=True), self.source(root, train=False)
+            train, test = (self.torchvision_class(root, train=is_train) for is_train in (True, False))
         except RuntimeError as error:  # how torchvision says that an md5 is wrong
             raise DataError(
                 f"a file in {root / self.folder} is not the official one, so none was read; "

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from torchvision.datasets.utils import check_integrity, extract_archive
 
 from pipeline.data.catalogue import find, layout_of
 from pipeline.data.errors import DataError
@@ -81,6 +80,8 @@ def only_one_process(name: str, path: Path) -> Iterator[None]:
 
 
 def _install(name: str, layout: TorchvisionLayout, folder: Path) -> Path:
+    from torchvision.datasets.utils import extract_archive  # here, as `_is_official` says
+
     target, partial = folder / layout.folder, folder / f".partial-{name}"
     if target.exists():
         _unpack_in_place(name, layout, folder)
@@ -120,7 +121,7 @@ def _unpack_in_place(name: str, layout: TorchvisionLayout, folder: Path) -> None
         unpacked = laid.with_suffix("")
         if laid.suffix != ".gz" or not laid.is_file() or unpacked.name not in map(_last, layout.missing(folder)):
             continue
-        if not check_integrity(laid, archive.md5):
+        if not _is_official(laid, archive):
             raise DataError(
                 f"{laid} is not the official archive (its md5 is another than {archive.md5}): remove it and run "
                 f"`odenet data prepare {name}`"
@@ -139,7 +140,7 @@ def _download(name: str, layout: TorchvisionLayout, into: Path, folder: Path) ->
         for archive in layout.archives():
             problems = []
             for url in archive.urls:
-                if check_integrity(into / archive.name, archive.md5):
+                if _is_official(into / archive.name, archive):
                     break
                 problems.append(_fetch(url, archive, into / archive.name, progress))
             if not (into / archive.name).is_file():
@@ -170,9 +171,16 @@ def _fetch(url: str, archive: Archive, path: Path, progress: Progress) -> str:
             raise
         problem = str(error)
     finally:
-        if not check_integrity(path, archive.md5):
+        if not _is_official(path, archive):
             path.unlink(missing_ok=True)
     return f"{urlsplit(url).netloc}: {problem}"
+
+
+def _is_official(path: Path, archive: Archive) -> bool:
+    """Whether `path` is the whole archive, by its md5."""
+    from torchvision.datasets.utils import check_integrity  # takes seconds to import, which a download alone needs
+
+    return bool(check_integrity(path, archive.md5))
 
 
 def _is_disk_full(error: Exception) -> bool:

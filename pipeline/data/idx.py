@@ -15,6 +15,11 @@ from pipeline.data.layout import Archive, TorchvisionLayout
 
 IMAGE_DIMENSIONS, LABEL_DIMENSIONS = 3, 2
 REMEDY = "remove its data set's folder and prepare it again"
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+QMNIST_FILES = (
+    *("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int"),
+    *("qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"),
+)
 _ELEMENT_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -26,12 +31,12 @@ class MnistLayout(TorchvisionLayout):
     """
 
     def archives(self) -> list[Archive]:
-        mirrors, resources = self.source.mirrors, self.source.resources
+        mirrors, resources = self.torchvision_class.mirrors, self.torchvision_class.resources
         return [Archive(tuple(mirror + name for mirror in mirrors), name, md5) for name, md5 in resources]
 
     def files(self) -> list[str]:
         """Training images, training labels, test images, test labels."""
-        return [f"{self.unpack_into}/{archive.name.removesuffix('.gz')}" for archive in self.archives()]
+        return [f"{self.unpack_into}/{name}" for name in self._names()]
 
     def read(self, root: Path) -> Arrays:
         x_train, y_train, x_test, y_test = (read_idx(root / file) for file in self.files())
@@ -45,6 +50,9 @@ class MnistLayout(TorchvisionLayout):
                 raise DataError(f"{root / file} has no images but an array of shape {shape}: {REMEDY}")
         return describe_shapes(train, test)
 
+    def _names(self) -> tuple[str, ...]:
+        return FILES
+
     def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
         return stored
 
@@ -56,8 +64,11 @@ class QmnistLayout(MnistLayout):
     """
 
     def archives(self) -> list[Archive]:
-        resources = [*self.source.resources["train"], *self.source.resources["test"]]
-        return [Archive((url,), url.rsplit("/", 1)[-1], md5) for url, md5 in resources]
+        resources = self.torchvision_class.resources
+        return [Archive((url,), url.rsplit("/", 1)[-1], md5) for url, md5 in [*resources["train"], *resources["test"]]]
+
+    def _names(self) -> tuple[str, ...]:
+        return QMNIST_FILES
 
     def _labels(self, stored: NDArray[Any]) -> NDArray[Any]:
         if stored.ndim != LABEL_DIMENSIONS or stored.shape[1] == 0:

@@ -22,18 +22,25 @@ class TorchvisionLayout(ABC):
     """A data set as torchvision lays it out below a root folder.
 
     Attributes:
-        source: torchvision's class.
+        source: the name of torchvision's class.
         folder: the one folder below the root that holds everything.
         unpack_into: the folder below the root in which the archives are unpacked.
         images: how many images of which size the official data set has.
         classes: their names, where the files do not give them.
     """
 
-    source: Any
+    source: str
     folder: str
     unpack_into: str
     images: str
     classes: tuple[str, ...] | None
+
+    @property
+    def torchvision_class(self) -> Any:
+        """torchvision's class, imported when it is asked for: that takes a second, and lists do not need it."""
+        import torchvision.datasets
+
+        return getattr(torchvision.datasets, self.source)
 
     @abstractmethod
     def archives(self) -> list[Archive]:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.util.array_types import FloatArray
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Sample = Callable[[int, np.random.Generator], FloatArray]
 """(n, where chance comes from) -> points, shape (n, D)."""
-LogDensity = Callable[[Tensor], Tensor]
+LogDensity = Callable[["Tensor"], "Tensor"]
 """Points, shape (n, D) -> their log-density in nats, shape (n,)."""
 
 

@@ -6,14 +6,17 @@ Source: Hébrail & Bérard 2012, *Individual household electric power consumptio
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pipeline.data.errors import DataError
 from pipeline.data.points import Rows
 from pipeline.util.array_types import FloatArray
 from pipeline.util.paths import data_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ORIGINAL = "household_power_consumption.txt"
 PACKAGE, PACKAGED = "EnergyData", "data/householdpower.csv"
@@ -59,12 +62,16 @@ def read_power() -> Rows:
 
 def _read_original(path: Path) -> FloatArray:
     """Rows of the seven measured numbers and the minute of the day; those without measurements, `?`, are left out."""
+    import pandas as pd  # here, as the data sets are listed without it
+
     table = pd.read_csv(path, sep=";", na_values=["?"], usecols=["Time", *MEASURED], dtype={"Time": str})
     return _with_minutes(table.dropna(), table.dropna()["Time"])
 
 
 def _read_packaged(path: Path) -> FloatArray:
     """The same of the package, whose gaps were filled with the values of the day before: they are left out again."""
+    import pandas as pd
+
     table = pd.read_csv(path, usecols=["date_time", *MEASURED], dtype={"date_time": str})
     values = table[list(MEASURED)].to_numpy(np.float64)
     is_filled = np.zeros(len(values), bool)
@@ -73,7 +80,7 @@ def _read_packaged(path: Path) -> FloatArray:
     return _with_minutes(kept, kept["date_time"].str.slice(11))
 
 
-def _with_minutes(table: pd.DataFrame, times: "pd.Series[str]") -> FloatArray:
+def _with_minutes(table: "pd.DataFrame", times: "pd.Series[str]") -> FloatArray:
     minutes = times.str.slice(0, 2).astype(int) * 60 + times.str.slice(3, 5).astype(int)
     return np.column_stack([table[list(MEASURED)].to_numpy(np.float64), minutes.to_numpy(np.float64)])
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline.data.errors import DataError
 from pipeline.data.points import Rows
@@ -65,6 +64,8 @@ def read_hepmass() -> Rows:
 
 
 def _signal(path: Path) -> FloatArray:
+    import pandas as pd  # here, as the data sets are listed without it
+
     table = pd.read_csv(path, index_col=False)
     rows: FloatArray = table[table.iloc[:, 0] == 1].iloc[:, 1:].to_numpy(np.float64)
     return rows
@@ -72,6 +73,8 @@ def _signal(path: Path) -> FloatArray:
 
 def read_gas() -> Rows:
     """Readings of gas sensors, those of 16 that say something of their own, 8 numbers."""
+    import pandas as pd
+
     table = pd.DataFrame(_read("gas", GAS, GAS, _sensors))
     while ((found := table.corr().to_numpy() > CORRELATED).sum(1) > 1).any():
         table = table.drop(columns=table.columns[int(np.argmax(found.sum(1) > 1))])
@@ -83,6 +86,8 @@ def read_gas() -> Rows:
 
 def _sensors(path: Path) -> FloatArray:
     """The columns behind time and the two concentrations."""
+    import pandas as pd
+
     rows: FloatArray = pd.read_csv(path, sep=r"\s+", skiprows=1, header=None).to_numpy(np.float64)[:, 3:]
     return rows
 

@@ -2,8 +2,10 @@
 
 import gzip
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = Path(__file__).with_name("recorded")
 
@@ -13,7 +15,9 @@ def recorded_file(name: str) -> Path:
     return FOLDER / f"{name}.csv.gz"
 
 
-def read_recorded(name: str, **options: object) -> pd.DataFrame:
+def read_recorded(name: str, **options: object) -> "pd.DataFrame":
     """The table; options as those of `pandas.read_csv`."""
+    import pandas as pd  # here, as the data sets are listed without it
+
     with gzip.open(recorded_file(name), "rt") as file:
         return pd.read_csv(file, **options)  # type: ignore[call-overload, no-any-return]

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
-from sklearn.utils import resample
 
 from pipeline.config import ConfigError, DataConfig
 from pipeline.data.catalogue import read
@@ -69,6 +67,8 @@ def load_splits(config: DataConfig, seed: int, device: torch.device) -> Splits:
 
 def _choose(config: DataConfig, labels: Labels, seed: int) -> tuple[Indices, Indices]:
     """Which images are for training and which for validation: the subset first, then its split."""
+    from sklearn.model_selection import train_test_split  # takes a second to import, and `describe` splits nothing
+
     random_state = seed % 2**32  # the range that numpy takes
     chosen = _subset(config, labels, random_state)
     classes = len(np.unique(labels))
@@ -93,6 +93,8 @@ def _subset(config: DataConfig, labels: Labels, random_state: int) -> Indices:
         return everything
     if config.subset > len(labels):
         raise ConfigError(f"data.subset is {config.subset} but {config.name} has {len(labels)} training images")
+    from sklearn.utils import resample
+
     drawn: Indices = resample(
         everything, replace=False, n_samples=config.subset, stratify=labels, random_state=random_state
     )

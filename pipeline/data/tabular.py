@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline.data.errors import DataError
 from pipeline.util.array_types import FloatArray
@@ -62,6 +61,8 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: the file cannot be read, or has columns that are no numbers.
     """
+    import pandas as pd  # here, as the data sets are listed without it
+
     try:
         if path.suffix == ".npz":
             return _read_npz(path)
@@ -172,6 +173,8 @@ def write_table(path: Path, rows: FloatArray, columns: Sequence[str] = (), key: 
     Raises:
         OdenetError: the file cannot be written.
     """
+    import pandas as pd
+
     numbered = [key] if rows.shape[1] == 1 else [f"{key}{number}" for number in range(rows.shape[1])]
     names = list(columns) or numbered
     if path.suffix == ".csv":

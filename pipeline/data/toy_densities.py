@@ -6,12 +6,14 @@ others after the toy data of Grathwohl et al. 2019. The densities are exact wher
 
 from collections.abc import Sequence
 from math import log, pi
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.util.array_types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOON_NOISE, CIRCLE_NOISE, RING_NOISE = 0.05, 0.06, 0.08
 MOON_CENTRE = (0.5, 0.25)
@@ -30,8 +32,10 @@ def sample_two_moons(n: int, random: np.random.Generator) -> FloatArray:
     return np.stack([x, y], 1) + random.normal(scale=MOON_NOISE, size=(n, 2))
 
 
-def log_two_moons(x: Tensor) -> Tensor:
+def log_two_moons(x: "Tensor") -> "Tensor":
     """Its log-density, the mean of normal densities along the arcs."""
+    import torch  # takes a second to import, and data sets are listed without it
+
     angles = (torch.arange(ANGLES, dtype=x.dtype, device=x.device) + 0.5) * pi / ANGLES
     upper = torch.stack([angles.cos(), angles.sin()], 1)
     lower = torch.stack([1 - angles.cos(), 0.5 - angles.sin()], 1)
@@ -44,7 +48,7 @@ def sample_two_circles(n: int, random: np.random.Generator) -> FloatArray:
     return _sample_circles(n, random, CIRCLES, CIRCLE_NOISE)
 
 
-def log_two_circles(x: Tensor) -> Tensor:
+def log_two_circles(x: "Tensor") -> "Tensor":
     """Its log-density."""
     return _log_circles(x, CIRCLES, CIRCLE_NOISE)
 
@@ -54,7 +58,7 @@ def sample_rings(n: int, random: np.random.Generator) -> FloatArray:
     return _sample_circles(n, random, RINGS, RING_NOISE)
 
 
-def log_rings(x: Tensor) -> Tensor:
+def log_rings(x: "Tensor") -> "Tensor":
     """Its log-density."""
     return _log_circles(x, RINGS, RING_NOISE)
 
@@ -66,8 +70,10 @@ def sample_eight_gaussians(n: int, random: np.random.Generator) -> FloatArray:
     return centres + random.normal(scale=EIGHT_DEVIATION, size=(n, 2))
 
 
-def log_eight_gaussians(x: Tensor) -> Tensor:
+def log_eight_gaussians(x: "Tensor") -> "Tensor":
     """Its log-density."""
+    import torch
+
     angles = torch.arange(8, dtype=x.dtype, device=x.device) * pi / 4
     return _log_mixture(x, EIGHT_RADIUS * torch.stack([angles.cos(), angles.sin()], 1), EIGHT_DEVIATION)
 
@@ -106,8 +112,10 @@ def _sample_circles(n: int, random: np.random.Generator, radii: Sequence[float],
     return points
 
 
-def _log_circles(x: Tensor, radii: Sequence[float], noise: float) -> Tensor:
+def _log_circles(x: "Tensor", radii: Sequence[float], noise: float) -> "Tensor":
     """A circle of radius r with noise σ has the density exp(-(ρ² + r²) / 2σ²) I₀(ρr/σ²) / 2πσ² at distance ρ."""
+    import torch
+
     distance = x.square().sum(1).clamp(min=1e-30).sqrt()  # its root has a slope at the centre, too
     of_circles = [
         -(distance - radius).square() / (2 * noise**2) + torch.special.i0e(distance * radius / noise**2).log()
@@ -116,7 +124,7 @@ def _log_circles(x: Tensor, radii: Sequence[float], noise: float) -> Tensor:
     return torch.stack(of_circles).logsumexp(0) - log(2 * pi * noise**2 * len(radii))
 
 
-def _log_mixture(x: Tensor, centres: Tensor, deviation: float) -> Tensor:
+def _log_mixture(x: "Tensor", centres: "Tensor", deviation: float) -> "Tensor":
     """Of normal distributions of one weight."""
     squares = (x.unsqueeze(1) - centres).square().sum(2)
     return (-squares / (2 * deviation**2)).logsumexp(1) - log(2 * pi * deviation**2 * len(centres))

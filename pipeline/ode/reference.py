@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint, odeint_adjoint
 
 from pipeline.config import SolverConfig
 from pipeline.methods import FIXED_STEP_METHODS
@@ -28,6 +27,8 @@ def solve_with_torchdiffeq(
 
     Source: Chen et al. 2018, section 2 and appendix C.
     """
+    from torchdiffeq import odeint, odeint_adjoint  # with SciPy, half a second that our own engine does not need
+
     times = torch.tensor(moments, dtype=z0.dtype, device=z0.device)
     fixed_steps = solver.method in FIXED_STEP_METHODS
     monitored: MonitoredField

@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from pipeline.config import Config, SolverConfig
@@ -14,6 +13,9 @@ from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.pairing import PairedTest
 from pipeline.training import Objective
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 C = TypeVar("C", bound=Config)
 D = TypeVar("D", bound="TaskData")
@@ -53,7 +55,7 @@ class Report:
 
     test: Mapping[str, Any]
     files: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], "Figure"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,18 @@ Who removes files goes by their upload date, which storing a file again renews: 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
+from pymongo import UpdateOne
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 CHUNK_BYTES = 255 * 1024
+Update = tuple[dict[str, Any], dict[str, Any]]
+"""Which document, and what is set there."""
 UNCLAIMED_AGE = timedelta(days=1)
 """A file that no run refers to is left alone for so long after it was last stored."""
 
@@ -34,14 +37,7 @@ def put_file(
     Raises:
         PyMongoError: the store cannot be reached; call again later.
     """
-    entry = {
-        "filename": filename,
-        "length": len(content),
-        "chunkSize": CHUNK_BYTES,
-        "contentType": content_type,
-        "metadata": {"sha256": hashlib.sha256(content).hexdigest()},
-    }
-    put_entry(database, file_id, entry, content)
+    put_entry(database, file_id, _entry_of(filename, content, content_type), content)
 
 
 def put_entry(database: Database[dict[str, Any]], file_id: Any, entry: Mapping[str, Any], content: bytes) -> None:
@@ -56,21 +52,41 @@ def put_entry(database: Database[dict[str, Any]], file_id: Any, entry: Mapping[s
     if _renewed(database, file_id):
         return
     now = datetime.now(UTC)
-    for number, start in enumerate(range(0, len(content), entry["chunkSize"])):
-        _upsert(
-            database,
-            "fs.chunks",
-            {"files_id": file_id, "n": number},
-            {"data": content[start : start + entry["chunkSize"]], "uploadDate": now},
-        )
-    _upsert(database, "fs.files", {"_id": file_id}, {**entry, "uploadDate": now})
+    for key, values in _chunks_of(file_id, entry, content, now):
+        _upsert(database, "fs.chunks", key, values)
+    _upsert(database, "fs.files", {"_id": file_id}, {"$set": {**entry, "uploadDate": now}})
 
 
 def put_bytes(database: Database[dict[str, Any]], filename: str, content: bytes) -> ObjectId:
     """Store text once for all runs that have it under this name; its id."""
-    file_id = content_id(filename, content)
-    put_file(database, file_id, filename, content, "text/plain")
-    return file_id
+    return put_texts(database, {filename: content})[filename]
+
+
+def put_texts(database: Database[dict[str, Any]], files: Mapping[str, bytes]) -> dict[str, ObjectId]:
+    """Store texts, name -> content, once for all runs that have them under these names; their ids.
+
+    A run has hundreds of sources: what is new is stored in two requests, and nothing new in one.
+
+    Raises:
+        PyMongoError: the store cannot be reached; call again later.
+    """
+    ids = {filename: content_id(filename, content) for filename, content in files.items()}
+    recent = {"_id": {"$in": list(ids.values())}, "uploadDate": {"$gt": datetime.now(UTC) - UNCLAIMED_AGE / 2}}
+    present = {entry["_id"] for entry in database.fs.files.find(recent, {"_id": True})}
+    missing = {filename: content for filename, content in files.items() if ids[filename] not in present}
+    now, chunks, entries = datetime.now(UTC), [], []
+    for filename, content in missing.items():
+        entry = _entry_of(filename, content, "text/plain")
+        chunks += [UpdateOne(*update, upsert=True) for update in _chunks_of(ids[filename], entry, content, now)]
+        entries.append(UpdateOne({"_id": ids[filename]}, {"$set": {**entry, "uploadDate": now}}, upsert=True))
+    try:
+        for collection, updates in ((database.fs.chunks, chunks), (database.fs.files, entries)):
+            if updates:
+                collection.bulk_write(updates)
+    except BulkWriteError:  # another process wrote the same bytes in between; one by one that does no harm
+        for filename, content in missing.items():
+            put_file(database, ids[filename], filename, content, "text/plain")
+    return ids
 
 
 def remove_file(database: Database[dict[str, Any]], file_id: Any, stored_before: datetime) -> bool:
@@ -101,8 +117,25 @@ def _renewed(database: Database[dict[str, Any]], file_id: Any) -> bool:
     return database.fs.files.update_one({"_id": file_id}, {"$set": {"uploadDate": now}}).matched_count == 1
 
 
+def _entry_of(filename: str, content: bytes, content_type: str) -> dict[str, Any]:
+    """What fs.files says of a file beside its id and date."""
+    return {
+        "filename": filename,
+        "length": len(content),
+        "chunkSize": CHUNK_BYTES,
+        "contentType": content_type,
+        "metadata": {"sha256": hashlib.sha256(content).hexdigest()},
+    }
+
+
+def _chunks_of(file_id: Any, entry: Mapping[str, Any], content: bytes, now: datetime) -> Iterator[Update]:
+    for number, start in enumerate(range(0, len(content), entry["chunkSize"])):
+        data = content[start : start + entry["chunkSize"]]
+        yield {"files_id": file_id, "n": number}, {"$set": {"data": data, "uploadDate": now}}
+
+
 def _upsert(database: Database[dict[str, Any]], collection: str, key: dict[str, Any], values: dict[str, Any]) -> None:
     try:
-        database[collection].update_one(key, {"$set": values}, upsert=True)
+        database[collection].update_one(key, values, upsert=True)
     except DuplicateKeyError:  # another process wrote the same bytes in between
-        database[collection].update_one(key, {"$set": values})
+        database[collection].update_one(key, values)

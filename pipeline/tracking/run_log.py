@@ -5,20 +5,21 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from sacred.run import Run
 from safetensors.torch import save
 
 from pipeline.device.out_of_memory import is_out_of_memory
-from pipeline.reporting.figure_style import own_style, png
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.record import Point
 from pipeline.util.errors import shortened
 from pipeline.util.json_text import to_json
 from pipeline.util.user_warnings import OdenetWarning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class RunLog:
@@ -102,13 +103,15 @@ class RunLog:
         """A JSON file; numbers that are not finite are null in it."""
         self.add_artifact(name, to_json(value).encode())
 
-    def add_figure(self, name: str, draw: Callable[[], Figure]) -> None:
+    def add_figure(self, name: str, draw: Callable[[], "Figure"]) -> None:
         """A picture; one that cannot be drawn is a warning, and costs the run nothing else.
 
         Raises:
             OSError: the disk is full.
         """
         try:
+            from pipeline.reporting.figure_style import own_style, png  # a second, which no training waits for
+
             with own_style():
                 content = png(draw())
         except Exception as error:

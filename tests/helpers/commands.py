@@ -2,8 +2,12 @@
 
 A run spends most of its first seconds on imports, so the processes are forked from one that has made them; what is
 about the start of a process or about its standard streams uses `run_command`, which starts an interpreter.
+
+Most of what a short run computes is the pixels of its figures. The forked processes make every figure, and keep one
+pixel in the place of its rendering, unless a test asks for real pictures.
 """
 
+import base64
 import json
 import multiprocessing
 import os
@@ -21,6 +25,7 @@ from typing import Any
 import psutil
 from pymongo.database import Database
 
+from pipeline.reporting import figure_style
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 from tests.helpers.waiting import run, wait_until
@@ -30,9 +35,17 @@ os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which anothe
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray writes it
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    ["experiments.classification", "odenet.main", "pipeline.runs.tables", "sklearn.datasets"]
+    [
+        *("experiments.classification", "odenet.main", "pipeline.runs.tables"),
+        # What commands import no sooner than they need it.
+        *("sklearn.datasets", "sklearn.model_selection", "torch._dynamo"),
+        *("pipeline.reporting.training_figures", "pipeline.tasks.classification.solver_figures"),
+        *("pipeline.tasks.classification.task", "pipeline.tasks.classification.hard_images"),
+    ]
 )
 
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+"""A whole PNG."""
 QUICK = (
     *("with", "odenet_simple", "digits", "data.subset=200", "model.channels=16", "solver.method=euler"),
     *("training.device=cpu", "training.patience=None", "training.compile=False"),
@@ -80,9 +93,9 @@ class Command:
         return self.process.exitcode
 
 
-def start_command(home: Path, *arguments: str, **environment: str) -> Command:
+def start_command(home: Path, *arguments: str, renders_figures: bool = False, **environment: str) -> Command:
     """`odenet arguments`, with `home` as its home folder."""
-    return _start(_odenet, home, arguments, environment)
+    return _start(_odenet, home, arguments, environment, renders_figures)
 
 
 def start_script(home: Path, script: Path, *arguments: str, **environment: str) -> Command:
@@ -96,10 +109,14 @@ def start_module(home: Path, module: str, *arguments: str, **environment: str) -
 
 
 def _start(
-    target: Callable[[tuple[str, ...]], int], home: Path, arguments: tuple[str, ...], environment: dict[str, str]
+    target: Callable[[tuple[str, ...]], int],
+    home: Path,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    renders_figures: bool = False,
 ) -> Command:
     folder = Path(tempfile.mkdtemp(dir=home.parent))
-    process = FORKSERVER.Process(target=_main, args=(target, home, folder, arguments, environment))
+    process = FORKSERVER.Process(target=_main, args=(target, home, folder, arguments, environment, renders_figures))
     process.start()
     return Command(process, folder)
 
@@ -128,7 +145,10 @@ def _main(
     folder: Path,
     arguments: tuple[str, ...],
     environment: dict[str, str],
+    renders_figures: bool,
 ) -> None:
+    if not renders_figures:
+        figure_style.png = lambda _figure: PIXEL
     os.environ.pop("ODENET_MONGO_URL", None)
     os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
     tempfile.tempdir = str(folder)

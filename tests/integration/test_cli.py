@@ -385,6 +385,7 @@ def test_plugins_are_loaded_before_anything_of_the_configuration_is_parsed(
         (("sweeps",), 0),
         (("gc", "--dry-run"), 0),
         (("sync",), 0),
+        (("data", "list"), 0),
         (("tag", "99", "good"), 2),
         (("rm", "99"), 2),
         (("run", "with", "odenet_simpel"), 2),
@@ -405,6 +406,31 @@ def test_what_needs_no_network_is_not_kept_waiting_by_the_imports_of_one(
     assert "click" in imported
     assert not imported & {"torch", "torchvision", "sklearn", "pandas", "seaborn", "ray", "sacred"}
     assert "matplotlib" not in imported or words == ("sweeps",)  # the scales of its parameters are matplotlib's
+
+
+@pytest.mark.parametrize("words", [("describe", "with", "odenet_simple", "digits"), ("doctor",)])
+def test_what_needs_torch_alone_imports_nothing_else_that_takes_long(two_runs: TwoRuns, words: tuple[str, ...]) -> None:
+    done = run_command(two_runs.home, *words, options=("-X", "importtime"))
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "torch" in imported
+    assert not imported & {
+        *("torchvision", "torchdiffeq", "torch._dynamo", "sklearn", "scipy", "pandas", "matplotlib", "seaborn"),
+        *("ray", "sacred"),
+    }
+
+
+def test_a_training_does_not_wait_for_the_libraries_of_its_figures(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = run_command(home, "run", *QUICK, "training.max_epochs=1", options=("-X", "importtime"))
+    EmbeddedStore(home).stop()
+    assert done.returncode == 0
+    before, after = (
+        {line.rpartition("|")[2].strip() for line in lines.splitlines()} for lines in done.stderr.split("epoch 1/1", 1)
+    )
+    late = {"matplotlib", "matplotlib.axes", "seaborn"}
+    assert not before & {*late, "torchvision", "torchdiffeq", "ray"}
+    assert late <= after
 
 
 def test_a_folder_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from tests.helpers.trained import TrainedHome
 FIGURES = ("learning_curves.png", "function_evaluations.png", "confusion_matrix.png", "roc.png")
 BREAKS = """
 import sys
-import experiments.recording as recording
 from odenet.main import main
+from pipeline.reporting import training_figures
 
 def fails(*_):
     raise RuntimeError("latex could not be found")
 
-recording.plot_learning_curves = fails
+training_figures.plot_learning_curves = fails
 sys.exit(main(sys.argv[1:]))
 """
 

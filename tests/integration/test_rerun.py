@@ -42,8 +42,22 @@ MODELS = {
 QUICK_MODELS = [model for model in MODELS if model != "odenet_compiled"]  # a process takes seconds to compile
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home folder with the runs of other tests."""
+    folder = tmp_path_factory.mktemp("rerun") / "home"
+    yield folder
+    EmbeddedStore(folder).stop()
+
+
+@pytest.fixture(scope="module")
+def of_four_epochs(home: Path) -> int:
+    """The id of a run."""
+    return completed(start_command(home, "run", "--json", *QUICK, EPOCHS))
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def empty_home(tmp_path: Path) -> Iterator[Path]:
     """A home folder of the test's own."""
     yield tmp_path / "home"
     EmbeddedStore(tmp_path / "home").stop()
@@ -102,10 +116,8 @@ def test_a_rerun_is_identical_to_the_bit(home: Path, model: str) -> None:
     assert len(repeated.metrics()["training.loss"]) == 4
 
 
-def test_a_rerun_with_another_seed_says_where_it_parts(home: Path) -> None:
-    original = completed(start_command(home, "run", "--json", *QUICK, EPOCHS))
-
-    again = start_command(home, "rerun", str(original), "--expect-identical", "with", "seed=1")
+def test_a_rerun_with_another_seed_says_where_it_parts(home: Path, of_four_epochs: int) -> None:
+    again = start_command(home, "rerun", str(of_four_epochs), "--expect-identical", "with", "seed=1")
 
     assert again.wait() == 1
     assert "training.loss: largest deviation" in again.stdout
@@ -113,13 +125,13 @@ def test_a_rerun_with_another_seed_says_where_it_parts(home: Path) -> None:
 
 
 @pytest.mark.parametrize("model", QUICK_MODELS)
-def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(home: Path, model: str) -> None:
+def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(empty_home: Path, model: str) -> None:
     words = (*SLOW, *MODELS[model][:1], EPOCHS)
-    whole = stored(home, completed(start_command(home, "run", "--json", *words)))
+    whole = stored(empty_home, completed(start_command(empty_home, "run", "--json", *words)))
 
-    run_id = killed_and_resumed(home, words, kills=2, pauses=random.Random(model))  # noqa: S311
+    run_id = killed_and_resumed(empty_home, words, kills=2, pauses=random.Random(model))  # noqa: S311
 
-    resumed = stored(home, run_id)
+    resumed = stored(empty_home, run_id)
     assert resumed.status == "COMPLETED"
     assert deviations(whole, resumed) == []
     assert all(series.index.tolist() == [1, 2, 3, 4] for series in resumed.metrics().values())
@@ -127,20 +139,20 @@ def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(home: Path, m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_twenty_kills_change_nothing(home: Path, model: str) -> None:
+def test_twenty_kills_change_nothing(empty_home: Path, model: str) -> None:
     words = (*SLOW, *MODELS[model][:1], "training.max_epochs=150")
-    whole = stored(home, completed(start_command(home, "run", "--json", *words)))
+    whole = stored(empty_home, completed(start_command(empty_home, "run", "--json", *words)))
 
-    run_id = killed_and_resumed(home, words, kills=20, pauses=random.Random(model))  # noqa: S311
+    run_id = killed_and_resumed(empty_home, words, kills=20, pauses=random.Random(model))  # noqa: S311
 
-    resumed = stored(home, run_id)
+    resumed = stored(empty_home, run_id)
     assert resumed.status == "COMPLETED"
     assert len(resumed.document["resumed"]) >= 15
     assert deviations(whole, resumed) == []
 
 
-def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(home: Path) -> None:
-    longer = stored(home, completed(start_command(home, "run", "--json", *QUICK, EPOCHS)))
+def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(home: Path, of_four_epochs: int) -> None:
+    longer = stored(home, of_four_epochs)
     run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=2"))
     database_of(home).runs.update_one({"_id": run_id}, {"$set": {"omniboard": {"tags": ["mine"], "notes": "keep"}}})
 
@@ -168,32 +180,32 @@ def test_a_run_resumed_elsewhere_tells_of_both_machines(home: Path) -> None:
     assert before == here.replace(platform.node(), "node7")
 
 
-def test_a_live_run_is_not_resumed(home: Path) -> None:
-    command = start_command(home, "run", "--json", *SLOW, "training.max_epochs=50")
-    wait_until(lambda: last_epoch(home) >= 1, command)
+def test_a_live_run_is_not_resumed(empty_home: Path) -> None:
+    command = start_command(empty_home, "run", "--json", *SLOW, "training.max_epochs=50")
+    wait_until(lambda: last_epoch(empty_home) >= 1, command)
 
-    refused = start_command(home, "resume", "1")
+    refused = start_command(empty_home, "resume", "1")
 
     assert refused.wait() == 2
     assert "still running" in refused.stderr
     command.send(signal.SIGTERM)
     assert command.wait() == 130
-    assert stored(home, 1).status == "INTERRUPTED"
+    assert stored(empty_home, 1).status == "INTERRUPTED"
 
 
-def test_of_three_who_resume_a_run_at_once_one_does_and_the_others_are_told_of_it(home: Path) -> None:
-    command = start_command(home, "run", "--json", *SLOW, "training.max_epochs=4")
-    wait_until(lambda: last_epoch(home) >= 1, command)
+def test_of_three_who_resume_a_run_at_once_one_does_and_the_others_are_told_of_it(empty_home: Path) -> None:
+    command = start_command(empty_home, "run", "--json", *SLOW, "training.max_epochs=4")
+    wait_until(lambda: last_epoch(empty_home) >= 1, command)
     command.send(signal.SIGKILL)
     command.wait()
-    resumed = [start_command(home, "resume", "1") for _ in range(3)]
+    resumed = [start_command(empty_home, "resume", "1") for _ in range(3)]
     told = sorted((one.wait(), one.stderr) for one in resumed)
     assert [status for status, _ in told] == [0, 2, 2]
     for _, said in told[1:]:
         assert re.fullmatch(
             r"odenet: (another process resumes or removes run 1 just now|run 1 is still running).*\n", said
         )
-    assert list(stored(home, 1).metrics()["validation.loss"].index) == [1, 2, 3, 4]
+    assert list(stored(empty_home, 1).metrics()["validation.loss"].index) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("damage", "words"), [("cut", "is damaged"), ("gone", "there is no checkpoint")])
@@ -272,10 +284,10 @@ def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(hom
     assert "pipeline/models/layers.py" in stored_source.stderr
 
 
-def test_sources_that_were_changed_in_the_store_are_not_executed(home: Path) -> None:
-    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
-    database = database_of(home)
-    run = stored(home, run_id)
+def test_sources_that_were_changed_in_the_store_are_not_executed(empty_home: Path) -> None:
+    run_id = completed(start_command(empty_home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    database = database_of(empty_home)
+    run = stored(empty_home, run_id)
     _, file_id = run.document["experiment"]["sources"][0]
     database.fs.chunks.update_one({"files_id": file_id}, {"$set": {"data": b"import os"}})
     database.fs.files.update_one({"_id": file_id}, {"$set": {"length": 9}})
@@ -284,15 +296,15 @@ def test_sources_that_were_changed_in_the_store_are_not_executed(home: Path) -> 
         stored_sources(run)
 
 
-def test_where_a_stored_source_is_missing_none_of_here_is_executed_in_its_place(home: Path) -> None:
-    run_id = completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1"))
-    database = database_of(home)
-    sources = stored(home, run_id).document["experiment"]["sources"]
+def test_where_a_stored_source_is_missing_none_of_here_is_executed_in_its_place(empty_home: Path) -> None:
+    run_id = completed(start_command(empty_home, "run", "--json", *QUICK, "training.max_epochs=1"))
+    database = database_of(empty_home)
+    sources = stored(empty_home, run_id).document["experiment"]["sources"]
     for missing in ("pipeline/training/fit.py", "pipeline/util/errors.py", "experiments/recording.py"):
         assert missing in dict(sources)
         left = [[name, file_id] for name, file_id in sources if name != missing]
         database.runs.update_one({"_id": run_id}, {"$set": {"experiment.sources": left}})
-        told = run_command(home, "rerun", str(run_id), "--use-stored-source")
+        told = run_command(empty_home, "rerun", str(run_id), "--use-stored-source")
         assert told.returncode == 1
         module = missing.removesuffix(".py").replace("/", ".")
         assert f"the stored sources have no module {module}" in told.stderr

@@ -3,10 +3,8 @@
 Source: Yadav & Bottou 2019.
 """
 
-from torchvision.datasets import QMNIST
-
 from pipeline import plugins
 from pipeline.data.idx import QmnistLayout
 
-LAYOUT = QmnistLayout(QMNIST, "QMNIST", "QMNIST/raw", "60000 + 60000, 1 × 28 × 28", tuple("0123456789"))
+LAYOUT = QmnistLayout("QMNIST", "QMNIST", "QMNIST/raw", "60000 + 60000, 1 × 28 × 28", tuple("0123456789"))
 plugins.data_set("qmnist", shape=(1, 28, 28), classes=10)(LAYOUT)

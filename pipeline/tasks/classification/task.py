@@ -5,11 +5,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from pipeline import plugins
@@ -22,22 +21,22 @@ from pipeline.models.time_weights import curves
 from pipeline.ode import SolverFailure
 from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.reporting.time_weights_figure import plot_time_weights
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
-from pipeline.tasks.classification import figures, metric_specs
+from pipeline.tasks.classification import metric_specs
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import Evaluation, Predictions, predict, score
 from pipeline.tasks.classification.evaluation_data import load_test_split, without_labels
-from pipeline.tasks.classification.hard_images import hard_images_report
 from pipeline.tasks.classification.objective import CrossEntropy, item_metrics, whole_split_metrics
 from pipeline.tasks.classification.solver_dependence import solver_dependence
-from pipeline.tasks.classification.solver_figures import plot_solvers
 from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
 from pipeline.tasks.solver_grid import Row, Setting, spread, trained_setting
 from pipeline.training import Objective
 from pipeline.util.array_types import FloatArray
 from pipeline.util.user_warnings import OdenetWarning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -123,10 +122,14 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         )
         if not answers.nfe_per_image:
             return report
+        from pipeline.tasks.classification.hard_images import hard_images_report
+
         more = hard_images_report({trained_setting(self, config): answers}, data.splits.test, evaluation.classes, title)
         return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
 
     def model_report(self, model: nn.Module, config: ClassificationConfig, data: ImageData, title: str) -> Report:  # noqa: ARG002
+        from pipeline.reporting.time_weights_figure import plot_time_weights
+
         of_weights = curves(model)
         drawn = {"time_weights.png": partial(plot_time_weights, of_weights, title)} if of_weights else {}
         return Report(test={}, figures=drawn)
@@ -219,6 +222,9 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
     def grid_report(
         self, rows: Sequence[Row], answers: Mapping[Setting, Predictions], data: ImageData, title: str
     ) -> Report:
+        from pipeline.tasks.classification.hard_images import hard_images_report
+        from pipeline.tasks.classification.solver_figures import plot_solvers
+
         test = data.splits.test
         apart = {setting: predictions for setting, predictions in answers.items() if predictions.nfe_per_image}
         found = hard_images_report(apart, test, data.splits.classes, title) if apart else Report(test={})
@@ -248,7 +254,9 @@ def class_probabilities(model: TrainedModel, pixels: Tensor) -> FloatArray:
         return predict(model.network, images, model.preprocessing, model.config.evaluation.batch_size).probabilities
 
 
-def _figures(evaluation: Evaluation, title: str) -> dict[str, Callable[[], Figure]]:
+def _figures(evaluation: Evaluation, title: str) -> dict[str, Callable[[], "Figure"]]:
+    from pipeline.tasks.classification import figures  # here, as a training does not wait for its figures' libraries
+
     return {
         "confusion_matrix.png": partial(figures.plot_confusion_matrix, evaluation, title),
         "classification_report.png": partial(figures.plot_classification_report, evaluation, title),

@@ -14,7 +14,7 @@ from pipeline.config import ConfigError, SolverConfig
 from pipeline.flows import Flow
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Progress, Report, Task
-from pipeline.tasks.density import evaluation, figures, metric_specs
+from pipeline.tasks.density import evaluation, metric_specs
 from pipeline.tasks.density.config import DensityConfig
 from pipeline.tasks.density.evaluation import Answers
 from pipeline.tasks.density.flattering import flattering_setting
@@ -79,6 +79,8 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
         return evaluation.scores(answers, data)
 
     def report(self, answers: Answers, config: DensityConfig, data: DensityPoints, title: str) -> Report:
+        from pipeline.tasks.density import figures  # here, as a training does not wait for its figures' libraries
+
         counts, found = answers.nfe_per_batch, self.scores(answers, data)
         if counts:
             warn_of_loose_tolerances(answers, config, data)
@@ -105,6 +107,8 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
     ) -> Report:
         if sum(row.nfe_forward is not None for row in rows) < 2:
             return Report(test={})
+        from pipeline.tasks.density import figures
+
         return Report({}, figures={"nll_over_tolerance.png": partial(figures.plot_nll_over_tolerance, rows, title)})
 
     def grid_warning(self, rows: Sequence[Row], items: int) -> str | None:  # noqa: ARG002

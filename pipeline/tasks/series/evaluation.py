@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn import metrics
 from torch import Tensor
 
 from pipeline.ode.counts import nfe_forward
@@ -179,6 +178,8 @@ def _of_labels(answers: Answers) -> dict[str, float]:
     labels, of_classes = answers.labels[known], answers.class_scores[known]
     found = {"accuracy": float((of_classes.argmax(axis=1) == labels).mean())}
     if of_classes.shape[1] == 2 and len(np.unique(labels)) == 2:
+        from sklearn import metrics  # takes a second to import, which a training does not wait for
+
         found["auc"] = float(metrics.roc_auc_score(labels, of_classes[:, 1] - of_classes[:, 0]))
     return found
 

@@ -4,9 +4,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from matplotlib.figure import Figure
 from torch import nn
 
 from pipeline import plugins
@@ -14,7 +13,7 @@ from pipeline.config import SolverConfig
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
-from pipeline.tasks.series import figures, metric_specs
+from pipeline.tasks.series import metric_specs
 from pipeline.tasks.series.build import Model, build_model
 from pipeline.tasks.series.config import SeriesTaskConfig
 from pipeline.tasks.series.evaluation import Answers, answer, scores
@@ -26,6 +25,9 @@ from pipeline.tasks.series.unused_settings import warn_of_unused_settings
 from pipeline.training import Objective
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNITS_OF_A_WINDOW = 5
 """Units of time that the longest window of the training split has, unless `series.time_unit` says otherwise."""
@@ -139,10 +141,12 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
         warn_of_unused_settings(config)
 
 
-def _figures(answers: Answers, data: SeriesData, title: str) -> dict[str, Callable[[], Figure]]:
+def _figures(answers: Answers, data: SeriesData, title: str) -> dict[str, Callable[[], "Figure"]]:
     shown = answers.shown
     if shown is None:
         return {}
+    from pipeline.tasks.series import figures  # here, as a training does not wait for its figures' libraries
+
     found: dict[str, Callable[[], Figure]] = {
         "trajectories.png": partial(figures.plot_trajectories, shown.examples, data.channels, data.time, title),
         "observed_share.png": partial(figures.plot_thinned, shown.thinned, title),

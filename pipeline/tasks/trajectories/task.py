@@ -5,11 +5,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,10 +20,9 @@ from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_forward
 from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.reporting.time_weights_figure import plot_time_weights
 from pipeline.tasks.base import Progress, Report, Task, TrainedModel
 from pipeline.tasks.classification.unused_settings import UnusedSettingWarning
-from pipeline.tasks.trajectories import figures, metric_specs
+from pipeline.tasks.trajectories import metric_specs
 from pipeline.tasks.trajectories.config import TrajectoriesConfig
 from pipeline.tasks.trajectories.data import Points, load_points
 from pipeline.tasks.trajectories.networks import PointNetwork
@@ -32,6 +30,9 @@ from pipeline.tasks.trajectories.objective import SmoothL1, scores
 from pipeline.tasks.trajectories.survey import survey
 from pipeline.training import Objective
 from pipeline.util.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,9 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
         )
 
     def model_report(self, model: nn.Module, config: TrajectoriesConfig, data: Points, title: str) -> Report:  # noqa: ARG002
+        from pipeline.reporting.time_weights_figure import plot_time_weights
+        from pipeline.tasks.trajectories import figures  # here, as a training does not wait for its figures' libraries
+
         assert isinstance(model, PointNetwork)
         found = survey(model.eval(), data)
         drawn: dict[str, Callable[[], Figure]] = {"trajectories.png": partial(figures.plot_trajectories, found, title)}

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision.datasets import CIFAR100, QMNIST, FashionMNIST
+from torchvision.datasets import CIFAR10, CIFAR100, MNIST, QMNIST, FashionMNIST
 
 from pipeline.config import ImageConfig
 from pipeline.data import DataError, Splits, list_data_sets, load_splits
+from pipeline.data.catalogue import layout_of
+from pipeline.data.cifar import CifarLayout
 from tests.helpers.paths import SAMPLES
 
 IMAGES = "train-images-idx3-ubyte"
@@ -43,6 +45,20 @@ def test_idx_files_hold_what_torchvision_reads_in_them(folder: Path) -> None:
     assert torch.equal(splits.test.pixels[:, 0], official.data)
     assert torch.equal(splits.test.labels, official.targets)
     assert splits.classes == tuple(FashionMNIST.classes)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "qmnist", "cifar10", "cifar100"])
+def test_the_files_of_a_layout_are_those_of_torchvision(name: str) -> None:
+    layout = layout_of(name)
+    assert layout is not None
+    assert layout.torchvision_class in (MNIST, FashionMNIST, QMNIST, CIFAR10, CIFAR100)
+    if isinstance(layout, CifarLayout):
+        lists = [*layout.torchvision_class.train_list, *layout.torchvision_class.test_list]
+        names = [*(file for file, _ in lists), layout.torchvision_class.meta["filename"]]
+        assert layout.files() == [f"{layout.torchvision_class.base_folder}/{file}" for file in names]
+    else:
+        unpacked = [archive.name.removesuffix(".gz") for archive in layout.archives()]
+        assert layout.files() == [f"{layout.folder}/raw/{file}" for file in unpacked]
 
 
 @pytest.mark.parametrize("length", [0, 3, 10, 16, 100_000, 156_815, 156_817])

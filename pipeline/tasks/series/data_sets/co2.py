@@ -4,7 +4,6 @@ Source: Keeling & Whorf 2004; the copy of statsmodels, in the public domain.
 """
 
 import numpy as np
-import pandas as pd
 
 from pipeline import plugins
 from pipeline.data.errors import DataError
@@ -25,6 +24,8 @@ def read_co2(*, years: int = 1) -> SeriesSet:
     Raises:
         DataError: no such number of years.
     """
+    import pandas as pd  # here, as the data sets are listed without it
+
     table = read_recorded("co2", parse_dates=["date"])
     table = table[table["date"] >= "1959-01-01"]
     of_year = table["date"].dt.year - 1959
