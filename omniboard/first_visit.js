@@ -2,19 +2,27 @@
 
 /*
  * Omniboard keeps the choice of columns in the browser and starts with all of them. Here a browser without a
- * choice starts with the useful ones; the others stay in Omniboard's list of columns to show. Likewise the
- * plots start with the losses instead of every metric on one axis.
+ * choice starts with the useful ones, as wide as a window of 1280 pixels has room for; the others stay in
+ * Omniboard's list of columns to show. Likewise the plots start with the losses instead of every metric on one axis.
  */
 (function () {
   const table = 'default|RunsTable|1';
   const plots = 'undefined|MetricsPlotView|default'; // so Omniboard looks it up: it forgets to name the database
   if (localStorage.getItem(table)) return;
 
-  const hidden = [
-    'experiment_name', 'hostname', 'command', 'format', 'resources', 'stop_time', 'heartbeat', 'result',
-    'c_data', 'c_model', 'c_solver', 'c_training', 'c_evaluation', 'c_seed'
+  const left = ['_id', 'name', 'kind', 'status', 'model', 'data'];
+  const right = ['learning_rate', 'seed', 'tags', 'duration'];
+  const ofEveryRun = ['_id', 'status', 'tags', 'duration'];
+  const later = ['parameters', 'validation_accuracy', 'nfe_forward', 'epoch_seconds']; // they take a metric's whole series
+  const omniboards = [
+    'experiment_name', 'hostname', 'command', 'format', 'resources', 'start_time', 'stop_time', 'heartbeat', 'result',
+    'notes', 'c_data', 'c_model', 'c_solver', 'c_training', 'c_evaluation', 'c_seed'
   ];
-  const widths = {_id: 70, seed: 80, start_time: 190, tags: 150, notes: 200};
+  const widths = {
+    _id: 60, name: 115, kind: 80, status: 110, model: 130, data: 95, learning_rate: 76, seed: 55, tags: 110,
+    duration: 90, start_time: 160, notes: 200
+  };
+  const WIDTH = 80; // of a number
 
   function read(collection) {
     const request = new XMLHttpRequest();
@@ -29,7 +37,11 @@
 
   const own = read('Omniboard.Custom.Columns').map(column => ({name: column.name, value: column.config_path}));
   own.push(...read('Omniboard.Metric.Columns').map(column => ({name: column.name, value: column.name})));
-  const shown = ['_id', 'status', ...own.map(column => column.name), 'start_time', 'duration', 'tags', 'notes'];
+  const ownNames = own.map(column => column.name);
+  const isThere = key => ofEveryRun.includes(key) || ownNames.includes(key);
+  const between = ownNames.filter(name => ![...left, ...right, ...later].includes(name)); // results, columns of the person's own
+  const shown = [...left, ...between, ...right].filter(isThere);
+  const hidden = [...later.filter(isThere), ...omniboards];
 
   const names = {experiment_name: 'experiment.name', hostname: 'host.hostname', tags: 'omniboard.tags', notes: 'omniboard.notes'};
   for (const key of [...shown, ...hidden]) if (key.startsWith('c_')) names[key] = 'config.' + key.slice(2);
@@ -37,7 +49,7 @@
 
   localStorage.setItem(table, JSON.stringify({
     columnOrder: shown,
-    columnWidths: Object.fromEntries([...shown, ...hidden].map(key => [key, widths[key] || 130])),
+    columnWidths: Object.fromEntries([...shown, ...hidden].map(key => [key, widths[key] || WIDTH])),
     columnNameMap: names,
     metricAndCustomColumns: own,
     dropdownOptions: [

@@ -18,6 +18,8 @@ const http = require('http');
 const path = require('path');
 const readline = require('readline');
 
+const {patched} = require('./patches');
+
 const required = require('module').createRequire(path.join(process.cwd(), 'package.json'));
 const omniboard = path.dirname(required.resolve('omniboard/package.json'));
 
@@ -100,17 +102,32 @@ function decodedPath(url) {
   }
 }
 
-/* Omniboard's page with the script that chooses the columns of a browser that has not chosen any. */
-const page = fs
-  .readFileSync(path.join(omniboard, 'web/build/index.html'), 'utf8')
-  .replace('<script', '<script src="/odenet/first_visit.js"></script><script');
-const firstVisit = fs.readFileSync(path.join(__dirname, 'first_visit.js'));
+/* Omniboard's page with our changes, and with the script that chooses the columns of a browser that has not chosen any. */
+const build = path.join(omniboard, 'web/build');
+const page = fs.readFileSync(path.join(build, 'index.html'), 'utf8');
+const [script] = page.match(/\/static\/js\/main[^"]*/);
+const own = {
+  '/sacred': part('text/html', page.replace('<script', `${tag('page.js')}${tag('first_visit.js')}<script`)),
+  [script]: part('text/javascript', patched(fs.readFileSync(path.join(build, script), 'utf8'))),
+  '/odenet/page.js': part('text/javascript', fs.readFileSync(path.join(__dirname, 'page.js'))),
+  '/odenet/first_visit.js': part('text/javascript', fs.readFileSync(path.join(__dirname, 'first_visit.js')))
+};
+
+function tag(name) {
+  return `<script src="/odenet/${name}"></script>`;
+}
+
+function part(type, content) {
+  return {type: `${type}; charset=utf-8`, content, etag: `"${sha256(content).toString('hex')}"`};
+}
 
 function serveOwn(request, response) {
-  const own = {'/sacred': ['text/html', page], '/odenet/first_visit.js': ['text/javascript', firstVisit]};
   const found = request.method === 'GET' && own[request.url.split('?')[0].replace(/\/$/, '')];
-  if (found) response.writeHead(200, {'Content-Type': `${found[0]}; charset=utf-8`}).end(found[1]);
-  return Boolean(found);
+  if (!found) return false;
+  const headers = {'Content-Type': found.type, 'Cache-Control': 'no-cache', ETag: found.etag};
+  if (request.headers['if-none-match'] === found.etag) response.writeHead(304, headers).end();
+  else response.writeHead(200, headers).end(found.content);
+  return true;
 }
 
 function guardServers(login, host) {

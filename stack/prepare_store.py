@@ -1,4 +1,4 @@
-"""Prepare the stack's MongoDB: the application's user, the indexes and Omniboard's columns.
+"""Prepare the stack's MongoDB: the application's user, the indexes, and what Omniboard shows.
 
 `prepare_store.py SECRETS`, at every start; what is there already stays. The user has the rights to one database and
 gets the password of the secrets, also where it had another one before.
@@ -10,7 +10,7 @@ from typing import Any
 
 import pymongo
 
-from pipeline.dashboard.board import ensure_columns
+from pipeline.dashboard.board import prepare_dashboard
 from pipeline.tracking.store import StoreAddress, connect
 
 SERVER = "mongo:27017"
@@ -22,7 +22,7 @@ def main(passwords: Path) -> None:
     password = (passwords / "odenet_password").read_text()
     ensure_user((passwords / "root_password").read_text(), password)
     database = connect(StoreAddress(f"mongodb://{USER}:{password}@{SERVER}/{DATABASE}", DATABASE, embedded=False))
-    ensure_columns(database)
+    prepare_dashboard(database)
 
 
 def ensure_user(root_password: str, password: str) -> None:

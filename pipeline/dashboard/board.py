@@ -21,6 +21,8 @@ from pymongo.database import Database
 from pipeline.plugins import registry
 from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
 from pipeline.tracking.address import StoreAddress
+from pipeline.tracking.board_entry import BOARD, FIGURES, add_missing_entries, figure_key
+from pipeline.tracking.readable import FOREIGN_RESULT
 from pipeline.tracking.store import connect, store_address
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import create_private, private_folder
@@ -33,6 +35,15 @@ DEFAULT_PORT = 9000
 START_SECONDS = 30
 STOP_SECONDS = 5
 USER, LOGIN = "odenet", "login.json"
+GIVEN = "odenet_columns"
+"""The setting of Omniboard's that names the columns which a store has been given."""
+COLUMNS_OF_0_1 = {
+    "dataset": "config.data.name",
+    "architecture": "config.model.architecture",
+    "body": "config.model.body",
+    "test_accuracy": "result",
+}
+"""Those that version 0.1.0 gave and others have taken the place of."""
 
 
 class BoardError(OdenetError):
@@ -139,7 +150,7 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
     _refuse_port(port or DEFAULT_PORT)
     address = store_address()
     database = connect(address)
-    ensure_columns(database)
+    prepare_dashboard(database)
     database.client.close()
     with contextlib.suppress(KeyboardInterrupt), terminable():
         print("Starting Omniboard; the first time installs it, which takes about a minute.", flush=True)
@@ -166,23 +177,32 @@ def _refuse_port(port: int) -> None:
             raise BoardError(f"port {port} is one that only root may open: choose one from 1024 to 65535") from None
 
 
+def prepare_dashboard(database: Database[dict[str, Any]]) -> None:
+    """What a store needs before Omniboard shows it: columns, and of every run what they show."""
+    ensure_columns(database)
+    add_missing_entries(database)
+
+
 def config_columns() -> dict[str, str]:
-    """Omniboard's column name -> the value's path in a run."""
+    """Omniboard's column name -> the value's path in a run.
+
+    `omniboard/first_visit.js` says which of them a browser shows first, and in which order.
+    """
     return {
-        "dataset": "config.data.name",
-        "architecture": "config.model.architecture",
-        "body": "config.model.body",
-        result_name(DEFAULT).replace(".", "_"): "result",
-        "parameters": "info.parameters.total",
+        "name": "omniboard.name",
+        **{name: f"{BOARD}.{name}" for name in ("kind", "model", "data")},
+        **{heading: f"{BOARD}.{FIGURES}.{figure_key(heading)}" for heading in _headings_of_results()},
+        "learning_rate": "config.training.lr",
         "seed": "config.seed",
-        **_results_of_other_tasks(),
+        "parameters": "info.parameters.total",
     }
 
 
-def _results_of_other_tasks() -> dict[str, str]:
-    """The column of each, which is empty for the runs of others."""
-    others = [name for name in registry.names("task", of_plugins=False) if name != DEFAULT]
-    return {result_name(name).replace(".", "_"): f"info.{result_name(name)}" for name in others}
+def _headings_of_results() -> list[str]:
+    """Of every task that comes along or is loaded, and of other programs' runs; tasks may share one."""
+    names = {task: result_name(task) for task in registry.names("task")}
+    specs = [spec for task, name in names.items() for spec in metric_specs(task) if spec.name == name]
+    return list(dict.fromkeys([*(spec.heading for spec in specs), FOREIGN_RESULT.heading]))
 
 
 def metric_columns() -> dict[str, tuple[str, str]]:
@@ -197,15 +217,23 @@ def metric_columns() -> dict[str, tuple[str, str]]:
 
 
 def ensure_columns(database: Database[dict[str, Any]]) -> None:
-    """Add useful columns to Omniboard, unless the user has chosen columns."""
-    of_config, of_metrics = database["omniboard.custom.columns"], database["omniboard.metric.columns"]
-    if of_config.find_one() or of_metrics.find_one():
-        return
-    for name, config_path in config_columns().items():
-        of_config.update_one({"name": name}, {"$set": {"config_path": config_path}}, upsert=True)
-    for name, (metric, extrema) in metric_columns().items():
-        of_metrics.update_one({"name": name}, {"$set": {"metric_name": metric, "extrema": extrema}}, upsert=True)
+    """Give Omniboard the useful columns, each once: what a person has changed or deleted since stays so."""
     settings = database["omniboard.settings"]
+    known = settings.find_one({"name": GIVEN}) or {}
+    given = set(known.get("value", ()))
+    of_config, of_metrics = database["omniboard.custom.columns"], database["omniboard.metric.columns"]
+    if not known:
+        for name, config_path in COLUMNS_OF_0_1.items():
+            of_config.delete_one({"name": name, "config_path": config_path})
+    for name, config_path in config_columns().items():
+        if name not in given:
+            of_config.update_one({"name": name}, {"$setOnInsert": {"config_path": config_path}}, upsert=True)
+    for name, (metric, extrema) in metric_columns().items():
+        if name not in given:
+            shown = {"metric_name": metric, "extrema": extrema}
+            of_metrics.update_one({"name": name}, {"$setOnInsert": shown}, upsert=True)
+    given |= {*config_columns(), *metric_columns()}
+    settings.update_one({"name": GIVEN}, {"$set": {"value": sorted(given)}}, upsert=True)
     settings.update_one({"name": "row_height"}, {"$setOnInsert": {"value": 50}}, upsert=True)
 
 

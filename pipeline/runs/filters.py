@@ -10,8 +10,8 @@ from pipeline.config import nearest
 from pipeline.config.display_names import model_name
 from pipeline.config.overrides import literal
 from pipeline.plugins import registry
-from pipeline.runs.kind import KINDS, kind_of
 from pipeline.tasks import lookup
+from pipeline.tracking.kind import KINDS, kind_of
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import RunStatus
 from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief, shortened

@@ -2,8 +2,8 @@
 
 import time
 
-from pipeline.runs.kind import kind_of
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.kind import kind_of
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.stop_request import request_stop
 from pipeline.tracking.store import translate_store_errors

@@ -5,23 +5,17 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.text_table import NOTHING
-from pipeline.runs.kind import RunKind, kind_of
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.tracking.kind import RunKind, kind_of, model_and_data
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import is_foreign
 from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
     aware,
-    is_of_task,
-    is_sweep,
-    is_tracked,
     result_spec,
-    script_of,
-    space_name,
     task_of,
     test_specs,
 )
@@ -80,13 +74,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
     results: dict[MetricSpec, float | None] = {}
     if not is_foreign(document):
         results = {spec: info.test.get(spec.quantity) for spec in test_specs(document)}
-    names = {"model": model_name(config.get("model")), "data": data_name(config.get("data"))}
-    if is_sweep(document):
-        names = {"model": "sweep", "data": space_name(config)}
-    elif is_tracked(document):
-        names = {"model": script_of(document), "data": NOTHING}
-    elif not is_of_task(document):
-        names = {"model": task_of(document), "data": NOTHING}
+    model, data = model_and_data(document)
     result = document.get("result")
     if isinstance(result, int | float) and results.get(result_spec(document)) is None:
         results |= {result_spec(document): result}
@@ -97,7 +85,8 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         name=run_name(document),
         tags=tuple(document.get("omniboard", {}).get("tags", ())),
         task=task_of(document),
-        **names,
+        model=model,
+        data=data or NOTHING,
         seed=config.get("seed"),
         changed=_changed(document),
         results=results,

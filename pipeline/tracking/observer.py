@@ -19,6 +19,7 @@ from pipeline.plugins.loading import loaded_sources
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tracking import provenance
 from pipeline.tracking.address import StoreError
+from pipeline.tracking.board_entry import BOARD, board_entry
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.gridfs import put_bytes, put_texts
@@ -177,7 +178,8 @@ class StoreObserver(RunObserver):
                     "info": self._info,
                     "result": None,
                 }
-                record = _enter(new | values, self._annotations, _id, self._home, database)
+                new |= values
+                record = _enter(new | {BOARD: board_entry(new)}, self._annotations, _id, self._home, database)
             else:
                 record = self._reopen(self._resumed, values, start_time, database)
         except PyMongoError as error:
@@ -268,11 +270,13 @@ class StoreObserver(RunObserver):
             "uid": uuid.uuid4().hex,
         }
         changes = {**values, **goes_on, "resumed": [*document.get("resumed", []), session]}
+        changes[BOARD] = board_entry({**document, **changes})
         return _take_up(document, changes, run_folder(self._home, document), database)
 
     def _end(self, values: dict[str, Any]) -> None:
         if self.has_started:  # otherwise it could not begin, and what hindered it is being told
-            self._keep(lambda: self.record.update(values))
+            entry = board_entry(self.record.document | values)
+            self._keep(lambda: self.record.update({**values, BOARD: entry}))
 
     def _keep(self, write: Callable[[], None]) -> None:
         try:

@@ -6,6 +6,8 @@ The document of format 2 is that of format 1 and
 - `experiment.plugins`, `{"spec", "name", "file_id"}` of each source file of a plug-in. Runs without had none.
 - `revision`, the number of changes of the run's record, and `heard`, when the store last heard of the run, by its own
   clock. Runs of earlier versions have neither.
+- `board`, what the dashboard lists of the run (`pipeline.tracking.board_entry`). Runs of earlier versions get theirs
+  when a dashboard starts.
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
 """
 

@@ -57,13 +57,18 @@ def logged_in_page(board: Board, profile: Path) -> Iterator[Chrome]:
         yield driver
 
 
+def resize(driver: Chrome, width: int, height: int) -> None:
+    """Give the page a window of so many pixels."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
 def assert_page_fits(page: Path, images: int) -> None:
     """A page shows all of its `images` and needs no scrolling sideways, in wide windows and on phones."""
     with headless(page.parent / "profile") as driver:
         driver.get(page.as_uri())
         for width in (1400, 390):
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            resize(driver, width, 900)
             assert driver.execute_script("return document.documentElement.scrollWidth") <= width
         widths = driver.execute_script("return [...document.images].map(image => image.naturalWidth)")
         assert len(widths) == images
@@ -95,6 +100,16 @@ def row_of(driver: Chrome, run_id: int) -> dict[str, str]:
 def open_run(driver: Chrome, run_id: int) -> None:
     """Expand the run in the list of runs."""
     wait_for(driver, f"{_row(run_id)}//*[starts-with(@test-attr,'cell-row_expander')]").click()
+
+
+def show_columns(driver: Chrome, *titles: str) -> None:
+    """Have the list show these columns too."""
+    menu = "//*[contains(@class,'show-hide-columns')]"
+    wait_for(driver, f"{menu}//button[contains(.,'Show/Hide Columns')]").click()
+    for title in titles:
+        wait_for(driver, f"{menu}//label[normalize-space(.)='{title}']").click()
+        wait_for(driver, f"//*[@role='columnheader'][contains(.,'{title}')]")
+    wait_for(driver, f"{menu}//button[contains(.,'Show/Hide Columns')]").click()
 
 
 def _row(run_id: int) -> str:

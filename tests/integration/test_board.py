@@ -28,7 +28,7 @@ from pymongo.database import Database
 
 from odenet.main import main
 from pipeline.dashboard import board as module
-from pipeline.dashboard.board import Board, BoardError, ensure_columns, install
+from pipeline.dashboard.board import Board, BoardError, ensure_columns, install, prepare_dashboard
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers import browser
 from tests.helpers.damage import STRANGE_DOCUMENTS
@@ -113,7 +113,7 @@ def picture() -> bytes:
 
 
 def store_run(database: Database[dict[str, Any]], run_id: int, body: str, accuracy: float) -> None:
-    """A finished run of three epochs, in the form in which Sacred stores one."""
+    """A finished run of three epochs, as the first version stored one."""
     now = datetime.now(UTC)
     series = {
         "training.loss": [2.0, 1.0, 0.5],
@@ -132,7 +132,7 @@ def store_run(database: Database[dict[str, Any]], run_id: int, body: str, accura
     database.runs.insert_one(
         {
             "_id": run_id,
-            "format": "MongoObserver-0.7.0",
+            "format": "odenet-1",
             "status": "COMPLETED",
             "command": "main",
             "experiment": {"name": "classification", "sources": [], "dependencies": [], "repositories": []},
@@ -164,6 +164,7 @@ def store_run(database: Database[dict[str, Any]], run_id: int, body: str, accura
         ("GET", "/"),
         ("GET", "/sacred"),
         ("GET", "/odenet/first_visit.js"),
+        ("GET", "/odenet/page.js"),
         ("GET", "/favicon.ico"),
         ("GET", "/api/v1/databases"),
         ("GET", "/sacred/api/v1/Runs"),
@@ -519,10 +520,23 @@ def test_a_machine_without_node_is_told_what_to_install(tmp_path: Path, monkeypa
 
 
 def test_columns_of_the_persons_own_are_left_alone(database: Database[dict[str, Any]]) -> None:
-    database["omniboard.metric.columns"].insert_one({"name": "mine", "metric_name": "x", "extrema": "min"})
+    of_config, of_metrics = database["omniboard.custom.columns"], database["omniboard.metric.columns"]
+    of_metrics.insert_one({"name": "mine", "metric_name": "x", "extrema": "min"})
+    of_config.insert_one({"name": "seed", "config_path": "config.my_seed"})
     ensure_columns(database)
-    assert database["omniboard.metric.columns"].count_documents({}) == 1
-    assert database["omniboard.custom.columns"].count_documents({}) == 0
+    of_config.delete_one({"name": "parameters"})
+    of_metrics.update_one({"name": "nfe_forward"}, {"$set": {"extrema": "max"}})
+    ensure_columns(database)
+    paths = {column["name"]: column["config_path"] for column in of_config.find()}
+    expected = {**module.config_columns(), "seed": "config.my_seed"}
+    del expected["parameters"]
+    assert paths == expected
+    assert {column["name"] for column in of_metrics.find()} == {"mine", *module.metric_columns()}
+    assert of_metrics.find_one({"name": "nfe_forward"}, {"_id": 0}) == {
+        "name": "nfe_forward",
+        "metric_name": "solver.nfe_forward",
+        "extrema": "max",
+    }
 
 
 def test_the_useful_columns_are_given_once(database: Database[dict[str, Any]]) -> None:
@@ -531,32 +545,75 @@ def test_the_useful_columns_are_given_once(database: Database[dict[str, Any]]) -
     ensure_columns(database)
     assert list(database["omniboard.custom.columns"].find()) == first
     assert {column["name"] for column in first} == set(module.config_columns())
+    figures = {"accuracy", "NLL", "RMSE", "result"}
+    assert {column["name"] for column in first if column["config_path"].startswith("board.figures.")} == figures
+
+
+def test_columns_of_version_0_1_make_room_where_nobody_has_changed_them(database: Database[dict[str, Any]]) -> None:
+    of_config = database["omniboard.custom.columns"]
+    changed = {"dataset": "config.data", "architecture": "config.model.architecture", "test_accuracy": "result"}
+    of_config.insert_many([{"name": name, "config_path": path} for name, path in changed.items()])
+    ensure_columns(database)
+    assert {column["name"] for column in of_config.find()} == {"dataset", *module.config_columns()}
+
+
+def test_runs_of_earlier_versions_and_of_other_programs_get_what_the_list_shows_once_they_have_ended(
+    database: Database[dict[str, Any]],
+) -> None:
+    store_run(database, 1, "odenet", 0.97251)
+    sacreds = {"format": "MongoObserver-0.7.0", "experiment": {"name": "hello"}, "config": {}, "result": 3}
+    database.runs.insert_many(
+        [{"_id": 2, **sacreds, "status": "COMPLETED"}, {"_id": 3, **sacreds, "status": "RUNNING"}]
+    )
+    strange = [{"_id": number, **document} for number, document in enumerate(STRANGE_DOCUMENTS.values(), start=100)]
+    database.runs.insert_many(strange)
+    prepare_dashboard(database)
+    entries = {run["_id"]: run.get("board") for run in database.runs.find({}, {"board": True})}
+    assert entries[1] == {
+        "kind": "training",
+        "model": "simple ODE-Net",
+        "data": "digits",
+        "figures": {"accuracy": 0.9725},
+    }
+    assert entries[2] == {"kind": "foreign", "model": "hello", "data": None, "figures": {"result": 3}}
+    assert entries[3] is None
+    assert {key: value for key, value in database.runs.find_one({"_id": 2}).items() if key != "board"} == {  # type: ignore[union-attr]
+        "_id": 2,
+        **sacreds,
+        "status": "COMPLETED",
+    }
 
 
 def test_a_person_sees_the_runs_with_columns_a_plot_and_the_confusion_matrix(
     board: Board, database: Database[dict[str, Any]], tmp_path: Path
 ) -> None:
-    ensure_columns(database)
     store_run(database, 1, "odenet", 0.9725)
     store_run(database, 2, "resnet", 0.9625)
+    prepare_dashboard(database)
     with browser.logged_in_page(board, tmp_path) as page:
         shown = browser.row_of(page, 1)
-        expected = {
+        assert shown.pop("Duration").startswith("42")
+        assert shown == {
             "Id": "1",
+            "Kind": "training",
             "Status": "COMPLETED",
-            "Dataset": "digits",
-            "Architecture": "simple",
-            "Body": "odenet",
-            "Test Accuracy": "0.9725",
-            "Parameters": "54321",
+            "Model": "simple ODE-Net",
+            "Data": "digits",
+            "Accuracy": "0.9725",
             "Seed": "7",
+            "Tags": "Add Tags...",
+        }
+        browser.show_columns(page, "Parameters", "Validation Accuracy", "Nfe Forward", "Epoch Seconds")
+        shown = browser.row_of(page, 1)
+        expected = {
+            "Parameters": "54321",
             "Validation Accuracy": "0.8125",
             "Nfe Forward": "32",
             "Epoch Seconds": "1.125",
         }
         assert {title: shown[title] for title in expected} == expected
         assert browser.row_of(page, 2)["Nfe Forward"] == ""
-        assert browser.row_of(page, 2)["Body"] == "resnet"
+        assert browser.row_of(page, 2)["Model"] == "simple ResNet"
 
         browser.open_run(page, 1)
         browser.wait_for(page, "//*[name()='svg']//*[text()='validation.loss']")

@@ -7,7 +7,7 @@ import pytest
 from conftest import TwoRuns
 from matplotlib.image import imread
 
-from pipeline.dashboard.board import Board, ensure_columns
+from pipeline.dashboard.board import Board, prepare_dashboard
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
@@ -23,7 +23,7 @@ pytestmark = [
 def board(two_runs: TwoRuns) -> Iterator[Board]:
     """A dashboard on the store of the two runs."""
     address = EmbeddedStore(two_runs.home).start()
-    ensure_columns(connect(address))
+    prepare_dashboard(connect(address))
     with Board(address, port=9250) as running:
         yield running
 
@@ -33,15 +33,18 @@ def test_two_real_runs_are_listed_and_one_shows_its_plot_and_its_confusion_matri
 ) -> None:
     runs = Runs(connect(EmbeddedStore(two_runs.home).start()))
     with browser.logged_in_page(board, tmp_path / "profile") as page:
-        for run_id, body in ((1, "odenet"), (2, "resnet")):
+        browser.show_columns(page, "Parameters", "Validation Accuracy", "Nfe Forward", "Epoch Seconds")
+        for run_id, body in ((1, "ODE-Net"), (2, "ResNet")):
             shown, run = browser.row_of(page, run_id), runs.get(run_id)
-            assert (shown["Status"], shown["Dataset"], shown["Body"]) == ("COMPLETED", "digits", body)
-            assert float(shown["Test Accuracy"]) == pytest.approx(run.result, abs=1e-3)
+            assert (shown["Kind"], shown["Status"], shown["Data"]) == ("training", "COMPLETED", "digits")
+            assert shown["Model"] == f"simple {body}"
+            assert float(shown["Accuracy"]) == pytest.approx(run.result, abs=1e-4)
+            assert float(shown["Learning Rate"]) == run.config["training"]["lr"]
             assert int(shown["Parameters"].replace(",", "")) == run.info["parameters"]["total"]
             best = run.metrics()["validation.accuracy"].max()
             assert float(shown["Validation Accuracy"]) == pytest.approx(best, abs=1e-3)
             assert float(shown["Epoch Seconds"]) > 0
-            assert shown["Nfe Forward"] == ("1" if body == "odenet" else "")
+            assert shown["Nfe Forward"] == ("1" if body == "ODE-Net" else "")
         page.save_screenshot(str(tmp_path / "list.png"))
 
         browser.open_run(page, 1)

@@ -1,11 +1,12 @@
-"""What a stored run is: a training of its own, a trial of a sweep, a rerun, an evaluation, a sweep, a script."""
+"""What a stored run is, a training, a trial, a rerun, an evaluation, a sweep or a script, and of which model and data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.display_names import data_name, model_name
 from pipeline.tracking.readable import is_foreign
-from pipeline.tracking.run_document import RunInfo, is_sweep, is_tracked
+from pipeline.tracking.run_document import RunInfo, is_of_task, is_sweep, is_tracked, script_of, space_name, task_of
 
 KINDS = ("training", "trial", "check", "rerun", "evaluation", "sweep", "tracked", "foreign")
 
@@ -40,3 +41,18 @@ def kind_of(document: Mapping[str, Any]) -> RunKind:
         return RunKind("check" if is_check else "trial", info.trial.get("id"))
     rerun_of = document.get("info", {}).get("rerun_of")
     return RunKind("rerun", rerun_of) if rerun_of is not None else RunKind("training")
+
+
+def model_and_data(document: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What people call the run's model and its data.
+
+    Of a sweep `sweep` and its space; of a script its file, of another experiment that is of no task its name, and None.
+    """
+    config = document["config"]
+    if is_sweep(document):
+        return "sweep", space_name(config)
+    if is_tracked(document):
+        return script_of(document), None
+    if not is_of_task(document):
+        return task_of(document), None
+    return model_name(config.get("model")), data_name(config.get("data"))

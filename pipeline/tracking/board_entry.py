@@ -1,0 +1,61 @@
+"""What the dashboard lists of a run, as its document holds it: Omniboard shows, sorts and filters nothing else."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.database import Database
+
+from pipeline.tracking.kind import kind_of, model_and_data
+from pipeline.tracking.readable import readable, unreadable
+from pipeline.tracking.run_document import RunStatus, result_spec
+
+BOARD = "board"
+"""The entry of the document."""
+FIGURES = "figures"
+"""Within it the results, each by the heading of its metric."""
+_DIGITS = 4
+
+
+def board_entry(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`kind`, `model` and `data` as lists have them, and in `figures` the result, by the heading of its metric.
+
+    The result is rounded, so that it fits a column and a filter finds the value that a person reads there. Its full
+    value is where it was: `result`, and in `info.test`.
+    """
+    model, data = model_and_data(document)
+    result = document.get("result")
+    figures = {}
+    if isinstance(result, int | float) and not isinstance(result, bool) and math.isfinite(result):
+        figures[figure_key(result_spec(document).heading)] = rounded(result)
+    return {"kind": kind_of(document).name, "model": model, "data": data, FIGURES: figures}
+
+
+def figure_key(heading: str) -> str:
+    """The key of a result in `figures`; a path in a document has dots between its keys."""
+    return heading.replace(".", "_").replace("$", "_")
+
+
+def rounded(value: float) -> float:
+    """Four decimals, or four significant digits where that is more."""
+    if value == 0 or isinstance(value, int):
+        return value
+    return round(value, max(_DIGITS, _DIGITS - 1 - math.floor(math.log10(abs(value)))))
+
+
+def add_missing_entries(database: Database[dict[str, Any]]) -> int:
+    """Give the runs that have ended without an entry theirs: those of earlier versions and of other programs.
+
+    Returns:
+        How many there were.
+    """
+    missing = {BOARD: None, "status": {"$ne": RunStatus.RUNNING.value}}
+    bulk = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False, "fail_trace": False}
+    added = 0
+    for document in database.runs.find(missing, bulk):
+        if unreadable(document) is None:
+            entry = board_entry(readable(document)[0])
+            added += database.runs.update_one(
+                {"_id": document["_id"], BOARD: None}, {"$set": {BOARD: entry}}
+            ).matched_count
+    return added
