@@ -1,4 +1,4 @@
-"""What a stored run is, a training, a trial, a rerun, an evaluation, a sweep or a script, and of which model and data."""
+"""What a stored run is, a training, trial, rerun, evaluation, sweep or script, and of which model and data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
