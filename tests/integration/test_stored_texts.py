@@ -1,0 +1,53 @@
+"""Texts that a run stores once for all that have them, many in a few requests."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gridfs import GridFS
+from pymongo.database import Database
+
+from pipeline.tracking.gridfs import CHUNK_BYTES, UNCLAIMED_AGE, content_id, put_bytes, put_texts
+
+FILES = {
+    **{f"folder/{number}.py": f"x = {number}".encode() * number for number in range(120)},
+    "large.py": b"#" * (2 * CHUNK_BYTES + 1),
+}
+
+
+def assert_whole(database: Database[dict[str, Any]], ids: dict[str, Any]) -> None:
+    assert list(ids) == list(FILES)
+    files = GridFS(database)
+    for name, content in FILES.items():
+        stored = files.get(ids[name])
+        assert (stored.filename, stored.length, stored.read()) == (name, len(content), content)
+    assert database.fs.files.count_documents({}) == len(FILES)
+    assert database.fs.chunks.count_documents({}) == len(FILES) - 2 + 3  # none of the first, three of the last
+
+
+def test_texts_are_whole_and_have_the_ids_of_their_names_and_contents(database: Database[dict[str, Any]]) -> None:
+    ids = put_texts(database, FILES)
+    assert ids == {name: content_id(name, content) for name, content in FILES.items()}
+    assert_whole(database, ids)
+
+
+def test_a_text_that_is_there_is_not_written_again(database: Database[dict[str, Any]]) -> None:
+    put_bytes(database, "folder/7.py", FILES["folder/7.py"])
+    before = database.fs.files.find_one({"filename": "folder/7.py"})
+    assert_whole(database, put_texts(database, FILES))
+    assert database.fs.files.find_one({"filename": "folder/7.py"}) == before
+
+
+def test_texts_that_were_stored_long_ago_count_as_stored_now(database: Database[dict[str, Any]]) -> None:
+    put_texts(database, FILES)
+    database.fs.files.update_many({}, {"$set": {"uploadDate": datetime.now(UTC) - UNCLAIMED_AGE}})
+    assert_whole(database, put_texts(database, FILES))
+    lately = {"uploadDate": {"$gt": datetime.now(UTC) - timedelta(minutes=30)}}
+    assert database.fs.files.count_documents(lately) == len(FILES)
+
+
+def test_runs_that_store_the_same_texts_at_once_do_no_harm(database: Database[dict[str, Any]]) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        ids, *others = threads.map(lambda _: put_texts(database, FILES), range(4))
+    assert all(other == ids for other in others)
+    assert_whole(database, ids)
