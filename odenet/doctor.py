@@ -17,6 +17,7 @@ from odenet.arguments import JSON, examples
 from odenet.output import print_json
 from pipeline.device import processor
 from pipeline.reporting.terminal import Terminal, styled
+from pipeline.reporting.words import counted
 from pipeline.util.errors import OdenetError
 from pipeline.util.paths import data_folder, home
 
@@ -219,7 +220,21 @@ def _finding(name: str, trouble: str, fine: str) -> Finding:
     return Finding(name, "warning", trouble) if trouble else Finding(name, "ok", fine)
 
 
+def _notifications() -> Iterator[Finding]:
+    from pipeline.runs.notification import notification_file, read_targets
+
+    try:
+        targets = read_targets(notification_file())
+    except OdenetError as error:
+        yield Finding("notifications", "problem", str(error))
+        return
+    if targets:
+        places = counted(len(targets), "place")
+        yield Finding("notifications", "ok", f"{places} in {notification_file()}; `odenet notify` tries them")
+
+
 LOOKS = (
     *(_versions, _store, _strays, _waiting, _permissions, _device, _precision, _compiler, _data, _disk, _shared_memory),
     _board,
+    _notifications,
 )

@@ -71,6 +71,15 @@ def test_a_run_trains_there_in_every_precision(precision: str, tmp_path: Path, m
     assert losses[-1] < losses[0]
 
 
+def test_a_run_records_what_the_card_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = trained(tmp_path, monkeypatch).points()
+    memory_mb = torch.cuda.get_device_properties(0).total_memory / 2**20
+    assert all(0 <= value <= 100 for value in points["machine.gpu_percent"]["values"])
+    assert all(0 < value <= memory_mb for value in points["machine.gpu_memory_mb"]["values"])
+    assert all(0 < value < 120 for value in points["machine.gpu_celsius"]["values"])
+    assert all(0 < value < 2000 for value in points["machine.gpu_watts"]["values"])
+
+
 class Interrupts(odenet.Callback):
     """Ctrl-C in the second epoch."""
 

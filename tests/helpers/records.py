@@ -9,7 +9,7 @@ from pymongo.database import Database
 
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.record import Record, run_folder
-from pipeline.tracking.run_document import FORMAT
+from pipeline.tracking.run_document import BETWEEN_EPOCHS, FORMAT
 
 
 def document_of(run_id: Any, **changes: Any) -> dict[str, Any]:
@@ -48,3 +48,8 @@ def left_behind(home: Path, database: Database[dict[str, Any]], run_id: Any = 1,
 
 def read(database: Database[dict[str, Any]], run_id: Any) -> StoredRun:
     return Runs(database).get(run_id)
+
+
+def epochs_of(run: StoredRun) -> dict[str, list[int]]:
+    """Metric -> the epochs that it has a point of, for all that are recorded once an epoch."""
+    return {name: points["steps"] for name, points in run.points().items() if not name.startswith(BETWEEN_EPOCHS)}

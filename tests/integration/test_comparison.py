@@ -76,7 +76,10 @@ def _interrupted_run(runs: Runs) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while runs.database.metrics.count_documents({"run_id": INTERRUPTED}) == 0 and process.poll() is None:
+    while (
+        runs.database.metrics.count_documents({"run_id": INTERRUPTED, "name": "training.loss"}) == 0
+        and process.poll() is None
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     status_of(process)

@@ -26,6 +26,7 @@ from pipeline.sweeps.stored import load_sweep
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers import paths
 from tests.helpers.commands import Command, database_of, start_command
+from tests.helpers.records import epochs_of
 
 SAMPLES = paths.SAMPLES / "format_1"
 
@@ -328,8 +329,9 @@ def test_an_old_run_goes_on_from_its_checkpoint_with_more_epochs(own: Path) -> N
     after = run(own, 1)
     assert after.status == "COMPLETED"
     assert after.config["training"]["max_epochs"] == 4
-    assert all(points["steps"] == [1, 2, 3, 4] for points in after.points().values())
-    assert all(points["values"][:3] == before[name]["values"] for name, points in after.points().items())
+    assert all(epochs == [1, 2, 3, 4] for epochs in epochs_of(after).values())
+    assert all(after.points()[name]["values"][:3] == points["values"] for name, points in before.items())
+    assert len(after.points()["step.loss"]["steps"]) == len(json.loads(after.artifact("steps.json"))["loss"])
     assert after.document["omniboard"] == {"tags": ["paper"], "notes": "the one of table 3"}
     assert after.document["resumed"][0]["status_before"] == "COMPLETED"
 
@@ -344,7 +346,7 @@ def test_an_old_run_that_was_killed_goes_on(own: Path) -> None:
     done(own, "resume", "9", "with", "training.max_epochs=4")
     resumed = run(own, 9)
     assert resumed.status == "COMPLETED"
-    assert all(points["steps"] == [1, 2, 3, 4] for points in resumed.points().values())
+    assert all(epochs == [1, 2, 3, 4] for epochs in epochs_of(resumed).values())
     assert resumed.document["resumed"][0]["status_before"] == "DIED"
 
 

@@ -42,7 +42,7 @@ def live_run(trained: TrainedHome) -> Iterator[Command]:
     """Run 3, which trains until it is told to stop."""
     command = start_command(trained.home, "run", *SLOW, "training.max_epochs=200")
     try:
-        wait_until(lambda: trained.database.metrics.find_one({"run_id": 3}), command)
+        wait_until(lambda: trained.database.metrics.find_one({"run_id": 3, "name": "training.loss"}), command)
         yield command
     finally:
         if command.process.is_alive():

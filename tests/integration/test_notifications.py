@@ -212,6 +212,8 @@ def test_the_command_tries_all_addresses_and_names_the_lines_that_failed(owner: 
 
 def test_a_file_that_others_may_read_is_refused_and_a_missing_one_asks_for_nothing(owner: Owner) -> None:
     file = owner.ask_for("json://localhost", mode=0o640)
+    found = owner.odenet("doctor", "--json").json
+    assert [one["verdict"] for one in found if one["name"] == "notifications"] == ["problem"]
     with pytest.raises(NotificationError, match="others may read or change it \\(mode 640\\): chmod 600"):
         read_targets(file)
     file.chmod(0o600)

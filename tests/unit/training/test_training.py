@@ -30,10 +30,12 @@ from pipeline.training import (
     CheckpointError,
     Fitted,
     LossDiverged,
+    StopTraining,
     fit,
     load_checkpoint,
     save_checkpoint,
 )
+from pipeline.training.callback import Metrics
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
 from tests.helpers.paths import ROOT
@@ -242,6 +244,32 @@ def test_training_without_patience_never_stops_early_and_restores_the_best_weigh
     assert not fitted.stopped_early
     assert fitted.best_epoch < 12
     assert validation_loss(net, validation) == pytest.approx(min(losses), rel=1e-5)
+
+
+class Stopping(Callback):
+    """Ends the training after so many epochs, and notes those that it heard of."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self.heard: list[int] = []
+
+    def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:  # noqa: ARG002
+        self.heard.append(epoch)
+        if epoch == self.last:
+            raise StopTraining
+
+
+def test_a_callback_ends_the_training_after_an_epoch_that_all_others_hear_of_and_it_can_go_on(
+    digits: Splits, tmp_path: Path
+) -> None:
+    stopping, other = Stopping(2), Stopping(0)
+    objective, config = CrossEntropy(digits, PLAIN), TrainingConfig(max_epochs=4, patience=None, device="cpu")
+    fitted = fit(network(), objective, config, 0, tmp_path / "checkpoint.pt", [stopping, other])
+    assert stopping.heard == other.heard == [1, 2]
+    assert (len(fitted.history), fitted.stopped_early) == (2, True)
+    assert fitted.best_epoch in (1, 2)
+    gone_on = train(digits, network(), tmp_path, resume=True, max_epochs=4, patience=None)
+    assert (len(gone_on.history), gone_on.stopped_early) == (4, False)
 
 
 def test_an_equal_loss_is_not_a_lower_one_and_a_lower_one_starts_patience_anew() -> None:
