@@ -18,7 +18,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 
 # All but torch and what it brings for GPUs.
 COPY requirements/base.lock /opt/base.lock
-RUN awk '/^[a-z]/ { kept = !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } kept' /opt/base.lock >/opt/rest.lock \
+RUN awk '/^[a-z]/ { kept = /^nvidia-ml-py==/ || !/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/ } kept' /opt/base.lock >/opt/rest.lock \
     && pip install --no-cache-dir --require-hashes --no-deps --requirement /opt/rest.lock
 
 ARG DEVICE=cpu
