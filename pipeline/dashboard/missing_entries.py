@@ -14,7 +14,7 @@ _BULK = ("captured_out", "fail_trace", "experiment.sources", "experiment.depende
 
 
 def add_missing_entries(database: Database[dict[str, Any]]) -> None:
-    """Give the runs that have ended without an entry theirs; what is recorded by this version has one from its start."""
+    """Give the runs that have ended without an entry theirs; this version's runs have one from their start."""
     missing = {BOARD: None, "status": {"$ne": RunStatus.RUNNING.value}}
     with pymongo.timeout(LISTING_SECONDS):
         ids = [document["_id"] for document in database.runs.find(missing, {"_id": True})]
