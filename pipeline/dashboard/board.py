@@ -18,10 +18,11 @@ import platformdirs
 from filelock import FileLock
 from pymongo.database import Database
 
+from pipeline.dashboard.missing_entries import add_missing_entries
 from pipeline.plugins import registry
 from pipeline.tasks.lookup import DEFAULT, metric_specs, result_name
 from pipeline.tracking.address import StoreAddress
-from pipeline.tracking.board_entry import BOARD, FIGURES, add_missing_entries, figure_key
+from pipeline.tracking.board_entry import BOARD, FIGURES, figure_key
 from pipeline.tracking.readable import FOREIGN_RESULT
 from pipeline.tracking.store import connect, store_address
 from pipeline.util.errors import OdenetError

@@ -4,11 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.database import Database
-
 from pipeline.tracking.kind import kind_of, model_and_data
-from pipeline.tracking.readable import readable, unreadable
-from pipeline.tracking.run_document import RunStatus, result_spec
+from pipeline.tracking.run_document import result_spec
 
 BOARD = "board"
 """The entry of the document."""
@@ -41,21 +38,3 @@ def rounded(value: float) -> float:
     if value == 0 or isinstance(value, int):
         return value
     return round(value, max(_DIGITS, _DIGITS - 1 - math.floor(math.log10(abs(value)))))
-
-
-def add_missing_entries(database: Database[dict[str, Any]]) -> int:
-    """Give the runs that have ended without an entry theirs: those of earlier versions and of other programs.
-
-    Returns:
-        How many there were.
-    """
-    missing = {BOARD: None, "status": {"$ne": RunStatus.RUNNING.value}}
-    bulk = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False, "fail_trace": False}
-    added = 0
-    for document in database.runs.find(missing, bulk):
-        if unreadable(document) is None:
-            entry = board_entry(readable(document)[0])
-            added += database.runs.update_one(
-                {"_id": document["_id"], BOARD: None}, {"$set": {BOARD: entry}}
-            ).matched_count
-    return added
