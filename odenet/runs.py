@@ -10,6 +10,7 @@ import click
 
 from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, LIMIT, examples
 from odenet.output import answer, tell_left_out, tell_why_nothing
+from pipeline.reporting.terminal import print_in_full
 from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def runs(
     if not document:
         tell_why_nothing(stored, filters)
     if document or as_json:
-        answer(as_json, document, table)
+        answer(as_json, document, partial(print_in_full, table=table) if wide or columns else table)
     tell_left_out(stored)
 
 

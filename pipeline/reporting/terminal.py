@@ -6,10 +6,14 @@ styled is a `Text`, made by `styled`.
 
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.text import Text
 
 from pipeline.util.printable import printable
+
+WIDEST = 100_000
+"""Characters of a line."""
 
 
 class Terminal(Console):
@@ -21,6 +25,12 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """The text with its control characters written out."""
         return super().render_str(printable(text), **options)
+
+
+def print_in_full(console: Console, table: RenderableType) -> None:
+    """Print a table as wide as it is: its lines may be longer than those of the terminal, and nothing is cut."""
+    width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    Terminal(width=max(width, console.width), file=console.file).print(table)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:

@@ -166,8 +166,8 @@ def groups_table(groups: Sequence[RunGroup], width: int | None = None) -> Table:
     columns = [
         ListColumn("runs", tuple(_ids(group.rows) for group in groups), None),
         ListColumn("n", tuple(f"{len(group.completed)} of {len(group.rows)}" for group in groups), None),
-        ListColumn("model", tuple(row.model for row in first), None),
-        ListColumn("data", tuple(row.data for row in first), None),
+        ListColumn("model", tuple(row.model for row in first), 21),
+        ListColumn("data", tuple(row.data for row in first), 20),
         ListColumn("changed", tuple(_changes(row) for row in first), 1),
         *(
             ListColumn(spec.heading, tuple(group.spread(spec) for group in groups), None if place == 0 else 2, True)
@@ -210,8 +210,8 @@ def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
         name,
         column("status", lambda row: row.status.value, None),
         *([kind] if any(row.kind.name != "training" for row in rows) else []),
-        column("model", lambda row: row.model, None),
-        column("data", lambda row: row.data, None),
+        column("model", lambda row: row.model, 21),
+        column("data", lambda row: row.data, 20),
         *([column("seed", lambda row: shown(row.seed), 7, True)] if len(seeds) > 1 else []),
         *results,
         column("params", lambda row: shown(row.parameters, ","), 14, True),
@@ -227,7 +227,7 @@ def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
 
 
 def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
-    """As many of the columns as there is room for; words are broken only where the indispensable do not fit."""
+    """As many of the columns as there is room for; their words are not broken."""
     kept = list(columns)
     for column in sorted((one for one in columns if one.worth is not None), key=lambda one: one.worth or 0):
         if width is None or sum(one.width + 1 for one in kept) < width:  # a space before each, and one behind all
@@ -237,7 +237,7 @@ def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
         one for column in kept for one in (right(column.heading) if column.is_number else left(column.heading))
     )
     for printed in table.columns:
-        printed.no_wrap, printed.overflow = printed.header not in ("model", "data"), "fold"
+        printed.overflow = "fold"
     if named := [column.heading for column in columns if column not in kept and (column.worth or 0) > UNMISSED]:
         table.caption, table.caption_justify = f"{', '.join(named)}: in a wider terminal, or with --json", "left"
     for cells in zip(*(column.cells for column in kept), strict=True):

@@ -1,0 +1,80 @@
+"""Lists of every task's runs on narrow and wide terminals: whole words, or a column left out and named."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from odenet.main import main
+from pipeline.runs.listing import list_columns
+from pipeline.runs.query import Runs
+from pipeline.runs.summary import summaries
+from pipeline.tasks.lookup import get_task
+from pipeline.tracking.run_document import metric_entry
+from tests.helpers.records import document_of
+
+TASKS = ("classification", "density", "series", "trajectories")
+
+
+def run_of(task_name: str, run_id: int, status: str = "INTERRUPTED") -> dict[str, Any]:
+    """A run with every metric of its task, and with long names."""
+    task = get_task(task_name)
+    specs = task.metric_specs()
+    document = document_of(run_id, status=status)
+    return document | {
+        "experiment": document["experiment"]
+        | {
+            "name": task_name,
+            "task": task_name,
+            "metrics": [metric_entry(spec) for spec in specs],
+            "result": task.result,
+        },
+        "config": {
+            "data": {"name": "concentric_spheres_of_many"},
+            "model": {"name": "latent_ode_gru_encoder"},
+            "seed": run_id,
+        },
+        "info": {"test": {spec.quantity: 123.456 for spec in specs if spec.split == "test"}},
+        "meta": {"changed": {"training.max_epochs": 3}},
+        "stop_time": document["start_time"] + timedelta(seconds=90),
+    }
+
+
+@pytest.mark.parametrize("words", [(), ("--group-by", "seed")])
+@pytest.mark.parametrize("task", TASKS)
+def test_no_word_of_a_list_is_broken_at_80_columns(
+    task: str,
+    words: tuple[str, ...],
+    database: Database[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    database.runs.insert_many([run_of(task, 1), run_of(task, 2, "COMPLETED")])
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["runs", *words]) == 0
+    head, _rule, first, *rest = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert max(map(len, (head, first))) <= 80
+    assert len([line for line in rest if line.strip()[:1].isdigit()]) == (0 if words else 1), "a line a run"
+    runs = Runs(database)
+    known = {column.heading for column in list_columns(summaries(runs, runs.find()))} | {"runs", "n"}
+    left = head
+    for heading in sorted(known, key=len, reverse=True):
+        left = left.replace(heading, " ")
+    assert not left.strip(), "part of a heading"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_wide_list_has_every_column_in_full_whatever_the_terminal(
+    task: str, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.runs.insert_many([run_of(task, 1), run_of(task, 2)])
+    runs = Runs(database)
+    columns = list_columns(summaries(runs, runs.find()))
+    for width in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["runs", "--wide"]) == 0
+        head, _rule, first, *_ = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+        for column in columns:
+            assert column.heading in head
+            assert column.heading == "age" or column.cells[0] in first
