@@ -194,6 +194,15 @@ def test_a_change_of_the_code_does_not_reinstall_torch() -> None:
     assert min(copied) > torch
 
 
+def test_omniboards_image_can_be_given_all_that_it_copies() -> None:
+    ignored = (ROOT / "omniboard" / ".dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "omniboard" / "Dockerfile").read_text(), re.MULTILINE)
+    files = {name for line in copied for name in line.split()}
+    assert {f"!{name}" for name in files} == set(ignored) - {"*"}
+    needed = {path.name for path in (ROOT / "omniboard").glob("*.js")}
+    assert needed <= files
+
+
 def test_the_image_holds_the_code_and_nothing_else_of_the_checkout() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in ignored if line and not line.startswith("#")]
