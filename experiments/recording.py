@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sacred.run import Run
 from sacred.utils import SacredInterrupt
 from torch import Tensor
 
@@ -35,6 +36,15 @@ class RecordCallback(Callback):
 
     def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:  # noqa: ARG002 - the row says its epoch
         log_epoch(self._run_log, history[-1])
+
+
+@contextmanager
+def keeping_output(run: Run) -> Iterator[None]:
+    """What was printed since the last heartbeat, also of a run that is broken off: Sacred takes it of one that returns."""
+    try:
+        yield
+    finally:
+        run._get_captured_output()
 
 
 class StopWhenAsked(Callback):

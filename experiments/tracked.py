@@ -23,6 +23,7 @@ from experiments.recording import (
     RecordCallback,
     StopWhenAsked,
     describe_failure,
+    keeping_output,
     record_earlier_epochs,
     record_report,
     record_training,
@@ -224,6 +225,7 @@ class TaskExperiment:
             if run_log.run_id is not None:
                 tell(self._callbacks, Callback.run_started, run_log.run_id)
             with (
+                keeping_output(_run),
                 recording_failure(run_log),
                 recording_warnings(run_log),
                 naming_plugin_failures(),

@@ -1,5 +1,6 @@
 """Runs that go on: watched, followed and stopped by another process, through the store alone."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_it_was_watched_with_its_curve_in_eighty_columns(stopped: dict[str, str]
 
 def test_its_output_was_followed_to_its_end(stopped: dict[str, str], runs: Runs) -> None:
     assert stopped["logs"].strip() == str(runs.get(1).document["captured_out"]).strip()
-    assert "epoch" in stopped["logs"]
+    epochs = re.findall(r"^epoch +(\d+)/2000", stopped["logs"], re.MULTILINE)
+    assert int(epochs[-1]) == len(runs.get(1).points()["training.loss"]["values"]), "to what it printed last"
 
 
 @pytest.mark.usefixtures("stopped")
