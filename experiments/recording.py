@@ -40,7 +40,7 @@ class RecordCallback(Callback):
 
 @contextmanager
 def keeping_output(run: Run) -> Iterator[None]:
-    """What was printed since the last heartbeat, also of a run that is broken off: Sacred takes it of one that returns."""
+    """What was printed since the last heartbeat, also of a run that is broken off, of which Sacred does not take it."""
     try:
         yield
     finally:
