@@ -2,7 +2,8 @@
 
 import csv
 import json
-from io import StringIO
+import signal
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import pytest
 
 from odenet.main import main
 from pipeline.comparison.compare import compare
+from pipeline.dashboard.board import config_columns
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
+from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.util.nested import flatten
 from tests.helpers import training
+from tests.helpers.commands import database_of, start_command
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("store_home")
 SMALL = {"name": "spirals", "observed": 20, "subset": 40, "options": {"count": 80}}
@@ -63,6 +69,34 @@ def test_a_run_that_goes_on_is_the_one_that_was_not_broken_off() -> None:
     assert Runs().get(short).facts.weights_sha256 == Runs().get(whole).facts.weights_sha256
 
 
+@pytest.mark.parametrize("model", ["latent_ode", "rnn"])
+def test_a_run_that_is_killed_in_the_middle_and_resumed_is_the_one_that_was_not(model: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    small = ("data.observed=20", "data.options.count=80", "series.test_samples=4", "series.kl_epochs=10")
+    words = ("run", "with", model, "spirals", *small, "training.max_epochs=25", "training.batch_size=4")
+
+    def epochs_so_far() -> int:
+        return max(
+            (path.read_text().count('"validation.loss"') for path in home.glob("runs/*/metrics.jsonl")), default=0
+        )
+
+    try:
+        broken = start_command(home, *words)
+        wait_until(lambda: epochs_so_far() >= 3, broken)
+        broken.send(signal.SIGKILL)
+        broken.wait()
+        for command in (start_command(home, "resume", "1"), start_command(home, *words)):
+            assert command.wait() == 0, command.stderr
+        resumed, whole = (Runs(database_of(home)).get(number) for number in (1, 2))
+        assert resumed.document["resumed"]
+        assert resumed.facts.weights_sha256 == whole.facts.weights_sha256
+        assert resumed.artifact("predictions.npz") == whole.artifact("predictions.npz")
+        for name in ("training.loss", "validation.loss", "validation.rmse"):
+            assert resumed.metrics()[name].tolist() == whole.metrics()[name].tolist()
+    finally:
+        EmbeddedStore(home).stop()
+
+
 def test_other_tolerances_are_tried(latent: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(latent), "--solver", "dopri5", "--tol", "1e-2,1e-5", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -90,7 +124,22 @@ def test_a_model_says_values_of_a_users_own_series(
 
 def test_runs_of_the_same_series_are_compared_in_pairs(latent: int, recurrent: int) -> None:
     found = compare([Runs().get(run) for run in (latent, recurrent)])
-    assert "RMSE" in str(found)
+    (pair,) = found.tests
+    errors = [np.load(BytesIO(Runs().get(run).artifact("predictions.npz")))["rmse"] for run in (latent, recurrent)]
+    assert pair.test.items == len(errors[0]) == 16
+    assert pair.test.difference == pytest.approx(np.mean(errors[0] - errors[1]), abs=1e-6)
+    assert pair.test.lower < pair.test.difference < pair.test.upper
+    assert main(["compare", str(latent), str(recurrent)]) == 0
+
+
+def test_omniboards_columns_say_the_model_the_data_and_the_error_of_a_run_of_series(latent: int) -> None:
+    run, columns = Runs().get(latent), config_columns()
+    entries = flatten(run.document)
+    shown = {name: entries[columns[name]] for name in ("model", "data", "RMSE", "parameters")}
+    assert shown["data"] == "spirals"
+    assert "latent_ode" in shown["model"]
+    assert float(shown["RMSE"]) == pytest.approx(run.info["test"]["rmse"], abs=1e-3)
+    assert shown["parameters"] == run.info["parameters"]["total"]
 
 
 def test_a_model_is_loaded(latent: int) -> None:

@@ -155,8 +155,10 @@ def scores(answers: Answers) -> dict[str, float]:
     found["mse_e2"] = 100 * float(np.mean((answers.mean[learned] - answers.values[learned]) ** 2))
     for level in (50, 90):
         margin = (1 - level / 100) / 2
-        levels = answers.levels[answers.mask]
-        found[f"coverage_{level}"] = float(np.mean((levels >= margin) & (levels <= 1 - margin)))
+        is_covered = (answers.levels >= margin) & (answers.levels <= 1 - margin)
+        for place, mask in (("", answers.mask), ("_inside", inside), ("_beyond", beyond)):
+            if mask.any():
+                found[f"coverage_{level}{place}"] = float(np.mean(is_covered[mask]))
     for name, values in answers.per_series.items():
         found[name] = float(np.mean(values))
         if name in ("elbo", "log_likelihood"):

@@ -128,4 +128,6 @@ def plot_thinned(rows: Sequence[Thinned], title: str) -> Figure:
         panels[1].set(xlabel="Observed times of a series, mean", ylabel="Entropy of the posterior (nats)")
     for ax in panels:
         add_grid(ax)
+    # An encoder that was trained on as many observations as the last of these answers surely, and wrongly, to few.
+    write_caption(figure, ["The model was trained on the largest number; what it says of fewer was not trained."])
     return figure

@@ -7,6 +7,7 @@ RESULT = "test.rmse"
 """What the result of a run is."""
 
 _SCALED = "in the scaled unit"
+_PLACES = {"": "up to the horizon", "_inside": "within the window", "_beyond": "beyond the window"}
 
 
 def metric_specs() -> tuple[MetricSpec, ...]:
@@ -40,11 +41,6 @@ def _of_training() -> list[MetricSpec]:
 
 
 def _errors() -> list[MetricSpec]:
-    places = {
-        "": "up to the horizon",
-        "_inside": "within the window",
-        "_beyond": "beyond the window",
-    }
     of = {"rmse": ("RMSE", "observations"), "rmse_truth": ("RMSE to truth", "the truth without noise")}
     specs = [
         MetricSpec(
@@ -56,7 +52,7 @@ def _errors() -> list[MetricSpec]:
         )
     ]
     for name, (heading, what) in of.items():
-        for place, where in places.items():
+        for place, where in _PLACES.items():
             specs.append(
                 MetricSpec(
                     f"test.{name}{place}",
@@ -92,9 +88,18 @@ def _likelihoods() -> list[MetricSpec]:
 
 
 def _others() -> list[MetricSpec]:
+    coverages = [
+        MetricSpec(
+            f"test.coverage_{level}{place}",
+            f"in {level} % band {place[1:]}".strip(),
+            f"share of values in the middle {level} % band, {where}, test",
+            format=".1%",
+        )
+        for level in (50, 90)
+        for place, where in _PLACES.items()
+    ]
     return [
-        MetricSpec("test.coverage_50", "in 50 % band", "share of values in the middle 50 % band, test", format=".1%"),
-        MetricSpec("test.coverage_90", "in 90 % band", "share of values in the middle 90 % band, test", format=".1%"),
+        *coverages,
         MetricSpec("test.auc", "AUC", "area below the ROC curve of the label, test", better="higher"),
         MetricSpec("test.accuracy", "accuracy", "share of labels that are right, test", format=".2%", better="higher"),
     ]
