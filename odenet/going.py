@@ -9,7 +9,7 @@ import click
 from odenet.arguments import ANY_RUN_ID, ANY_RUN_IDS, any_run_id, examples
 
 if TYPE_CHECKING:
-    from pipeline.runs.query import Runs
+    from pipeline.runs.query import Runs, StoredRun
 
 WATCH_SECONDS = 2.0
 STOP_SECONDS = 120.0
@@ -65,21 +65,25 @@ def stop(run_ids: tuple[int | str, ...], no_wait: bool) -> int:
     asked = [runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
     for run in asked:
         ask_to_stop(run)
-    ended = [no_wait or _told_end(runs, run.run_id) for run in asked]
+    ended = [no_wait or _told_end(runs, run) for run in asked]
     if no_wait:
         print(f"asked to stop: {', '.join(str(run.run_id) for run in asked)}")
     return 0 if all(ended) else 1
 
 
-def _told_end(runs: "Runs", run_id: int | str) -> bool:
+def _told_end(runs: "Runs", run: "StoredRun") -> bool:
     """Wait for a run's end, and say how it came; whether it has."""
     from pipeline.runs.stop import wait_for_end
+    from pipeline.tracking.kind import kind_of
     from pipeline.tracking.run_document import RunStatus
 
+    run_id = run.run_id
     status = wait_for_end(runs, run_id, STOP_SECONDS)
     if status is RunStatus.RUNNING:
         print(f"run {run_id} goes on after {STOP_SECONDS:g} s: it looks for requests after a batch, every ten seconds")
         return False
-    after = f"; `odenet resume {run_id}` goes on with it" if status is RunStatus.INTERRUPTED else ""
+    go_on = {"sweep": f"odenet sweep --resume {run_id}", "tracked": None}
+    command = go_on.get(kind_of(run.document).name, f"odenet resume {run_id}")
+    after = f"; `{command}` goes on with it" if command and status is RunStatus.INTERRUPTED else ""
     print(f"run {run_id} is {status.value}{after}")
     return True

@@ -24,6 +24,10 @@ class Interruption(Stopper):
         self.is_asked = False
         self._stop_signals, self._is_asked_elsewhere = stop_signals, is_asked_elsewhere
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What Ray Tune keeps of it on the disk, from which nothing is asked."""
+        return {"is_asked": self.is_asked, "_stop_signals": self._stop_signals}
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
 
