@@ -3,7 +3,7 @@
 import csv
 import json
 import signal
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
