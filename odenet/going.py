@@ -19,7 +19,10 @@ STOP_SECONDS = 120.0
 @click.command(epilog=examples("odenet watch", "odenet watch 3 4"))
 @click.argument("run_ids", type=any_run_id, metavar="[ID]...", nargs=-1)
 def watch(run_ids: tuple[int | str, ...]) -> None:
-    """Follow runs on one page: all that go on, or some, until these have ended or Ctrl-C."""
+    """Follow runs that go on, with their curves, on one page.
+
+    All of them, or some until these have ended; Ctrl-C ends the page.
+    """
     from rich.live import Live
 
     from pipeline.reporting.terminal import Terminal
@@ -45,7 +48,10 @@ def watch(run_ids: tuple[int | str, ...]) -> None:
 @ANY_RUN_ID
 @click.option("--follow", "-f", "follows", is_flag=True, help="and what it prints from now on, until it ends")
 def logs(run_id: int | str, follows: bool) -> None:
-    """Show what a run has printed; the store hears of it every ten seconds."""
+    """Show what a run has printed.
+
+    The store hears of it every ten seconds.
+    """
     from pipeline.runs.follow import output
     from pipeline.runs.query import Runs
 
@@ -57,7 +63,10 @@ def logs(run_id: int | str, follows: bool) -> None:
 @ANY_RUN_IDS
 @click.option("--no-wait", is_flag=True, help="ask, and do not wait for the end")
 def stop(run_ids: tuple[int | str, ...], no_wait: bool) -> int:
-    """End runs in order, as Ctrl-C does, also on other machines: after their present batch, to be resumed."""
+    """End runs in order, also on other machines.
+
+    As Ctrl-C does, after their present batch, so that they can be resumed.
+    """
     from pipeline.runs.query import Runs
     from pipeline.runs.stop import ask_to_stop
 

@@ -10,7 +10,7 @@ from pipeline.util.errors import OdenetError
 @click.command(epilog=examples("odenet notify"))
 @JSON
 def notify(as_json: bool) -> None:
-    """Send a message to where the ends of runs and sweeps are told, to try it."""
+    """Send a message to those who are told of ends, to try it."""
     from pipeline.reporting.words import counted
     from pipeline.runs.notification import notification_file, read_targets, send
 

@@ -40,7 +40,8 @@ def runs(home: Path) -> Runs:
 def stopped(home: Path) -> dict[str, str]:
     """What was said of a run while it went on, by command."""
     run = start_command(home, *LONG)
-    wait_until(lambda: last_epoch(home) >= 2, run)
+    wait_until(lambda: last_epoch(home) >= 1, run)
+    wait_until(lambda: last_epoch_of(Runs(database_of(home))) >= 3, run)
     watched = start_command(home, "watch")
     assert watched.wait() == 0, watched.stderr
     # The store hears of the output every ten seconds.
@@ -94,7 +95,8 @@ def test_a_run_that_is_resumed_does_not_heed_what_ended_it_and_can_be_stopped_ag
 
 
 def last_epoch_of(runs: Runs) -> int:
-    return len(runs.get(1).points()["training.loss"]["values"])
+    series = runs.get(1).points().get("training.loss")
+    return len(series["values"]) if series else 0
 
 
 @pytest.mark.usefixtures("stopped")

@@ -94,7 +94,7 @@ def test_names_are_shown_as_they_stand_in_every_table() -> None:
 
 
 def test_a_run_is_shown_with_its_names_as_they_stand() -> None:
-    metrics: list[Any] = []
+    metrics: dict[str, Any] = {}
     shown = {
         **document({"data": {"name": ODD}, ODD: ODD}),
         "info": {ODD: ODD},
