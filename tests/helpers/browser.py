@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from selenium.common.exceptions import NoSuchElementException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -105,11 +105,24 @@ def open_run(driver: Chrome, run_id: int) -> None:
 def show_columns(driver: Chrome, *titles: str) -> None:
     """Have the list show these columns too."""
     menu = "//*[contains(@class,'show-hide-columns')]"
-    wait_for(driver, f"{menu}//button[contains(.,'Show/Hide Columns')]").click()
+    click(driver, f"{menu}//button[contains(.,'Show/Hide Columns')]")
     for title in titles:
-        wait_for(driver, f"{menu}//label[normalize-space(.)='{title}']").click()
+        click(driver, f"{menu}//label[normalize-space(.)='{title}']")
         wait_for(driver, f"//*[@role='columnheader'][contains(.,'{title}')]")
-    wait_for(driver, f"{menu}//button[contains(.,'Show/Hide Columns')]").click()
+    click(driver, f"{menu}//button[contains(.,'Show/Hide Columns')]")
+
+
+def click(driver: Chrome, xpath: str) -> None:
+    """Click what is there; once more where the page has just made it anew."""
+
+    def has_clicked() -> bool:
+        try:
+            wait_for(driver, xpath).click()
+        except StaleElementReferenceException:
+            return False
+        return True
+
+    wait_until(has_clicked)
 
 
 def _row(run_id: int) -> str:

@@ -21,6 +21,16 @@ from tests.helpers.commands import SLOW, last_epoch, records, start_command
 from tests.helpers.waiting import run, wait_until
 
 
+def remove(home: Path) -> None:
+    """Delete a folder into which a run writes meanwhile."""
+
+    def is_gone() -> bool:
+        shutil.rmtree(home, ignore_errors=True)
+        return not home.exists()
+
+    wait_until(is_gone)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home folder of the test's own, whose store runs."""
@@ -41,7 +51,7 @@ def is_over(process: psutil.Process) -> bool:
 
 def test_the_server_of_a_home_that_is_deleted_ends(home: Path) -> None:
     server = server_of(home)
-    shutil.rmtree(home)
+    remove(home)
     wait_until(lambda: is_over(server), seconds=40, told="the server goes on")
 
 
@@ -88,7 +98,7 @@ def test_doctor_finds_a_server_that_nobody_finds_any_more(
 def test_a_run_whose_home_is_deleted_writes_its_record_anew_and_says_where_it_waits(home: Path) -> None:
     command = start_command(home, "run", *SLOW, "training.max_epochs=40")
     wait_until(lambda: last_epoch(home) >= 3, command)
-    shutil.rmtree(home)
+    remove(home)
     command.wait()
     (waiting,) = records(home)
     assert "was deleted under run 1: it is made anew" in command.stderr
