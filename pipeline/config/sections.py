@@ -34,7 +34,8 @@ TimeWeights = Literal[
 WITH_TIME_TERMS = ("film", "low_rank", "fourier", "chebyshev", "piecewise", "hypernetwork")
 """Those of them that have `time_terms`."""
 OPTIMISERS = ("adam", "adamw", "rmsprop", "sgd")
-SCHEDULES = ("constant", "cosine", "step")
+ONE_CYCLE = "one_cycle"
+SCHEDULES = ("constant", "cosine", ONE_CYCLE, "step")
 
 
 def _options() -> Any:
@@ -73,6 +74,20 @@ class ImageConfig(DataConfig):
     task = "classification"
     preprocessing: Literal["plain", "random_crop"] = "plain"
     """`plain`: scaled to [-1, 1]. `random_crop`: Gładzik's, upscaled to 32 and cropped to 28 at random."""
+    flip: bool = False
+    """Mirror each training image, left to right, with probability 1/2."""
+    crop_padding: int = option(0, at_least=0, at_most=10_000)
+    """Black pixels around each training image, of which a window as large as the image is taken at random."""
+    cutout: int = option(0, at_least=0, at_most=10_000)
+    """Side of a grey square at a random place of each training image; it may reach over the edge."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop_padding and self.preprocessing == "random_crop":
+            raise ConfigError(
+                f"data.crop_padding is {self.crop_padding}, but data.preprocessing=random_crop crops by itself: leave "
+                "one of them out"
+            )
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,8 @@ class NetworkConfig(ModelConfig):
     """How the field's weights depend on t. channel: its convolutions see t as one more input. gate, film: by factors
     and shifts of the convolutions, or of the normalisations. low_rank, linear, fourier, chebyshev, piecewise,
     hypernetwork: by what is added to the weights."""
+    dropout: float = option(0.0, at_least=0, below=1)
+    """Share of the features that training leaves out before the last linear layer; inside blocks there is none."""
     time_terms: int | None = option(None, at_least=1, at_most=1000)
     """Of fourier and chebyshev the terms, the constant one included, of piecewise the intervals, 3 without it; of
     low_rank the rank, 8; of hypernetwork and film the hidden units, 8 and 16."""
@@ -211,15 +228,23 @@ class TrainingConfig(Section):
     optimiser_options: Mapping[str, Any] = _options()
     """What a plug-in's optimiser takes."""
     lr: float = option(1e-3, above=0, at_most=LARGEST_NUMBER)
-    """Learning rate, at the beginning."""
+    """Learning rate, at the beginning; with `one_cycle` the highest."""
     momentum: float = option(0.9, at_least=0, below=1)
     """For sgd alone."""
     weight_decay: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
     """As the optimiser takes it."""
     schedule: str = "constant"
-    """constant, step, cosine, or one of a plug-in; `step` divides the rate by 10 after every 0.3 × max_epochs."""
+    """constant, step, cosine, one_cycle, or one of a plug-in; `step` divides the rate by 10 after every 0.3 ×
+    max_epochs, `one_cycle` takes it up from a 25th and down again, step by step."""
     schedule_options: Mapping[str, Any] = _options()
     """What a plug-in's schedule takes."""
+    warmup_epochs: float = option(0.0, at_least=0, at_most=1_000_000)
+    """Epochs over which the learning rate rises evenly, step by step, to that of the schedule."""
+    clip_norm: float | None = option(None, above=0, at_most=LARGEST_NUMBER)
+    """Norm of all gradients together that longer ones are shortened to; none are without it."""
+    ema_decay: float | None = option(None, above=0, below=1)
+    """Of an exponential moving average of the weights, which is validated, tested and kept in the place of the weights
+    themselves; in the first n steps at most (1 + n) / (10 + n)."""
     patience: int | None = option(5, at_least=1)
     """Epochs without a lower validation loss after which training stops; without it, never."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
@@ -241,6 +266,11 @@ class TrainingConfig(Section):
         super().__post_init__()
         self._choose_part("optimiser", "optimiser_options", ("optimiser",), OPTIMISERS)
         self._choose_part("schedule", "schedule_options", ("schedule",), SCHEDULES)
+        if self.schedule == ONE_CYCLE and self.warmup_epochs:
+            raise ConfigError(
+                f"training.warmup_epochs is {self.warmup_epochs:g}, but training.schedule=one_cycle rises by itself: "
+                "leave one of them out"
+            )
         self._choose_callbacks()
 
     @property
@@ -271,6 +301,14 @@ class TrainingConfig(Section):
             for name in chosen
         }
         object.__setattr__(self, "callback_options", {name: options for name, options in options_of.items() if options})
+
+
+@dataclass(frozen=True)
+class ImageTrainingConfig(TrainingConfig):
+    """The optimisation, and when it ends."""
+
+    label_smoothing: float = option(0.0, at_least=0, below=1)
+    """Share of each label that is spread over all classes in what training minimises; losses are recorded without."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config import ImageConfig
+from pipeline.config import ConfigError, ImageConfig
+from pipeline.data.augmentation import cut_out_at_random, mirrored_at_random, random_windows, shifted_at_random
 
 _UPSCALED = 32
 _CROPPED = 28
@@ -39,19 +40,46 @@ class RandomCrop(Preprocessing):
         self.output_shape = (image_shape[0], _CROPPED, _CROPPED)
 
     def for_training(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        images = _resized(_scaled(pixels), _UPSCALED)
-        offsets = torch.randint(_UPSCALED - _CROPPED + 1, (2, len(images)), generator=generator)
-        top, left = offsets.to(images.device, non_blocking=True)
-        windows = images.unfold(2, _CROPPED, 1).unfold(3, _CROPPED, 1)  # (batch, channels, 5, 5, 28, 28)
-        return windows[torch.arange(len(images), device=images.device), :, top, left]
+        return random_windows(_resized(_scaled(pixels), _UPSCALED), (_CROPPED, _CROPPED), generator)
 
     def for_evaluation(self, pixels: Tensor) -> Tensor:
         return _resized(_scaled(pixels), _CROPPED)
 
 
+class Augmented(Preprocessing):
+    """Another preprocessing, whose training images are changed at random; evaluation sees them as they are."""
+
+    def __init__(self, preprocessing: Preprocessing, config: ImageConfig) -> None:
+        super().__init__(preprocessing.output_shape)
+        self._preprocessing, self._config = preprocessing, config
+        side = min(self.output_shape[1:])
+        for name in ("crop_padding", "cutout"):
+            if (pixels := getattr(config, name)) >= side:
+                raise ConfigError(f"data.{name} is {pixels}, which must be below the {side} pixels of the images' side")
+
+    def for_training(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        images = self._preprocessing.for_training(pixels, generator)
+        if self._config.flip:
+            images = mirrored_at_random(images, generator)
+        if self._config.crop_padding:
+            images = shifted_at_random(images, self._config.crop_padding, generator)
+        if self._config.cutout:
+            images = cut_out_at_random(images, self._config.cutout, generator)
+        return images
+
+    def for_evaluation(self, pixels: Tensor) -> Tensor:
+        return self._preprocessing.for_evaluation(pixels)
+
+
 def build_preprocessing(config: ImageConfig, image_shape: tuple[int, int, int]) -> Preprocessing:
-    """The preprocessing that `config` names, for images of `image_shape` (channels, height, width)."""
-    return RandomCrop(image_shape) if config.preprocessing == "random_crop" else Preprocessing(image_shape)
+    """The preprocessing that `config` names, for images of `image_shape` (channels, height, width).
+
+    Raises:
+        ConfigError: what is to be changed of a training image is as large as the image.
+    """
+    plain = RandomCrop(image_shape) if config.preprocessing == "random_crop" else Preprocessing(image_shape)
+    is_augmented = config.flip or config.crop_padding or config.cutout
+    return Augmented(plain, config) if is_augmented else plain
 
 
 def _scaled(pixels: Tensor) -> Tensor:

@@ -128,6 +128,12 @@ def _euler_step(function: nn.Module, z: Tensor) -> Tensor:
     return output
 
 
+def build_head(*layers: nn.Module, features: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Layers, and a linear one behind them, which in training does not see a share `dropout` of its features."""
+    left_out = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers, *left_out, nn.Linear(features, outputs))
+
+
 def build_body(build_function: Callable[[], nn.Module], solver: SolverConfig, config: NetworkConfig) -> nn.Sequential:
     """The blocks of a body, each around a function of its own: ODE blocks behind the padding, or residual ones."""
     functions = (build_function() for _ in range(config.blocks))

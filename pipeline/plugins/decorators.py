@@ -8,8 +8,13 @@ from typing import Any, Literal, TypeVar
 from pipeline.plugins.registry import Kind, PluginError, place_of, register
 
 Build = TypeVar("Build")
-_RECORDED_ALREADY = ("loss", "lr", "images", "nfe_forward", "nfe_per_image", "kinetic", "jacobian", "curvature")
+_RECORDED_ALREADY = (
+    *("loss", "lr", "clipped_share", "images", "nfe_forward", "nfe_per_image"),
+    *("kinetic", "jacobian", "curvature"),
+)
 """Beside the metrics of a split."""
+STEPS_PER_EPOCH = "steps_per_epoch"
+"""The argument of a schedule that is stepped after every step of the optimiser."""
 
 
 def model(name: str, task: str = "classification") -> Callable[[Build], Build]:
@@ -127,8 +132,12 @@ def optimiser(name: str) -> Callable[[Build], Build]:
 
 
 def schedule(name: str) -> Callable[[Build], Build]:
-    """A function `(optimiser, max_epochs, *, options) -> LRScheduler`, which is stepped once an epoch."""
-    return _registering("schedule", name, ("optimiser", "max_epochs"))
+    """A function `(optimiser, max_epochs, *, options) -> LRScheduler`, which is stepped once an epoch.
+
+    Args of the function:
+        steps_per_epoch: where the function has it, the optimiser's steps; the schedule is then stepped after each.
+    """
+    return _registering("schedule", name, ("optimiser", "max_epochs"), reserved=(STEPS_PER_EPOCH,))
 
 
 def callback(name: str) -> Callable[[Build], Build]:

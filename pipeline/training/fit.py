@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,14 @@ from pipeline.training.callback import Callback, Metrics, tell, tell_epoch_done
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.objective import BatchLoss, Objective
-from pipeline.training.optimisation import build_optimiser, build_schedule
+from pipeline.training.optimisation import (
+    build_optimiser,
+    build_schedule,
+    is_stepped_each_time,
+    scaled_rates,
+    warmed_up,
+)
+from pipeline.training.weight_average import WeightAverage
 from pipeline.util.errors import OdenetError
 
 
@@ -147,12 +155,16 @@ class _Trainer:
         self.blocks = ode_blocks(model)
         self.batches_per_epoch = -(-objective.training_items // config.batch_size)
         self.optimiser: optim.Optimizer = build_optimiser(config, model.parameters())
-        self.schedule: LRScheduler = build_schedule(config, self.optimiser)
+        self.schedule: LRScheduler = build_schedule(config, self.optimiser, self.batches_per_epoch)
+        self.steps_schedule_each_time = is_stepped_each_time(config)
+        self.average = None if config.ema_decay is None else WeightAverage(model, config.ema_decay)
         self.early_stopping = EarlyStopping(config.patience)
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = 0
         self.is_ended = False
         """By a callback."""
+        self.clipped = torch.zeros((), device=objective.device)
+        """Steps of the epoch whose gradients were shortened."""
         self.best_weights: dict[str, Tensor] = {}
         self.fitted = Fitted(best_epoch=0, stopped_early=False)
 
@@ -192,7 +204,7 @@ class _Trainer:
         device = self.objective.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        lr = self.optimiser.param_groups[0]["lr"]
+        lr = self.optimiser.param_groups[0]["lr"] * self._share_of_rate(1)
         started = time.perf_counter()
         totals = self._train()
         trained = totals.means("training")  # waits for the device, so that the clock is right
@@ -202,6 +214,7 @@ class _Trainer:
         metrics = {
             "epoch": self.epoch,
             **trained,
+            **self._clipped_share(),
             **self._validate(),
             "training.lr": lr,
             **self._solver_metrics(),
@@ -210,21 +223,24 @@ class _Trainer:
             "time.images_per_second": totals.items / training_seconds,
             "memory.peak_mb": _peak_memory_mb(device),
         }
-        self.schedule.step()
+        if not self.steps_schedule_each_time:
+            self.schedule.step()
         if self.early_stopping.is_best(self.epoch, metrics["validation.loss"]):
-            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            with self._validated_weights():
+                self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.fitted.history.append(metrics)
 
     def _train(self) -> _Totals:
         self.model.train()
         totals = _Totals(self.objective.device)
         losses: list[Tensor] = []
+        self.clipped = torch.zeros((), device=self.objective.device)
         shuffled = self.objective.training_batches(self.config.batch_size, self.generator)
         for number, batch in enumerate(shuffled, start=1):
             result = self.objective.loss(self.model, batch, self.generator)
             self.optimiser.zero_grad(set_to_none=True)
             backward(result.loss if result.penalty is None else result.loss + result.penalty)
-            self.optimiser.step()
+            self._step(number)
             totals.add(result)
             losses.append(result.loss.detach())
             self._count_evaluations()
@@ -232,8 +248,35 @@ class _Trainer:
         self.fitted.batch_losses += torch.stack(losses).tolist()
         return totals
 
-    @torch.no_grad()
+    def _step(self, batch: int) -> None:
+        """Take a step by the gradients of the epoch's batch of this number."""
+        if (longest := self.config.clip_norm) is not None:
+            self.clipped += nn.utils.clip_grad_norm_(self.model.parameters(), longest) > longest
+        with scaled_rates(self.optimiser, self._share_of_rate(batch)):
+            self.optimiser.step()
+        if self.steps_schedule_each_time:
+            self.schedule.step()
+        if self.average is not None:
+            self.average.update()
+
+    def _share_of_rate(self, batch: int) -> float:
+        step = (self.epoch - 1) * self.batches_per_epoch + batch - 1
+        return warmed_up(self.config, step, self.batches_per_epoch)
+
+    def _clipped_share(self) -> Metrics:
+        if self.config.clip_norm is None:
+            return {}
+        return {"training.clipped_share": float(self.clipped) / self.batches_per_epoch}
+
+    def _validated_weights(self) -> AbstractContextManager[None]:
+        """Within it the model has the weights that are validated and kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
     def _validate(self) -> Metrics:
+        with self._validated_weights(), torch.no_grad():
+            return self._validate_as_it_is()
+
+    def _validate_as_it_is(self) -> Metrics:
         self.model.eval()
         totals, outputs = _Totals(self.objective.device), []
         for batch in self.objective.validation_batches(self.config.batch_size):
@@ -277,6 +320,7 @@ class _Trainer:
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "best_weights": self.best_weights,
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -290,6 +334,8 @@ class _Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         device = self.objective.device
         self.best_weights = {name: value.to(device) for name, value in state["best_weights"].items()}
         self.optimiser.load_state_dict(state["optimiser"])

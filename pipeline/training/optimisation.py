@@ -1,13 +1,15 @@
 """The optimiser and the schedule that a configuration names."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from torch import nn, optim
 from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.config import TrainingConfig
 from pipeline.plugins import registry
+from pipeline.plugins.decorators import STEPS_PER_EPOCH
 
 
 def build_optimiser(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
@@ -21,13 +23,40 @@ def build_optimiser(config: TrainingConfig, parameters: Iterable[nn.Parameter]) 
     return built
 
 
-def build_schedule(config: TrainingConfig, optimiser: optim.Optimizer) -> LRScheduler:
-    """The schedule that `training.schedule` names, with its options, to be stepped once an epoch."""
+def build_schedule(config: TrainingConfig, optimiser: optim.Optimizer, steps_per_epoch: int) -> LRScheduler:
+    """The schedule that `training.schedule` names, with its options; it is told `steps_per_epoch` where it takes them.
+
+    It is to be stepped once an epoch, or after every step of the optimiser where `is_stepped_each_time`.
+    """
     part = registry.find("schedule", config.schedule)
-    built = part.build(optimiser, config.max_epochs, **config.schedule_options)
+    steps = {STEPS_PER_EPOCH: steps_per_epoch} if is_stepped_each_time(config) else {}
+    built = part.build(optimiser, config.max_epochs, **config.schedule_options, **steps)
     if not isinstance(built, LRScheduler):
         raise _wrong(part, built, "torch.optim.lr_scheduler.LRScheduler")
     return built
+
+
+def is_stepped_each_time(config: TrainingConfig) -> bool:
+    """Whether the schedule is stepped after every step of the optimiser, as one that takes `steps_per_epoch` is."""
+    part = registry.find("schedule", config.schedule)
+    return STEPS_PER_EPOCH in inspect.signature(part.build).parameters
+
+
+def warmed_up(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+    """The share of the schedule's learning rate that the optimiser's step number `step`, from 0 on, is taken with."""
+    rising = config.warmup_epochs * steps_per_epoch
+    return min(1.0, (step + 1) / rising) if rising else 1.0
+
+
+@contextmanager
+def scaled_rates(optimiser: optim.Optimizer, share: float) -> Iterator[None]:
+    """Within it the learning rates are this share of theirs, from which a schedule computes the next ones."""
+    rates = [group["lr"] for group in optimiser.param_groups]
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = share * rate
+    yield
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def _wrong(part: registry.Part, built: object, wanted: str) -> registry.PluginError:

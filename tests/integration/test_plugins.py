@@ -51,7 +51,7 @@ WORDS: dict[int, tuple[str, ...]] = {
     FIELD: ("damped", "bars", *TINY, "model.options.damping=0.3", "data.options.noise=0.5", "model.channels=8"),
     MODEL: (
         *("tiny", "digits", "quick", "model.options.width=20", "training.optimiser=nadam"),
-        *("training.optimiser_options.momentum_decay=0.01", "training.schedule=warm_up", "training.compile=False"),
+        *("training.optimiser_options.momentum_decay=0.01", "training.schedule=halving", "training.compile=False"),
         *("training.callbacks=progress_file,until", "training.callback_options.until.loss=0.001"),
         "training.callback_options.progress_file.path=/dev/null",
     ),
@@ -172,7 +172,7 @@ def test_a_named_configuration_of_a_plugin_sets_what_it_says(lab: Lab) -> None:
 
 
 def test_a_schedule_of_a_plugin_decides_the_rate_of_every_epoch(lab: Lab) -> None:
-    assert list(lab.stored(MODEL).metrics()["training.lr"]) == pytest.approx([0.0002, 0.0004])
+    assert list(lab.stored(MODEL).metrics()["training.lr"]) == pytest.approx([0.001, 0.0005])
 
 
 def test_metrics_of_plugins_are_recorded_on_their_splits_and_listed(lab: Lab) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from pipeline import plugins
 from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.compilation import CompiledInTraining
-from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_normalisation
+from pipeline.models.layers import ACTIVATIONS, Convolution, PadChannels, build_head, build_normalisation
 from pipeline.models.network import Network
 from pipeline.models.pooling import HalvingMaxPool
 from pipeline.models.time_weights import of_time
@@ -175,7 +175,8 @@ def build_complex(
     widths = (config.channels or (48 if is_grey else 64), 128, 256)
     kernel = 5 if is_grey else 3
     size = (-(-height // 8), -(-width // 8))
-    head = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * size[0] * size[1], outputs))
+    features = widths[-1] * size[0] * size[1]
+    head = build_head(nn.Flatten(), features=features, outputs=outputs, dropout=config.dropout)
     if config.body == "resnet":
         stages = Stages(config, (image_channels, *widths), kernel, residual=True)
         return Network(nn.Identity(), WithoutTime(stages), head)

@@ -12,6 +12,7 @@ from pipeline.models.layers import (
     Convolution,
     GroupNormalisation,
     build_body,
+    build_head,
     build_normalisation,
     nearest_divisor,
 )
@@ -73,11 +74,10 @@ def build_gladzik(
         ACTIVATIONS[config.activation_before](),
     )
     body = build_body(lambda: PreActivation(config, state_channels, config.body == "odenet"), solver, config)
-    head = nn.Sequential(
-        normalise(state_channels),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(state_channels, outputs),
+    head = build_head(
+        *(normalise(state_channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        features=state_channels,
+        outputs=outputs,
+        dropout=config.dropout,
     )
     return Network(stem, body, head)

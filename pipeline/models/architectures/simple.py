@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.config import NetworkConfig, SolverConfig
-from pipeline.models.layers import ACTIVATIONS, Convolution, build_body, build_normalisation
+from pipeline.models.layers import ACTIVATIONS, Convolution, build_body, build_head, build_normalisation
 from pipeline.models.network import Network
 
 
@@ -59,5 +59,5 @@ def build_around(
     )
     body = build_body(lambda: build_function(state_channels), solver, config)
     features = state_channels * -(-height // stride) * -(-width // stride)
-    head = nn.Sequential(nn.Flatten(), nn.Linear(features, outputs))
+    head = build_head(nn.Flatten(), features=features, outputs=outputs, dropout=config.dropout)
     return Network(stem, body, head)

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.config import Config, ConfigError, ImageConfig, NetworkConfig, RegularisationConfig
+from pipeline.config import (
+    Config,
+    ConfigError,
+    ImageConfig,
+    ImageTrainingConfig,
+    NetworkConfig,
+    RegularisationConfig,
+)
 from pipeline.config.sections import refuse_unsolvable_time_weights
 
 
@@ -12,6 +19,7 @@ class ClassificationConfig(Config):
 
     data: ImageConfig = field(default_factory=ImageConfig)
     model: NetworkConfig = field(default_factory=NetworkConfig)
+    training: ImageTrainingConfig = field(default_factory=ImageTrainingConfig)
     regularisation: RegularisationConfig = field(default_factory=RegularisationConfig)
 
     def __post_init__(self) -> None:

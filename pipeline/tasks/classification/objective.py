@@ -24,8 +24,10 @@ class CrossEntropy(Objective):
         splits: Splits,
         preprocessing: Preprocessing,
         regularisation: RegularisationConfig = RegularisationConfig(),  # noqa: B008 - frozen
+        label_smoothing: float = 0.0,
     ) -> None:
         self._splits, self._preprocessing, self._regularisation = splits, preprocessing, regularisation
+        self._label_smoothing = label_smoothing
         metrics = metric_parts()
         self._per_item = {part.name: part for part in metrics if part.facts["per"] == "item"}
         self._per_split = {part.name: part for part in metrics if part.facts["per"] == "split"}
@@ -58,7 +60,11 @@ class CrossEntropy(Objective):
         sums |= {name: values.sum() for name, values in penalties.items()}
         keeps = generator is None and self._per_split
         outputs = (answered.float(), labels) if keeps else None
-        return BatchLoss(loss, len(labels), sums, outputs, weighted_penalty(penalties, self._regularisation))
+        penalty = weighted_penalty(penalties, self._regularisation)
+        if generator is not None and self._label_smoothing:
+            smoothing = smoothing_penalty(scores.float(), loss, self._label_smoothing)
+            penalty = smoothing if penalty is None else penalty + smoothing
+        return BatchLoss(loss, len(labels), sums, outputs, penalty)
 
     def split_metrics(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> Mapping[str, float]:
         if not self._per_split:
@@ -67,6 +73,15 @@ class CrossEntropy(Objective):
 
     def example(self, batch_size: int) -> Tensor:
         return self._preprocessing.for_evaluation(self._splits.train.pixels[:batch_size])
+
+
+def smoothing_penalty(scores: Tensor, loss: Tensor, smoothing: float) -> Tensor:
+    """What label smoothing adds to the cross entropy `loss` of scores (n, classes), with which it is the smoothed one.
+
+    Source: Szegedy et al. 2016, section 7.
+    """
+    over_all_classes = -functional.log_softmax(scores, dim=1).mean()
+    return smoothing * (over_all_classes - loss)
 
 
 def whole_split_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:

@@ -92,7 +92,8 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         return network
 
     def objective(self, config: ClassificationConfig, data: ImageData) -> Objective:
-        return CrossEntropy(data.splits, data.preprocessing, config.regularisation)
+        smoothing = config.training.label_smoothing
+        return CrossEntropy(data.splits, data.preprocessing, config.regularisation, smoothing)
 
     def predict(
         self, model: nn.Module, config: ClassificationConfig, data: ImageData, progress: Progress

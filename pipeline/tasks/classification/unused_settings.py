@@ -18,6 +18,7 @@ AROUND_A_FIELD = (
     "channels",
     "augment",
     "activation_before",
+    "dropout",
     "stride",
     "final_time",
     "time_weights",

@@ -137,7 +137,8 @@ class SeriesTrainingConfig(TrainingConfig):
     lr: float = option(1e-2, above=0, at_most=LARGEST_NUMBER)
     """Learning rate, at the beginning."""
     schedule: str = "cosine"
-    """constant, step, cosine, or one of a plug-in; `step` divides the rate by 10 after every 0.3 × max_epochs."""
+    """constant, step, cosine, one_cycle, or one of a plug-in; `step` divides the rate by 10 after every 0.3 ×
+    max_epochs, `one_cycle` takes it up from a 25th and down again, step by step."""
     patience: int | None = option(50, at_least=1)
     """Epochs without a lower validation loss after which training stops; without it, never."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.presets import presets, resolve
-from pipeline.config import ConfigError, NetworkConfig, TrainingConfig
+from pipeline.config import ConfigError, ImageTrainingConfig, NetworkConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import InvalidInput, brief
@@ -146,7 +146,7 @@ def test_sections_check_themselves_and_wrong_input_is_wrong_use() -> None:
 
 def test_what_is_missing_keeps_its_default() -> None:
     assert ClassificationConfig.from_dict({}) == ClassificationConfig()
-    assert ClassificationConfig.from_dict({"training": {"lr": 0.1}}).training == TrainingConfig(lr=0.1)
+    assert ClassificationConfig.from_dict({"training": {"lr": 0.1}}).training == ImageTrainingConfig(lr=0.1)
     defaults = ClassificationConfig()
     assert (defaults.model.augment, defaults.model.final_time, defaults.training.patience) == (2, 1.0, 5)
     assert (defaults.solver.method, defaults.solver.rtol, defaults.solver.gradient) == ("dopri5", 1e-3, "auto")
@@ -166,7 +166,7 @@ def test_named_configurations_merge_deeply() -> None:
     preset = presets()["gladzik_odenet"]
     assert (merged.data.name, merged.data.preprocessing) == ("cifar10", "random_crop")
     assert merged.model == NetworkConfig(**preset["model"] | {"blocks": 2})
-    assert merged.training == TrainingConfig(**preset["training"] | {"lr": 0.01})
+    assert merged.training == ImageTrainingConfig(**preset["training"] | {"lr": 0.01})
 
 
 def test_of_two_named_configurations_the_later_wins() -> None:

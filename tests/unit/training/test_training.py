@@ -294,7 +294,7 @@ def test_a_loss_that_is_no_number_is_never_the_best() -> None:
 def rates(schedule: str, max_epochs: int) -> list[float]:
     config = TrainingConfig(schedule=schedule, max_epochs=max_epochs, lr=0.1, optimiser="sgd")
     optimiser = build_optimiser(config, nn.Linear(1, 1).parameters())
-    scheduler = build_schedule(config, optimiser)
+    scheduler = build_schedule(config, optimiser, 1)
     used = []
     for _ in range(max_epochs):
         used.append(optimiser.param_groups[0]["lr"])
