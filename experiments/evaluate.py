@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from experiments.recording import record_report
-from experiments.tracked import Outcome, observer_for, run_once
+from experiments.tracked import Outcome, observer_for, run_once, whole_test
 from pipeline.config import Config
 from pipeline.device.precision import choose_device
 from pipeline.ode.counts import ode_blocks
@@ -39,6 +39,8 @@ class Subject:
     settings: Sequence[Setting]
     data_name: str
     data: Any
+    whole: Any
+    """The data with all of their test split."""
     device: torch.device
 
     @property
@@ -49,9 +51,11 @@ class Subject:
     def config(self) -> Config:
         """The training's, with the data that are asked about."""
         trained: Config = self.model.config
+        subset = self.items if self.items < self.whole.test_items else None
+        asked = replace(trained, evaluation=replace(trained.evaluation, subset=subset))
         if self.data_name == trained.data.name:
-            return trained
-        return replace(trained, data=replace(trained.data, name=self.data_name, options={}))
+            return asked
+        return replace(asked, data=replace(trained.data, name=self.data_name, options={}))
 
     @property
     def notes(self) -> list[str]:
@@ -98,37 +102,45 @@ def load_trained(run_id: int) -> tuple[StoredRun, TrainedModel[Any], torch.devic
     return parent, load_run_model(parent, device), device
 
 
-def reevaluate_tracked(run_id: int, grid: Grid | Listed, data: str | None = None) -> Reevaluation:
+def reevaluate_tracked(
+    run_id: int, grid: Grid | Listed, data: str | None = None, limit: int | None = None
+) -> Reevaluation:
     """Ask the model of run `run_id` again under the settings of `grid`, tracked in the store as a run of its own.
 
     Args:
         data: a data set's name or an `.npz`, whose test split is asked for; without it that of the training's data.
-            A ResNet, which has no solver, is asked once, and only about other data.
+            A ResNet, which has no solver, is asked once, and only about other data or another part of its own.
+        limit: so many items of the test split, the same as of `evaluation.subset`; 0 for all. Without it as many as the
+            run was tested on, and of other data all.
 
     Raises:
         OdenetError: the run could not begin: its parent, the grid, the data or the store.
     """
-    subject = _subject(run_id, grid, data)
+    subject = _subject(run_id, grid, data, limit)
     observer = observer_for(subject.task)
     body = partial(_evaluate, subject)
     error = run_once(REEVALUATION, body, _config(subject), observer, "the settings that were done are kept")
     return Reevaluation(document=observer.record.document, metrics={}, error=error)
 
 
-def _subject(run_id: int, grid: Grid | Listed, data: str | None) -> Subject:
+def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | None) -> Subject:
     parent, model, device = load_trained(run_id)
     task = get_task(parent.task)
     trained = trained_setting(task, model.config)
     settings = grid.settings(trained)
     if not ode_blocks(model.network):
-        if data is None:
+        if data is None and limit is None:
             raise InvalidInput(
                 f"run {run_id} is a ResNet, which has no solver to vary: ask it about other images, with --data or "
                 "--predict"
             )
         settings = [trained]
     name = data or model.config.data.name
-    return Subject(parent, task, model, settings, name, task.evaluation_data(model, data).to(device), device)
+    whole = task.evaluation_data(model, data)
+    if limit is None and name == model.config.data.name:
+        limit = model.config.evaluation.subset
+    chosen = task.limited(whole, limit or None).to(device)
+    return Subject(parent, task, model, settings, name, chosen, whole, device)
 
 
 def _config(subject: Subject) -> dict[str, Any]:
@@ -162,7 +174,7 @@ def _facts(subject: Subject) -> dict[str, Any]:
     return {
         "parent": subject.parent.run_id,
         "device": str(subject.device),
-        "data": subject.task.test_facts(subject.data),
+        "data": subject.task.test_facts(subject.data) | whole_test(subject.data, subject.whole),
         "parameters": subject.parent.info["parameters"],
         REEVALUATION: _table(subject, [], subject.notes),
     }

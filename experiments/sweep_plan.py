@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.presets import resolve
-from pipeline.config import ConfigError, DataConfig
+from pipeline.config import ConfigError, DataConfig, EvaluationConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
 from pipeline.sweeps.searched_task import SearchedTask
@@ -77,11 +77,12 @@ class Plan:
 
         from pipeline.tasks.lookup import get_task
 
-        loaded: list[DataConfig] = []
+        loaded: list[tuple[DataConfig, EvaluationConfig]] = []
         for extreme in corners:
-            if extreme.config.data not in loaded:
-                get_task(extreme.task).load_data(extreme.config)
-                loaded.append(extreme.config.data)
+            task, config = get_task(extreme.task), extreme.config
+            if (config.data, config.evaluation) not in loaded:
+                task.limited(task.load_data(config), config.evaluation.subset)
+                loaded.append((config.data, config.evaluation))
 
     def to_dict(self) -> dict[str, Any]:
         """As the sweep's run has it for its configuration."""

@@ -39,7 +39,7 @@ from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
 from pipeline.runs.notification import notify_of_end
 from pipeline.runs.query import StoredRun
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Task, TaskData
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import solved_with, trained_setting
 from pipeline.tracking.observer import StoreObserver
@@ -87,7 +87,7 @@ class Prepared:
 
 
 def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
-    """Load the data, unless they are given, and build the model once to describe it.
+    """Load the data, unless they are given whole, and build the model once to describe it.
 
     Raises:
         OdenetError: the device, the data or the model cannot be what the configuration says.
@@ -95,11 +95,16 @@ def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
     task = get_task(task_name)
     choose_device(config.training)
     with naming_plugin_failures(), naming_lack_of_memory():
-        if data is None:
-            data = task.load_data(config)
+        whole = task.load_data(config) if data is None else data
+        data = task.limited(whole, config.evaluation.subset)
         with torch.random.fork_rng(devices=()):
             facts = task.facts(config, data)
-    return Prepared(task, config, data, facts)
+    return Prepared(task, config, data, facts | {"data": facts["data"] | whole_test(data, whole)})
+
+
+def whole_test(data: TaskData, whole: TaskData) -> dict[str, int]:
+    """For the record of the data, how many test items there are, where only some of them are asked about."""
+    return {"whole_test": whole.test_items} if data.test_items < whole.test_items else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from odenet.arguments import JSON, PATH, PLUGINS, RUN_ID, examples
+from odenet.arguments import JSON, PATH, PLUGINS, RUN_ID, count, examples
 from odenet.output import finish, print_json
 from pipeline.util.errors import InvalidInput
 from pipeline.util.printable import inert
@@ -41,7 +41,7 @@ NAMES, COUNTS, NUMBERS = _listed(str, "euler,rk4"), _listed(int, "1,2,4"), _list
     epilog=examples(
         "odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,2,4 --tol 1e-1,1e-3",
         "odenet evaluate 3 --control sample",
-        "odenet evaluate 3 --tol 1e-3,1e-5,1e-7",
+        "odenet evaluate 3 --tol 1e-3,1e-5,1e-7 --limit 1000",
         "odenet evaluate 3 --predict shirt.png photos/",
     ),
 )
@@ -68,7 +68,13 @@ NAMES, COUNTS, NUMBERS = _listed(str, "euler,rk4"), _listed(int, "1,2,4"), _list
     type=click.Choice(["batch", "sample"]),
     help="whether an adaptive method chooses its steps for a batch or for every image (default: as in the training)",
 )
-@click.option("--data", metavar="NAME|FILE", help="the test images of another data set or .npz")
+@click.option("--data", metavar="NAME|FILE", help="the test images of another data set, file or folder")
+@click.option(
+    "--limit",
+    type=count,
+    metavar="N",
+    help="so many of the test images, always the same; 0 for all (default: as many as the run was tested on)",
+)
 @click.option(
     "--predict",
     type=PATH,
@@ -100,8 +106,8 @@ def evaluate(
     from pipeline.tasks.solver_grid import Grid, grid_of
 
     load_plugins_of(run)  # of which the task may be
-    data = given.pop("data", None)
-    done = reevaluate_tracked(run_id, Grid(**{**grid_of(run.task), **given}), data)
+    data, limit = given.pop("data", None), given.pop("limit", None)
+    done = reevaluate_tracked(run_id, Grid(**{**grid_of(run.task), **given}), data, limit)
     if as_json:
         print_json(done.to_dict())
     else:
@@ -154,9 +160,11 @@ def _table(done: "Reevaluation") -> "Table":
     from pipeline.tracking.run_document import RunInfo, test_specs
 
     facts = done.document["info"]["reevaluation"]
-    items, things = RunInfo.read(done.document).sizes.get("test", (facts["images"], "items"))
+    info = RunInfo.read(done.document)
+    items, things = info.sizes.get("test", (facts["images"], "items"))
+    number = info.tested or f"{items:,}"
     table = Table(
-        title=f"run {done.document['info']['parent']} on {items:,} test {things} of {facts['data']}, "
+        title=f"run {done.document['info']['parent']} on {number} test {things} of {facts['data']}, "
         f"batches of {facts['batch_size']}, {facts['device']}",
         caption="* as trained",
         caption_justify="left",

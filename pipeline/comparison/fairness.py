@@ -60,6 +60,9 @@ def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
         values = by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
         if len(values) > 1:
             yield f"The training and validation splits differ: {key} is {listed(values)}."
+    tested = by_value(runs, lambda run: run.info.tested or "all")
+    if len(tested) > 1:
+        yield f"They were not tested on the same part of the test split: {listed(tested)}."
     sizes = by_value(runs, lambda run: run.info.sizes.get("training"))
     if len(sizes) > 1:
         _, things = next(iter(sizes))

@@ -361,6 +361,8 @@ class EvaluationConfig(Section):
     section = "evaluation"
     batch_size: int = option(256, at_least=1)
     """Items of a batch of the test split."""
+    subset: int | None = option(None, at_least=1)
+    """This many of the test items, the same for every seed, of images stratified; all of them without."""
 
 
 def refuse_unsolvable_time_weights(time_weights: str, solver: SolverConfig) -> None:

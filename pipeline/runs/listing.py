@@ -174,6 +174,8 @@ def groups_table(groups: Sequence[RunGroup], width: int | None = None) -> Table:
             for place, spec in enumerate(specs)
         ),
     ]
+    if any(row.tested for group in groups for row in group.rows):
+        columns.append(ListColumn("tested on", tuple(_tested(group) for group in groups), None))
     return fitted_table(columns, width)
 
 
@@ -214,6 +216,7 @@ def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
         column("data", lambda row: row.data, 20),
         *([column("seed", lambda row: shown(row.seed), 7, True)] if len(seeds) > 1 else []),
         *results,
+        *([column("tested on", lambda row: row.tested or "all", None)] if any(row.tested for row in rows) else []),
         column("params", lambda row: shown(row.parameters, ","), 14, True),
         column("NFE", _evaluations, 15, True),
         column("epochs", lambda row: shown(row.epochs, "d"), 17, True),
@@ -243,6 +246,10 @@ def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
     for cells in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*cells)
     return table
+
+
+def _tested(group: RunGroup) -> str:
+    return ", ".join(dict.fromkeys(row.tested or "all" for row in group.rows))
 
 
 def _result(row: RunSummary, kind: Key) -> str:

@@ -43,6 +43,8 @@ class RunSummary:
     """Keys of the configuration that its command line set beside named configurations; empty where nobody knows."""
     results: Mapping[MetricSpec, float | None]
     """Metric of the test split -> its value; of a sweep the mean result of its best configuration on fresh seeds."""
+    tested: str | None
+    """As in `1,000 of 10,000`, where the results are of a part of the test split."""
     parameters: int | None
     nfe_forward: float | None
     nfe_backward: float | None
@@ -90,6 +92,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         seed=config.get("seed"),
         changed=_changed(document),
         results=results,
+        tested=info.tested,
         parameters=info.parameters,
         nfe_forward=last.get("solver.nfe_forward"),
         nfe_backward=last.get("solver.nfe_backward"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 import torch
 from torch import nn
 
-from pipeline.config import Config, SolverConfig
+from pipeline.config import Config, ConfigError, SolverConfig
 from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.pairing import PairedTest
@@ -99,6 +99,31 @@ class Task(ABC, Generic[C, D, A]):
         Raises:
             OdenetError: the data cannot be had, or cannot be what the configuration wants.
         """
+
+    def limited(self, data: D, items: int | None) -> D:
+        """The data with so many items of the test split, drawn alike for every seed; with None all of them.
+
+        Raises:
+            ConfigError: it has fewer, or the task has no `test_subset`.
+        """
+        if items is None or items == data.test_items:
+            return data
+        if items > data.test_items:
+            raise ConfigError(
+                f"{items} test items are asked for, but there are {data.test_items}: ask for fewer, or all"
+            )
+        return self.test_subset(data, items)
+
+    def test_subset(self, data: D, items: int) -> D:  # noqa: ARG002 - for those that override it
+        """The data with so many items of the test split, fewer than there are: `pipeline.data.subset` draws them.
+
+        Raises:
+            ConfigError: the task cannot.
+        """
+        raise ConfigError(
+            f"the task {self.name} has no method test_subset, by which a part of its test split is taken: leave out "
+            "evaluation.subset"
+        )
 
     @abstractmethod
     def build_model(self, config: C, data: D) -> nn.Module:

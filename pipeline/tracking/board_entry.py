@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.tracking.kind import kind_of, model_and_data
-from pipeline.tracking.run_document import result_spec
+from pipeline.tracking.run_document import RunInfo, result_spec
 
 BOARD = "board"
 """The entry of the document."""
@@ -18,9 +18,12 @@ def board_entry(document: Mapping[str, Any]) -> dict[str, Any]:
     """`kind`, `model` and `data` as lists have them, and in `figures` the result, by the heading of its metric.
 
     The result is rounded, so that it fits a column and a filter finds the value that a person reads there. Its full
-    value is where it was: `result`, and in `info.test`.
+    value is where it was: `result`, and in `info.test`. Where that is of a part of the test split, `data` says so: its
+    column stands beside the result's.
     """
     model, data = model_and_data(document)
+    if (tested := RunInfo.read(document).tested) is not None:
+        data = f"{data}, tested on {tested}"
     result = document.get("result")
     figures = {}
     if isinstance(result, int | float) and not isinstance(result, bool) and math.isfinite(result):

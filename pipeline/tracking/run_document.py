@@ -91,6 +91,8 @@ class RunInfo:
     data: Mapping[str, Any] = _stored_at("data", {})
     """What was loaded. Numbers of samples are `training_THINGS`, `validation_THINGS` and `test_THINGS`."""
     data_sha256: str | None = _stored_at("data.sha256")
+    whole_test: int | None = _stored_at("data.whole_test")
+    """Samples of the whole test split, where the run was tested on some of them alone."""
     parameters: int | None = _stored_at("parameters.total")
     multiply_adds: int | None = _stored_at("multiply_adds.total")
     """Of one sample, with one evaluation of each field."""
@@ -132,6 +134,14 @@ class RunInfo:
         found = {name: value for name, value in found.items() if isinstance(value, _KINDS[name])}
         found.pop("trial" if is_sweep(document) else "sweep", None)
         return cls(**found)
+
+    @property
+    def tested(self) -> str | None:
+        """As in `1,000 of 10,000`, where the run was tested on a part of the test split."""
+        items, _ = self.sizes.get("test", (None, ""))
+        if self.whole_test is None or not isinstance(items, int):
+            return None
+        return f"{items:,} of {self.whole_test:,}"
 
     @property
     def sizes(self) -> dict[str, tuple[int, str]]:

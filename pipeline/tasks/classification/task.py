@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline import plugins
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits
+from pipeline.data.subset import draw_subset
 from pipeline.device.precision import numerics
 from pipeline.models import build_model
 from pipeline.models.describe import NOTHING_TO_NORMALISE, describe
@@ -84,6 +85,12 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
     def load_data(self, config: ClassificationConfig) -> ImageData:
         splits = load_splits(config.data, config.seed, torch.device("cpu"))
         return ImageData(splits, build_preprocessing(config.data, splits.image_shape))
+
+    def test_subset(self, data: ImageData, items: int) -> ImageData:
+        test = data.splits.test
+        rows = draw_subset(len(test), items, test.labels.cpu().numpy()).to(data.device)
+        test = Images(test.pixels[rows], test.labels[rows])
+        return replace(data, splits=replace(data.splits, test=test))
 
     def build_model(self, config: ClassificationConfig, data: ImageData) -> nn.Module:
         classes = len(data.splits.classes)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline import plugins
 from pipeline.config import ConfigError, SolverConfig
+from pipeline.data.subset import draw_subset
 from pipeline.flows import Flow
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Progress, Report, Task
@@ -52,6 +53,10 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
                 "two_moons, two_circles, rings, eight_gaussians, two_modes or potential_1 to potential_4"
             )
         return data
+
+    def test_subset(self, data: DensityPoints, items: int) -> DensityPoints:
+        rows = draw_subset(data.test_items, items).to(data.device)
+        return replace(data, test=data.test[rows], test_slope=data.test_slope[rows])
 
     def build_model(self, config: DensityConfig, data: DensityPoints) -> DensityNetwork:
         network = build_density(config, config.solver, data.dimension)

@@ -10,6 +10,7 @@ from torch import nn
 
 from pipeline import plugins
 from pipeline.config import SolverConfig
+from pipeline.data.subset import draw_subset
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
 from pipeline.tasks.base import Progress, Report, Task
@@ -58,6 +59,9 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
 
     def load_data(self, config: SeriesTaskConfig) -> SeriesData:
         return prepare(load_series_set(config.data), config)
+
+    def test_subset(self, data: SeriesData, items: int) -> SeriesData:
+        return replace(data, test=data.test.chosen(draw_subset(data.test_items, items).to(data.device)))
 
     def build_model(self, config: SeriesTaskConfig, data: SeriesData) -> nn.Module:
         return build_model(config, config.solver, len(data.channels), len(data.classes), _time_unit(config, data))

@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pipeline import plugins
 from pipeline.config import SolverConfig
+from pipeline.data.subset import draw_subset
 from pipeline.models.build import build_named, built_field, named_part
 from pipeline.models.time_weights import curves, of_time
 from pipeline.ode import ODEBlock
@@ -60,6 +61,10 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
 
     def load_data(self, config: TrajectoriesConfig) -> Points:
         return load_points(config.data, config.seed)
+
+    def test_subset(self, data: Points, items: int) -> Points:
+        rows = draw_subset(data.test_items, items).to(data.device)
+        return replace(data, x_test=data.x_test[rows], y_test=data.y_test[rows])
 
     def build_model(self, config: TrajectoriesConfig, data: Points) -> PointNetwork:
         network = build_network(config, config.solver, data.dimension, data.is_map)
