@@ -6,6 +6,7 @@ the store, so that what cannot be run leaves no trace there; `Prepared` carries 
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
 from pipeline.runs.notification import notify_of_end
 from pipeline.runs.query import StoredRun
-from pipeline.tasks.base import Task, TaskData
+from pipeline.tasks.base import CONVERTED, Task, TaskData
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import solved_with, trained_setting
 from pipeline.tracking.observer import StoreObserver
@@ -48,7 +49,7 @@ from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
 from pipeline.training.callback import build_callbacks, tell
-from pipeline.util.errors import OdenetError
+from pipeline.util.errors import OdenetError, in_a_line
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import OdenetWarning
@@ -99,6 +100,8 @@ def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
         data = task.limited(whole, config.evaluation.subset)
         with torch.random.fork_rng(devices=()):
             facts = task.facts(config, data)
+    if done := facts["data"].get(CONVERTED):
+        print(in_a_line(f"{config.data.name}: {'; '.join(done)}"), file=sys.stderr)
     return Prepared(task, config, data, facts | {"data": facts["data"] | whole_test(data, whole)})
 
 

@@ -80,7 +80,7 @@ NAMES, COUNTS, NUMBERS = _listed(str, "euler,rk4"), _listed(int, "1,2,4"), _list
     type=PATH,
     metavar="IMAGES...",
     multiple=True,
-    help="class probabilities of your own images, as CSV: PNG files, folders of them, or an .npz with x",
+    help="class probabilities of your own images, as CSV: PNG or JPEG files, folders of them, or an .npz with x",
 )
 @PLUGINS
 @JSON

@@ -10,8 +10,8 @@ from pipeline.config.section import ConfigError, nearest
 from pipeline.util.nested import merge, nest
 from pipeline.util.yaml_text import YamlError, read_yaml
 
-DATA_FILES = (".npz", ".csv", ".parquet")
-"""Endings of files that are data, of whichever task."""
+DATA_FILES = (".npz", ".csv", ".parquet", "/")
+"""Endings of files and folders that are data, of whichever task."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, An
         return known[name]
     raise ConfigError(
         f"{name} is not a named configuration{nearest(name, known)}; there are {', '.join(known)}, the YAML files "
-        "that sweeps write, files of data, and single values are set as in training.lr=0.01"
+        "that sweeps write, files and folders/ of data, and single values are set as in training.lr=0.01"
     )
 
 

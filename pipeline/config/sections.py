@@ -48,8 +48,7 @@ class DataConfig(Section):
 
     section = "data"
     name: str = "digits"
-    """A known data set, one of a plug-in, or the path of an `.npz` (x_train, y_train, x_test, y_test, optional
-    classes)."""
+    """A known data set, one of a plug-in, or the path of a file."""
     subset: int | None = option(None, at_least=1)
     """This many of the training items, stratified; all of them without."""
     validation_fraction: float = option(0.2, above=0, below=1)
@@ -72,6 +71,13 @@ class ImageConfig(DataConfig):
     """Which images, how many, and how they reach the network."""
 
     task = "classification"
+    name: str = "digits"
+    """A known data set, one of a plug-in, or the path of images of your own: an `.npz`, a folder with a folder for each
+    class, or a `.parquet` in a hub's layout."""
+    image_size: int | None = option(None, at_least=1, at_most=10_000)
+    """Pixels across that the images of a folder or a `.parquet` are resized to; without it they must be of one size."""
+    test_fraction: float = option(0.2, above=0, below=1)
+    """The share of your own images that is held out as the test split, the same for every seed, where there is none."""
     preprocessing: Literal["plain", "random_crop"] = "plain"
     """`plain`: scaled to [-1, 1]. `random_crop`: Gładzik's, upscaled to 32 and cropped to 28 at random."""
     flip: bool = False

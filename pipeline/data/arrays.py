@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ class Arrays:
 
     Images are uint8 of shape (n, height, width, channels) with 1 or 3 channels, labels int64 of shape (n,)
     with values 0 to len(classes) - 1.
+
+    Attributes:
+        notes: what was done to make them so, by sentences.
     """
 
     x_train: NDArray[np.uint8]
@@ -28,6 +31,11 @@ class Arrays:
     x_test: NDArray[np.uint8]
     y_test: NDArray[np.int64]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def noting(self, *notes: str) -> "Arrays":
+        """The same with sentences before its own."""
+        return replace(self, notes=(*notes, *self.notes))
 
     def fingerprint(self) -> str:
         """The sha256 (hex) of the four arrays' bytes, in order; the same whatever file they were read from."""
@@ -44,6 +52,7 @@ def checked_arrays(
     x_test: NDArray[Any],
     y_test: NDArray[Any],
     classes: tuple[str, ...] | None,
+    notes: tuple[str, ...] = (),
 ) -> Arrays:
     """The arrays read from `origin`, once they are known to fit together.
 
@@ -70,7 +79,7 @@ def checked_arrays(
                 f"{origin}: {name} has labels from {labels.min()} to {labels.max()}, "
                 f"but with {len(classes)} classes they must be 0 to {len(classes) - 1}"
             )
-    return Arrays(x_train, y_train, x_test, y_test, classes)
+    return Arrays(x_train, y_train, x_test, y_test, classes, notes)
 
 
 def _warn_of_odd_names(origin: Path, classes: tuple[str, ...], y_train: NDArray[np.int64]) -> None:

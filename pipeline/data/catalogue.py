@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import nearest
-from pipeline.data.arrays import Arrays, checked_arrays
+from pipeline.data.arrays import Arrays
 from pipeline.data.errors import DataError
+from pipeline.data.forms import Forms, arrays_of_user
 from pipeline.data.layout import TorchvisionLayout
 from pipeline.data.npz import describe_npz, read_npz
 from pipeline.plugins import registry
@@ -17,6 +18,10 @@ from pipeline.util.errors import InvalidInput, brief, shortened
 from pipeline.util.paths import data_folder
 
 TASK = registry.DEFAULT_TASK
+FILES = (".npz", ".parquet")
+"""Endings of the files that have images."""
+LONGEST_NAME = 200
+"""Characters up to which any folder can be called something."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +44,20 @@ def layout_of(name: str) -> TorchvisionLayout | None:
 
 
 def find(name: str) -> Path | None:
-    """Where data set `name` lies: a folder, an `.npz`, or the file whose function makes it; None: to be downloaded.
+    """Where data set `name` lies: a folder, a file, or the file whose function makes it; None: to be downloaded.
 
     Raises:
-        InvalidInput: `name` is neither known nor an `.npz` that is there.
+        InvalidInput: `name` is neither known nor a file or a folder that is there.
     """
-    if name.endswith(".npz"):
-        return _find_npz(name)
+    if name.endswith(FILES):
+        return _find_file(name)
     known = registry.names("data set", TASK)
     if name not in known:
+        if (folder := _find_folder(name)) is not None:
+            return folder
         raise InvalidInput(
             f"{shortened(name, 100) or brief(name)} is not a known data set{nearest(name, known)}; "
-            f"choose from {', '.join(known)}, or name an .npz file"
+            f"choose from {', '.join(known)}, or name an .npz or a .parquet file, or a folder of images"
         )
     layout, root = layout_of(name), data_folder()
     if layout is None:
@@ -61,11 +68,17 @@ def find(name: str) -> Path | None:
     return npz if npz.is_file() else None
 
 
-def read(name: str, where: Path, options: Mapping[str, Any] | None = None) -> Arrays:
+def is_of_user(name: str) -> bool:
+    """Whether a data set is a file or a folder of somebody's own, and none that has a name."""
+    return name.endswith(FILES) or name not in registry.names("data set", TASK)
+
+
+def read(name: str, where: Path, options: Mapping[str, Any] | None = None, forms: Forms = Forms()) -> Arrays:  # noqa: B008 - frozen
     """The arrays of data set `name`, which `find` found at `where`.
 
     Args:
         options: of a plug-in's data set.
+        forms: what is open where images do not come as arrays that are split.
 
     Raises:
         DataError: what lies there is damaged or inconsistent.
@@ -73,10 +86,16 @@ def read(name: str, where: Path, options: Mapping[str, Any] | None = None) -> Ar
     layout = layout_of(name)
     try:
         if where.suffix == ".npz":
-            return read_npz(where, layout.classes if layout else None)
+            return read_npz(where, layout.classes if layout else None, forms)
         if layout is not None:
             return layout.read(where.parent)
-        return _made(name, where, options or {})
+        if not is_of_user(name):
+            return _made(name, where, options or {}, forms)
+        # Here, as to list the data sets needs no library of pictures.
+        from pipeline.data.image_folder import read_folder
+        from pipeline.data.image_parquet import read_parquet
+
+        return read_folder(where, forms) if where.is_dir() else read_parquet(where, [where], forms)
     except OSError as error:
         raise DataError(f"{name} cannot be read from {where}: {error.strerror or error}") from error
 
@@ -129,7 +148,7 @@ def _status(name: str) -> DataSetStatus:
         return DataSetStatus(name, False, where, "", str(error))
 
 
-def _made(name: str, where: Path, options: Mapping[str, Any]) -> Arrays:
+def _made(name: str, where: Path, options: Mapping[str, Any], forms: Forms) -> Arrays:
     """What the function of a data set makes, checked."""
     part = registry.find("data set", name, TASK)
     made = part.build(**options)
@@ -139,11 +158,19 @@ def _made(name: str, where: Path, options: Mapping[str, Any]) -> Arrays:
     if not isinstance(made, Mapping) or any(key not in made for key in needed):
         raise DataError(f"{part.where}: the data set {name} must return a dictionary with {', '.join(needed)}")
     arrays = {key: np.asarray(made[key]) for key in needed}
-    return checked_arrays(where, **arrays, classes=tuple(map(str, made["classes"])) if "classes" in made else None)
+    classes = tuple(map(str, made["classes"])) if "classes" in made else None
+    return arrays_of_user(where, arrays, classes, forms)
 
 
-def _find_npz(name: str) -> Path:
+def _find_file(name: str) -> Path:
     for path in (Path(name).expanduser(), data_folder() / name):
         if path.is_file():
             return path.absolute()
     raise InvalidInput(f"there is no file {name}, neither here nor in {data_folder()}")
+
+
+def _find_folder(name: str) -> Path | None:
+    if not name.strip() or len(name) > LONGEST_NAME or "\0" in name:
+        return None
+    folders = (Path(name).expanduser(), data_folder() / name)
+    return next((path.absolute() for path in folders if path.is_dir()), None)

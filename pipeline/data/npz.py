@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.arrays import Arrays, checked_arrays, describe_shapes
+from pipeline.data.arrays import Arrays
 from pipeline.data.errors import DataError
+from pipeline.data.forms import Forms, arrays_of_user
+from pipeline.data.pixels import CHANNELS
 
-_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_TRAIN, _TEST = ("x_train", "y_train"), ("x_test", "y_test")
 
 
-def read_npz(path: Path, classes: tuple[str, ...] | None = None) -> Arrays:
+def read_npz(path: Path, classes: tuple[str, ...] | None = None, forms: Forms = Forms()) -> Arrays:  # noqa: B008 - frozen
     """The data set in `path`; its own `classes`, if it has them, go before those given.
 
     Raises:
@@ -22,14 +24,13 @@ def read_npz(path: Path, classes: tuple[str, ...] | None = None) -> Arrays:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            _require_keys(path, list(file))
-            arrays = {key: file[key] for key in _KEYS}
+            arrays = {key: file[key] for key in _keys(path, list(file))}
             named = file.get("classes")
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     if named is not None:
         classes = _class_names(path, named)
-    return checked_arrays(path, **arrays, classes=classes)
+    return arrays_of_user(path, arrays, classes, forms)
 
 
 def describe_npz(path: Path) -> str:
@@ -40,8 +41,9 @@ def describe_npz(path: Path) -> str:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _require_keys(path, [name.removesuffix(".npy") for name in archive.namelist()])
-            return describe_shapes(_shape(archive, "x_train"), _shape(archive, "x_test"))
+            keys = _keys(path, [name.removesuffix(".npy") for name in archive.namelist()])
+            numbers = [str(_shape(archive, key)[0]) for key in keys if key.startswith("x")]
+            return f"{' + '.join(numbers)}, {_size(_shape(archive, 'x_train'))}"
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
 
@@ -56,10 +58,25 @@ def _shape(archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
     return shape
 
 
-def _require_keys(path: Path, keys: list[str]) -> None:
-    missing = [key for key in _KEYS if key not in keys]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; an .npz must have {', '.join(_KEYS)}")
+def _size(shape: tuple[int, ...]) -> str:
+    """As channels × height × width."""
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    height, width, channels = shape[1:]
+    if channels not in CHANNELS and height in CHANNELS:
+        channels, height, width = shape[1:]
+    return f"{channels} × {height} × {width}"
+
+
+def _keys(path: Path, keys: list[str]) -> tuple[str, ...]:
+    """The arrays to be read: with a test split, unless nothing of one is there."""
+    wanted = (*_TRAIN, *_TEST) if any(key in keys for key in _TEST) else _TRAIN
+    if missing := [key for key in wanted if key not in keys]:
+        raise DataError(
+            f"{path} lacks {', '.join(missing)}; an .npz must have {', '.join(_TRAIN)}, and {', '.join(_TEST)} unless "
+            "the test split is to be made of them"
+        )
+    return wanted
 
 
 def _class_names(path: Path, names: NDArray[Any]) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.config import ConfigError, DataConfig
+from pipeline.config import ConfigError, DataConfig, ImageConfig
 from pipeline.data.catalogue import read
 from pipeline.data.download import prepare
 from pipeline.data.errors import DataError
+from pipeline.data.forms import Forms
 from pipeline.data.images import Images
 
 Indices = NDArray[np.int64]
@@ -23,6 +24,7 @@ class Splits:
     Attributes:
         name: of the data set.
         fingerprint: sha256 (hex) of the whole data set's arrays, before subset and split.
+        notes: what was done to somebody's data so that they can be trained on, by sentences.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Splits:
     test: Images
     classes: tuple[str, ...]
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -44,14 +47,15 @@ class Splits:
         return replace(self, train=train, validation=validation, test=test)
 
 
-def load_splits(config: DataConfig, seed: int, device: torch.device) -> Splits:
+def load_splits(config: ImageConfig, seed: int, device: torch.device) -> Splits:
     """The data set that `config` names, downloaded if need be, split by `seed` and put on `device`.
 
     Raises:
         InvalidInput: an unknown name, or a subset that is too large or too small.
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
-    arrays = read(config.name, prepare(config.name), config.options)
+    forms = Forms(config.image_size, config.test_fraction)
+    arrays = read(config.name, prepare(config.name), config.options, forms)
     if len(np.unique(arrays.y_train)) == 1:
         raise DataError(f"all training images of {config.name} are of one class, so there is nothing to tell apart")
     train, validation = _choose(config, arrays.y_train, seed)
@@ -62,6 +66,7 @@ def load_splits(config: DataConfig, seed: int, device: torch.device) -> Splits:
         test=Images.from_arrays(arrays.x_test, arrays.y_test, device),
         classes=arrays.classes,
         fingerprint=arrays.fingerprint(),
+        notes=arrays.notes,
     )
 
 

@@ -24,6 +24,10 @@ Progress = Callable[[int], None]
 """Called after each batch with the number of its items."""
 
 
+CONVERTED = "converted"
+"""The entry of a run's `info.data` that says, by sentences, what was done to somebody's data before the training."""
+
+
 class TaskData(Protocol):
     """What a task has loaded: its training, validation and test split, on one device."""
 

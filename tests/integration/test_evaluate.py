@@ -461,18 +461,30 @@ def write_pickle(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "sentence"),
     [
-        ("absent.png", write_nothing, "cannot be read as a PNG image"),
-        ("text.png", lambda path: path.write_text("text"), "cannot be read as a PNG image"),
-        ("cut.png", lambda path: path.write_bytes(png_bytes()[:60]), "cannot be read as a PNG image"),
-        ("photo.jpg", lambda path: Image.new("L", (4, 4)).save(path), "cannot be read as a PNG image"),
+        ("absent.png", write_nothing, "cannot be read as a PNG or JPEG image"),
+        ("text.png", lambda path: path.write_text("text"), "cannot be read as a PNG or JPEG image"),
+        ("cut.png", lambda path: path.write_bytes(png_bytes()[:60]), "cannot be read as a PNG or JPEG image"),
+        ("photo.gif", lambda path: Image.new("L", (4, 4)).save(path), "cannot be read as a PNG or JPEG image"),
         ("deep.png", lambda path: Image.new("I;16", (4, 4)).save(path), "has 16 bits per channel; save it with 8"),
-        ("folder", lambda path: path.mkdir(), "has no PNG files"),
+        ("folder", lambda path: path.mkdir(), "has no PNG or JPEG files"),
         ("absent.npz", write_nothing, "cannot be read as an .npz"),
         ("pickle.npz", write_pickle, "cannot be read as an .npz of plain arrays"),
         ("y.npz", lambda path: np.savez(path, y=np.zeros(3)), "has neither x nor x_test"),
-        ("float.npz", lambda path: np.savez(path, x=np.zeros((2, 4, 4))), "are float64 of shape"),
-        ("large.npz", lambda path: np.savez(path, x=np.zeros((2, 5, 5), np.uint8)), "the network takes uint8 of shape"),
-        ("empty.npz", lambda path: np.savez(path, x=np.zeros((0, 4, 4), np.uint8)), "the network takes uint8 of shape"),
+        (
+            "float.npz",
+            lambda path: np.savez(path, x=np.full((2, 4, 4), 2.5)),
+            "x are float64 from 2.5 to 2.5",
+        ),
+        (
+            "large.npz",
+            lambda path: np.savez(path, x=np.zeros((2, 5, 5), np.uint8)),
+            r"network takes \(n, 4, 4, 1\)",
+        ),
+        (
+            "empty.npz",
+            lambda path: np.savez(path, x=np.zeros((0, 4, 4), np.uint8)),
+            r"network takes \(n, 4, 4, 1\)",
+        ),
     ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(

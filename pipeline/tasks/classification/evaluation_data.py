@@ -6,23 +6,27 @@ from torch import Tensor
 from pipeline.config import ImageConfig
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, prepare
 from pipeline.data.catalogue import read
+from pipeline.data.forms import Forms
 from pipeline.util.errors import InvalidInput
 
 
-def load_test_split(config: ImageConfig, preprocessing: Preprocessing, classes: tuple[str, ...]) -> Splits:
+def load_test_split(
+    config: ImageConfig, preprocessing: Preprocessing, classes: tuple[str, ...], test_fraction: float | None
+) -> Splits:
     """The data set `config.name`, downloaded if need be, as the network can take it: its test split alone.
 
     Args:
-        preprocessing, classes: of the network.
+        preprocessing, classes: of the network. Pictures of a folder or a `.parquet` are resized to its images' size.
+        test_fraction: that is held out of images that are not split; None: all of them are asked about.
 
     Raises:
         InvalidInput: an unknown name, images of another shape, or another number of classes.
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
-    name = config.name
-    arrays = read(name, prepare(name), config.options)
+    name, wanted = config.name, preprocessing.output_shape
+    size = config.image_size or (wanted[1] if wanted[1] == wanted[2] else None)
+    arrays = read(name, prepare(name), config.options, Forms(size, test_fraction))
     _, height, width, channels = arrays.x_test.shape
-    wanted = preprocessing.output_shape
     if build_preprocessing(config, (channels, height, width)).output_shape != wanted:
         raise InvalidInput(
             f"the images of {name} are {channels} × {height} × {width}, but the network takes "
@@ -35,7 +39,7 @@ def load_test_split(config: ImageConfig, preprocessing: Preprocessing, classes: 
         )
     images = Images.from_arrays(arrays.x_test, arrays.y_test, torch.device("cpu"))
     none = Images(images.pixels[:0], images.labels[:0])
-    return Splits(name, none, none, images, arrays.classes, arrays.fingerprint())
+    return Splits(name, none, none, images, arrays.classes, arrays.fingerprint(), arrays.notes)
 
 
 def without_labels(pixels: Tensor) -> Images:

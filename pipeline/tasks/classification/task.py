@@ -23,7 +23,7 @@ from pipeline.ode import SolverFailure
 from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks import base
-from pipeline.tasks.base import Progress, Report, Task
+from pipeline.tasks.base import CONVERTED, Progress, Report, Task
 from pipeline.tasks.classification import metric_specs
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import Evaluation, Predictions, predict, score
@@ -161,6 +161,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
                 "training_images": len(splits.train),
                 "validation_images": len(splits.validation),
                 "test_images": len(splits.test),
+                **({CONVERTED: list(splits.notes)} if splits.notes else {}),
             },
             "parameters": description["parameters"],
             "multiply_adds": description["multiply_adds"],
@@ -211,18 +212,21 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> ImageData:
         config = trained.config.data
+        fraction: float | None = config.test_fraction
         if name is not None and name != config.name:
-            config = replace(config, name=name, options={})
-        splits = load_test_split(config, trained.preprocessing, trained.classes)
+            config, fraction = replace(config, name=name, options={}), None
+        splits = load_test_split(config, trained.preprocessing, trained.classes, fraction)
         return ImageData(splits, trained.preprocessing)
 
     def data_notes(self, trained: TrainedModel, data: ImageData, recorded_sha256: str, run_id: int) -> list[str]:
-        name = data.splits.name
-        if name == trained.config.data.name and data.splits.fingerprint != recorded_sha256:
+        name, notes = data.splits.name, []
+        if name != trained.config.data.name:
+            notes += [f"{name}: {note}" for note in data.splits.notes]
+        elif data.splits.fingerprint != recorded_sha256:
             return [f"the arrays of {name} are not those that run {run_id} was trained on"]
         if data.splits.classes != trained.classes:
-            return [f"the classes of {name} have other names than the network's: they are matched in order"]
-        return []
+            notes.append(f"the classes of {name} have other names than the network's: they are matched in order")
+        return notes
 
     def changed(self, answers: Predictions, reference: Predictions) -> float:
         return float((answers.logits.argmax(axis=1) != reference.logits.argmax(axis=1)).mean())

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from pipeline.config import NetworkConfig, Section, SolverConfig
 from pipeline.config.sections import WITH_TIME_TERMS
+from pipeline.data.catalogue import is_of_user
 from pipeline.methods import METHODS
 from pipeline.plugins import registry
 from pipeline.tasks.classification.config import ClassificationConfig
@@ -44,6 +45,11 @@ def warn_of_unused_settings(config: ClassificationConfig) -> None:
 def _without_effect(config: ClassificationConfig) -> Iterator[tuple[Section, str, str]]:
     """Section, name and reason."""
     model, solver, training = config.model, config.solver, config.training
+    if not is_of_user(config.data.name):
+        for name in ("image_size", "test_fraction"):
+            yield config.data, name, f"data.name={config.data.name} is split, and its images are of one size"
+    elif config.data.name.endswith(".npz"):
+        yield config.data, "image_size", "the images of an .npz are of one size"
     if model.normalisation != "group":
         yield model, "groups", f"there is no group normalisation with model.normalisation={model.normalisation}"
     if model.time_weights not in WITH_TIME_TERMS:
