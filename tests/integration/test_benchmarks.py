@@ -82,6 +82,15 @@ def test_the_trace_of_planar_units_is_that_of_their_jacobian() -> None:
     torch.testing.assert_close(-change[0, 0], jacobian[0, :, 0].trace())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch: it advises to compile
+def test_the_field_of_the_flow_can_be_scripted_as_torchode_has_it() -> None:
+    """In an environment that has torchode; here it is only seen that TorchScript takes the field."""
+    field, state = Planar(units=5), (torch.randn(3, 2), torch.zeros(3, 1))
+    scripted = torch.jit.script(field)
+    for ours, theirs in zip(field(torch.tensor(0.5), state), scripted(torch.tensor(0.5), state), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_the_device_is_the_cpu_where_there_is_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")

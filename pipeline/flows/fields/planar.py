@@ -110,8 +110,8 @@ def _combined(activated: Tensor, outer: Tensor) -> Tensor:
     return activated @ outer.mT
 
 
-def _is_unrolled(weights: Tensor) -> bool:
-    return torch.compiler.is_compiling() and len(weights) <= UNROLLED
+def _is_unrolled(weights: Tensor, most: int = UNROLLED) -> bool:  # a parameter, as TorchScript reads no globals
+    return torch.compiler.is_compiling() and len(weights) <= most
 
 
 def _tanh(z: Tensor) -> Tensor:
