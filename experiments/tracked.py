@@ -19,6 +19,7 @@ from sacred.run import Run
 from sacred.utils import SacredError, SacredInterrupt
 
 from experiments.live_metrics import LiveCallback
+from experiments.long_training import LongTraining
 from experiments.presets import named_configs
 from experiments.recording import (
     RecordCallback,
@@ -285,7 +286,8 @@ class TaskExperiment:
         if resumes:
             record_earlier_epochs(run_log, live, checkpoint)
         console = EpochConsole(task.metric_specs(), task.result)
-        callbacks = [RecordCallback(run_log), live, console, *self._callbacks, StopWhenAsked(run_log)]
+        shown = [console, LongTraining(task.name, config, model)]
+        callbacks = [RecordCallback(run_log), live, *shown, *self._callbacks, StopWhenAsked(run_log)]
         try:
             fitted = fit(model, objective, config.training, config.seed, checkpoint, callbacks, resume=resumes)
         except BaseException as error:

@@ -69,13 +69,16 @@ def finish(outcome: "Outcome", what: str = "run") -> int:
 def finish_run(outcome: "Outcome", as_json: bool) -> int:
     """Tell how a training ended; the exit status, 0 only when it completed."""
     from pipeline.runs.listing import runs_table
-    from pipeline.runs.summary import last_values, summary
+    from pipeline.runs.summary import last_values, mean_evaluations, summary
 
     if as_json:
         print_json(outcome.to_dict())
     elif outcome.status == "COMPLETED":
         console = Terminal()
         console.print(runs_table([summary(outcome.document, last_values(outcome.metrics))], console.width))
+        if means := mean_evaluations(outcome.metrics):
+            counted = " + ".join(f"{mean:.1f}" for mean in means.values())
+            print(f"evaluations a batch, on average over the training: {counted}")
         print(f"odenet show {outcome.run_id} tells more; odenet board shows it in Omniboard")
     return finish(outcome)
 

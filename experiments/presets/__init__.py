@@ -20,6 +20,7 @@ ORDER = (
     "resnet_complex",
     "gladzik_odenet",
     "gladzik_resnet",
+    "fast",
 )
 """Of the files here, as they are listed; others follow by their names."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import Any
 
 from pipeline.reporting.metric_spec import MetricSpec
@@ -21,7 +22,8 @@ from pipeline.tracking.run_document import (
 )
 from pipeline.util.nested import flatten
 
-LAST = ("solver.nfe_forward", "solver.nfe_backward", "time.epoch_seconds")
+EVALUATIONS = ("solver.nfe_forward", "solver.nfe_backward")
+LAST = (*EVALUATIONS, "time.epoch_seconds")
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,15 @@ def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[RunSummary]:
     """One `summary` a run."""
     last = runs.last_values(found, LAST)
     return [summary(run.document, last[run.run_id]) for run in found]
+
+
+def mean_evaluations(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, float]:
+    """Metric of evaluations -> its mean over the epochs, of series as `last_values` takes them.
+
+    A training that reuses its first step is quicker by fewer evaluations; its last epoch alone does not tell.
+    """
+    counted = {name: metrics[name]["values"] for name in EVALUATIONS if name in metrics}
+    return {name: fmean(values) for name, values in counted.items() if values}
 
 
 def last_values(metrics: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pipeline.reporting.terminal import styled
 from pipeline.reporting.text_table import right
 from pipeline.runs.listing import runs_table
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.runs.summary import last_values, summary
+from pipeline.runs.summary import last_values, mean_evaluations, summary
 from pipeline.tracking.run_document import MACHINE, is_sweep
 from pipeline.util.nested import flatten
 
@@ -29,6 +29,8 @@ def print_run(run: StoredRun, console: Console) -> None:
         console.print(styled((title, "bold"), f": {text}"))
     console.print(_pairs("configuration", flatten(run.config)))
     console.print(_pairs("last values", last))
+    if means := mean_evaluations(points):
+        console.print(_pairs("means over the epochs", means))
     if (machine := machine_table(points)).row_count:
         console.print(machine)
     hidden = ("metrics", "sweep") if is_sweep(run.document) else ("metrics",)

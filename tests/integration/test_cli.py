@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,13 @@ def test_run_tells_people_each_epoch_and_the_result(home: Path) -> None:
     assert [line.split(" | ")[0] for line in told.stderr.splitlines()] == ["epoch 1/2", "epoch 2/2"]
     assert "COMPLETED" in told.stdout
     assert "odenet show 1 tells more" in told.stdout
+    counted = [float(said) for said in re.findall(r"evaluations ([\d.]+)", told.stderr)]
+    mean = f"{sum(counted) / 2:.1f}"
+    assert f"evaluations a batch, on average over the training: {mean}" in told.stdout
+    assert (
+        f"solver.nfe_forward  {mean.removesuffix('.0')}"
+        in tell(home, "show", "1").partition("means over the epochs")[2]
+    )
     assert max(map(len, told.stdout.splitlines())) <= 80
 
 
