@@ -17,6 +17,7 @@ from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
 from pipeline.util.nested import flatten
 from tests.helpers import training
+from tests.helpers.broken_off import killed_and_resumed
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 
@@ -81,6 +82,16 @@ def test_a_run_that_goes_on_is_the_one_that_was_not_broken_off(field: str) -> No
     assert main(["resume", str(short), "with", "training.max_epochs=3"]) == 0
     assert Runs().get(short).facts.weights_sha256 == Runs().get(whole).facts.weights_sha256
     assert Runs().get(short).document["result"] == Runs().get(whole).document["result"]
+
+
+def test_a_run_that_is_killed_in_the_middle_and_resumed_is_the_one_that_was_not(tmp_path: Path) -> None:
+    small = ("flow.width=8", "training.epoch_iterations=10", "training.batch_size=64", "evaluation.batch_size=10000")
+    words = ("run", "with", "cnf", "two_moons", *small, "training.max_epochs=8")
+    with killed_and_resumed(tmp_path / "home", words) as (resumed, whole):
+        assert resumed.facts.weights_sha256 == whole.facts.weights_sha256
+        assert resumed.artifact("log_probs.npz") == whole.artifact("log_probs.npz")
+        for name in ("training.loss", "validation.loss"):
+            assert resumed.metrics()[name].tolist() == whole.metrics()[name].tolist()
 
 
 def test_the_likelihood_stands_beside_the_tolerance_with_the_integral(

@@ -163,7 +163,7 @@ def test_options_are_recorded_those_that_were_not_set_with_their_defaults(lab: L
     assert field["data"]["options"] == {"noise": 0.5}
     assert model["model"]["options"] == {"width": 20, "activation": "tanh"}
     assert model["training"]["optimiser_options"] == {"momentum_decay": 0.01}
-    assert model["training"]["schedule_options"] == {"epochs": 5}
+    assert model["training"]["schedule_options"] == {"epochs": 1}
 
 
 def test_a_named_configuration_of_a_plugin_sets_what_it_says(lab: Lab) -> None:
@@ -630,7 +630,10 @@ def test_a_wrong_plugin_is_refused_in_a_sentence_before_a_run_begins(lab: Lab, t
     ("body", "sentence"),
     [
         ("return 3", r"mine.py:2: the data set mine must return a dictionary with x_train, y_train, x_test, y_test"),
-        ("return dict.fromkeys(('x_train', 'y_train', 'x_test', 'y_test'), [[[0.5]]])", r"must be uint8 pixels"),
+        (
+            "return dict.fromkeys(('x_train', 'y_train', 'x_test', 'y_test'), [[[0.5]]])",
+            r"mine.py: y_train has shape \(1, 1, 1\), but",
+        ),
         ("return [][0]", r"the plug-in mine.py failed in line 4: IndexError: list index out of range"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from pipeline.comparison.compare import compare
 from pipeline.dashboard.board import config_columns
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
-from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
 from tests.helpers import training
-from tests.helpers.commands import database_of, start_command
+from tests.helpers.broken_off import killed_and_resumed
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
-from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("store_home")
 SMALL = {"name": "spirals", "observed": 20, "subset": 40, "options": {"count": 80}}
@@ -71,30 +68,13 @@ def test_a_run_that_goes_on_is_the_one_that_was_not_broken_off() -> None:
 
 @pytest.mark.parametrize("model", ["latent_ode", "rnn"])
 def test_a_run_that_is_killed_in_the_middle_and_resumed_is_the_one_that_was_not(model: str, tmp_path: Path) -> None:
-    home = tmp_path / "home"
     small = ("data.observed=20", "data.options.count=80", "series.test_samples=4", "series.kl_epochs=10")
     words = ("run", "with", model, "spirals", *small, "training.max_epochs=25", "training.batch_size=4")
-
-    def epochs_so_far() -> int:
-        return max(
-            (path.read_text().count('"validation.loss"') for path in home.glob("runs/*/metrics.jsonl")), default=0
-        )
-
-    try:
-        broken = start_command(home, *words)
-        wait_until(lambda: epochs_so_far() >= 3, broken)
-        broken.send(signal.SIGKILL)
-        broken.wait()
-        for command in (start_command(home, "resume", "1"), start_command(home, *words)):
-            assert command.wait() == 0, command.stderr
-        resumed, whole = (Runs(database_of(home)).get(number) for number in (1, 2))
-        assert resumed.document["resumed"]
+    with killed_and_resumed(tmp_path / "home", words) as (resumed, whole):
         assert resumed.facts.weights_sha256 == whole.facts.weights_sha256
         assert resumed.artifact("predictions.npz") == whole.artifact("predictions.npz")
         for name in ("training.loss", "validation.loss", "validation.rmse"):
             assert resumed.metrics()[name].tolist() == whole.metrics()[name].tolist()
-    finally:
-        EmbeddedStore(home).stop()
 
 
 def test_other_tolerances_are_tried(latent: int, capsys: pytest.CaptureFixture[str]) -> None:
