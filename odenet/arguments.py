@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from odenet.completion import complete_words
 from pipeline.plugins import load_plugins
-from pipeline.util.errors import LONGEST_VALUE, brief, shortened
+from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief, shortened
 from pipeline.util.paths import named_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,6 +86,17 @@ FILTERS = click.argument(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
 LIMIT = click.option("--limit", type=count, metavar="N", default=20, help="at most so many; 0 for all (default 20)")
+
+
+def _board_address(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not text.startswith(("http://", "https://")):
+        raise InvalidInput(f"--board wants the address that `odenet board` shows, http://…, not {brief(text)}")
+    return text
+
+
+BOARD = click.option(
+    "--board", metavar="URL", callback=_board_address, help="of an Omniboard, for the page's links to runs"
+)
 
 
 def overrides_argument(text: str, takes_names: bool = True) -> Callable[[F], F]:

@@ -39,6 +39,7 @@ MODULES = {
     "going": ("watch", "logs", "stop"),
     "board": ("board",),
     "compare": ("compare",),
+    "report": ("report",),
     "housekeeping": ("rename", "tag", "note", "attach", "export", "rm", "gc"),
     "backup": ("backup", "restore"),
     "models": ("promote", "models"),

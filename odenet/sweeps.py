@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from odenet.arguments import JSON, LIMIT, PATH, examples, whole_number
+from odenet.arguments import BOARD, JSON, LIMIT, PATH, examples, whole_number
 from odenet.output import answer
-from pipeline.util.errors import InvalidInput
 
 
 @click.group(invoke_without_command=True, epilog=examples("odenet sweeps", "odenet sweeps show 12"))
@@ -31,7 +30,7 @@ def sweeps(context: click.Context, limit: int, as_json: bool) -> None:
 @click.argument("sweep_id", type=whole_number, metavar="ID")
 @JSON
 @click.option("--report", type=PATH, metavar="FILE", help="write it with its figures to one HTML file, too")
-@click.option("--board", metavar="URL", help="of an Omniboard, for the report's links to runs")
+@BOARD
 @click.pass_context
 def show(context: click.Context, sweep_id: int, as_json: bool, report: Path | None, board: str | None) -> None:
     """Show one sweep."""
@@ -39,8 +38,6 @@ def show(context: click.Context, sweep_id: int, as_json: bool, report: Path | No
     from pipeline.sweeps.stored import load_sweep
     from pipeline.sweeps.terminal import print_sweep, to_dict
 
-    if board is not None and not board.startswith(("http://", "https://")):
-        raise InvalidInput(f"--board wants the address that `odenet board` shows, http://…, not {board}")
     sweep = load_sweep(Runs(), sweep_id)
     if report is not None:
         from pipeline.sweeps.report import write_page  # here, as its figures take a second and more to import

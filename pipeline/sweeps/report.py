@@ -3,12 +3,14 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlencode
 
 from matplotlib.figure import Figure
 
 from pipeline.reporting.figure_style import own_style
 from pipeline.reporting.html import render
+from pipeline.reporting.importance import METHOD, Importance, measure_importance
+from pipeline.reporting.importance_figure import plot_importance
+from pipeline.reporting.run_address import run_address
 from pipeline.sweeps.figures import (
     plot_best_so_far,
     plot_evaluations,
@@ -29,7 +31,7 @@ def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) 
         best_file: the best configuration, which the command on the page names; without it the command has every key.
         board: the address of an Omniboard with the store's runs, to which the numbers of the runs then link.
     """
-    trials = trials_table(sweep)
+    trials, importance = trials_table(sweep), importance_of(sweep)
     if trials.rows and board is None:
         hint = "`odenet show RUN` tells more of a run, `odenet board` shows it in Omniboard."
         trials = replace(trials, note=hint)
@@ -42,6 +44,9 @@ def page(sweep: Sweep, best_file: Path | None = None, board: str | None = None) 
         command=_command(sweep, best_file),
         checks=checks_table(sweep),
         figures=_figures(sweep),
+        importance=importance.says,
+        importance_figure=plot_importance(importance),
+        importance_method=METHOD,
         worse_edge="top" if sweep.space.mode == "min" else "bottom",
         failures=failures_table(sweep),
         conditions=[*conditions(sweep), *memory(sweep)],
@@ -61,6 +66,12 @@ def write_page(sweep: Sweep, path: Path, best_file: Path | None = None, board: s
     write_result(path, page(sweep, best_file, board), "page")
 
 
+def importance_of(sweep: Sweep) -> Importance:
+    """How much each hyperparameter matters for the metric; pruned trials count with what they had reached."""
+    trials = [trial for trial in sweep.state.over() if trial.value is not None and not trial.has_failed]
+    return measure_importance([trial.suggestion for trial in trials], [float(trial.value or 0) for trial in trials])
+
+
 def _command(sweep: Sweep, best_file: Path | None) -> str | None:
     """The shell command that trains the best configuration again."""
     if sweep.best is None:
@@ -78,8 +89,3 @@ def _figures(sweep: Sweep) -> dict[str, Figure | None]:
         "hyperparameters": plot_hyperparameters(space, state),
         "evaluations": plot_evaluations(space, state),
     }
-
-
-def run_address(board: str, run_id: int) -> str:
-    """The address at which the Omniboard at `board` shows the run."""
-    return f"{board.rstrip('/')}?{urlencode({'showDrillDownRunModal': 'true', 'runIdToExpand': run_id})}"

@@ -1,0 +1,117 @@
+/* Parallel coordinates: a line a run through an axis for each setting and result. Plotly draws them with WebGL. */
+
+const MOST_TICKS = 24, MOST_AXES = 8;
+const GOLDEN = 0.618034; // multiples of it, less their whole part, spread evenly however many there are
+
+function hasWebGL() {
+  const canvas = document.createElement('canvas');
+  return Boolean(canvas.getContext('webgl2') || canvas.getContext('webgl'));
+}
+
+function roundNumbers(low, high) {
+  const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find(factor => factor * power >= rough * 0.999);
+  const ticks = [];
+  for (let tick = Math.ceil(low / step - 1e-9); tick * step <= high + 1e-9 * step; tick++) ticks.push(tick * step);
+  return ticks;
+}
+
+/**
+ * The places of a variable's values on its axis, and what stands beside it. Runs without a value pass below; those of
+ * the same text are spread a little.
+ */
+function dimensionOf(one, runs) {
+  const texts = isText(one) ? [...new Set(one.values.filter(value => value !== null).map(String))].sort() : null;
+  const logarithmic = isWide(one);
+  const place = value => texts ? texts.indexOf(String(value)) : logarithmic ? Math.log10(value) : value;
+  const places = one.values.filter(value => value !== null).map(place);
+  let low = Math.min(...places), high = Math.max(...places);
+  if (texts || !(low < high)) [low, high] = [low - 0.5, high + 0.5];
+  let ticks = texts
+    ? texts.map((text, index) => [index, shortened(text, 16)]).filter((_, index) => index % Math.ceil(texts.length / MOST_TICKS) === 0)
+    : roundNumbers(low, high).map(tick => [tick, shownTick(one, logarithmic ? 10 ** tick : Number(tick.toPrecision(6)))]);
+  const absent = low - 0.14 * (high - low);
+  const isAbsent = one.values.includes(null);
+  if (isAbsent) ticks = [[absent, 'none'], ...ticks];
+  return {
+    name: one.name, label: plain(shortened(one.label, 24)), multiselect: true,
+    values: runs.map(run => one.values[run] === null ? absent : place(one.values[run]) + (texts ? spread(run) : 0)),
+    range: [isAbsent ? absent : low, high], tickvals: ticks.map(([tick]) => tick), ticktext: ticks.map(([, text]) => text)
+  };
+}
+
+function spread(run) {
+  return ((run * GOLDEN + 0.5) % 1 - 0.5) * 0.4;
+}
+
+function chosenAxes() {
+  const names = [...byId('axes').querySelectorAll('input:checked')].map(box => box.value);
+  const before = (byId('parallel-chart').data || [{dimensions: []}])[0].dimensions.map(one => one.name);
+  return [...before.filter(name => names.includes(name)), ...names.filter(name => !before.includes(name))]; // as somebody has moved them
+}
+
+function drawParallel() {
+  const runs = selectedRuns('parallel'), names = chosenAxes(), chart = byId('parallel-chart');
+  const before = new Map((chart.data || [{dimensions: []}])[0].dimensions.map(one => [one.name, one.constraintrange]));
+  const groups = colourGroups(), group = new Map(groups.flatMap((one, place) => one.runs.map(run => [run, place])));
+  const last = Math.max(groups.length - 1, 1);
+  const scale = groups.flatMap(({colour}, place) => [[place / (last + 1), colour], [(place + 1) / (last + 1), colour]]);
+  if (groups.length === 1) scale.push([1, groups[0].colour]);
+  const dimensions = names.map(name => {
+    const range = before.get(name);
+    return {...dimensionOf(variable(name), runs), ...(range && state.brushes.has('parallel') ? {constraintrange: range} : {})};
+  });
+  const trace = {
+    type: 'parcoords', dimensions, labelfont: {size: 12.5}, tickfont: {size: 11.5, color: FAINT}, rangefont: {size: 1, color: 'rgba(0,0,0,0)'},
+    line: {color: runs.map(run => group.get(run) + 0.5), cmin: 0, cmax: last + 1, colorscale: scale},
+    unselected: {line: {color: '#9aa3ae', opacity: 0.1}}
+  };
+  chart.runs = runs;
+  chart.hidden = dimensions.length < 2;
+  if (dimensions.length >= 2) Plotly.react(chart, [trace], layoutOf({margin: {l: 70, r: 60, t: 44, b: 18}}), {...CONFIG, displayModeBar: false});
+  byId('parallel-note').textContent = dimensions.length < 2 ? 'Choose at least two axes.' : '';
+}
+
+/** The runs within the ranges that are selected on the axes. */
+function brushParallel() {
+  const chart = byId('parallel-chart'), {dimensions} = chart.data[0];
+  const limited = dimensions.filter(one => one.constraintrange && one.constraintrange.length);
+  const ranges = one => Array.isArray(one.constraintrange[0]) ? one.constraintrange : [one.constraintrange];
+  const within = chart.runs.filter((_, row) => limited.every(one =>
+    ranges(one).some(([low, high]) => one.values[row] >= low && one.values[row] <= high)));
+  brush('parallel', limited.length ? within : null);
+}
+
+/** The settings that vary, the most important first, and the result. */
+function firstAxes() {
+  const importance = state.data.importances.find(one => one.settings.length);
+  const important = importance ? importance.settings.map(one => one.name) : [];
+  const settings = state.data.variables.filter(one => one.kind === 'setting').map(one => one.name);
+  const ordered = [...important.filter(name => settings.includes(name)), ...settings.filter(name => !important.includes(name) && name !== 'seed')];
+  const descriptions = ['model', 'data'].filter(name => variable(name));
+  const results = [state.data.first.cost, state.data.first.result].filter(name => name);
+  return [...descriptions, ...ordered.slice(0, MOST_AXES - results.length - descriptions.length), ...results];
+}
+
+function setUpParallel() {
+  if (!hasWebGL()) {
+    byId('parallel').querySelectorAll('.note, details, .chart').forEach(part => { part.hidden = true; });
+    byId('parallel-note').hidden = false;
+    byId('parallel-note').textContent = 'This browser has no WebGL, without which parallel coordinates cannot be drawn; all else on this page is whole.';
+    return;
+  }
+  const first = firstAxes();
+  const ordered = [...first.map(variable), ...state.data.variables.filter(one => !first.includes(one.name))];
+  for (const one of ordered) {
+    const label = document.createElement('label'), box = document.createElement('input');
+    box.type = 'checkbox'; box.value = one.name; box.checked = first.includes(one.name);
+    label.append(box, one.label);
+    byId('axes').append(label);
+  }
+  byId('axes').addEventListener('change', () => { drawParallel(); if (byId('parallel-chart').data) brushParallel(); });
+  drawParallel();
+  if (!byId('parallel-chart').on) Plotly.newPlot('parallel-chart', [], layoutOf({}), CONFIG);
+  byId('parallel-chart').on('plotly_restyle', brushParallel);
+  const clear = () => { for (const one of (byId('parallel-chart').data[0] || {dimensions: []}).dimensions) delete one.constraintrange; };
+  state.views.push({name: 'parallel', draw: drawParallel, clear});
+}

@@ -1,0 +1,164 @@
+"""What runs can be set against each other by: their settings, what describes them, and what they came to."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.runs.query import StoredRun
+from pipeline.runs.report.curves import Curve
+from pipeline.runs.summary import RunSummary
+from pipeline.tracking.run_document import BETWEEN_EPOCHS, metric_specs
+from pipeline.util.printable import printable
+
+Better = Literal["lower", "higher"] | None
+Value = int | float | str | None
+LONGEST_TEXT = 60
+COSTS: Mapping[str, Better] = {
+    "solver.nfe_forward": "lower",
+    "solver.nfe_backward": "lower",
+    "solver.nfe_per_image": "lower",
+    "solver.rejected_steps": "lower",
+    "time.epoch_seconds": "lower",
+    "time.training_seconds": "lower",
+    "time.images_per_second": "higher",
+    "memory.peak_mb": "lower",
+}
+"""Metrics of what a training costs, of which no task has a specification -> which values are better."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One value for each run.
+
+    Attributes:
+        name: of a setting its key; of a metric `test.accuracy`, `best validation.loss` or `last solver.nfe_forward`.
+        label: what an axis is called.
+        better: which values are; None where neither are, or nobody has said.
+        is_share: whether it is shown in per cent.
+        values: by run; None where the run has none, or no finite number.
+    """
+
+    name: str
+    label: str
+    kind: Literal["setting", "description", "result"]
+    values: tuple[Value, ...]
+    better: Better = None
+    is_share: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether two runs differ in it."""
+        return len(set(self.values)) > 1
+
+
+def find_variables(
+    found: Sequence[StoredRun], rows: Sequence[RunSummary], curves: Sequence[Curve], first: Sequence[str] = ()
+) -> list[Variable]:
+    """The settings in which the runs differ, what describes them, and every result that one of them has.
+
+    Args:
+        first: settings that stand before the others.
+    """
+    settings = [one for one in _settings(found) if one.varies]
+    settings.sort(key=lambda one: list(first).index(one.name) if one.name in first else len(first))
+    results = [*_test_results(rows), *_of_epochs(found, curves), *_costs(rows)]
+    described = [one for one in _descriptions(rows) if one.varies]
+    return [*settings, *described, *(one for one in results if any(value is not None for value in one.values))]
+
+
+def text_of(value: Any) -> str:
+    """A stored value as a page shows it: short, in one line, without what would steer a reader's machine."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = " ".join(printable(text).split())
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def _settings(found: Sequence[StoredRun]) -> list[Variable]:
+    configs = [run.whole_config for run in found]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    return [
+        Variable(text_of(name), text_of(name), "setting", tuple(_plain(config.get(name)) for config in configs))
+        for name in names
+    ]
+
+
+def _descriptions(rows: Sequence[RunSummary]) -> list[Variable]:
+    of: Mapping[str, Callable[[RunSummary], str | None]] = {
+        "task": lambda row: row.task,
+        "model": lambda row: row.model,
+        "data": lambda row: row.data,
+        "status": lambda row: row.status.value,
+        "kind": lambda row: str(row.kind),
+        "tags": lambda row: ", ".join(row.tags) or None,
+    }
+    return [Variable(name, name, "description", tuple(_plain(tell(row)) for row in rows)) for name, tell in of.items()]
+
+
+def _test_results(rows: Sequence[RunSummary]) -> list[Variable]:
+    specs = {spec.name: spec for row in reversed(rows) for spec in row.results}
+    by_name = [{spec.name: value for spec, value in row.results.items()} for row in rows]
+    return [
+        Variable(
+            text_of(name),
+            text_of(f"{spec.split} {spec.label}"),
+            "result",
+            tuple(_number(values.get(name)) for values in by_name),
+            spec.better,
+            spec.is_share,
+        )
+        for name, spec in specs.items()
+    ]
+
+
+def _of_epochs(found: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Variable]:
+    """Of a metric whose better values are known the best of all epochs, of another one the last."""
+    specs: dict[str, MetricSpec] = {spec.name: spec for run in found for spec in metric_specs(run.document)}
+    names = list(dict.fromkeys([*specs, *COSTS, *sorted({curve.metric for curve in curves})]))
+    by_metric: dict[str, dict[Any, Curve]] = {}
+    for curve in curves:
+        by_metric.setdefault(curve.metric, {})[curve.run_id] = curve
+    return [
+        _of_metric(name, specs.get(name), [by_metric[name].get(run.run_id) for run in found])
+        for name in names
+        if name in by_metric and not name.startswith(BETWEEN_EPOCHS)
+    ]
+
+
+def _of_metric(name: str, spec: MetricSpec | None, curves: Sequence[Curve | None]) -> Variable:
+    label = name if spec is None else f"{spec.split} {spec.label}"
+    which = "last" if spec is None or spec.better is None else "best"
+    field = "last" if which == "last" or spec is None else {"lower": "lowest", "higher": "highest"}[str(spec.better)]
+    return Variable(
+        text_of(f"{which} {name}"),
+        text_of(f"{label}, {which}"),
+        "result",
+        tuple(None if curve is None else getattr(curve, field) for curve in curves),
+        COSTS.get(name) if spec is None else spec.better,
+        spec is not None and spec.is_share,
+    )
+
+
+def _costs(rows: Sequence[RunSummary]) -> list[Variable]:
+    of: Mapping[str, tuple[Callable[[RunSummary], Any], Better]] = {
+        "parameters": (lambda row: row.parameters, "lower"),
+        "epochs": (lambda row: row.epochs, None),
+        "seconds": (lambda row: row.seconds, "lower"),
+    }
+    return [
+        Variable(name, name, "result", tuple(_number(tell(row)) for row in rows), better)
+        for name, (tell, better) in of.items()
+    ]
+
+
+def _number(value: Any) -> int | float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_number else None
+
+
+def _plain(value: Any) -> Value:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else text_of(value)
