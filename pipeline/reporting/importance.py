@@ -14,8 +14,8 @@ FEWEST = 20
 MOST = 400
 """Runs that are looked at, drawn at random of more: their number would change little but the time that it takes."""
 SAMPLES = 20
-TREES = 50
-PERMUTATIONS = 3
+TREES = 40
+PERMUTATIONS = 2
 LEAST_EXPLAINED = 0.05
 """Share of the variance among runs outside its sample; a forest that explains less of it tells nothing."""
 
@@ -63,7 +63,9 @@ def measure_importance(settings: Sequence[Mapping[str, Any]], results: Sequence[
         results: of each run; one that is no number is left out.
     """
     kept = [place for place, result in enumerate(results) if not np.isnan(result)]
+    seen = counted(len(kept), "run")
     if len(kept) > MOST:
+        seen = f"{MOST} of {seen}"
         kept = sorted(np.random.default_rng(0).choice(kept, MOST, replace=False).tolist())
     rows = [settings[place] for place in kept]
     columns = {name: _codes([row.get(name) for row in rows]) for row in rows for name in row}
@@ -71,14 +73,14 @@ def measure_importance(settings: Sequence[Mapping[str, Any]], results: Sequence[
     if not columns:
         return Importance(len(kept), (), "No setting varies among these runs.")
     if len(kept) < FEWEST:
-        says = f"{counted(len(kept), 'run')} with a result: too few to tell which setting matters ({FEWEST} at least)."
+        says = f"{seen} with a result: too few to tell which setting matters ({FEWEST} at least)."
         return Importance(len(kept), (), says)
     explained, shares = _shares(np.column_stack(list(columns.values())), [results[place] for place in kept])
     if explained < LEAST_EXPLAINED:
         return Importance(
             len(kept),
             (),
-            f"These {counted(len(kept), 'run')} do not tell which setting matters: a random forest of some of them "
+            f"{seen} do not tell which setting matters: a random forest of some of them "
             f"explains {max(explained, 0):.0%} of the variance of the others.",
         )
     found = [
@@ -88,7 +90,7 @@ def measure_importance(settings: Sequence[Mapping[str, Any]], results: Sequence[
     return Importance(
         len(kept),
         tuple(sorted(found, key=lambda one: -one.mean)),
-        f"{counted(len(kept), 'run')}; the forest explains {explained:.0%} of the variance of those it has not seen.",
+        f"{seen}; the forest explains {explained:.0%} of the variance of those it has not seen.",
     )
 
 

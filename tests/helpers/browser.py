@@ -1,4 +1,4 @@
-"""A real browser on a running dashboard, for the tests that look at what a person sees."""
+"""A real browser on a running dashboard or a written page, for the tests that look at what a person sees."""
 
 import contextlib
 import shutil
@@ -23,8 +23,8 @@ def missing() -> list[str]:
 
 
 @contextlib.contextmanager
-def headless(profile: Path) -> Iterator[Chrome]:
-    """Headless Chromium with a fresh profile in `profile`."""
+def headless(profile: Path, *switches: str) -> Iterator[Chrome]:
+    """Headless Chromium with a fresh profile in `profile`, and with more command line switches."""
     options = ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for switch in (
@@ -37,8 +37,10 @@ def headless(profile: Path) -> Iterator[Chrome]:
         "--disable-component-update",
         "--disable-sync",
         "--disable-dev-shm-usage",
+        "--enable-unsafe-swiftshader",  # WebGL without a GPU
         "--window-size=1700,900",
         f"--user-data-dir={profile}",
+        *switches,
     ):
         options.add_argument(switch)
     driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))

@@ -73,4 +73,5 @@ function setUpColours() {
   fill(byId('colour'), pairs, chosen, {none: 'All alike or each', ...KINDS});
   byId('colour').addEventListener('change', () => redraw(null));
   state.views.push({name: 'legend', draw: drawLegend});
+  drawLegend();
 }

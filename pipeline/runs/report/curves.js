@@ -73,4 +73,5 @@ function setUpCurves() {
   for (const id of ['metric', 'logarithmic']) byId(id).addEventListener('change', drawCurves);
   byId('smoothing').addEventListener('input', drawCurves);
   state.views.push({name: 'curves', draw: drawCurves});
+  drawCurves();
 }

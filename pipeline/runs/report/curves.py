@@ -10,7 +10,7 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.readable import is_series
 from pipeline.tracking.store import translate_store_errors
 
-MOST_POINTS = 600_000
+MOST_POINTS = 500_000
 """Of all curves together: what a file below 5 MB has room for."""
 MOST_OF_A_CURVE = 400
 FEWEST_OF_A_CURVE = 10

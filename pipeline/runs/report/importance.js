@@ -22,7 +22,7 @@ function drawImportance() {
     xaxis: axisOf('share of the variance', {zeroline: true, zerolinecolor: '#8b95a1'}),
     yaxis: {autorange: 'reversed', automargin: true, type: 'category'}, bargap: 0.35, dragmode: false
   });
-  Plotly.react(chart, [trace], layout, CONFIG);
+  Plotly.react(chart, [trace], layout, {...CONFIG, displayModeBar: false});
 }
 
 function setUpImportance() {

@@ -47,6 +47,11 @@ function isText(one) {
   return one.values.some(value => typeof value === 'string');
 }
 
+/** The different values of a variable that is shown as text, in order. */
+function textsOf(one) {
+  return [...new Set(one.values.filter(value => value !== null).map(String))].sort();
+}
+
 function numbersOf(one) {
   return one.values.filter(value => typeof value === 'number');
 }

@@ -19,7 +19,7 @@ from pipeline.runs.report.curves import Curve, load_curves
 from pipeline.runs.report.groups import find_importances, main_result
 from pipeline.runs.report.scripts import content_policy, own_script, packed, plotly_script
 from pipeline.runs.report.variables import Variable, find_variables, text_of
-from pipeline.runs.summary import RunSummary, summaries
+from pipeline.runs.summary import LAST, RunSummary, summary
 from pipeline.tracking.run_document import MACHINE, STEPS, is_of_task
 from pipeline.util.files import write_result
 
@@ -68,7 +68,9 @@ def page(
     board: str | None = None,
 ) -> str:
     """The page's HTML; arguments as for `write_page`."""
-    curves, rows = load_curves(runs, found), summaries(runs, found)
+    curves = load_curves(runs, found)
+    last = _last_values(curves)
+    rows = [summary(run.document, last.get(run.run_id, {})) for run in found]
     variables = find_variables(found, rows, curves, first)
     document = page_data(found, rows, curves, variables, board)
     script, plotly = own_script(), plotly_script()
@@ -84,6 +86,16 @@ def page(
         method=METHOD,
         board=board,
     )
+
+
+def _last_values(curves: Sequence[Curve]) -> dict[Any, dict[str, float]]:
+    """Of each run what `Runs.last_values` would ask the store for once more."""
+    last: dict[Any, dict[str, float]] = {}
+    for curve in curves:
+        if curve.metric in LAST and curve.last is not None:
+            values = last.setdefault(curve.run_id, {})
+            values |= {curve.metric: curve.last, "epoch": max(curve.steps[-1], values.get("epoch", 0))}
+    return last
 
 
 def page_data(

@@ -21,7 +21,7 @@ function roundNumbers(low, high) {
  * the same text are spread a little.
  */
 function dimensionOf(one, runs) {
-  const texts = isText(one) ? [...new Set(one.values.filter(value => value !== null).map(String))].sort() : null;
+  const texts = isText(one) ? textsOf(one) : null;
   const logarithmic = isWide(one);
   const place = value => texts ? texts.indexOf(String(value)) : logarithmic ? Math.log10(value) : value;
   const places = one.values.filter(value => value !== null).map(place);
@@ -41,7 +41,7 @@ function dimensionOf(one, runs) {
 }
 
 function spread(run) {
-  return ((run * GOLDEN + 0.5) % 1 - 0.5) * 0.4;
+  return ((run * GOLDEN + 0.5) % 1 - 0.5) * 0.25;
 }
 
 function chosenAxes() {

@@ -31,7 +31,6 @@ function lineOf(run) {
 function tick(run, isOn) {
   if (isOn) ticked.add(run); else ticked.delete(run);
   brush('table', ticked.size ? ticked : null);
-  drawTable();
 }
 
 function sortKey(column, run) {
@@ -86,5 +85,6 @@ function setUpTable() {
     byId('headings').append(heading);
   });
   byId('clear').addEventListener('click', () => { ticked.clear(); clearBrushes(); });
-  state.views.push({name: 'table-lines', draw: drawTable});
+  state.views.push({name: 'table-lines', draw: drawTable}); // not the brush's name: the table follows its own ticks
+  drawTable();
 }

@@ -17,8 +17,15 @@ function scatterView(name, first) {
   function axis(one, which) {
     const arrow = one.better ? ` (${one.better} is better)` : '';
     const type = isText(one) ? 'category' : part(`log-${which}`).checked ? 'log' : 'linear';
-    const order = isText(one) ? {categoryorder: 'category ascending'} : {};
-    return axisOf(plain(one.label) + arrow, {type, ...order, ...(one.isShare ? {tickformat: '.4~p'} : {})});
+    return axisOf(plain(one.label) + arrow, {type, ...(isText(one) ? namesOf(one) : {}), ...(one.isShare ? {tickformat: '.4~p'} : {})});
+  }
+
+  function namesOf(one) {
+    const texts = textsOf(one);
+    return {
+      categoryorder: 'array', categoryarray: texts.map(plain), tickmode: 'array', tickvals: texts.map(plain),
+      ticktext: texts.map(text => plain(shortened(text, 22)))
+    };
   }
 
   function coordinate(one, run) {

@@ -10,7 +10,6 @@ async function start() {
   setUpScatters();
   setUpParallel();
   setUpImportance();
-  redraw(null);
   document.body.dataset.isDrawn = 'yes';
 }
 
