@@ -27,6 +27,16 @@ function joined(curves, weight) {
   return line;
 }
 
+const FAR = 20, USUAL = 0.98;
+
+/** Where the axis ends at first: what lies far beyond nearly all values, as a loss that diverges, is left out. */
+function usualRange(traces) {
+  const values = traces.flatMap(trace => trace.y).filter(value => value !== null).sort((a, b) => a - b);
+  const usual = values[Math.floor(USUAL * (values.length - 1))], low = values[0], high = values[values.length - 1];
+  if (!(high > FAR * Math.max(Math.abs(usual), Math.abs(low)))) return null;
+  return [low - 0.05 * (usual - low), usual + 0.15 * (usual - low)];
+}
+
 function drawCurves() {
   const metric = state.data.metrics.byName[byId('metric').value];
   const weight = Number(byId('smoothing').value);
@@ -49,8 +59,9 @@ function drawCurves() {
     });
   }
   const type = byId('logarithmic').checked ? 'log' : 'linear';
+  const range = type === 'linear' ? usualRange(traces) : null;
   const layout = layoutOf({
-    xaxis: axisOf(metric.axis), yaxis: axisOf(plain(byId('metric').value), {type}), dragmode: 'zoom',
+    xaxis: axisOf(metric.axis), yaxis: axisOf(plain(byId('metric').value), {type, ...(range ? {range} : {})}), dragmode: 'zoom',
     uirevision: `${byId('metric').value} ${type}` // a zoom stays while the runs change
   });
   Plotly.react('curves-chart', traces, layout, CONFIG);
@@ -58,7 +69,7 @@ function drawCurves() {
   const smoothing = weight ? ' Faint: the values themselves; strong: their exponential average over the points that are there.' : '';
   byId('curves-note').textContent =
     `${counted(drawn, 'curve')}${lacking ? `; ${lacking} of the selected runs have no ${byId('metric').value}` : ''}. ` +
-    `Drag to zoom, double click to see all again.${smoothing}`;
+    `Drag to zoom, double click to see all again.${range ? ' A few values lie far above; a second double click shows them.' : ''}${smoothing}`;
 }
 
 function setUpCurves() {

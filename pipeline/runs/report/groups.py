@@ -1,5 +1,6 @@
 """Which runs can be asked together which of their settings matter."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 from pipeline.reporting.importance import Importance, measure_importance
 from pipeline.runs.report.variables import Variable
 from pipeline.runs.summary import RunSummary
-from pipeline.tracking.run_document import RunStatus
 
 MOST_GROUPS = 4
 TRAININGS = ("training", "trial", "check", "rerun", "tracked", "foreign")
 COST = "last solver.nfe_forward"
 """Asked for beside the result."""
+ENOUGH = 0.7
+"""Of the runs that another result has, one that goes before it must have so many."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,15 @@ def _importances_of(
 
 
 def main_result(rows: Sequence[RunSummary], variables: Sequence[Variable], places: Sequence[int]) -> Variable | None:
-    """What these runs are judged by: the result of the test, or of what most have no test, the best of validation."""
-    tested = [spec.name for place in places for spec in rows[place].results if rows[place].status != RunStatus.RUNNING]
-    first = tested[0] if tested else ""
-    quantity = first.partition(".")[2]
-    names = [first, f"best validation.{quantity}", "best validation.loss", "last loss"]
+    """What these runs are judged by: the result of the test, or where many have none the best of validation."""
+    tested = Counter(next(iter(rows[place].results)).name for place in places if rows[place].results)
+    first = tested.most_common(1)[0][0] if tested else ""
+    names = [first, f"best validation.{first.partition('.')[2]}", "best validation.loss"]
     known = [one for one in (_named(variables, name) for name in names) if one is not None]
-    known += [one for one in variables if one.kind == "result" and one.better is not None and one.name not in names]
-    return max(known, key=lambda one: sum(one.values[place] is not None for place in places), default=None)
+    known += [one for one in variables if one.kind == "result" and one.name not in names]
+    having = [sum(one.values[place] is not None for place in places) for one in known]
+    enough = ENOUGH * max(having[: len(names)], default=0)
+    return next((one for one, number in zip(known, having, strict=True) if number and number >= enough), None)
 
 
 def _named(variables: Sequence[Variable], name: str) -> Variable | None:

@@ -43,6 +43,10 @@ function counted(number, thing) {
   return `${number.toLocaleString('en')} ${thing}${number === 1 ? '' : 's'}`;
 }
 
+function numberOf(values, isOne) {
+  return values.filter(isOne).length;
+}
+
 function isText(one) {
   return one.values.some(value => typeof value === 'string');
 }

@@ -135,9 +135,9 @@ def _run(row: RunSummary, board: str | None) -> dict[str, Any]:
 
 
 def _columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
-    """Those of `odenet runs`; in the place of the age, which changes, the time at which the run began."""
+    """Those of `odenet runs` that are not empty; for the age, which changes, the time at which the run began."""
     started = ListColumn("started", tuple(row.started[:16].replace("T", " ") for row in rows), None)
-    return [started if column.heading == "age" else column for column in list_columns(rows)]
+    return [started if one.heading == "age" else one for one in list_columns(rows) if not one.is_empty]
 
 
 def _column(column: ListColumn, rows: Sequence[RunSummary]) -> dict[str, Any]:

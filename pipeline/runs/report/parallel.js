@@ -68,7 +68,7 @@ function drawParallel() {
   };
   chart.runs = runs;
   chart.hidden = dimensions.length < 2;
-  if (dimensions.length >= 2) Plotly.react(chart, [trace], layoutOf({margin: {l: 70, r: 60, t: 44, b: 18}}), {...CONFIG, displayModeBar: false});
+  if (dimensions.length >= 2) Plotly.react(chart, [trace], layoutOf({margin: {l: 112, r: 70, t: 44, b: 18}}), {...CONFIG, displayModeBar: false});
   byId('parallel-note').textContent = dimensions.length < 2 ? 'Choose at least two axes.' : '';
 }
 
@@ -82,11 +82,14 @@ function brushParallel() {
   brush('parallel', limited.length ? within : null);
 }
 
-/** The settings that vary, the most important first, and the result. */
+/** The settings that vary, the most important first, or else those that most runs have, and the result. */
 function firstAxes() {
   const importance = state.data.importances.find(one => one.settings.length);
   const important = importance ? importance.settings.map(one => one.name) : [];
-  const settings = state.data.variables.filter(one => one.kind === 'setting').map(one => one.name);
+  const variety = name => new Set(variable(name).values).size;
+  const having = name => numberOf(variable(name).values, value => value !== null);
+  const settings = state.data.variables.filter(one => one.kind === 'setting').map(one => one.name)
+    .filter(name => !(name === 'data.name' && variable('data'))).sort((a, b) => having(b) - having(a) || variety(b) - variety(a));
   const ordered = [...important.filter(name => settings.includes(name)), ...settings.filter(name => !important.includes(name) && name !== 'seed')];
   const descriptions = ['model', 'data'].filter(name => variable(name));
   const results = [state.data.first.cost, state.data.first.result].filter(name => name);

@@ -71,7 +71,8 @@ def find_variables(
 
 def text_of(value: Any) -> str:
     """A stored value as a page shows it: short, in one line, without what would steer a reader's machine."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    is_list = isinstance(value, list | Mapping)
+    text = json.dumps(value, default=str) if is_list else str(value)
     text = " ".join(printable(text).split())
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
