@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.sweeps.figures import (
     plot_hyperparameters,
     plot_parallel_coordinates,
 )
-from pipeline.sweeps.report import page, write_page
+from pipeline.sweeps.report import importance_of, page, write_page
 from pipeline.sweeps.state import Check, SweepState
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table, trials_table
@@ -299,7 +300,7 @@ def test_evaluations_are_drawn_for_ode_nets_alone() -> None:
         (sample_ledger(2), 4),
         (failures_only(), 3),
         (sample_ledger(12, running=2), 4),
-        (sample_ledger(500, checks=3), 4),
+        (sample_ledger(500, checks=3), 5),
     ],
     ids=["none", "one failed", "two", "failed alone", "running", "many"],
 )
@@ -350,7 +351,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(bool(NO_BROWSER), reason=f"needs {' and '.join(NO_BROWSER)}")
 def test_the_page_fits_wide_and_narrow_windows_with_all_its_pictures(tmp_path: Path) -> None:
     write_page(sweep_of(sample_ledger(50, checks=3)), tmp_path / "page.html")
-    assert_page_fits(tmp_path / "page.html", images=4)
+    assert_page_fits(tmp_path / "page.html", images=5)
 
 
 # The commands
@@ -473,3 +474,15 @@ def test_among_other_runs_a_sweep_is_shown_as_what_it_is(capsys: pytest.CaptureF
     assert "underflow" not in shown
     assert main(["show", "15"]) == 0
     assert "sweep.id" in capsys.readouterr().out
+
+
+def test_the_page_says_which_hyperparameters_matter() -> None:
+    state = sample_ledger(50)
+    importance = importance_of(sweep_of(state))
+    assert importance.settings[0].name == "training.lr", "of which the samples' loss is a function"
+    assert importance.runs == outcomes(state, "completed") + outcomes(state, "pruned")
+    assert importance.says in unescape(page(sweep_of(state)))
+    few = page(sweep_of(sample_ledger(12)))
+    assert "too few to tell which setting matters" in few
+    assert "The importance of each hyperparameter" not in few
+    assert "Which hyperparameters matter" not in page(sweep_of(SweepState()))
