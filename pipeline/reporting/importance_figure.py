@@ -23,5 +23,6 @@ def plot_importance(importance: Importance) -> Figure | None:
     ax.set_yticks(places, [one.name for one in settings])
     ax.set_xlabel("Share of the variance")
     add_grid(ax)
+    ax.set_axisbelow(True)
     ax.grid(visible=False, axis="y")
     return figure

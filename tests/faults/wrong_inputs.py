@@ -416,6 +416,8 @@ def _needed(path: tuple[str, ...], command: click.Command) -> tuple[str, ...]:
             return ("nowhere",)
         case ("rm",):
             return ("99",)
+        case ("report",):
+            return ("--out", "page.html")
         case ("backup",) | ("restore",):
             return ("folder",)
     return ("1",) if any("id" in str(p.name) for p in command.params if isinstance(p, click.Argument)) else ()

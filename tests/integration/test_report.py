@@ -26,6 +26,7 @@ from tests.helpers.waiting import wait_until
 Store = Database[dict[str, Any]]
 NO_BROWSER = [name for name in ("chromium", "chromedriver") if name in browser.missing()]
 in_a_browser = pytest.mark.skipif(bool(NO_BROWSER), reason=f"needs {' and '.join(NO_BROWSER)}")
+MARKUP = "<b>bold</b> <a href='https://example.org'>go</a>"
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> <b>$x$</b>"
 
 
@@ -322,7 +323,7 @@ def test_without_webgl_the_page_says_so_and_has_all_else(six: dict[int, tuple[fl
 @in_a_browser
 def test_stored_text_is_shown_as_text_and_runs_nothing(database: Store, tmp_path: Path) -> None:
     for run_id in (1, 2):
-        document = run_of_settings(run_id, 1e-3 * run_id, 8, HOSTILE if run_id == 1 else "adam")
+        document = run_of_settings(run_id, 1e-3 * run_id, 8, MARKUP if run_id == 1 else "adam")
         marks = {"name": HOSTILE, "tags": [HOSTILE]}
         document["config"][f"<b>key {run_id}</b>"] = HOSTILE
         database.runs.insert_one(document | {"omniboard": marks})
@@ -340,7 +341,8 @@ def test_stored_text_is_shown_as_text_and_runs_nothing(database: Store, tmp_path
         assert driver.find_elements(By.CSS_SELECTOR, "img, main b, td b, .legend b, svg a") == []
         assert HOSTILE[:30] in driver.find_element(By.ID, "rows").text
         ticks = driver.execute_script("return document.querySelector('#scatter-chart .xaxislayer-above').textContent")
-        assert HOSTILE[:21] in ticks
+        assert MARKUP[:21] in ticks, "Plotly, too, takes it for text"
+        assert MARKUP in text(driver, "legend")
 
 
 @pytest.mark.browser

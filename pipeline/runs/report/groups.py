@@ -60,10 +60,15 @@ def _importances_of(
 
 
 def main_result(rows: Sequence[RunSummary], variables: Sequence[Variable], places: Sequence[int]) -> Variable | None:
-    """What these runs are judged by: the result of the test, or where many have none the best of validation."""
+    """What these runs are judged by: the result of the test, or where many have none the best of validation.
+
+    Trials of a search are judged by validation first, as the test is not for choosing among them.
+    """
     tested = Counter(next(iter(rows[place].results)).name for place in places if rows[place].results)
     first = tested.most_common(1)[0][0] if tested else ""
     names = [first, f"best validation.{first.partition('.')[2]}", "best validation.loss"]
+    if sum(rows[place].kind.name == "trial" for place in places) > len(places) / 2:
+        names = [*names[1:], first]
     known = [one for one in (_named(variables, name) for name in names) if one is not None]
     known += [one for one in variables if one.kind == "result" and one.name not in names]
     having = [sum(one.values[place] is not None for place in places) for one in known]

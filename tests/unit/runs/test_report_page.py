@@ -112,12 +112,16 @@ def test_trials_of_a_sweep_are_asked_together_and_other_trainings_by_their_data(
         document = run_of_settings(run_id, 10 ** (-1 - run_id / 10), 8)
         if run_id <= 24:
             document["info"]["sweep"] = {"id": 99, "trial": run_id, "phase": "search"}
+            loss = document["info"]["test"]["loss"]
+            database.metrics.insert_one(series(run_id, "validation.loss", [loss, loss + 1]))
         database.runs.insert_one(document)
     found, rows, curves = found_in(database)
     sweep, others = find_importances(rows, find_variables(found, rows, curves))
-    assert (sweep.group, sweep.result, sweep.importance.runs) == ("trials of sweep 99", "test.accuracy", 24)
+    assert (sweep.group, sweep.importance.runs) == ("trials of sweep 99", 24)
+    assert sweep.result == "best validation.loss", "the test is not for choosing among trials"
     assert [one.name for one in sweep.importance.settings] == ["training.lr"]
-    assert (others.group, others.importance.settings) == ("classification on digits", ())
+    assert (others.group, others.result) == ("classification on digits", "test.accuracy")
+    assert others.importance.settings == ()
     assert "too few" in others.importance.says
 
 
