@@ -10,7 +10,7 @@ from pipeline.runs.report.variables import Variable
 from pipeline.runs.summary import RunSummary
 
 MOST_GROUPS = 4
-TRAININGS = ("training", "trial", "check", "rerun", "tracked", "foreign")
+TRAININGS = ("training", "trial", "rerun", "tracked", "foreign")
 COST = "last solver.nfe_forward"
 """Asked for beside the result."""
 ENOUGH = 0.7
@@ -38,7 +38,7 @@ def find_importances(rows: Sequence[RunSummary], variables: Sequence[Variable]) 
 
 
 def _group(row: RunSummary) -> str:
-    if row.kind.name in ("trial", "check"):
+    if row.kind.name == "trial":
         return f"trials of sweep {row.kind.of}"
     return f"{row.task} on {row.data}"
 

@@ -1,6 +1,8 @@
 /* Parallel coordinates: a line a run through an axis for each setting and result. Plotly draws them with WebGL. */
 
 const MOST_TICKS = 24, MOST_AXES = 8;
+const FINE = 250; // parts of an axis: Plotly's brush goes from one of its ticks to another, so there are many without a text
+const LETTER = 7.4; // pixels
 const GOLDEN = 0.618034; // multiples of it, less their whole part, spread evenly however many there are
 
 function hasWebGL() {
@@ -20,7 +22,7 @@ function roundNumbers(low, high) {
  * The places of a variable's values on its axis, and what stands beside it. Runs without a value pass below; those of
  * the same text are spread a little.
  */
-function dimensionOf(one, runs) {
+function dimensionOf(one, runs, letters) {
   const texts = isText(one) ? textsOf(one) : null;
   const logarithmic = isWide(one);
   const place = value => texts ? texts.indexOf(String(value)) : logarithmic ? Math.log10(value) : value;
@@ -30,14 +32,21 @@ function dimensionOf(one, runs) {
   let ticks = texts
     ? texts.map((text, index) => [index, shortened(text, 16)]).filter((_, index) => index % Math.ceil(texts.length / MOST_TICKS) === 0)
     : roundNumbers(low, high).map(tick => [tick, shownTick(one, logarithmic ? 10 ** tick : Number(tick.toPrecision(6)))]);
+  if (!texts) ticks = withFineTicks(ticks, low, high);
   const absent = low - 0.14 * (high - low);
   const isAbsent = one.values.includes(null);
   if (isAbsent) ticks = [[absent, 'none'], ...ticks];
   return {
-    name: one.name, label: plain(shortened(one.label, 24)), multiselect: true,
+    name: one.name, label: plain(shortened(one.label, letters)), multiselect: true,
     values: runs.map(run => one.values[run] === null ? absent : place(one.values[run]) + (texts ? spread(run) : 0)),
-    range: [isAbsent ? absent : low, high], tickvals: ticks.map(([tick]) => tick), ticktext: ticks.map(([, text]) => text)
+    range: [isAbsent ? absent : low, high], tickvals: ticks.map(([tick]) => tick), ticktext: ticks.map(([, text], index) => text + ' '.repeat(index)) // Plotly takes ticks of one text for one; SVG drops the spaces
   };
+}
+
+/** With those between them that have no text, in order. */
+function withFineTicks(ticks, low, high) {
+  const fine = Array.from({length: FINE + 1}, (_, part) => [low + part * (high - low) / FINE, '']);
+  return [...new Map([...fine, ...ticks])].sort(([a], [b]) => a - b);
 }
 
 function spread(run) {
@@ -57,14 +66,15 @@ function drawParallel() {
   const last = Math.max(groups.length - 1, 1);
   const scale = groups.flatMap(({colour}, place) => [[place / (last + 1), colour], [(place + 1) / (last + 1), colour]]);
   if (groups.length === 1) scale.push([1, groups[0].colour]);
+  const letters = Math.floor(chart.clientWidth / Math.max(names.length, 5) / LETTER);
   const dimensions = names.map(name => {
     const range = before.get(name);
-    return {...dimensionOf(variable(name), runs), ...(range && state.brushes.has('parallel') ? {constraintrange: range} : {})};
+    return {...dimensionOf(variable(name), runs, letters), ...(range && state.brushes.has('parallel') ? {constraintrange: range} : {})};
   });
   const trace = {
     type: 'parcoords', dimensions, labelfont: {size: 12.5}, tickfont: {size: 11.5, color: FAINT}, rangefont: {size: 1, color: 'rgba(0,0,0,0)'},
     line: {color: runs.map(run => group.get(run) + 0.5), cmin: 0, cmax: last + 1, colorscale: scale},
-    unselected: {line: {color: '#9aa3ae', opacity: 0.1}}
+    unselected: {line: {color: '#9aa3ae', opacity: 0.15}}
   };
   chart.runs = runs;
   chart.hidden = dimensions.length < 2;

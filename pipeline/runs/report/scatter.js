@@ -40,9 +40,9 @@ function scatterView(name, first) {
   function draw() {
     const x = variable(part('x').value), y = variable(part('y').value);
     if (!x || !y) return;
-    const runs = selectedRuns(name).filter(run => x.values[run] !== null && y.values[run] !== null);
-    const there = new Set(runs), brushed = state.brushes.get(name);
-    const front = frontOf(brushed ? runs.filter(run => brushed.has(run)) : runs, x, y);
+    const runs = everyRun().filter(run => x.values[run] !== null && y.values[run] !== null);
+    const there = new Set(runs), selected = new Set(selectedRuns());
+    const front = frontOf(runs.filter(run => selected.has(run)), x, y);
     const traces = colourGroups().map(({label, colour, runs: ofGroup}) => {
       const shownRuns = ofGroup.filter(run => there.has(run));
       return {
@@ -51,7 +51,7 @@ function scatterView(name, first) {
         text: shownRuns.map(run => [runName(run), `${x.label}: ${shown(x, x.values[run])}`, `${y.label}: ${shown(y, y.values[run])}`].map(plain).join('<br>')),
         hovertemplate: '%{text}<extra></extra>',
         marker: {color: colour, size: runs.length > 300 ? 6 : 8, opacity: 0.8, line: {color: '#fff', width: 0.6}},
-        selectedpoints: brushed ? shownRuns.flatMap((run, place) => brushed.has(run) ? [place] : []) : null,
+        selectedpoints: state.brushes.size ? shownRuns.flatMap((run, place) => selected.has(run) ? [place] : []) : null,
         unselected: {marker: {opacity: NOT_SELECTED}}
       };
     }).filter(trace => trace.customdata.length);
@@ -66,19 +66,19 @@ function scatterView(name, first) {
       });
     }
     const layout = layoutOf({xaxis: axis(x, 'x'), yaxis: axis(y, 'y'), dragmode: 'select', uirevision: `${x.name} ${y.name}`});
-    if (brushed && chart.layout && chart.layout.selections) layout.selections = chart.layout.selections;
+    if (state.brushes.has(name) && chart.layout && chart.layout.selections) layout.selections = chart.layout.selections;
     Plotly.react(chart, traces, layout, CONFIG);
-    part('note').textContent = note(x, y, runs, front);
+    part('note').textContent = note(numberOf(runs, run => selected.has(run)), selected.size, front);
   }
 
-  function note(x, y, runs, front) {
-    const said = [`${counted(runs.length, 'run')} of ${selectedRuns(name).length} have both.`];
+  function note(having, selected, front) {
+    const said = [having === selected ? '' : `${having} of the ${counted(selected, 'selected run')} ${having === 1 ? 'has' : 'have'} both.`];
     if (front.length) {
       const ids = front.map(point => state.data.runs[point.run].id);
       said.push(`On the Pareto front: ${ids.length > 12 ? ids.slice(0, 12).join(', ') + ' …' : ids.join(', ')}.`);
     }
     said.push('Drag to select, double click to select all.');
-    return said.join(' ');
+    return said.join(' ').trim();
   }
 
   function choose() {

@@ -1,6 +1,6 @@
 /*
  * Which runs are selected. Every view that has a brush may hold a set of runs; a run is selected when all sets have
- * it. A view shows the runs that the brushes of the other views let through.
+ * it.
  */
 
 const state = {data: null, brushes: new Map(), views: []};
