@@ -30,7 +30,7 @@ class Curve:
 
     run_id: Any
     metric: str
-    steps: tuple[float, ...]
+    steps: tuple[Number, ...]
     values: tuple[Number, ...]
     last: Number
     lowest: Number
@@ -89,7 +89,7 @@ def _curve(series: dict[str, Any]) -> Curve:
     return Curve(
         run_id=series["run_id"],
         metric=series["name"],
-        steps=tuple(series["steps"][place] for place in kept),
+        steps=tuple(_finite(series["steps"][place]) for place in kept),
         values=tuple(values[place] for place in kept),
         last=values[-1],
         lowest=min(finite, default=None),

@@ -15,7 +15,7 @@ from pipeline.reporting.run_address import run_address
 from pipeline.reporting.words import counted, listed
 from pipeline.runs.listing import ListColumn, list_columns
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.runs.report.curves import Curve, load_curves
+from pipeline.runs.report.curves import Curve, Number, load_curves
 from pipeline.runs.report.groups import find_importances, main_result
 from pipeline.runs.report.scripts import content_policy, own_script, packed, plotly_script
 from pipeline.runs.report.variables import Variable, find_variables, text_of
@@ -94,7 +94,7 @@ def _last_values(curves: Sequence[Curve]) -> dict[Any, dict[str, float]]:
     for curve in curves:
         if curve.metric in LAST and curve.last is not None:
             values = last.setdefault(curve.run_id, {})
-            values |= {curve.metric: curve.last, "epoch": max(curve.steps[-1], values.get("epoch", 0))}
+            values |= {curve.metric: curve.last, "epoch": max(curve.steps[-1] or 0, values.get("epoch", 0))}
     return last
 
 
@@ -173,7 +173,7 @@ def _metrics(found: Sequence[StoredRun], curves: Sequence[Curve]) -> dict[str, A
     """
     places = {run.run_id: place for place, run in enumerate(found)}
     by_epochs = "epoch" if any(is_of_task(run.document) for run in found) else "step"
-    steps: dict[tuple[float, ...], int] = {}
+    steps: dict[tuple[Number, ...], int] = {}
     metrics: dict[str, dict[str, Any]] = {}
     for curve in sorted(curves, key=lambda one: (one.metric.startswith((STEPS, MACHINE)), one.metric)):
         between = {STEPS: "step of the optimiser", MACHINE: "seconds of the training"}

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,11 +62,13 @@ def find_variables(
     Args:
         first: settings that stand before the others.
     """
-    settings = [one for one in _settings(found) if one.varies]
+    others = [*_descriptions(rows), *_test_results(rows), *_of_epochs(found, curves), *_costs(rows)]
+    taken = {one.name for one in others}
+    settings = [one for one in _settings(found, taken) if one.varies]
     settings.sort(key=lambda one: list(first).index(one.name) if one.name in first else len(first))
-    results = [*_test_results(rows), *_of_epochs(found, curves), *_costs(rows)]
-    described = [one for one in _descriptions(rows) if one.varies]
-    return [*settings, *described, *(one for one in results if any(value is not None for value in one.values))]
+    described = [one for one in others if one.kind == "description" and one.varies]
+    results = [one for one in others if one.kind == "result" and any(value is not None for value in one.values)]
+    return [*settings, *described, *results]
 
 
 def text_of(value: Any) -> str:
@@ -77,12 +79,13 @@ def text_of(value: Any) -> str:
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
-def _settings(found: Sequence[StoredRun]) -> list[Variable]:
+def _settings(found: Sequence[StoredRun], taken: Collection[str]) -> list[Variable]:
+    """Every key; one whose name is `taken`, as `model` of a script's own configuration, begins with `config.`."""
     configs = [run.whole_config for run in found]
-    names = list(dict.fromkeys(name for config in configs for name in config))
+    names = {key: text_of(f"config.{key}" if key in taken else key) for config in configs for key in config}
     return [
-        Variable(text_of(name), text_of(name), "setting", tuple(_plain(config.get(name)) for config in configs))
-        for name in names
+        Variable(name, name, "setting", tuple(_plain(config.get(key)) for config in configs))
+        for key, name in names.items()
     ]
 
 

@@ -59,6 +59,20 @@ def test_settings_are_those_in_which_the_runs_differ(two: Store) -> None:
     assert next(iter(variables_of(two, "training.optimiser"))) == "training.optimiser", "what was searched stands first"
 
 
+def test_settings_of_a_script_stand_beside_what_has_the_same_name(database: Store) -> None:
+    for run_id, model in ((1, "mine"), (2, "yours")):
+        document = run_of_settings(run_id, 1e-3, 8)
+        database.runs.insert_one(
+            document | {"experiment": {"name": "script"}, "config": {"model": model, "epochs": run_id}}
+        )
+    found = variables_of(database)
+    assert found["config.model"].values == ("yours", "mine")
+    assert found["config.epochs"].values == (2, 1)
+    assert found["epochs"].values == (30, 30)
+    names = [one.name for one in find_variables(*found_in(database))]
+    assert len(names) == len(set(names))
+
+
 def test_results_know_which_values_are_better_and_which_of_a_curve_counts(two: Store) -> None:
     found = variables_of(two)
     results = {name: (one.better, one.values) for name, one in found.items() if name in RESULTS}
