@@ -200,6 +200,7 @@ def test_a_person_brushes_hovers_and_smooths_without_a_network(
         _sees_the_front(driver)
         _brushes_the_scatter(driver, six, order)
         _brushes_the_axes(driver, order)
+        _brushes_both(driver, order)
         _ticks_runs(driver, order)
         _hovers(driver)
         _smooths(driver)
@@ -254,17 +255,11 @@ def _brushes_the_scatter(driver: Chrome, six: dict[int, tuple[float, float]], or
 
 def _brushes_the_axes(driver: Chrome, order: list[int]) -> None:
     """Along the axis of the learning rate, from its upper end to its middle: 0.1 to 10^-3.5."""
-    driver.execute_script("document.getElementById('parallel-chart').scrollIntoView({block: 'center'})")
     names = driver.execute_script(
         "return document.getElementById('parallel-chart').data[0].dimensions.map(d => d.name)"
     )
     assert names[-2:] == ["last solver.nfe_forward", "test.accuracy"]
-    axes = driver.find_elements(By.CSS_SELECTOR, "#parallel-chart .axis-brush .background")
-    assert len(axes) == len(names), "the lines are drawn, by WebGL"
-    box = axes[names.index("training.lr")].rect
-    scrolled = driver.execute_script("return window.scrollY")
-    middle, top = box["x"] + box["width"] / 2, box["y"] - scrolled
-    drag(driver, (middle, top + 0.5 * box["height"]), (middle, top - 5))
+    _drag_along_the_rate(driver, 0.5)
     wait_until(lambda: listed(driver) == [3, 2, 1], seconds=20, told=f"{listed(driver)}")
     script = "return arguments[0].data[0].dimensions.find(one => one.constraintrange).constraintrange"
     low, high = driver.execute_script(script, driver.find_element(By.ID, "parallel-chart"))
@@ -274,6 +269,39 @@ def _brushes_the_axes(driver: Chrome, order: list[int]) -> None:
     assert front["y"] == [0.7, 0.8, 0.85], "the front is that of the selected runs"
     driver.find_element(By.ID, "clear").click()
     assert listed(driver) == order
+
+
+def _brushes_both(driver: Chrome, order: list[int]) -> None:
+    """The scatter on 4, 5 and 6, then the learning rate on 1 to 4; then the scatter's selection is dropped by a click."""
+    start, end = (place_in(driver, "tradeoff-chart", *point) for point in ((7, 0.88), (35, 0.97)))
+    drag(driver, start, end)
+    wait_until(lambda: listed(driver) == [6, 5, 4], seconds=20, told=f"{listed(driver)}")
+    _drag_along_the_rate(driver, 0.65)
+    wait_until(lambda: listed(driver) == [4], seconds=20, told=f"{listed(driver)}")
+    choose(driver, "colour", "training.optimiser")
+    assert listed(driver) == [4], "a change of colours drops no selection"
+    left, top = place_in(driver, "tradeoff-chart", 20, 0.75)
+    chain = ActionChains(driver)
+    chain.w3c_actions.pointer_action.move_to_location(int(left), int(top))
+    chain.w3c_actions.pointer_action.click()
+    chain.perform()
+    wait_until(lambda: listed(driver) == [4, 3, 2, 1], seconds=20, told=f"{listed(driver)}")
+    driver.find_element(By.ID, "clear").click()
+    assert listed(driver) == order
+    choose(driver, "colour", "each")
+
+
+def _drag_along_the_rate(driver: Chrome, share: float) -> None:
+    """On the axis of the learning rate, from such a share of its height, counted from above, beyond its upper end."""
+    driver.execute_script("document.getElementById('parallel-chart').scrollIntoView({block: 'center'})")
+    names = driver.execute_script(
+        "return document.getElementById('parallel-chart').data[0].dimensions.map(d => d.name)"
+    )
+    axes = driver.find_elements(By.CSS_SELECTOR, "#parallel-chart .axis-brush .background")
+    assert len(axes) == len(names), "the lines are drawn, by WebGL"
+    box = axes[names.index("training.lr")].rect
+    middle, top = box["x"] + box["width"] / 2, box["y"] - driver.execute_script("return window.scrollY")
+    drag(driver, (middle, top + share * box["height"]), (middle, top - 5))
 
 
 def _ticks_runs(driver: Chrome, order: list[int]) -> None:

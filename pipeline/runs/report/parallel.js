@@ -76,20 +76,34 @@ function drawParallel() {
     line: {color: runs.map(run => group.get(run) + 0.5), cmin: 0, cmax: last + 1, colorscale: scale},
     unselected: {line: {color: '#9aa3ae', opacity: 0.15}}
   };
-  chart.runs = runs;
   chart.hidden = dimensions.length < 2;
   if (dimensions.length >= 2) Plotly.react(chart, [trace], layoutOf({margin: {l: 112, r: 70, t: 44, b: 18}}), {...CONFIG, displayModeBar: false});
   byId('parallel-note').textContent = dimensions.length < 2 ? 'Choose at least two axes.' : '';
 }
 
-/** The runs within the ranges that are selected on the axes. */
+/** The ranges that are selected on an axis. */
+function rangesOf(dimension) {
+  const range = dimension.constraintrange;
+  if (!range || !range.length) return [];
+  return Array.isArray(range[0]) ? range : [range];
+}
+
+/** Whether somebody has clicked on an axis of numbers, which selects from one of its fine ticks to the next. */
+function isClicked(dimension) {
+  const [low, high] = dimension.range;
+  return !isText(variable(dimension.name)) && rangesOf(dimension).some(([from, to]) => to - from < 2 * (high - low) / FINE);
+}
+
+/** The runs within the ranges that are selected on the axes, whether the other brushes let them through or not. */
 function brushParallel() {
-  const chart = byId('parallel-chart'), {dimensions} = chart.data[0];
-  const limited = dimensions.filter(one => one.constraintrange && one.constraintrange.length);
-  const ranges = one => Array.isArray(one.constraintrange[0]) ? one.constraintrange : [one.constraintrange];
-  const within = chart.runs.filter((_, row) => limited.every(one =>
-    ranges(one).some(([low, high]) => one.values[row] >= low && one.values[row] <= high)));
-  brush('parallel', limited.length ? within : null);
+  const {dimensions} = byId('parallel-chart').data[0];
+  const clicked = dimensions.filter(isClicked);
+  for (const one of clicked) delete one.constraintrange;
+  const limits = dimensions.filter(one => rangesOf(one).length)
+    .map(one => ({ranges: rangesOf(one), places: dimensionOf(variable(one.name), everyRun(), MOST_TICKS).values}));
+  const isWithin = run => limits.every(({ranges, places}) => ranges.some(([low, high]) => places[run] >= low && places[run] <= high));
+  brush('parallel', limits.length ? everyRun().filter(isWithin) : null);
+  if (clicked.length) drawParallel();
 }
 
 /** The settings that vary, the most important first, or else those that most runs have, and the result. */

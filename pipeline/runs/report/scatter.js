@@ -77,7 +77,7 @@ function scatterView(name, first) {
       const ids = front.map(point => state.data.runs[point.run].id);
       said.push(`On the Pareto front: ${ids.length > 12 ? ids.slice(0, 12).join(', ') + ' …' : ids.join(', ')}.`);
     }
-    said.push('Drag to select, double click to select all.');
+    said.push('Drag to select; a click beside it drops the selection.');
     return said.join(' ').trim();
   }
 
@@ -92,10 +92,8 @@ function scatterView(name, first) {
 
   function anew() { // what was brushed was a part of other axes
     if (chart.layout) chart.layout.selections = [];
-    const had = state.brushes.has(name);
     brush(name, null);
     draw();
-    if (had) redraw(name);
   }
 
   fillWithVariables(part('x'), first.x);
@@ -105,11 +103,14 @@ function scatterView(name, first) {
     part(`log-${which}`).addEventListener('change', anew);
   }
   choose();
-  chart.on('plotly_selected', event => {
-    if (event && event.range || event && event.lassoPoints) brush(name, event.points.map(point => point.customdata));
-    draw();
+  chart.on('plotly_selected', event => { // of nothing when somebody clicks beside it
+    if (event && (event.range || event.lassoPoints)) {
+      brush(name, event.points.map(point => point.customdata));
+      draw();
+    } else if (state.brushes.has(name)) {
+      anew();
+    }
   });
-  chart.on('plotly_deselect', () => { brush(name, null); anew(); });
   state.views.push({name, draw, clear: () => { if (chart.layout) chart.layout.selections = []; }});
 }
 
