@@ -272,7 +272,7 @@ def _brushes_the_axes(driver: Chrome, order: list[int]) -> None:
 
 
 def _brushes_both(driver: Chrome, order: list[int]) -> None:
-    """The scatter on 4, 5 and 6, then the learning rate on 1 to 4; then the scatter's selection is dropped by a click."""
+    """The scatter on 4, 5 and 6, then the learning rate on 1 to 4; then a click drops what the scatter has selected."""
     start, end = (place_in(driver, "tradeoff-chart", *point) for point in ((7, 0.88), (35, 0.97)))
     drag(driver, start, end)
     wait_until(lambda: listed(driver) == [6, 5, 4], seconds=20, told=f"{listed(driver)}")
