@@ -351,11 +351,14 @@ class Runs:
             yield from (by_id[run_id] for run_id in portion if run_id in by_id)
 
     def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[Any, dict[str, float]]:
-        """run id -> metric -> its last value, for the named metrics, and `epoch`, the last one; in one query."""
-        query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
+        """run id -> metric -> its last value, for the named metrics, and `epoch`, the last one."""
         last: dict[Any, dict[str, float]] = {run.run_id: {} for run in runs}
         with translate_store_errors():
-            found = list(self.database.metrics.find(query, {"values": {"$slice": -1}, "steps": {"$slice": -1}}))
+            found = [
+                series
+                for start in range(0, len(runs), PORTION)
+                for series in self._last_points(runs[start : start + PORTION], names)
+            ]
         for series in found:
             if series.get("values") and isinstance(series["values"][-1], int | float):
                 values = last[series["run_id"]]
@@ -363,6 +366,10 @@ class Runs:
                 if series.get("steps") and isinstance(series["steps"][-1], int | float):
                     values["epoch"] = max(series["steps"][-1], values.get("epoch", 0))
         return last
+
+    def _last_points(self, runs: Sequence[StoredRun], names: Sequence[str]) -> list[dict[str, Any]]:
+        query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
+        return list(self.database.metrics.find(query, {"values": {"$slice": -1}, "steps": {"$slice": -1}}))
 
     def to_frame(self, filters: Filters = ()) -> "pd.DataFrame":
         """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`; filters as for `find`."""

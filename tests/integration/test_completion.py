@@ -60,7 +60,7 @@ def typed(keys: str, environment: dict[str, str]) -> str:
         ("odenet sweep --fr\t", "odenet sweep --fresh-seeds "),
         ("odenet evaluate 3 --control s\t", "odenet evaluate 3 --control sample "),
         ("odenet run w\todenet_si\tdig\t", "odenet run with odenet_simple digits "),
-        ("odenet run --json with training.l\t", "odenet run --json with training.lr="),
+        ("odenet run --json with training.pat\t", "odenet run --json with training.patience="),
         ("odenet run with training.lr=\t", "odenet run with training.lr="),
         ("odenet run with training.lr=0.1 training.weight\t", "odenet run with training.lr=0.1 training.weight_decay="),
         ("odenet resume 3 with training.pati\t", "odenet resume 3 with training.patience="),
