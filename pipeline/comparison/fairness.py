@@ -91,7 +91,8 @@ def _parameters(groups: Sequence[Group]) -> Iterator[str]:
     apart = max(counts.values()) / min(counts.values()) - 1
     if apart > PARAMETER_TOLERANCE:
         shown = ", ".join(f"{letter} {count:,.0f}" for letter, count in counts.items())
-        yield f"The parameter counts are up to {apart:.0%} apart: {shown}."
+        how_far = f"{apart:.0%}" if apart <= 1 else f"{apart + 1:,.1f} times"
+        yield f"The parameter counts are up to {how_far} apart: {shown}."
 
 
 def _parameter_count(group: Group) -> float | None:
