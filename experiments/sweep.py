@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from ray import tune
 from experiments.ray_pool import Pool, joined
 from experiments.sweep_plan import Plan
 from experiments.tracked import Outcome, observer_for, run_once
-from experiments.trial import SweepTrialRun
+from experiments.trial import SweepTrialRun, objective_of, summarise
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
 from pipeline.reporting.words import counted, duration
@@ -36,7 +37,7 @@ from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.pruning import Pruning
 from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.sweeps.report import page
-from pipeline.sweeps.search import TpeSearch, worst
+from pipeline.sweeps.search import TpeSearch
 from pipeline.sweeps.state import FAILURES, INTERRUPTED, RUNNING, Check, Phase, SweepState, Trial
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.stored import Sweep
@@ -84,6 +85,7 @@ class SweepOutcome(Outcome):
             "status": self.status,
             "result": self.document["result"],
             "best": asdict(sweep.best) if sweep.best else None,
+            "front": [asdict(trial) for trial in sweep.front],
             "trials": sweep.state.counts(),
             "checks": [asdict(check) for check in sweep.state.checks],
             "folder": str(self.folder),
@@ -167,9 +169,9 @@ class _Driver:
         try:
             with interruptible(self._stop_signals, lambda: self._observer.is_asked_to_stop) as interruption:
                 self._search(interruption)
-                best = self._state.best(self._plan.space.mode)
-                if best is not None and not interruption.is_asked:
-                    self._check(best, interruption)
+                found = self._state.front(self._plan.space.goal)
+                if found and self._fresh_seeds and not interruption.is_asked:
+                    self._check(found[0], interruption)
         finally:
             for trial in self._state.unfinished():
                 trial.outcome = INTERRUPTED
@@ -182,7 +184,7 @@ class _Driver:
         status = RunStatus.FAILED if has_come_to_nothing else RunStatus.COMPLETED
         if interruption.is_asked:
             status = RunStatus.INTERRUPTED
-        self._report(best, {"result": result, "status": status})
+        self._report(found, {"result": result, "status": status})
         if interruption.is_asked:
             raise KeyboardInterrupt
         if has_come_to_nothing:
@@ -234,18 +236,22 @@ class _Driver:
         self._state.checks.sort(key=lambda check: check.run_id)
 
     def _tune(self, phase: Phase, interruption: Interruption, **trials: Any) -> tune.ResultGrid:
-        beside = self._plan.space.task.validation_result
-        sweep = SweepOfTrial(
-            self._record.run_id,
-            self._record.document["uid"],
-            self._plan.space.metric,
-            self._plan.space.mode,
-            None if beside is None else beside.name,
-            self._plan.skips_existing and phase == "search",
-            loaded_sources(),
-        )
+        sweep = replace(self._of_trials, skips_existing=self._plan.skips_existing and phase == "search")
         callback = TuneCallback(self._state, self._progress, self._stop_signals)
         return self._pool.run(phase, SweepTrialRun, sweep, interruption, callback, self._stop_signals, **trials)
+
+    @property
+    def _of_trials(self) -> SweepOfTrial:
+        space, document = self._plan.space, self._record.document
+        beside = space.task.validation_result
+        return SweepOfTrial(
+            run_id=self._record.run_id,
+            uid=document["uid"],
+            goal=space.goal,
+            validation_result=None if beside is None else beside.name,
+            skips_existing=self._plan.skips_existing,
+            plugins=loaded_sources(),
+        )
 
     def _encode(self, trial: Trial) -> str:
         return _trial_spec(trial.number, "search", self._resolved(trial)).to_json()
@@ -258,29 +264,36 @@ class _Driver:
 
     def _replay(self, scheduler: Pruning) -> None:
         """Tell a new scheduler how far the trials came that the state has already."""
-        space = self._plan.space
+        of_trials = self._of_trials
         for trial in self._state.over():
             if trial.run_id is None or not trial.epochs:
                 continue
-            values = self._runs.get(trial.run_id).metrics()[space.metric]
-            best = values.cummax() if space.mode == "max" else values.cummin()
-            scheduler.replay(trial.number, best.fillna(worst(space.mode)).tolist())
+            points = self._runs.get(trial.run_id).points()
+            until = [
+                {name: {"values": one["values"][:epoch]} for name, one in points.items()}
+                for epoch in range(1, trial.epochs + 1)
+            ]
+            objectives = [objective_of(summarise(some, of_trials), of_trials.goal) for some in until]
+            scheduler.replay(trial.number, objectives)
 
     def _keep(self) -> None:
         self._run_log.update_info({"sweep": self._state.to_dict()})
 
-    def _report(self, best: Trial | None, ending: dict[str, Any]) -> None:
-        """The best configuration as a file that `odenet run with` takes, and the page; as artifacts as well."""
+    def _report(self, found: Sequence[Trial], ending: dict[str, Any]) -> None:
+        """The best configuration as a file that `odenet run with` takes, and the page; as artifacts as well.
+
+        Of several objectives the configuration of each trial on the front.
+        """
         folder = sweep_folder(self._record.run_id)
         private_folder(folder)
-        best_file = folder / "best.yaml"
-        if best is not None:
-            text = self._best_config(best)
-            write_result(best_file, text, "configuration")
-            self._run_log.add_artifact("best.yaml", text.encode())
+        files = {trial.number: folder / self._file_name(trial) for trial in found}
+        for trial in found:
+            text, path = self._config_text(trial), files[trial.number]
+            write_result(path, text, "configuration")
+            self._run_log.add_artifact(path.name, text.encode())
         sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
         try:
-            html = page(sweep, best_file if best is not None else None)
+            html = page(sweep, files)
         except Exception as error:  # whatever its trials produced: the sweep is over, and its numbers are stored
             reason, number = shortened(f"{type(error).__name__}: {error}", 300), self._record.run_id
             again = f"`odenet sweep --resume {number}` or `odenet sweeps show {number} --report FILE` tries again"
@@ -291,12 +304,18 @@ class _Driver:
         write_result(folder / "report.html", html, "page")
         self._run_log.add_artifact("report.html", html.encode())
 
-    def _best_config(self, best: Trial) -> str:
-        resolved = self._resolved(best)
+    def _file_name(self, trial: Trial) -> str:
+        return "best.yaml" if self._plan.space.goal.is_single else f"trial-{trial.number}.yaml"
+
+    def _config_text(self, trial: Trial) -> str:
+        resolved, space = self._resolved(trial), self._plan.space
         config = {"task": resolved.task, **resolved.config.to_dict()}
         del config["seed"]
-        head = f"# The best of sweep {self._record.run_id} on {self._plan.space_file}: trial {best.number}, run "
-        return f"{head}{best.run_id}, {self._plan.space.metric} {best.value:.6g}.\n{yaml.safe_dump(config)}"
+        number, of_sweep = trial.number, f"of sweep {self._record.run_id} on {self._plan.space_file}"
+        which = f"The best {of_sweep}: trial {number}" if space.goal.is_single else f"Trial {number} {of_sweep}"
+        reached: dict[str, Any] = trial.measured or {space.metric: trial.value}
+        values = ", ".join(f"{metric} {value:.6g}" for metric, value in reached.items())
+        return f"# {which}, run {trial.run_id}, {values}.\n{yaml.safe_dump(config)}"
 
 
 def _trial_spec(number: int, phase: Phase, resolved: Resolved) -> TrialSpec:

@@ -13,6 +13,7 @@ from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
+from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import merge, nest
 
 SPACES = Path(__file__).with_name("spaces")
@@ -31,6 +32,8 @@ class Plan:
     fresh_seeds: int
     prunes: bool
     skips_existing: bool
+    constraints: tuple[str, ...] = ()
+    """Of the command line; the space has them too."""
     minutes: float | None = None
     """After which no trial is begun, in each session."""
     parallel: int | None = None
@@ -67,6 +70,7 @@ class Plan:
         Raises:
             OdenetError: an extreme or a choice of the space, or the data, cannot be.
         """
+        self._refuse_single_best()
         self.resolved({}, 0)
         corners = []
         for corner in self.space.corners():
@@ -84,11 +88,26 @@ class Plan:
                 task.limited(task.load_data(config), config.evaluation.subset)
                 loaded.append((config.data, config.evaluation))
 
+    def _refuse_single_best(self) -> None:
+        if self.space.goal.is_single:
+            return
+        if self.fresh_seeds:
+            raise InvalidInput(
+                "a sweep of several objectives has no single best to check on fresh seeds: leave --fresh-seeds out, "
+                "and train those of its front that you would take with `odenet run --seeds 0,1,2 with FILE`"
+            )
+        if self.prunes:
+            raise InvalidInput(
+                "trials with several objectives cannot be pruned, as those that are behind in one may be ahead in "
+                "another: prunes=False"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """As the sweep's run has it for its configuration."""
         return {
             "space": {"file": self.space_file, "text": self.space.text},
             "with": list(self.overrides),
+            "constraints": list(self.constraints),
             "initial_points": self.initial_points,
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -97,16 +116,19 @@ class Plan:
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
         """What `to_dict` gave."""
         file, text = values["space"]["file"], values["space"]["text"]
+        constraints = tuple(values.get("constraints", ()))  # sweeps of earlier versions have none
+        space = parse_space(text, file, _find_task, constraints)
         plain = {name: values[name] for name in _PLAIN}
-        return cls(parse_space(text, file, _find_task), file, tuple(values["with"]), **plain)
+        return cls(space, file, tuple(values["with"]), constraints=constraints, **plain)
 
 
-_PLAIN = [setting.name for setting in fields(Plan) if setting.name not in ("space", "space_file", "overrides")]
+_OTHERS = ("space", "space_file", "overrides", "constraints")
+_PLAIN = [setting.name for setting in fields(Plan) if setting.name not in _OTHERS]
 """What of a plan is stored as it is."""
 
 
-def find_space(name: str) -> Space:
-    """The space in a file, or one of those that come along by its name.
+def find_space(name: str, constraints: Sequence[str] = ()) -> Space:
+    """The space in a file, or one of those that come along by its name; `constraints` are added to its own.
 
     Raises:
         SpaceError: there is neither.
@@ -114,7 +136,7 @@ def find_space(name: str) -> Space:
     shipped = {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
     if name not in shipped and not Path(name).exists():
         raise SpaceError(f"{name} is neither a file nor one of the spaces that come along: {', '.join(shipped)}")
-    return load_space(shipped.get(name, Path(name)), _find_task)
+    return load_space(shipped.get(name, Path(name)), _find_task, constraints)
 
 
 def _find_task(overrides: Sequence[str]) -> SearchedTask:

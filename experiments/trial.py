@@ -1,5 +1,6 @@
 """A trial of a sweep: one tracked run on a Ray worker."""
 
+import math
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +22,9 @@ from pipeline.config import Config
 from pipeline.plugins.loading import load_sources
 from pipeline.runs.alike import find_alike
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.sweeps.goal import Goal
 from pipeline.sweeps.pruning import EPOCH
-from pipeline.sweeps.search import OBJECTIVE, worst
+from pipeline.sweeps.search import MEASURED, OBJECTIVE, objective_value, worst
 from pipeline.sweeps.state import COMPLETED, PRUNED, RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import SweepOfTrial
@@ -30,6 +32,7 @@ from pipeline.tasks.lookup import config_class
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.store import translate_store_errors
 from pipeline.training.callback import Metrics
+from pipeline.util.array_types import FloatArray
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten
 
@@ -47,14 +50,17 @@ class SweepTrialRun(TrialRun):
 
     def epoch_report(self, history: Sequence[Metrics]) -> dict[str, Any]:
         report = summarise({name: {"values": [row[name] for row in history]} for name in history[-1]}, self._sweep)
-        objective = worst(self._sweep.mode) if report["value"] is None else report["value"]
-        return {**report, "outcome": RUNNING, OBJECTIVE: objective, EPOCH: report["epochs"]}
+        return {
+            **report,
+            "outcome": RUNNING,
+            OBJECTIVE: objective_of(report, self._sweep.goal),
+            EPOCH: report["epochs"],
+        }
 
     def last_report(self, report: Mapping[str, Any]) -> dict[str, Any]:
         """Without an epoch: for ASHA it has said everything already."""
-        value = report.get("value")
-        known = report["outcome"] in (COMPLETED, PRUNED) and value is not None
-        return {**report, OBJECTIVE: value if known else worst(self._sweep.mode)}
+        goal, is_known = self._sweep.goal, report["outcome"] in (COMPLETED, PRUNED)
+        return {**report, OBJECTIVE: objective_of(report, goal) if is_known else worst(goal.objectives[0].mode)}
 
     def carry_out(self) -> dict[str, Any]:
         database = connect_patiently()
@@ -116,28 +122,68 @@ def find_completed(database: Database[dict[str, Any]], task: str, config: Config
 
 def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
     """What the trial of an ended run reports."""
-    report = {**summarise(run.points(), sweep), "run_id": run.run_id, **outcome_of(run)}
+    points = run.points()
+    report = {**summarise(points, sweep), "run_id": run.run_id, **outcome_of(run)}
     if run.status is not RunStatus.COMPLETED:
         return report
     if report["value"] is None:
-        return report | {"outcome": "loss_diverged", "error": f"{sweep.metric} never was a finite number"}
+        return report | _why_no_value(points, sweep.goal)
     return report | {"test_result": run.result}
 
 
+def _why_no_value(points: Points, goal: Goal) -> dict[str, str]:
+    """The outcome of a completed run in which a metric of the goal has no value, and the sentence."""
+    for metric in goal.metrics:
+        if metric not in points:
+            why = "a network without an ODE has no solver" if metric.startswith("solver.") else "its training has none"
+            return {"outcome": "failed", "error": f"the run recorded no {metric}, which the sweep asks for: {why}"}
+    return {"outcome": "loss_diverged", "error": f"{' or '.join(goal.metrics)} never was a finite number"}
+
+
 def summarise(metrics: Points, sweep: SweepOfTrial) -> dict[str, Any]:
-    """The best epoch so far and what the epochs cost, under the state's names."""
-    values = np.array(metrics.get(sweep.metric, {}).get("values", []), dtype=float)
-    scored = np.where(np.isfinite(values), values if sweep.mode == "max" else -values, -np.inf)
-    is_known = bool(np.isfinite(scored).any())
-    best = int(scored.argmax()) if is_known else 0
+    """The epoch by which the trial counts and what the epochs cost, under the state's names."""
+    goal = sweep.goal
+    values = np.array(metrics.get(goal.objectives[0].metric, {}).get("values", []), dtype=float)
+    counting = _kept_epoch(metrics) if goal.is_of_kept_weights else _best_epoch(values, goal.objectives[0].mode)
+    measured = {} if counting is None else _measured(metrics, goal, counting)
+    is_known = measured.keys() == set(goal.metrics)
     results = metrics.get(sweep.validation_result or "", {}).get("values", [])
     evaluations = metrics.get("solver.nfe_forward", {}).get("values", [])
     memory = metrics.get("memory.peak_mb", {}).get("values", [])
+    solved = counting if goal.is_of_kept_weights else -1
     return {
-        "value": float(values[best]) if is_known else None,
-        "validation_result": results[best] if is_known and len(results) > best else None,
-        "nfe_forward": evaluations[-1] if evaluations else None,
-        "epochs": len(values),
+        "value": measured[goal.objectives[0].metric] if is_known else None,
+        "validation_result": results[counting] if counting is not None and len(results) > counting else None,
+        "nfe_forward": evaluations[solved] if evaluations and solved is not None else None,
+        "epochs": len(metrics.get("validation.loss", {}).get("values", values)),
         "seconds": float(sum(metrics.get("time.epoch_seconds", {}).get("values", []))),
         "peak_memory_mb": max(memory, default=None),
+        **(_judged(measured, goal) if is_known and goal.is_of_kept_weights else {}),
     }
+
+
+def objective_of(report: Mapping[str, Any], goal: Goal) -> float:
+    """What Tune ranks a trial by that has reported so far."""
+    return objective_value(goal, report.get("value"), dict(report.get(MEASURED, ())))
+
+
+def _best_epoch(values: FloatArray, mode: str) -> int | None:
+    """The index of the best value; None where none is finite."""
+    scored = np.where(np.isfinite(values), values if mode == "max" else -values, -np.inf)
+    return int(scored.argmax()) if np.isfinite(scored).any() else None
+
+
+def _kept_epoch(metrics: Points) -> int | None:
+    """The index of the epoch whose weights the run keeps."""
+    return _best_epoch(np.array(metrics.get("validation.loss", {}).get("values", []), dtype=float), "min")
+
+
+def _measured(metrics: Points, goal: Goal, epoch: int) -> dict[str, float]:
+    """Of the goal's metrics those that have a finite value at this epoch."""
+    series = {name: metrics.get(name, {}).get("values", []) for name in goal.metrics}
+    found = {name: values[epoch] for name, values in series.items() if len(values) > epoch}
+    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _judged(measured: Mapping[str, float], goal: Goal) -> dict[str, Any]:
+    return {MEASURED: list(measured.items()), "violates": [str(constraint) for constraint in goal.violated(measured)]}

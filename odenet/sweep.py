@@ -29,11 +29,20 @@ if TYPE_CHECKING:
     epilog=examples(
         "odenet sweep digits --trials 20",
         "odenet sweep thesis_simple --minutes 38 --parallel 2 with data.subset=10000",
+        "odenet sweep digits --constraint 'solver.nfe_forward <= 30'",
+        "odenet sweep accuracy_and_evaluations --trials 30",
         "odenet sweep --resume 12",
     ),
 )
 @click.argument("space", required=False, metavar="[SPACE]", help="a YAML file, or one that comes along: digits, …")
 @overrides_argument("named configurations and key=value over those of the space")
+@click.option(
+    "--constraint",
+    "constraints",
+    metavar="'METRIC <= N'",
+    multiple=True,
+    help="or >=, beside those of the space: no trial that violates it is the best; may be repeated",
+)
 @click.option("--trials", type=at_least_one, metavar="N", default=50, help="how many (default 50)")
 @click.option("--minutes", type=number, metavar="M", help="begin no trial after so many")
 @click.option("--parallel", type=at_least_one, metavar="N", help="trials at once; all that fit without it")
@@ -41,10 +50,17 @@ if TYPE_CHECKING:
 @click.option("--gpus-per-trial", type=number, metavar="F", help="as 0.25; an even share without it")
 @click.option("--address", metavar="ADDRESS", help="of a Ray cluster; RAY_ADDRESS without it, else this machine")
 @click.option("--seed", type=whole_number, metavar="N", default=0, help="of the searcher and all trials (default 0)")
-@click.option("--fresh-seeds", type=count, metavar="N", default=3, help="to check the best on (default 3)")
+@click.option(
+    "--fresh-seeds", type=count, metavar="N", help="to check the best on (default 3; with several objectives 0)"
+)
 @click.option("--resume", type=whole_number, metavar="ID", help="go on with a sweep; the other flags are then its own")
 @click.option(
-    "--no-pruning", "prunes", is_flag=True, flag_value=False, default=True, help="let every trial run to its end"
+    "--no-pruning",
+    "prunes",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="let every trial run to its end, as with several objectives",
 )
 @click.option("--skip-existing", "skips_existing", is_flag=True, help="take completed runs of the same configuration")
 @PLUGINS
@@ -84,4 +100,8 @@ def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, se
         raise InvalidInput("odenet sweep needs a space, as in: odenet sweep digits --trials 20")
     if overrides and overrides[0] != "with":
         raise InvalidInput(f"expected `with` before {overrides[0]!r}")
-    return Plan(space=find_space(space), space_file=space, overrides=overrides[1:], **settings)
+    found = find_space(space, settings["constraints"])
+    if settings["fresh_seeds"] is None:
+        settings["fresh_seeds"] = 3 if found.goal.is_single else 0
+    settings["prunes"] &= found.goal.is_single
+    return Plan(space=found, space_file=space, overrides=overrides[1:], **settings)

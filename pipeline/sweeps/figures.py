@@ -1,6 +1,7 @@
 """Pictures of a sweep, in the style of `pipeline.reporting.figure_style`."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from math import ceil
 from typing import Any
 
@@ -11,9 +12,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.reporting.figure_style import FAINT, INK, PALETTE, new_figure
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.words import sentence_case
 from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis, spread
+from pipeline.sweeps.goal import Goal, Objective
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import COMPLETED, PRUNED, SweepState, Trial
+from pipeline.sweeps.stored import Sweep
+from pipeline.sweeps.text import SPLITS
 
 COMPLETED_COLOUR, PRUNED_COLOUR, FAILED_COLOUR = PALETTE[0], PALETTE[1], PALETTE[3]
 COLOUR_MAP = sns.color_palette("viridis", as_cmap=True)
@@ -25,6 +30,7 @@ PANELS = 3
 """In a row of the figure of hyperparameters."""
 CROWD = 100
 """Trials from which lines and points are small."""
+VIOLATING = "violates a constraint"
 DASHES = {COMPLETED: "solid", PRUNED: (0, (5, 2)), "failed": (0, (1, 1.5))}
 
 
@@ -76,7 +82,7 @@ def plot_hyperparameters(space: Space, state: SweepState) -> Figure:
 def plot_evaluations(space: Space, state: SweepState) -> Figure | None:
     """The validation result over the solver's evaluations; None where no trial has both, as with ResNets."""
     points = {
-        trial.number: (trial.outcome, trial.nfe_forward, trial.validation_result)
+        trial.number: (_kind(trial), trial.nfe_forward, trial.validation_result)
         for trial in _with_value(state.over())
         if trial.nfe_forward is not None and trial.validation_result is not None
     }
@@ -84,8 +90,8 @@ def plot_evaluations(space: Space, state: SweepState) -> Figure | None:
     if not points or spec is None:
         return None
     figure, (ax,) = new_figure(9, 4.8, "")
-    for outcome in (COMPLETED, PRUNED):
-        _scatter(ax, outcome, [(x, y) for kind, x, y in points.values() if kind == outcome])
+    for kind in (COMPLETED, PRUNED, VIOLATING):
+        _scatter(ax, kind, [(x, y) for found, x, y in points.values() if found == kind])
     best = state.best(space.mode)
     if best is not None and best.number in points:
         _ring(ax, *points[best.number][1:])
@@ -95,9 +101,10 @@ def plot_evaluations(space: Space, state: SweepState) -> Figure | None:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     if spec.is_share:
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set(xlabel="Mean forward evaluations per batch, last epoch", ylabel=metric_label(spec))
+    epoch = "epoch of the kept weights" if space.goal.is_of_kept_weights else "last epoch"
+    ax.set(xlabel=f"Mean forward evaluations per batch, {epoch}", ylabel=metric_label(spec))
     ax.margins(0.06, 0.08)
-    _finish(ax)
+    finish_axes(ax)
     _add_legend(figure, [ax])
     return figure
 
@@ -114,7 +121,9 @@ def plot_parallel_coordinates(space: Space, state: SweepState) -> Figure:
     if metric is not None:
         badness = {t.number: _badness(space, metric.place(t.value)) for t in _with_value(trials)}
         for trial in sorted(_with_value(trials), key=lambda trial: -badness[trial.number]):  # the best above all
-            colour = COLOUR_MAP(0.93 * badness[trial.number])  # the yellow end is too faint
+            colour = (
+                FAINT if trial.violates else COLOUR_MAP(0.93 * badness[trial.number])
+            )  # the yellow end is too faint
             end = metric.place(trial.value)
             _draw_line(ax, axes, trial, end, color=colour, lw=width, ls=DASHES[trial.outcome], alpha=opacity)
         best = state.best(space.mode)
@@ -133,11 +142,68 @@ def plot_parallel_coordinates(space: Space, state: SweepState) -> Figure:
 
 def metric_label(spec: MetricSpec) -> str:
     """What an axis calls a metric: `Validation loss (nats per image)`."""
-    return f"{spec.split.capitalize()} {spec.label}"
+    return f"{spec.split.capitalize()} {spec.label}" if spec.split in SPLITS else sentence_case(spec.label)
+
+
+def plot_front(sweep: Sweep) -> Figure | None:
+    """Every two objectives against each other, with the Pareto front; None where there is one, or no trial has values.
+
+    Of two objectives the front is a staircase, beyond which nothing was found. Of more each panel is a projection, and
+    the front's trials are ringed alone.
+    """
+    goal, trials = sweep.space.goal, _with_value(sweep.state.over())
+    if goal.is_single or not trials:
+        return None
+    figure, panels = objective_panels(goal)
+    for ax, (first, second) in panels:
+        for kind in (COMPLETED, PRUNED, VIOLATING):
+            found = [trial for trial in trials if _kind(trial) == kind]
+            _scatter(ax, kind, [(trial.measured[first.metric], trial.measured[second.metric]) for trial in found])
+        front = [(trial.measured[first.metric], trial.measured[second.metric]) for trial in sweep.front]
+        if front:
+            x, y = zip(*front, strict=True)
+            _ring(ax, x, y, label="Pareto front")
+            if len(panels) == 1:
+                draw_staircase(ax, front, first, INK)
+        label_objectives(ax, sweep.space, first, second)
+    _add_legend(figure, [ax for ax, _ in panels])
+    return figure
+
+
+def objective_panels(goal: Goal) -> tuple[Figure, list[tuple[Axes, tuple[Objective, Objective]]]]:
+    """A figure with a panel for every two objectives: the second of them is its abscissa, the first its ordinate."""
+    pairs = [(second, first) for first, second in combinations(goal.objectives, 2)]
+    columns, rows = min(PANELS, len(pairs)), ceil(len(pairs) / PANELS)
+    figure, axes = new_figure(max(9.0, 4.2 * columns), 4.6 * rows, "", columns=columns, rows=rows)
+    for ax in axes[len(pairs) :]:
+        ax.set_axis_off()
+    return figure, list(zip(axes, pairs, strict=False))
+
+
+def draw_staircase(ax: Axes, front: Sequence[tuple[float, float]], first: Objective, colour: Any) -> None:
+    """The line through a front of two objectives beyond which nothing was found; `first` is that of the abscissa."""
+    where: Any = "post" if first.mode == "min" else "pre"
+    ax.step(*zip(*sorted(front), strict=True), "-", where=where, color=colour, lw=1.4, zorder=1)
+
+
+def label_objectives(ax: Axes, space: Space, first: Objective, second: Objective) -> None:
+    """Name the axes by their objectives, and say which way is better."""
+    for axis, objective in ((ax.xaxis, first), (ax.yaxis, second)):
+        spec, better = space.spec_of(objective.metric), {"min": "lower", "max": "higher"}[objective.mode]
+        axis.set_label_text(f"{metric_label(spec)}, {better} is better")
+        if spec.is_share:
+            axis.set_major_formatter(PercentFormatter(1))
+    ax.margins(0.06, 0.08)
+    finish_axes(ax)
 
 
 def _with_value(trials: Sequence[Trial]) -> list[Trial]:
-    return [trial for trial in trials if trial.outcome in (COMPLETED, PRUNED) and trial.value is not None]
+    return [trial for trial in trials if trial.is_known]
+
+
+def _kind(trial: Trial) -> str:
+    """What a trial with a value is in the legend."""
+    return VIOLATING if trial.violates else trial.outcome
 
 
 def _draw_trials(
@@ -145,9 +211,9 @@ def _draw_trials(
 ) -> None:
     """The trials that have a place on the abscissa, by the metric; failed ones as ticks at its worse edge."""
     if metric is not None:
-        for outcome in (COMPLETED, PRUNED):
-            found = [t for t in _with_value(trials) if t.outcome == outcome and t.number in places]
-            _scatter(ax, outcome, [(places[trial.number], metric.place(trial.value)) for trial in found])
+        for kind in (COMPLETED, PRUNED, VIOLATING):
+            found = [t for t in _with_value(trials) if _kind(t) == kind and t.number in places]
+            _scatter(ax, kind, [(places[trial.number], metric.place(trial.value)) for trial in found])
     failed = [places[trial.number] for trial in trials if trial.has_failed and trial.number in places]
     if failed:
         edge = 1.07 if space.mode == "min" else -0.07
@@ -156,25 +222,28 @@ def _draw_trials(
     ticks = metric.ticks() if metric is not None else []
     ax.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     ax.set_ylim(-0.12, 1.12)
-    _finish(ax)
+    finish_axes(ax)
 
 
-def _scatter(ax: Axes, outcome: str, points: Sequence[tuple[float, float]]) -> None:
+def _scatter(ax: Axes, kind: str, points: Sequence[tuple[float, float]]) -> None:
     if not points:
         return
     x, y = zip(*points, strict=True)
     size = 34 if len(points) < CROWD else 16
-    if outcome == COMPLETED:
-        ax.scatter(x, y, size, color=[COMPLETED_COLOUR], alpha=0.75, linewidths=0, label=outcome, zorder=3)
+    if kind == COMPLETED:
+        ax.scatter(x, y, size, color=[COMPLETED_COLOUR], alpha=0.75, linewidths=0, label=kind, zorder=3)
+    elif kind == PRUNED:
+        ax.scatter(x, y, size, marker="v", facecolors="none", edgecolors=[PRUNED_COLOUR], label=kind, zorder=2)
     else:
-        ax.scatter(x, y, size, marker="v", facecolors="none", edgecolors=[PRUNED_COLOUR], label=outcome, zorder=2)
+        ax.scatter(x, y, size, marker="x", color=FAINT, linewidths=1.2, label=kind, zorder=2)
 
 
-def _ring(ax: Axes, x: float, y: float) -> None:
-    ax.scatter([x], [y], s=150, facecolors="none", edgecolors=INK, linewidths=1.6, zorder=4, label="best")
+def _ring(ax: Axes, x: Any, y: Any, label: str = "best") -> None:
+    ax.scatter(x, y, s=150, facecolors="none", edgecolors=INK, linewidths=1.6, zorder=4, label=label)
 
 
-def _finish(ax: Axes) -> None:
+def finish_axes(ax: Axes) -> None:
+    """A light grid behind what is drawn, and no frame."""
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
     sns.despine(ax=ax)

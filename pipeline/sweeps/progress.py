@@ -10,10 +10,18 @@ from rich.table import Column
 
 from pipeline.reporting.terminal import Terminal
 from pipeline.reporting.text_table import list_table, shown
-from pipeline.reporting.words import duration
+from pipeline.reporting.words import duration, listed
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import FAILURES, RUNNING, SweepState, Trial
-from pipeline.sweeps.text import last_names, metric_text, metric_words, suggestion_text, value_text
+from pipeline.sweeps.text import (
+    constraints_text,
+    last_names,
+    measured_text,
+    measured_value,
+    metric_text,
+    spec_words,
+    suggestion_text,
+)
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -86,7 +94,8 @@ class SweepProgress:
         self._live.update(self._table(state), refresh=True)
 
     def _table(self, state: SweepState) -> Group:
-        headings = ("trial", "run", "epoch", self._metric)
+        metrics = self._space.goal.metrics
+        headings = ("trial", "run", "epoch", *(spec_words(self._space.spec_of(metric)) for metric in metrics))
         numbers = (Column(heading, justify="right", no_wrap=True, min_width=len(heading) + 1) for heading in headings)
         table = list_table([*numbers, Column(" suggestion", no_wrap=True, overflow="ellipsis")])
         running = [trial for trial in state.trials.values() if trial.outcome == RUNNING]
@@ -96,11 +105,11 @@ class SweepProgress:
                 str(trial.number),
                 shown(trial.run_id),
                 str(trial.epochs),
-                value_text(self._space, trial.value),
+                *(measured_value(self._space, metric, trial) for metric in metrics),
                 " " + suggestion_text(last_names(trial.suggestion)),
             )
         if len(running) > room:
-            table.add_row("…", "", "", "", f"and {len(running) - room} more")
+            table.add_row("…", "", "", *("" for _ in metrics), f"and {len(running) - room} more")
         lines = [self._counts(state), self._best(state)]
         return Group(*lines, *([table] if running else []))
 
@@ -130,7 +139,8 @@ class SweepProgress:
             facts.append(f"failed: {trial.error or FAILURES[trial.outcome]}")
         else:
             reused = " (reused)" if trial.is_reused else ""
-            facts += [f"{trial.outcome}{reused}", f"{self._metric} {value_text(self._space, trial.value)}"]
+            facts += [f"{trial.outcome}{reused}", *self._values(trial)]
+            facts += [f"violates {' and '.join(trial.violates)}"] if trial.violates else []
         facts += [f"epochs {trial.epochs}", f"{shown(trial.seconds, '.1f')} s", suggestion_text(trial.suggestion)]
         return " | ".join(facts)
 
@@ -139,9 +149,8 @@ class SweepProgress:
 
     # Words
 
-    @property
-    def _metric(self) -> str:
-        return metric_words(self._space)
+    def _values(self, trial: Trial) -> list[str]:
+        return [measured_text(self._space, metric, trial) for metric in self._space.goal.metrics]
 
     def _counts(self, state: SweepState) -> str:
         counts = state.counts()
@@ -152,10 +161,14 @@ class SweepProgress:
         return ", ".join([*parts, *([f"about {duration(left)} left"] if left else [])])
 
     def _best(self, state: SweepState) -> str:
-        best = state.best(self._space.mode)
-        if best is None:
-            return "none has completed yet"
-        value = f"{self._metric} {value_text(self._space, best.value)}"
+        front = state.front(self._space.goal)
+        if not front:
+            violating = any(trial.violates for trial in state.over())
+            return f"none meets {constraints_text(self._space)} yet" if violating else "none has completed yet"
+        if not self._space.goal.is_single:
+            return f"on the Pareto front: trial {listed([str(trial.number) for trial in front])}"
+        best = front[0]
+        value = ", ".join(self._values(best))
         return f"best {value} (trial {best.number}, run {best.run_id}: {suggestion_text(best.suggestion)})"
 
 

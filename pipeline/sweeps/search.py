@@ -11,14 +11,16 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 
+from pipeline.sweeps.goal import Goal
+from pipeline.sweeps.scalarisation import draw_weights, scalarise, violating
 from pipeline.sweeps.space import Space
-from pipeline.sweeps.state import COMPLETED, PRUNED, RUNNING, SweepState, Trial
+from pipeline.sweeps.state import PRUNED, RUNNING, SweepState, Trial
 from pipeline.util.errors import OdenetError
 
 logging.getLogger("hyperopt").setLevel(logging.WARNING)
 
 OBJECTIVE = "objective"
-"""The searched metric's best value so far, as trials report it."""
+"""What trials report as the searched metric's value so far: a penalty in its place where a constraint is violated."""
 PENALTY = 1e300
 """Objective of a trial that came to nothing: TPE ranks what it was told, so any value that no trial reaches will do."""
 FORMER_PENALTY = 1e6
@@ -37,12 +39,40 @@ def worst(mode: str) -> float:
     return PENALTY if mode == "min" else -PENALTY
 
 
+def objective_value(goal: Goal, value: float | None, measured: Mapping[str, float]) -> float:
+    """The objective of a trial that has come to `value`; of several the first one's.
+
+    A trial that violates constraints ranks behind all that meet them, and among its like by how much it misses them.
+    """
+    mode = goal.objectives[0].mode
+    if value is None:
+        return worst(mode)
+    if not measured or not goal.violated(measured):
+        return value
+    loss = violating(goal.excess(measured))
+    return loss if mode == "min" else -loss
+
+
+class Tpe(HyperOptSearch):
+    """Hyperopt's TPE as Ray drives it, to which losses can be told anew."""
+
+    def tell_again(self, losses: Mapping[int, float]) -> None:
+        """Number of a trial that is over, from 1 in the order of proposals -> its loss."""
+        for document in self._hpopt_trials.trials:
+            if (number := document["tid"] + 1) in losses:
+                document["result"]["loss"] = losses[number]
+        self._hpopt_trials.refresh()
+
+
 class TpeSearch(Searcher):
     """Proposes what TPE does; what it proposes and hears is in the state, and kept, before anything else happens.
 
     TPE's proposals follow from its seed and from what it was told in which order. So a state is all that is needed
     to go on after the driver died: the new searcher lives through the same events, and then hands out what was
     proposed and not finished before it proposes anything new.
+
+    Of several objectives each proposal has weights of its own, and before it TPE is told what all trials so far come to
+    by these (`pipeline.sweeps.scalarisation`).
     """
 
     def __init__(
@@ -69,7 +99,8 @@ class TpeSearch(Searcher):
         """
         super().__init__(metric=OBJECTIVE, mode=space.mode)
         self._space, self._state, self._encode, self._keep = space, state, encode, keep
-        self._trials = trials
+        self._trials, self._seed = trials, seed
+        self._told: list[int] = []
         self._tpe, self._penalty = self._new_tpe(seed, random_points), PENALTY
         self._numbers: dict[str, int] = {}
         self._losses: Counter[int] = Counter()
@@ -81,11 +112,12 @@ class TpeSearch(Searcher):
         self._unfinished = state.unfinished()
         self._deadline = deadline
 
-    def _new_tpe(self, seed: int, random_points: int) -> HyperOptSearch:
-        return HyperOptSearch(
+    def _new_tpe(self, seed: int, random_points: int) -> Tpe:
+        self._told = []
+        return Tpe(
             self._space.build(),
             metric=OBJECTIVE,
-            mode=self._space.mode,
+            mode=self._space.mode if self._space.goal.is_single else "min",
             n_initial_points=random_points,
             random_state_seed=seed,
         )
@@ -163,17 +195,34 @@ class TpeSearch(Searcher):
         return trial
 
     def _draw(self, number: int) -> dict[str, Any]:
+        if not self._space.goal.is_single:
+            self._tpe.tell_again(self._scalars(number))
         drawn: dict[str, Any] | None = self._tpe.suggest(str(number))
         if drawn is None:
             raise SearchDrifted(f"the searcher has nothing to propose for trial {number}: start a new sweep")
         return drawn
 
     def _tell(self, trial: Trial) -> None:
-        known = trial.outcome in (COMPLETED, PRUNED) and trial.value is not None
         penalty = self._penalty if self._space.mode == "min" else -self._penalty
-        self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: trial.value if known else penalty})
+        value = objective_value(self._space.goal, trial.value, trial.measured) if trial.is_known else penalty
+        self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: value})
+        self._told.append(trial.number)
+
+    def _scalars(self, number: int) -> dict[int, float]:
+        """Number of each trial that is over -> its loss, by the weights of the proposal of this number."""
+        goal = self._space.goal
+        told = [self._state.trials[earlier] for earlier in self._told]
+        losses = {trial.number: PENALTY for trial in told}
+        known = [trial for trial in told if trial.is_known]
+        losses |= {trial.number: violating(goal.excess(trial.measured)) for trial in known}
+        meeting = [trial for trial in known if not trial.violates]
+        weights = draw_weights(len(goal.objectives), self._seed, number)
+        scalars = scalarise([goal.losses(trial.measured) for trial in meeting], weights)
+        return losses | {trial.number: scalar for trial, scalar in zip(meeting, scalars, strict=True)}
 
 
+MEASURED = "measured"
+"""Reported as a list of pairs: Tune takes dictionaries apart."""
 REPORTED = {f.name for f in fields(Trial)} - {"number", "suggestion"}
 """What a trial reports of itself after every epoch and at its end, under the state's names."""
 
@@ -181,4 +230,4 @@ REPORTED = {f.name for f in fields(Trial)} - {"number", "suggestion"}
 def update(trial: Trial, result: Mapping[str, Any]) -> None:
     """Enter what the trial reported."""
     for name in REPORTED & result.keys():
-        setattr(trial, name, result[name])
+        setattr(trial, name, dict(result[name]) if name == MEASURED else result[name])

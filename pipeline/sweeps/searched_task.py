@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config import ConfigError
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.cost_specs import cost_specs
 from pipeline.tasks.lookup import DEFAULT, config_class, metric_specs, result_name
 from pipeline.tracking import run_document
 
@@ -44,7 +45,13 @@ class SearchedTask:
     @property
     def searchable(self) -> dict[str, MetricSpec]:
         """What a search may choose by: the test split is not for choosing."""
-        return {spec.name: spec for spec in self.metrics if spec.is_searchable}
+        return {name: spec for name, spec in self.recorded.items() if spec.is_searchable}
+
+    @property
+    def recorded(self) -> dict[str, MetricSpec]:
+        """What is known of every epoch, its costs included, and may be bounded by a constraint."""
+        own = {spec.name: spec for spec in self.metrics if spec.split != "test"}
+        return own | {spec.name: spec for spec in cost_specs() if spec.name not in own}
 
     @property
     def validation_result(self) -> MetricSpec | None:

@@ -8,24 +8,31 @@ space:
     choice:
       - {training.optimiser: adam}
       - {training.optimiser: sgd, training.momentum: {uniform: [0, 0.95]}}
+
+Of several objectives each is named; constraints bound what every epoch records:
+
+maximise: validation.accuracy
+minimise: solver.nfe_forward
+constraints: [solver.nfe_forward <= 60]
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from hyperopt import hp
 
 from pipeline.config import nearest
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.sweeps.goal import Constraint, Goal, Mode, Objective
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.util.errors import InvalidInput
 from pipeline.util.yaml_text import YamlError, parse_yaml, read_yaml
 
-Mode = Literal["min", "max"]
 OBJECTIVES: dict[str, Mode] = {"minimise": "min", "maximise": "max"}
+CONSTRAINTS = "constraints"
 ARGUMENTS = {
     "uniform": "low, high",
     "loguniform": "low, high",
@@ -108,15 +115,28 @@ class Space:
     """The YAML."""
     overrides: tuple[str, ...]
     """Named configurations and key=value that every trial starts from."""
-    metric: str
-    mode: Mode
+    goal: Goal
     branch: Branch
     task: SearchedTask
 
     @property
+    def metric(self) -> str:
+        """That of the objective; of several the first one's."""
+        return self.goal.objectives[0].metric
+
+    @property
+    def mode(self) -> Mode:
+        """Its direction."""
+        return self.goal.objectives[0].mode
+
+    @property
     def spec(self) -> MetricSpec:
         """What the metric is."""
-        return self.task.searchable[self.metric]
+        return self.spec_of(self.metric)
+
+    def spec_of(self, metric: str) -> MetricSpec:
+        """What a metric of an objective or a constraint is."""
+        return self.task.recorded[metric]
 
     def build(self) -> dict[str, Any]:
         """Hyperopt's expression of the whole space."""
@@ -132,11 +152,15 @@ class Space:
 
     def parameters(self) -> list[str]:
         """The configuration keys that vary, in the file's order."""
-        return list(dict.fromkeys(key for key, _ in _leaves(self.branch)))
+        return list(dict.fromkeys(key for key, _ in self.varied()))
+
+    def varied(self) -> list[tuple[str, Any]]:
+        """Each of these keys with its distribution, choice or value, once for every branch that has it."""
+        return list(_leaves(self.branch))
 
     def is_logarithmic(self, key: str) -> bool:
         """Whether `key` is drawn on a logarithmic scale, for the axes of figures."""
-        return any(name == key and isinstance(p, Distribution) and p.is_logarithmic for name, p in _leaves(self.branch))
+        return any(name == key and isinstance(p, Distribution) and p.is_logarithmic for name, p in self.varied())
 
     def corners(self) -> list[dict[str, Any]]:
         """Suggestions that have each parameter's extremes and each choice's options between them."""
@@ -147,8 +171,8 @@ FindTask = Callable[[Sequence[str]], SearchedTask]
 """The words of a space's `with` -> the task that they name."""
 
 
-def load_space(path: Path, find_task: FindTask) -> Space:
-    """The space in a file.
+def load_space(path: Path, find_task: FindTask, constraints: Sequence[str] = ()) -> Space:
+    """The space in a file; `constraints` of the command line are added to its own.
 
     Raises:
         SpaceError: the file is missing or no space, with the place in it and the remedy.
@@ -157,11 +181,19 @@ def load_space(path: Path, find_task: FindTask) -> Space:
         text, _ = read_yaml(path, "the space")
     except YamlError as error:
         raise SpaceError(str(error)) from error
-    return parse_space(text, str(path), find_task)
+    return parse_space(text, str(path), find_task, constraints)
 
 
-def parse_space(text: str, where: str, find_task: FindTask = lambda _: SearchedTask.of()) -> Space:
+def parse_space(
+    text: str,
+    where: str,
+    find_task: FindTask = lambda _: SearchedTask.of(),
+    constraints: Sequence[str] = (),
+) -> Space:
     """The space that the YAML `text` describes; `where` it stands is for error messages.
+
+    Args:
+        constraints: of the command line, added to the space's own.
 
     Raises:
         SpaceError: it is no space, with the place in it and the remedy.
@@ -173,7 +205,7 @@ def parse_space(text: str, where: str, find_task: FindTask = lambda _: SearchedT
         raise SpaceError(str(error)) from error
     if not isinstance(values, Mapping):
         raise SpaceError(f"{where} must have the keys with, minimise or maximise, and space")
-    known = ("with", *OBJECTIVES, "space")
+    known = ("with", *OBJECTIVES, CONSTRAINTS, "space")
     for key in values:
         if key not in known:
             raise SpaceError(f"{where}: unknown key {key}{nearest(str(key), known)}; there are {', '.join(known)}")
@@ -181,25 +213,67 @@ def parse_space(text: str, where: str, find_task: FindTask = lambda _: SearchedT
     if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
         raise SpaceError(f"{where}: with must be a list of named configurations and key=value, not {overrides!r}")
     task = find_task(overrides)
-    metric, mode = _objective(values, where, task)
+    goal = Goal(_objectives(values, where, task), _constraints(values, where, task, constraints))
     if not isinstance(values.get("space"), Mapping) or not values["space"]:
         raise SpaceError(f"{where}: space must say which keys vary, as in training.lr: {{loguniform: [1e-5, 1e-2]}}")
     branch = _BranchParser(where, task).parse(values["space"])
-    space = Space(text, tuple(overrides), metric, mode, branch, task)
+    space = Space(text, tuple(overrides), goal, branch, task)
     if not space.parameters():
         raise SpaceError(f"{where}: nothing in space varies; give a key a distribution or a choice")
     space.corners()  # raises where a key is set twice
     return space
 
 
-def _objective(values: Mapping[str, Any], where: str, task: SearchedTask) -> tuple[str, Mode]:
-    found = [name for name in OBJECTIVES if name in values]
-    if len(found) != 1:
-        raise SpaceError(f"{where}: say either minimise or maximise, and what, as in minimise: validation.loss")
-    metric = values[found[0]]
-    if metric not in task.searchable:
-        raise SpaceError(f"{where}: {found[0]} must name one of {', '.join(task.searchable)}, not {metric!r}")
-    return metric, OBJECTIVES[found[0]]
+def _objectives(values: Mapping[str, Any], where: str, task: SearchedTask) -> tuple[Objective, ...]:
+    """In the order of the file."""
+    named = [(key, metric) for key in values if key in OBJECTIVES for metric in _listed(values[key])]
+    if not named:
+        raise SpaceError(
+            f"{where}: say either minimise or maximise, or both, and what, as in minimise: validation.loss"
+        )
+    for number, (key, metric) in enumerate(named):
+        if metric not in task.searchable:
+            known = task.searchable
+            raise SpaceError(
+                f"{where}: {key} must name one of {', '.join(known)}, not {metric!r}{_nearest(str(metric), known)}"
+            )
+        if metric in [before for _, before in named[:number]]:
+            raise SpaceError(f"{where}: {metric} is named twice as an objective; name it once")
+    return tuple(Objective(metric, OBJECTIVES[key]) for key, metric in named)
+
+
+def _constraints(
+    values: Mapping[str, Any], where: str, task: SearchedTask, added: Sequence[str]
+) -> tuple[Constraint, ...]:
+    own = [(text, where) for text in _listed(values.get(CONSTRAINTS, []))]
+    parsed = [_constraint(text, place, task) for text, place in [*own, *((text, "--constraint") for text in added)]]
+    return tuple(dict.fromkeys(parsed))
+
+
+def _constraint(text: Any, where: str, task: SearchedTask) -> Constraint:
+    try:
+        constraint = Constraint.parse(str(text))
+    except ValueError:
+        raise SpaceError(
+            f"{where}: a constraint is a metric, <= or >=, and a number, as in solver.nfe_forward <= 30, not {text!r}"
+        ) from None
+    known = task.recorded
+    if constraint.metric not in known:
+        raise SpaceError(
+            f"{where}: a constraint bounds what every epoch records, one of {', '.join(known)}, not "
+            f"{constraint.metric}{_nearest(constraint.metric, known)}"
+        )
+    return constraint
+
+
+def _nearest(metric: str, known: Iterable[str]) -> str:
+    """As `nearest`, with the validation split in the place of the test split, which is not for choosing."""
+    return nearest(metric.replace("test.", "validation.", 1), known)
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list as it is, anything else as the one entry of a list."""
+    return value if isinstance(value, list) else [value]
 
 
 class _BranchParser:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from pipeline.sweeps.goal import Goal, undominated
 from pipeline.util.nested import flatten, nest
 
 Phase = Literal["search", "check", "train", "measure", "evaluate"]
@@ -36,11 +37,17 @@ class Trial:
     outcome: str = RUNNING
     """running, completed, pruned, interrupted, or one of `FAILURES`."""
     value: float | None = None
-    """The best of the metric so far, over the epochs."""
+    """The best of the metric so far, over the epochs; of several objectives the first one's.
+
+    Where the goal is of the kept weights, that of their epoch.
+    """
     validation_result: float | None = None
     """The quantity that is a run's result, on the validation split, at the epoch of `value`."""
     nfe_forward: float | None = None
-    """Mean evaluations of the field per training batch in the last epoch; None for a ResNet."""
+    """Mean evaluations of the field per training batch; None for a ResNet.
+
+    Of the last epoch; where the goal is of the kept weights, of theirs.
+    """
     epochs: int = 0
     seconds: float = 0.0
     """Of training and validation, over all epochs."""
@@ -49,6 +56,10 @@ class Trial:
     """Why it came to nothing, in a sentence."""
     is_reused: bool = False
     """Whether a run that was there before gave the result."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """Metric of an objective or a constraint -> its value, where the goal is of the kept weights; else empty."""
+    violates: list[str] = field(default_factory=list)
+    """The constraints that `measured` does not meet, as they are written."""
 
     @property
     def is_over(self) -> bool:
@@ -57,6 +68,28 @@ class Trial:
     @property
     def has_failed(self) -> bool:
         return self.outcome in FAILURES
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has come to a value, be it one that violates a constraint."""
+        return self.outcome in (COMPLETED, PRUNED) and self.value is not None
+
+    @property
+    def is_eligible(self) -> bool:
+        """Whether it may be the best: completed, and within the constraints."""
+        return self.outcome == COMPLETED and self.value is not None and not self.violates
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored: keys without dots, which MongoDB takes for paths; what is empty is left out."""
+        values = asdict(self) | {"suggestion": nest(self.suggestion)}
+        goal = {"measured": nest(values.pop("measured")), "violates": values.pop("violates")}
+        return values | {key: value for key, value in goal.items() if value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Trial":
+        """What `to_dict` gave."""
+        nested = {"suggestion": flatten(values["suggestion"]), "measured": flatten(values.get("measured", {}))}
+        return cls(**_renamed(values, "validation_result") | nested)
 
 
 @dataclass(frozen=True)
@@ -97,25 +130,43 @@ class SweepState:
         return [trial for trial in self.trials.values() if not trial.is_over]
 
     def best(self, mode: str) -> Trial | None:
-        """The completed trial with the best value; the first of equals."""
-        values = {t.number: t.value for t in self.trials.values() if t.outcome == COMPLETED and t.value is not None}
+        """The completed trial within the constraints with the best value; the first of equals."""
+        values = {t.number: t.value for t in self.trials.values() if t.is_eligible and t.value is not None}
         better = max if mode == "max" else min  # the first of equals, both
         return self.trials[better(values, key=lambda number: values[number])] if values else None
 
+    def front(self, goal: Goal) -> list[Trial]:
+        """The completed trials within the constraints that no other one beats; those of equal values stay together.
+
+        Of one objective the best alone, of several the Pareto front, by the first objective, the best first.
+        """
+        if goal.is_single:
+            best = self.best(goal.objectives[0].mode)
+            return [] if best is None else [best]
+        losses = {trial.number: goal.losses(trial.measured) for trial in self.trials.values() if trial.is_eligible}
+        return [self.trials[number] for number in sorted(undominated(losses), key=lambda number: losses[number])]
+
+    def nearest(self, goal: Goal) -> Trial | None:
+        """The trial that misses the constraints by least; None where one meets them, or none is known."""
+        missing = [trial for trial in self.trials.values() if trial.is_known and trial.violates]
+        if not missing or any(trial.is_eligible for trial in self.trials.values()):
+            return None
+        return min(missing, key=lambda trial: goal.excess(trial.measured))
+
     def best_so_far(self, mode: str) -> Iterator[tuple[int, float]]:
-        """(trials over, best value of the completed ones among them), from the first completed one on."""
+        """(trials over, best value of the completed ones that count), from the first of these on."""
         better = max if mode == "max" else min
         best: float | None = None
         for number, trial in enumerate(self.over(), start=1):
-            if trial.outcome == COMPLETED and trial.value is not None:
+            if trial.is_eligible and trial.value is not None:
                 best = trial.value if best is None else better(best, trial.value)
             if best is not None:
                 yield number, best
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is stored: keys without dots, which MongoDB takes for paths."""
+        """As it is stored."""
         return {
-            "trials": [asdict(t) | {"suggestion": nest(t.suggestion)} for t in self.trials.values()],
+            "trials": [trial.to_dict() for trial in self.trials.values()],
             "events": [list(event) for event in self.events],
             "checks": [asdict(check) for check in self.checks],
         }
@@ -123,9 +174,9 @@ class SweepState:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SweepState":
         """What `to_dict` gave."""
-        trials = [_renamed(t, "validation_result") | {"suggestion": flatten(t["suggestion"])} for t in values["trials"]]
+        trials = [Trial.from_dict(trial) for trial in values["trials"]]
         return cls(
-            {trial["number"]: Trial(**trial) for trial in trials},
+            {trial.number: trial for trial in trials},
             [(event, number) for event, number in values["events"]],
             [Check(**_renamed(check, "result")) for check in values["checks"]],
         )

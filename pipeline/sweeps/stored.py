@@ -6,11 +6,12 @@ load_sweep(Runs(), 12).best
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.sweeps.goal import Objective
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError, parse_space
 from pipeline.sweeps.state import COMPLETED, Check, SweepState, Trial
@@ -58,7 +59,7 @@ class Sweep:
             return cls(
                 sweep_id=int(document["_id"]),
                 status=effective_status(document),
-                space=parse_space(config["space"]["text"], "its space", lambda _: SearchedTask.of_document(document)),
+                space=_space(document),
                 name=space_name(config),
                 state=SweepState() if info.sweep is None else SweepState.from_dict(info.sweep),
                 overrides=tuple(config["with"]),
@@ -78,8 +79,31 @@ class Sweep:
 
     @property
     def best(self) -> Trial | None:
-        """The best completed trial."""
-        return self.state.best(self.space.mode)
+        """The best completed trial within the constraints; None where there is none, or several objectives."""
+        return self.state.best(self.space.mode) if self.space.goal.is_single else None
+
+    @property
+    def front(self) -> list[Trial]:
+        """The best alone, or the trials on the Pareto front of several objectives."""
+        return self.state.front(self.space.goal)
+
+    @property
+    def nearest(self) -> Trial | None:
+        """Where no trial meets the constraints, the one that misses them by least."""
+        return self.state.nearest(self.space.goal)
+
+    def by_objective(self) -> list["Sweep"]:
+        """The sweep as one of each objective alone, whose values its trials then have."""
+        goal = self.space.goal
+        return [self] if goal.is_single else [self._of_objective(objective) for objective in goal.objectives]
+
+    def _of_objective(self, objective: Objective) -> "Sweep":
+        space = replace(self.space, goal=replace(self.space.goal, objectives=(objective,)))
+        trials = {
+            number: replace(trial, value=trial.measured.get(objective.metric))
+            for number, trial in self.state.trials.items()
+        }
+        return replace(self, space=space, state=replace(self.state, trials=trials))
 
     @property
     def checked(self) -> list[Check]:
@@ -92,11 +116,12 @@ class Sweep:
         checks = self.config["fresh_seeds"] if self.best else 0
         return len(self.state.over()) >= self.trials and len(self.state.checks) >= checks
 
-    def command(self) -> list[str]:
-        """The words of the command that trains the best configuration; empty where no trial has completed."""
-        if self.best is None:
+    def command(self, trial: Trial | None = None) -> list[str]:
+        """The words of the command that trains a trial's configuration, by default the best; empty where none is."""
+        trial = trial or self.best
+        if trial is None:
             return []
-        suggested = [f"{key}={value}" for key, value in self.best.suggestion.items()]
+        suggested = [f"{key}={value}" for key, value in trial.suggestion.items()]
         return ["odenet", "run", "with", *self.space.overrides, *self.overrides, *suggested]
 
 
@@ -119,6 +144,12 @@ def load_sweep(runs: Runs, sweep_id: int) -> Sweep:
         hint = f"a trial of sweep {trial['id']}" if trial else "`odenet sweeps` lists those there are"
         raise InvalidInput(f"run {sweep_id} is no sweep: {hint}")
     return Sweep.from_document(run.document)
+
+
+def _space(document: Mapping[str, Any]) -> Space:
+    config = document["config"]
+    constraints = config.get("constraints", ())  # sweeps of earlier versions have none
+    return parse_space(config["space"]["text"], "its space", lambda _: SearchedTask.of_document(document), constraints)
 
 
 def _seconds(document: Mapping[str, Any]) -> float | None:

@@ -9,20 +9,27 @@ from pipeline.sweeps.axes import tidy
 from pipeline.sweeps.state import FAILURES, Trial
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import (
+    EVALUATIONS,
+    goal_words,
+    measured_value,
     metric_text,
-    metric_words,
+    never_met,
     outcome_text,
     reached,
+    spec_words,
+    suggestion_text,
     test_result,
-    value_text,
 )
 
 
 def best_table(sweep: Sweep) -> TextTable:
-    """The best configuration, and how it did."""
+    """The best configuration, and how it did; of several objectives the Pareto front."""
+    if not sweep.space.goal.is_single:
+        return front_table(sweep)
     best = sweep.best
     if best is None:
-        return TextTable("Best configuration", (), (), "", note="No trial has completed.")
+        note = never_met(sweep, sweep.nearest) if sweep.nearest is not None else "No trial has completed"
+        return TextTable("Best configuration", (), (), "", note=f"{note}.")
     facts = [(key, tidy(best.suggestion[key])) for key in sweep.space.parameters() if key in best.suggestion]
     return TextTable(
         "Best configuration",
@@ -32,6 +39,27 @@ def best_table(sweep: Sweep) -> TextTable:
         note=f"Trial {best.number}, run {best.run_id}: {'; '.join(reached(sweep.space, best))}. "
         f"All else is as in {' '.join([*sweep.space.overrides, *sweep.overrides]) or 'the defaults'}.",
     )
+
+
+def front_table(sweep: Sweep) -> TextTable:
+    """The trials that no other one beats in all objectives."""
+    title, trials = "Pareto front", sweep.front
+    if not trials:
+        note = never_met(sweep, sweep.nearest) if sweep.nearest is not None else "No trial has completed"
+        return TextTable(title, (), (), "", note=f"{note}.")
+    columns = [
+        Cells[Trial]("trial", "r", lambda trial: str(trial.number)),
+        Cells[Trial]("run", "r", lambda trial: shown(trial.run_id)),
+        *_measured_columns(sweep),
+        Cells[Trial]("suggestion", "l", lambda trial: suggestion_text(trial.suggestion)),
+    ]
+    note = (
+        f"No other trial is as good in {goal_words(sweep.space)} and better in one of them. "
+        f"`odenet sweeps best {sweep.sweep_id} {trials[0].number}` gives the command that trains trial "
+        f"{trials[0].number} again. All else is as in "
+        f"{' '.join([*sweep.space.overrides, *sweep.overrides]) or 'the defaults'}."
+    )
+    return table_of(title, trials, columns, note)
 
 
 def checks_table(sweep: Sweep) -> TextTable:
@@ -80,18 +108,30 @@ def trials_table(sweep: Sweep) -> TextTable:
     """Every trial, in the order in which they were suggested."""
     trials = list(sweep.state.trials.values())
     evaluations = Cells[Trial]("evaluations", "r", lambda trial: shown(trial.nfe_forward, ".1f"))
+    is_solved = any(trial.nfe_forward is not None for trial in trials)
+    has_evaluations = is_solved and EVALUATIONS not in sweep.space.goal.metrics
+    best, word = sweep.front, "best" if sweep.space.goal.is_single else "front"
     columns = [
-        Cells[Trial]("trial", "r", lambda trial: f"{trial.number}{' (best)' if trial == sweep.best else ''}"),
+        Cells[Trial]("trial", "r", lambda trial: f"{trial.number}{f' ({word})' if trial in best else ''}"),
         Cells[Trial]("run", "r", lambda trial: shown(trial.run_id)),
         *(Cells(key, "r", partial(_suggested, key)) for key in sweep.space.parameters()),
         Cells("outcome", "l", outcome_text),
-        Cells[Trial](metric_words(sweep.space), "r", lambda trial: value_text(sweep.space, trial.value)),
-        *([evaluations] if any(trial.nfe_forward is not None for trial in trials) else []),
+        *_measured_columns(sweep),
+        *([evaluations] if has_evaluations else []),
         Cells[Trial]("epochs", "r", lambda trial: str(trial.epochs)),
         Cells[Trial]("seconds", "r", lambda trial: shown(trial.seconds, ",.1f")),
         Cells[Trial]("peak memory (MB)", "r", lambda trial: shown(trial.peak_memory_mb, ",.0f")),
     ]
     return table_of("Trials", trials, columns, note=None if trials else "None yet.")
+
+
+def _measured_columns(sweep: Sweep) -> list[Cells[Trial]]:
+    """One for each metric of the goal."""
+    space = sweep.space
+    return [
+        Cells[Trial](spec_words(space.spec_of(metric)), "r", partial(measured_value, space, metric))
+        for metric in space.goal.metrics
+    ]
 
 
 def _suggested(key: str, trial: Trial) -> str:
@@ -100,6 +140,8 @@ def _suggested(key: str, trial: Trial) -> str:
 
 def _no_checks(sweep: Sweep) -> str:
     wanted = sweep.config["fresh_seeds"]
+    if not sweep.space.goal.is_single:
+        return "None: of several objectives no one trial is the best."
     if not wanted:
         return "None was asked for."
     if sweep.is_whole:

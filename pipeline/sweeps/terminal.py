@@ -9,20 +9,21 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline.reporting.terminal import styled
-from pipeline.reporting.text_table import left, list_table, right, shown, terminal_table
-from pipeline.sweeps.state import PRUNED, mean_and_deviation
+from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown, terminal_table
+from pipeline.sweeps.state import COMPLETED, PRUNED, mean_and_deviation
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table
 from pipeline.sweeps.text import (
     cautions,
     conditions,
+    count_violating,
     headline,
     last_names,
+    measured_value,
     memory,
     outcome_text,
     subtitle,
     suggestion_text,
-    value_text,
 )
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import aware, result_spec, space_name
@@ -43,7 +44,10 @@ class SweepSummary:
             "sweep_id": self.document["_id"],
             "status": effective_status(self.document).value,
             "space": space_name(self.document["config"]),
-            **dict.fromkeys(("over", "trials", "failed", "pruned", "metric", "best_value", "best_run_id")),
+            **dict.fromkeys(("over", "trials", "failed", "pruned", "violating", "metric", "best_value", "best_run_id")),
+            "objectives": [],
+            "constraints": [],
+            "front_run_ids": [],
             result_spec(self.document).quantity: self.document.get("result"),
             "started": aware(self.document["start_time"]).isoformat(timespec="seconds"),
         }
@@ -54,6 +58,10 @@ class SweepSummary:
                 "trials": self.sweep.trials,
                 "failed": sum(state.failures().values()),
                 "pruned": state.counts().get(PRUNED, 0),
+                "violating": count_violating(state),
+                "objectives": [asdict(objective) for objective in self.sweep.space.goal.objectives],
+                "constraints": [str(constraint) for constraint in self.sweep.space.goal.constraints],
+                "front_run_ids": [trial.run_id for trial in self.sweep.front],
                 "metric": self.sweep.space.metric,
                 "best_value": best.value if best else None,
                 "best_run_id": best.run_id if best else None,
@@ -83,12 +91,19 @@ def sweeps_table(rows: Sequence[SweepSummary]) -> Table:
             f"{shown(values['over'])}/{shown(values['trials'])}",
             shown(values["failed"]),
             shown(values["pruned"]),
-            shown(values["best_value"], row.sweep.space.spec.format if row.sweep else ""),
-            shown(values["best_run_id"]),
+            *_best_cells(row),
             shown(values[result.quantity], result.format),
             values["started"][:10],
         )
     return table
+
+
+def _best_cells(row: SweepSummary) -> tuple[str, str]:
+    """The value of the best trial and its run; of several objectives how many are on the front."""
+    if row.sweep is None or row.sweep.space.goal.is_single:
+        values, form = row.to_dict(), row.sweep.space.spec.format if row.sweep else ""
+        return shown(values["best_value"], form), shown(values["best_run_id"])
+    return f"front {len(row.sweep.front)}", NOTHING
 
 
 def print_sweep(sweep: Sweep, console: Console) -> None:
@@ -115,20 +130,23 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
 
 def _trials_table(sweep: Sweep) -> Table:
     """One line a trial; the suggestion as wide as there is room."""
-    numbers = right("value", "epochs", "s", "MB")
+    space, metrics = sweep.space, sweep.space.goal.metrics
+    values = ["value"] if len(metrics) == 1 else [space.spec_of(metric).heading for metric in metrics]
+    numbers = right(*values, "epochs", "s", "MB")
     suggestion = Column("suggestion", overflow="fold")
     table = list_table([*right("trial", "run"), *left("outcome"), *numbers, suggestion])
+    best = sweep.front
     for trial in sweep.state.trials.values():
         table.add_row(
             str(trial.number),
             shown(trial.run_id),
-            outcome_text(trial),
-            value_text(sweep.space, trial.value),
+            "violates" if trial.violates and trial.outcome == COMPLETED else outcome_text(trial),  # what, others say
+            *(measured_value(space, metric, trial) for metric in metrics),
             str(trial.epochs),
             shown(trial.seconds, ",.0f"),
             shown(trial.peak_memory_mb, ",.0f"),
             suggestion_text(last_names(trial.suggestion)),
-            style="bold" if trial == sweep.best else None,
+            style="bold" if trial in best else None,
         )
     return table
 
@@ -146,7 +164,11 @@ def to_dict(sweep: Sweep) -> dict[str, Any]:
         "mode": sweep.space.mode,
         "config": dict(sweep.config),
         "counts": sweep.state.counts(),
+        "objectives": [asdict(objective) for objective in sweep.space.goal.objectives],
+        "constraints": [str(constraint) for constraint in sweep.space.goal.constraints],
         "best": asdict(best) if best else None,
+        "front": [trial.number for trial in sweep.front],
+        "nearest": sweep.nearest.number if sweep.nearest else None,
         "command": sweep.command() or None,
         "checks": [asdict(check) for check in sweep.state.checks],
         result: mean,

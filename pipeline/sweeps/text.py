@@ -10,7 +10,16 @@ from pipeline.reporting.text_table import NOTHING, shown
 from pipeline.reporting.words import counted, duration, sentence_case
 from pipeline.sweeps.axes import build_axes, tidy
 from pipeline.sweeps.space import Space
-from pipeline.sweeps.state import COMPLETED, FAILURES, INTERRUPTED, PRUNED, RUNNING, Trial, mean_and_deviation
+from pipeline.sweeps.state import (
+    COMPLETED,
+    FAILURES,
+    INTERRUPTED,
+    PRUNED,
+    RUNNING,
+    SweepState,
+    Trial,
+    mean_and_deviation,
+)
 from pipeline.sweeps.stored import Sweep
 from pipeline.tracking.run_document import RunStatus
 
@@ -18,6 +27,9 @@ FREE_SHARE = 0.1
 """Of a GPU's memory, that no trial is to count on."""
 CONTEXT_MB = 600
 """Of a GPU's memory, about what CUDA takes for each process beside what torch allocates; an estimate."""
+SPLITS = ("training", "validation", "test")
+AIMS = {"min": "lowest", "max": "highest"}
+EVALUATIONS = "solver.nfe_forward"
 MANY_FAILURES = 0.2
 """Share of the trials."""
 
@@ -25,8 +37,13 @@ MANY_FAILURES = 0.2
 def headline(sweep: Sweep) -> str:
     """What was found."""
     over = len(sweep.state.over())
-    if sweep.best is None:
+    if sweep.nearest is not None:
+        return never_met(sweep, sweep.nearest)
+    if not sweep.front:
         return f"No trial has completed: {', '.join(outcome_counts(sweep))}" if over else "No trial is over yet"
+    if sweep.best is None:
+        are = f"{len(sweep.front)} of {over:,} trials {'is' if len(sweep.front) == 1 else 'are'}"
+        return f"{are} on the Pareto front of {goal_words(sweep.space)}"
     winner = f"the best of {over:,} trials" if over > 1 else "the only trial"
     if sweep.checked:
         name = "" if sweep.space.task.result.is_share else f"{sentence_case(sweep.space.task.result.heading)} "
@@ -36,23 +53,48 @@ def headline(sweep: Sweep) -> str:
 
 def subtitle(sweep: Sweep) -> str:
     """What was searched, and what became of it."""
-    aim = {"min": "lowest", "max": "highest"}[sweep.space.mode]
+    aims = [f"the {AIMS[o.mode]} {spec_words(sweep.space.spec_of(o.metric))}" for o in sweep.space.goal.objectives]
+    bounds = f", with {constraints_text(sweep.space)}" if sweep.space.goal.constraints else ""
     counts = ", ".join(outcome_counts(sweep)) or "no trials yet"
-    return f"Sweep {sweep.sweep_id} of {sweep.name}, for the {aim} {metric_words(sweep.space)}: {counts}."
+    return f"Sweep {sweep.sweep_id} of {sweep.name}, for {' and '.join(aims)}{bounds}: {counts}."
+
+
+def never_met(sweep: Sweep, nearest: Trial) -> str:
+    """That no trial meets the constraints, and how near one came."""
+    over, missed = len(sweep.state.over()), sweep.space.goal.violated(nearest.measured)
+    subject = f"None of {over:,} trials meets" if over > 1 else "The only trial does not meet"
+    came = " and ".join(measured_text(sweep.space, constraint.metric, nearest) for constraint in missed)
+    which = f"the nearest, trial {nearest.number} (run {nearest.run_id}),"
+    return f"{subject} {constraints_text(sweep.space)}: {which} has {came}"
 
 
 def outcome_counts(sweep: Sweep) -> list[str]:
     """`41 completed`, `3 failed`, …"""
     counts = Counter(trial.outcome for trial in sweep.state.trials.values() if not trial.has_failed)
     counts["failed"] = sum(sweep.state.failures().values())
+    violating = count_violating(sweep.state)
     if sweep.status is not RunStatus.RUNNING:  # then its trials are not, either, though nobody was there to say so
         counts[INTERRUPTED] += counts.pop(RUNNING, 0)
-    return [f"{counts[name]} {name}" for name in (COMPLETED, PRUNED, "failed", INTERRUPTED, RUNNING) if counts[name]]
+    more = {COMPLETED: f" ({violating} violating a constraint)"} if violating else {}
+    names = (COMPLETED, PRUNED, "failed", INTERRUPTED, RUNNING)
+    return [f"{counts[name]} {name}{more.get(name, '')}" for name in names if counts[name]]
+
+
+def count_violating(state: SweepState) -> int:
+    """How many completed trials violate a constraint."""
+    return sum(trial.outcome == COMPLETED and bool(trial.violates) for trial in state.trials.values())
 
 
 def cautions(sweep: Sweep) -> list[str]:
     """What a reader is to bear in mind."""
-    return [*_unfinished(sweep), *_failed(sweep), *_at_edge(sweep), *_unchecked(sweep)]
+    return [
+        *_unfinished(sweep),
+        *_failed(sweep),
+        *_at_edge(sweep),
+        *_unchecked(sweep),
+        *_flattering_front(sweep),
+        *_costs_of_machine(sweep),
+    ]
 
 
 def conditions(sweep: Sweep) -> list[str]:
@@ -64,6 +106,7 @@ def conditions(sweep: Sweep) -> list[str]:
     return [
         f"Search: Hyperopt's TPE, {counted(config['trials'], 'trial')}, the first "
         f"{min(config['initial_points'], config['trials'])} drawn at random; {pruning}; seed {config['seed']}",
+        *_how_goals_steer(sweep.space),
         f"Workers: {config['parallel']} at a time, {asked:g} {kind}{'s' if asked > 1 else ''} each",
         *([f"Reused: {counted(reused, 'completed run')} with the same configuration and seed"] if reused else []),
         _times(sweep),
@@ -112,8 +155,34 @@ def fraction(trials: int) -> float:
 
 
 def metric_words(space: Space) -> str:
-    """`validation loss`."""
-    return f"{space.spec.split} {space.spec.heading}"
+    """`validation loss`, or `evaluations`."""
+    return spec_words(space.spec)
+
+
+def spec_words(spec: MetricSpec) -> str:
+    """A metric with its split, if it has one."""
+    return f"{spec.split} {spec.heading}" if spec.split in SPLITS else spec.heading
+
+
+def goal_words(space: Space) -> str:
+    """`validation accuracy and evaluations`."""
+    return " and ".join(spec_words(space.spec_of(objective.metric)) for objective in space.goal.objectives)
+
+
+def constraints_text(space: Space) -> str:
+    """`solver.nfe_forward <= 30 and validation.accuracy >= 0.9`."""
+    return " and ".join(map(str, space.goal.constraints))
+
+
+def measured_text(space: Space, metric: str, trial: Trial) -> str:
+    """`evaluations 26.0`: a metric of the goal with the trial's value."""
+    return f"{spec_words(space.spec_of(metric))} {measured_value(space, metric, trial)}"
+
+
+def measured_value(space: Space, metric: str, trial: Trial) -> str:
+    """The trial's value of a metric of the goal."""
+    value = trial.measured.get(metric, trial.value if metric == space.metric else None)
+    return metric_text(space.spec_of(metric), value)
 
 
 def value_text(space: Space, value: float | None) -> str:
@@ -129,8 +198,9 @@ def metric_text(spec: MetricSpec, value: float | None) -> str:
 
 
 def outcome_text(trial: Trial) -> str:
-    """`completed`, `loss diverged`, …"""
-    return f"{trial.outcome.replace('_', ' ')}{', reused' if trial.is_reused else ''}"
+    """`completed`, `loss diverged`, `completed, violates solver.nfe_forward <= 30`, …"""
+    violates = f", violates {' and '.join(trial.violates)}" if trial.violates else ""
+    return f"{trial.outcome.replace('_', ' ')}{', reused' if trial.is_reused else ''}{violates}"
 
 
 def suggestion_text(suggestion: Mapping[str, Any]) -> str:
@@ -156,10 +226,11 @@ def test_result(sweep: Sweep) -> str:
 
 def reached(space: Space, trial: Trial) -> list[str]:
     """What a trial came to."""
-    facts, beside = [f"{metric_words(space)} {value_text(space, trial.value)}"], space.task.validation_result
-    if beside not in (None, space.spec) and trial.validation_result is not None:
+    metrics, beside = space.goal.metrics, space.task.validation_result
+    facts = [measured_text(space, metric, trial) for metric in metrics]
+    if beside is not None and beside.name not in metrics and trial.validation_result is not None:
         facts.append(f"{beside.split} {beside.heading} {metric_text(beside, trial.validation_result)}")
-    if trial.nfe_forward is not None:
+    if trial.nfe_forward is not None and EVALUATIONS not in metrics:
         facts.append(f"{trial.nfe_forward:.1f} evaluations per batch")
     return [*facts, counted(trial.epochs, "epoch"), duration(trial.seconds)]
 
@@ -211,6 +282,48 @@ def _unchecked(sweep: Sweep) -> list[str]:
         heading = sweep.space.task.result.heading
         sentences.append(f"A single run on a fresh seed says nothing of how much the {heading} varies with the seed.")
     return sentences
+
+
+def _flattering_front(sweep: Sweep) -> list[str]:
+    if sweep.space.goal.is_single or not sweep.front:
+        return []
+    return [
+        "The values on the front are those of one seed, chosen among many on the validation split, and flatter their "
+        "configurations: train those that you would take anew, on several seeds."
+    ]
+
+
+def _costs_of_machine(sweep: Sweep) -> list[str]:
+    metrics, sentences = sweep.space.goal.metrics, []
+    timed = [metric for metric in metrics if metric.startswith("time.")]
+    if timed and sweep.config["parallel"] > 1:
+        sentences.append(
+            f"{' and '.join(timed)} was taken with {sweep.config['parallel']} trials beside each other, which slow "
+            "each other down: `--parallel 1` takes it alone."
+        )
+    if "memory.peak_mb" in metrics and not sweep.config["gpus_per_trial"]:
+        sentences.append(
+            "memory.peak_mb is the highest that the process has had so far, which a worker keeps from trial to trial: "
+            "on a CPU it says little of a single one."
+        )
+    return sentences
+
+
+def _how_goals_steer(space: Space) -> list[str]:
+    lines = []
+    if not space.goal.is_single:
+        lines.append(
+            "Several objectives: each proposal weighs them anew at random, by an augmented Chebyshev norm of ranks "
+            "(after ParEGO)"
+        )
+    if space.goal.constraints:
+        lines.append(
+            f"Constraints: {constraints_text(space)}; trials that violate them rank behind all others, by how much "
+            "they miss them"
+        )
+    if space.goal.is_of_kept_weights:
+        lines.append("Values: of the epoch with the lowest validation loss, whose weights a run keeps")
+    return lines
 
 
 def _times(sweep: Sweep) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.plugins.loading import PluginSource
+from pipeline.sweeps.goal import Goal
 from pipeline.sweeps.state import Phase
 
 
@@ -15,8 +16,7 @@ class SweepOfTrial:
 
     run_id: int
     uid: str
-    metric: str
-    mode: str
+    goal: Goal
     validation_result: str | None
     """What of the validation split is told beside the metric; None for nothing."""
     skips_existing: bool

@@ -2,9 +2,11 @@
 
 import math
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.sweeps.space import parse_space
 from pipeline.sweeps.state import Check, SweepState, Trial
 
 SPACE = """\
@@ -25,6 +27,11 @@ maximise: validation.accuracy
 space:
   training.lr: {loguniform: [1e-5, 1e-1]}
   training.batch_size: {choice: [32, 64, 128, 256]}
+"""
+GOAL_KEYS = """\
+  training.lr: {loguniform: [1e-5, 1e-1]}
+  solver.rtol: {loguniform: [1e-5, 1e-1]}
+  model.augment: {quniform: [0, 10, 1]}
 """
 ERRORS = {
     "underflow": "the solve ended by step size underflow at t = 0.312, dt = 1e-08 after 412 evaluations: lower "
@@ -131,3 +138,38 @@ def sweep_document(
         "artifacts": [],
         "captured_out": "",
     }
+
+
+def goal_sweep_document(goal: str, trials: int, constraints: Sequence[str] = (), **config: Any) -> dict[str, Any]:
+    """A whole sweep of ODE-Nets with the objectives of `goal`, YAML; who evaluates more is more accurate."""
+    text = f"with: [odenet_simple, digits]\n{goal}\nspace:\n{GOAL_KEYS}"
+    space = parse_space(text, "the sample", constraints=constraints)
+    draw, state = random.Random(1), SweepState()  # noqa: S311
+    for number in range(1, trials + 1):
+        trial = ended_trial(draw, number)
+        trial.suggestion = {
+            "training.lr": trial.suggestion["training.lr"],
+            "solver.rtol": 10 ** draw.uniform(-5, -1),
+            "model.augment": draw.randint(0, 10),
+        }
+        state.trials[number] = trial
+        state.events += [("suggested", number), ("over", number)]
+        if trial.has_failed:
+            continue
+        evaluations = 8.0 - 6 * round(math.log10(trial.suggestion["solver.rtol"]))
+        accuracy = min(0.995, 0.6 + 0.1 * evaluations**0.3 + 0.1 * draw.random())
+        values = {
+            "validation.loss": 1 - accuracy,
+            "validation.accuracy": accuracy,
+            "solver.nfe_forward": evaluations,
+            "time.epoch_seconds": 0.1 * evaluations + draw.random(),
+            "memory.peak_mb": trial.peak_memory_mb or 800.0,
+        }
+        trial.value, trial.validation_result = values[space.metric], accuracy
+        trial.nfe_forward, trial.outcome = evaluations, "completed"
+        if space.goal.is_of_kept_weights:
+            trial.measured = {metric: values[metric] for metric in space.goal.metrics}
+            trial.violates = [str(constraint) for constraint in space.goal.violated(trial.measured)]
+    document = sweep_document(state, trials, text=text, fresh_seeds=0, prunes=False, **config)
+    document["config"] |= {"space": {"file": "goals.yaml", "text": text}, "constraints": list(constraints)}
+    return document

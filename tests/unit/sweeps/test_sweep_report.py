@@ -328,7 +328,7 @@ def test_the_page_gives_the_command_for_the_best(tmp_path: Path) -> None:
     assert encoded is not None
     assert shlex.split(encoded[1]) == sweep.command()
     best = tmp_path / "my best.yaml"
-    assert f"<pre>odenet run with &#39;{best}&#39;</pre>" in page(sweep, best_file=best)
+    assert f"<pre>odenet run with &#39;{best}&#39;</pre>" in page(sweep, {14: best})
 
 
 def test_runs_are_linked_where_a_board_is_known() -> None:
@@ -390,6 +390,10 @@ def test_sweeps_are_listed_newest_first_and_an_unreadable_one_hides_none(capsys:
         "trials": 50,
         "failed": 11,
         "pruned": 14,
+        "violating": 0,
+        "objectives": [{"metric": "validation.loss", "mode": "min"}],
+        "constraints": [],
+        "front_run_ids": [best.run_id],
         "metric": "validation.loss",
         "best_value": best.value,
         "best_run_id": best.run_id,
