@@ -231,7 +231,8 @@ class _Driver:
             if outcome in (RUNNING, INTERRUPTED) or report.get("run_id") is None:
                 continue
             run = self._runs.get(report["run_id"])
-            self._state.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result))
+            violates = tuple(report.get("violates", ()))
+            self._state.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result, violates))
             self._keep()
         self._state.checks.sort(key=lambda check: check.run_id)
 

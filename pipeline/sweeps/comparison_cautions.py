@@ -71,9 +71,7 @@ def _other_keys(comparison: SweepComparison) -> Iterator[str]:
 
 
 def _repetitions(comparison: SweepComparison) -> Iterator[str]:
-    alike = [
-        (one.sweep.space.text, one.sweep.overrides, one.sweep.space.goal, one.sweep.trials) for one in comparison.sweeps
-    ]
+    alike = [(one.sweep.space.text, one.sweep.overrides, one.sweep.space.goal) for one in comparison.sweeps]
     if len(set(alike)) == len(alike):
         yield (
             "There is one sweep of each kind: how much the result of a sweep varies with its seed is not known, and a "

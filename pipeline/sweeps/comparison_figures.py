@@ -44,10 +44,11 @@ def plot_fronts(comparison: SweepComparison) -> Figure | None:
     figure, panels = objective_panels(space.goal)
     colours = sns.color_palette(PALETTE, len(comparison.sweeps))
     for ax, (first, second) in panels:
-        for one, colour in zip(comparison.sweeps, colours, strict=True):
+        for place, (one, colour) in enumerate(zip(comparison.sweeps, colours, strict=True)):
             front = [(trial.measured[first.metric], trial.measured[second.metric]) for trial in one.sweep.front]
             if front:
-                ax.plot(*zip(*front, strict=True), "o", color=colour)
+                size = 6 + 3 * (len(colours) - place - 1)  # where fronts meet, all of them are seen
+                ax.plot(*zip(*front, strict=True), "o", color=colour, markersize=size)
                 if len(panels) == 1:
                     draw_staircase(ax, front, first, colour)
         label_objectives(ax, space, first, second)

@@ -62,8 +62,9 @@ def results_table(comparison: SweepComparison) -> TextTable:
         for objective in comparison.objectives:
             spec = space.spec_of(objective.metric)
             rows[f"best {spec_words(spec)}"] = lambda one, metric=objective.metric: _extreme(one, metric)  # type: ignore[misc]
-    note = "The best value of a search is the best of many and flatters; the test on fresh seeds does not."
-    return _table("Results", comparison, rows, note)
+    note = "The best value of a search is the best of many and flatters"
+    more = "; the test on fresh seeds does not." if comparison.is_single else "."
+    return _table("Results", comparison, rows, note + more)
 
 
 def numbers_table(comparison: SweepComparison) -> TextTable:
@@ -94,14 +95,13 @@ def cost_table(comparison: SweepComparison) -> TextTable:
     rows: dict[str, Fact] = {
         "time on the clock": lambda one: shown(one.sweep.seconds, duration),
         "the trials' epochs in sum": lambda one: duration(_trial_seconds(one)),
-        "of them a trial": lambda one: duration(_trial_seconds(one) / max(1, len(_trained(one)))),
+        "a trial's epochs, mean": lambda one: duration(_trial_seconds(one) / max(1, len(_trained(one)))),
         "epochs in sum": lambda one: f"{sum(trial.epochs for trial in _trained(one)):,}",
         "workers": lambda one: str(one.sweep.config["parallel"]),
         "peak memory (MB)": lambda one: shown(_peak_memory(one), ",.0f"),
-        "machine": lambda one: one.sweep.machine,
     }
     note = (
-        "Trials whose result is another run's are in no time. Where a sweep was resumed the pause would count, so its "
+        "Trials that took another run's result are in no time. Where a sweep was resumed the pause would count, so its "
         "time on the clock is not known."
     )
     return _table("Time and cost", comparison, rows, note)
@@ -153,7 +153,8 @@ def settings_table(comparison: SweepComparison) -> TextTable:
 def conditions(comparison: SweepComparison) -> list[str]:
     """With what each was done, a line each."""
     return [
-        f"{one.label} of {one.sweep.name}: {one.sweep.software}; started {one.sweep.started:%d %B %Y, %H:%M} UTC"
+        f"{one.label} of {one.sweep.name}: {one.sweep.machine}; {one.sweep.software}; started "
+        f"{one.sweep.started:%d %B %Y, %H:%M} UTC"
         for one in comparison.sweeps
     ]
 
@@ -265,7 +266,9 @@ def _best_setting(one: ComparedSweep, key: str) -> str:
     best = one.sweep.best
     if best is None:
         return NOTHING
-    return tidy(best.suggestion[key]) if key in best.suggestion else _range(one, key)
+    if key in one.sweep.space.parameters():  # where it is not suggested, another branch was chosen
+        return tidy(best.suggestion[key]) if key in best.suggestion else NOTHING
+    return _range(one, key)
 
 
 def _extreme(one: ComparedSweep, metric: str) -> str:

@@ -101,6 +101,18 @@ class Check:
     outcome: str
     result: float | None
     """Of its run."""
+    violates: tuple[str, ...] = ()
+    """The constraints that its run does not meet."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored; what is empty is left out."""
+        values = asdict(self) | {"violates": list(self.violates)}
+        return {key: value for key, value in values.items() if key != "violates" or value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Check":
+        """What `to_dict` gave."""
+        return cls(**_renamed(values, "result") | {"violates": tuple(values.get("violates", ()))})
 
 
 @dataclass
@@ -168,7 +180,7 @@ class SweepState:
         return {
             "trials": [trial.to_dict() for trial in self.trials.values()],
             "events": [list(event) for event in self.events],
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.to_dict() for check in self.checks],
         }
 
     @classmethod
@@ -178,7 +190,7 @@ class SweepState:
         return cls(
             {trial.number: trial for trial in trials},
             [(event, number) for event, number in values["events"]],
-            [Check(**_renamed(check, "result")) for check in values["checks"]],
+            [Check.from_dict(check) for check in values["checks"]],
         )
 
 

@@ -10,6 +10,7 @@ from pipeline.sweeps.state import FAILURES, Trial
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import (
     EVALUATIONS,
+    check_text,
     goal_words,
     measured_value,
     metric_text,
@@ -69,7 +70,7 @@ def checks_table(sweep: Sweep) -> TextTable:
         return TextTable(title, (), (), "", note=_no_checks(sweep))
     result = sweep.space.task.result
     rows = [
-        (str(check.run_id), str(check.seed), check.outcome, metric_text(result, check.result))
+        (str(check.run_id), str(check.seed), check_text(check), metric_text(result, check.result))
         for check in sweep.state.checks
     ]
     if sweep.checked:

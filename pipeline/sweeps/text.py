@@ -1,7 +1,7 @@
 """What there is to say of a sweep, in words."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.sweeps.state import (
     INTERRUPTED,
     PRUNED,
     RUNNING,
+    Check,
     SweepState,
     Trial,
     mean_and_deviation,
@@ -199,8 +200,17 @@ def metric_text(spec: MetricSpec, value: float | None) -> str:
 
 def outcome_text(trial: Trial) -> str:
     """`completed`, `loss diverged`, `completed, violates solver.nfe_forward <= 30`, …"""
-    violates = f", violates {' and '.join(trial.violates)}" if trial.violates else ""
-    return f"{trial.outcome.replace('_', ' ')}{', reused' if trial.is_reused else ''}{violates}"
+    reused = ", reused" if trial.is_reused else ""
+    return f"{trial.outcome.replace('_', ' ')}{reused}{_violation(trial.violates)}"
+
+
+def check_text(check: Check) -> str:
+    """How a run on a fresh seed ended."""
+    return f"{check.outcome}{_violation(check.violates)}"
+
+
+def _violation(violates: Sequence[str]) -> str:
+    return f", violates {' and '.join(violates)}" if violates else ""
 
 
 def suggestion_text(suggestion: Mapping[str, Any]) -> str:
@@ -278,6 +288,11 @@ def _unchecked(sweep: Sweep) -> list[str]:
     checks = sweep.state.checks
     lost = len(checks) - len(sweep.checked)
     sentences = [f"{lost} of {counted(len(checks), 'run')} on fresh seeds did not complete."] if lost else []
+    if violating := sum(bool(check.violates) for check in checks):
+        sentences.append(
+            f"{violating} of {counted(len(checks), 'run')} of the best on fresh seeds violate a constraint that it met "
+            "in the search."
+        )
     if len(sweep.checked) == 1:
         heading = sweep.space.task.result.heading
         sentences.append(f"A single run on a fresh seed says nothing of how much the {heading} varies with the seed.")

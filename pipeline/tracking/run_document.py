@@ -8,6 +8,8 @@ The document of format 2 is that of format 1 and
   clock. Runs of earlier versions have neither.
 - `board`, what the dashboard lists of the run (`pipeline.tracking.board_entry`). Runs of earlier versions get theirs
   when a dashboard starts.
+- `constraints` in a sweep's configuration; in its state `measured` and `violates` of a trial and `violates` of a check,
+  where it has several objectives, constraints or a cost as its objective. Sweeps of earlier versions have none.
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
 """
 

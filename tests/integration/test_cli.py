@@ -335,7 +335,11 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"odenet {version('odenet-pipeline')}\n"
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "data list", "data prepare", "sweeps show"])
+BELOW = ("data list", "data prepare", "sweeps show", "sweeps best", "sweeps compare")
+"""Commands of commands."""
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *BELOW])
 def test_every_help_ends_with_examples_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
@@ -406,6 +410,7 @@ def test_plugins_are_loaded_before_anything_of_the_configuration_is_parsed(
         (("resume", "99"), 2),
         (("evaluate", "99"), 2),
         (("sweep", "nosuch"), 2),
+        (("sweeps", "best", "99"), 2),
     ],
 )
 def test_what_needs_no_network_is_not_kept_waiting_by_the_imports_of_one(

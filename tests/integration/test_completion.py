@@ -58,6 +58,8 @@ def typed(keys: str, environment: dict[str, str]) -> str:
         ("odenet res\t", "odenet res"),  # restore, resume
         ("odenet dat\tp\t", "odenet data prepare "),
         ("odenet sweep --fr\t", "odenet sweep --fresh-seeds "),
+        ("odenet sweep --con\t", "odenet sweep --constraint "),
+        ("odenet sweeps comp\t", "odenet sweeps compare "),
         ("odenet evaluate 3 --control s\t", "odenet evaluate 3 --control sample "),
         ("odenet run w\todenet_si\tdig\t", "odenet run with odenet_simple digits "),
         ("odenet run --json with training.pat\t", "odenet run --json with training.patience="),

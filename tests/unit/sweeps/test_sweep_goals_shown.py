@@ -13,7 +13,7 @@ from odenet.main import main
 from pipeline.sweeps.figures import VIOLATING, plot_best_so_far, plot_front, plot_parallel_coordinates
 from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.report import page
-from pipeline.sweeps.state import SweepState
+from pipeline.sweeps.state import Check, SweepState
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, trials_table
 from pipeline.sweeps.text import cautions, conditions, headline, outcome_counts, subtitle
@@ -98,6 +98,17 @@ def test_costs_that_say_more_of_the_machine_than_of_a_trial_are_pointed_out() ->
     assert any("time.epoch_seconds was taken with 2 trials beside each other" in sentence for sentence in found)
     assert any("memory.peak_mb is the highest that the process has had" in sentence for sentence in found)
     assert any("flatter their configurations" in sentence for sentence in found)
+
+
+def test_a_best_that_violates_its_constraint_on_a_fresh_seed_is_pointed_out() -> None:
+    document = goal_sweep_document("minimise: validation.loss\nconstraints: [solver.nfe_forward <= 26]", 30)
+    bound = ("solver.nfe_forward <= 26",)
+    checks = [Check(7, 60, "completed", 0.95, bound), Check(8, 61, "completed", 0.97)]
+    document["info"]["sweep"]["checks"] = [check.to_dict() for check in checks]
+    sweep = Sweep.from_document(document)
+    assert sweep.state.checks == checks
+    assert checks_table(sweep).rows[0] == ("60", "7", "completed, violates solver.nfe_forward <= 26", "95.00 %")
+    assert any(sentence.startswith("1 of 2 runs of the best on fresh seeds violate") for sentence in cautions(sweep))
 
 
 # Pictures and the page
