@@ -11,8 +11,8 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 
+from pipeline.sweeps.crowded_order import crowded_order, violating
 from pipeline.sweeps.goal import Goal
-from pipeline.sweeps.scalarisation import draw_weights, scalarise, violating
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import PRUNED, RUNNING, SweepState, Trial
 from pipeline.util.errors import OdenetError
@@ -25,6 +25,9 @@ PENALTY = 1e300
 """Objective of a trial that came to nothing: TPE ranks what it was told, so any value that no trial reaches will do."""
 FORMER_PENALTY = 1e6
 """What it was before; a sweep with losses above it that began then goes on as it would have."""
+GAMMA, GAMMA_OF_SEVERAL = 0.25, 1.0
+"""TPE models the best gamma * sqrt(n) of n trials as the good ones. Of several objectives more of them are, a front: the
+value is ours, tried on the functions of `tests/unit/sweeps/test_sweep_several_objectives.py` and one beside them."""
 LOSSES = 3
 """So often Ray Tune may give a trial up. It goes on with another worker by itself, but not where it hears of one loss
 twice, as of a node that vanishes while a trial begins."""
@@ -71,8 +74,8 @@ class TpeSearch(Searcher):
     to go on after the driver died: the new searcher lives through the same events, and then hands out what was
     proposed and not finished before it proposes anything new.
 
-    Of several objectives each proposal has weights of its own, and before it TPE is told what all trials so far come to
-    by these (`pipeline.sweeps.scalarisation`).
+    Of several objectives TPE is told before each proposal how all trials so far rank
+    (`pipeline.sweeps.crowded_order`).
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class TpeSearch(Searcher):
         """
         super().__init__(metric=OBJECTIVE, mode=space.mode)
         self._space, self._state, self._encode, self._keep = space, state, encode, keep
-        self._trials, self._seed = trials, seed
+        self._trials = trials
         self._told: list[int] = []
         self._tpe, self._penalty = self._new_tpe(seed, random_points), PENALTY
         self._numbers: dict[str, int] = {}
@@ -113,11 +116,12 @@ class TpeSearch(Searcher):
         self._deadline = deadline
 
     def _new_tpe(self, seed: int, random_points: int) -> Tpe:
-        self._told = []
+        self._told, is_single = [], self._space.goal.is_single
         return Tpe(
             self._space.build(),
             metric=OBJECTIVE,
-            mode=self._space.mode if self._space.goal.is_single else "min",
+            mode=self._space.mode if is_single else "min",
+            gamma=GAMMA if is_single else GAMMA_OF_SEVERAL,
             n_initial_points=random_points,
             random_state_seed=seed,
         )
@@ -196,7 +200,7 @@ class TpeSearch(Searcher):
 
     def _draw(self, number: int) -> dict[str, Any]:
         if not self._space.goal.is_single:
-            self._tpe.tell_again(self._scalars(number))
+            self._tpe.tell_again(self._ranks())
         drawn: dict[str, Any] | None = self._tpe.suggest(str(number))
         if drawn is None:
             raise SearchDrifted(f"the searcher has nothing to propose for trial {number}: start a new sweep")
@@ -208,17 +212,16 @@ class TpeSearch(Searcher):
         self._tpe.on_trial_complete(str(trial.number), {OBJECTIVE: value})
         self._told.append(trial.number)
 
-    def _scalars(self, number: int) -> dict[int, float]:
-        """Number of each trial that is over -> its loss, by the weights of the proposal of this number."""
+    def _ranks(self) -> dict[int, float]:
+        """Number of each trial that is over -> what it counts as among them, the lower the better."""
         goal = self._space.goal
         told = [self._state.trials[earlier] for earlier in self._told]
         losses = {trial.number: PENALTY for trial in told}
         known = [trial for trial in told if trial.is_known]
         losses |= {trial.number: violating(goal.excess(trial.measured)) for trial in known}
         meeting = [trial for trial in known if not trial.violates]
-        weights = draw_weights(len(goal.objectives), self._seed, number)
-        scalars = scalarise([goal.losses(trial.measured) for trial in meeting], weights)
-        return losses | {trial.number: scalar for trial, scalar in zip(meeting, scalars, strict=True)}
+        ranks = crowded_order([goal.losses(trial.measured) for trial in meeting])
+        return losses | {trial.number: rank for trial, rank in zip(meeting, ranks, strict=True)}
 
 
 MEASURED = "measured"

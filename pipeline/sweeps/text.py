@@ -328,8 +328,8 @@ def _how_goals_steer(space: Space) -> list[str]:
     lines = []
     if not space.goal.is_single:
         lines.append(
-            "Several objectives: each proposal weighs them anew at random, by an augmented Chebyshev norm of ranks "
-            "(after ParEGO)"
+            "Several objectives: trials rank by levels of non-domination, within a level by their crowding distance "
+            "(as in NSGA-II)"
         )
     if space.goal.constraints:
         lines.append(

@@ -22,6 +22,7 @@ from pipeline.sweeps.comparison_tables import (
     settings_table,
     spaces_table,
 )
+from pipeline.sweeps.goal import undominated
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.util.errors import InvalidInput
 from tests.helpers import browser
@@ -124,6 +125,11 @@ def test_fronts_are_counted_on_the_joint_front(store: Store) -> None:
     one, other = (len(compared_sweep.sweep.front) for compared_sweep in comparison.sweeps)
     on_joint = comparison.on_joint_front(20)
     assert 0 < sum(on_joint) <= one + other
+    goal = comparison.sweeps[0].sweep.space.goal
+    of_five = [trial for compared_sweep in comparison.sweeps for trial in compared_sweep.first(5) if trial.is_eligible]
+    assert sum(comparison.on_joint_front(5)) == len(
+        undominated({k: goal.losses(t.measured) for k, t in enumerate(of_five)})
+    )
     assert row(numbers_table(comparison), "20") == tuple(map(str, on_joint))
     assert row(results_table(comparison), "on its Pareto front") == (str(one), str(other))
     assert best_table(comparison).note == "Of several objectives no one trial is the best."

@@ -7,8 +7,8 @@ import pytest
 
 from experiments.sweep_plan import Plan, find_space
 from experiments.trial import objective_of, summarise
+from pipeline.sweeps.crowded_order import VIOLATING, crowded_order
 from pipeline.sweeps.goal import Constraint, Goal, Objective, undominated
-from pipeline.sweeps.scalarisation import VIOLATING, draw_weights, scalarise
 from pipeline.sweeps.search import PENALTY
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError, parse_space
@@ -144,7 +144,7 @@ def test_a_sweep_that_was_stored_before_there_were_constraints_goes_on() -> None
 )
 def test_several_objectives_have_no_best_to_check_and_nothing_to_prune_by(settings: Any, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        plan_of(find_space("accuracy_and_evaluations"), **settings).check()
+        plan_of(find_space("digits_pareto"), **settings).check()
 
 
 # What trials come to
@@ -282,29 +282,29 @@ def test_pruning_ranks_violating_trials_behind_all_others_by_how_much_they_miss(
     assert -PENALTY < heights[3] < heights[2] <= -VIOLATING
 
 
-# One number for several
+# One order for several
 
 
-def test_weights_are_of_the_seed_and_the_proposal_and_sum_to_one() -> None:
-    weights = [draw_weights(3, 7, number) for number in range(200)]
-    assert all(one.sum() == pytest.approx(1) and (one >= 0).all() for one in weights)
-    assert (draw_weights(3, 7, 5) == weights[5]).all()
-    assert all((draw_weights(3, 8, number) != weights[number]).any() for number in range(5))
-    assert sum(weights)[0] / 200 == pytest.approx(1 / 3, abs=0.05)
-
-
-@pytest.mark.parametrize("number", range(20))
-def test_the_lowest_number_is_on_the_front_whatever_the_weights_and_the_units(number: int) -> None:
-    draw = random.Random(number)  # noqa: S311
-    losses = [(draw.random(), 1e6 * draw.random() ** 8) for _ in range(50)]
-    scalars = scalarise(losses, draw_weights(2, 0, number))
+def test_every_trial_ranks_behind_those_that_dominate_it_whatever_the_units() -> None:
+    draw = random.Random(3)  # noqa: S311
+    losses = [(draw.random(), 1e6 * draw.random() ** 8, draw.random()) for _ in range(80)]
+    ranks = crowded_order(losses)
     front = undominated(dict(enumerate(losses)))
-    assert scalars.index(min(scalars)) in front
-    rescaled = scalarise([(a, b / 1024) for a, b in losses], draw_weights(2, 0, number))
-    assert rescaled == scalars
+    assert {k for k, rank in enumerate(ranks) if rank < 1} == set(front)
+    for one, own in enumerate(losses):
+        for other, theirs in enumerate(losses):
+            if one != other and all(a <= b for a, b in zip(own, theirs, strict=True)):
+                assert ranks[one] < ranks[other]
+    assert crowded_order([(a, b / 1024, c) for a, b, c in losses]) == ranks
 
 
-def test_a_single_trial_and_none_have_numbers_too() -> None:
-    weights = draw_weights(2, 0, 1)
-    assert scalarise([], weights) == []
-    assert scalarise([(3.0, 4.0)], weights) == [0.0]
+def test_within_a_level_the_ends_come_first_and_the_crowded_last() -> None:
+    ranks = crowded_order([(0.0, 10.0), (1.0, 9.0), (1.1, 8.9), (1.2, 8.8), (6.0, 3.0), (10.0, 0.0), (11.0, 11.0)])
+    assert sorted(range(7), key=ranks.__getitem__) == [0, 5, 4, 3, 1, 2, 6]
+    assert ranks[0] == ranks[5] == 0.0
+
+
+def test_a_single_trial_equal_ones_and_none_have_ranks_too() -> None:
+    assert crowded_order([]) == []
+    assert crowded_order([(3.0, 4.0)]) == [0.0]
+    assert max(crowded_order([(3.0, 4.0)] * 5)) < 1

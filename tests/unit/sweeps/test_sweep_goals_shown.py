@@ -88,7 +88,7 @@ def test_the_table_marks_the_front_and_says_what_a_trial_violates() -> None:
 
 def test_how_values_are_taken_and_the_search_steered_is_among_the_conditions() -> None:
     said = " ".join(conditions(sweep_of(TWO + "\nconstraints: [solver.nfe_forward <= 26]")))
-    assert "each proposal weighs them anew at random" in said
+    assert "rank by levels of non-domination" in said
     assert "Constraints: solver.nfe_forward <= 26; trials that violate them rank behind all others" in said
     assert "of the epoch with the lowest validation loss" in said
 

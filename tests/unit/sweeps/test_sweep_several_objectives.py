@@ -1,13 +1,12 @@
 """The search for several objectives and within constraints: that it steers, and goes on as it was."""
 
 import math
-from statistics import median
 
 import pytest
 from scipy.stats import mannwhitneyu
 
-from pipeline.sweeps.scalarisation import VIOLATING
-from pipeline.sweeps.search import OBJECTIVE, PENALTY, TpeSearch
+from pipeline.sweeps.crowded_order import VIOLATING
+from pipeline.sweeps.search import OBJECTIVE, PENALTY, Tpe, TpeSearch
 from pipeline.sweeps.space import Space, parse_space
 from pipeline.sweeps.state import SweepState
 
@@ -20,21 +19,21 @@ space:
 """
 TWO = parse_space(TEXT.format(goal="minimise: [validation.loss, solver.nfe_forward]"), "space.yaml")
 BOUNDED = parse_space(
-    TEXT.format(goal="minimise: [validation.loss, solver.nfe_forward]\nconstraints: [validation.loss <= 1.5]"),
+    TEXT.format(goal="minimise: [validation.loss, solver.nfe_forward]\nconstraints: [validation.loss <= 6]"),
     "space.yaml",
 )
 ONE_BOUNDED = parse_space(
-    TEXT.format(goal="minimise: validation.loss\nconstraints: [solver.nfe_forward <= 1]"), "space.yaml"
+    TEXT.format(goal="minimise: validation.loss\nconstraints: [solver.nfe_forward <= 4]"), "space.yaml"
 )
-REFERENCE = 8.0
+REFERENCE = 16.0
 """Of both objectives, from which the area that a front dominates is counted."""
 
 
 def measure(suggestion: dict[str, float]) -> dict[str, float]:
-    """Lowest at a rate of 1e-4 and at one of 1e-2, both at a decay of 1e-4 with adam."""
+    """Lowest at a rate of 1e-5 and at one of 1e-1, both at a decay of 1e-4 with adam."""
     rate = math.log10(suggestion["training.lr"])
     rest = (math.log10(suggestion["training.weight_decay"]) + 4) ** 2 + (suggestion["training.optimiser"] != "adam")
-    return {"validation.loss": (rate + 4) ** 2 + rest, "solver.nfe_forward": (rate + 2) ** 2 + rest}
+    return {"validation.loss": (rate + 5) ** 2 + rest, "solver.nfe_forward": (rate + 1) ** 2 + rest}
 
 
 def searcher(space: Space, state: SweepState, seed: int = 0, random_points: int = 10) -> TpeSearch:
@@ -68,23 +67,30 @@ def dominated_area(space: Space, state: SweepState) -> float:
     return area
 
 
-def test_the_front_is_found_better_than_at_random_with_the_same_budget() -> None:
-    steered = [dominated_area(BOUNDED, searched(BOUNDED, seed)) for seed in range(16)]
-    at_random = [dominated_area(BOUNDED, searched(BOUNDED, seed, random_points=40)) for seed in range(16)]
-    assert median(steered) > 1.2 * median(at_random)
-    assert mannwhitneyu(steered, at_random, alternative="greater").pvalue < 0.02
+@pytest.mark.parametrize("space", [TWO, BOUNDED], ids=["two", "two within a bound"])
+def test_the_front_is_found_better_than_at_random_with_the_same_budget(space: Space) -> None:
+    steered = [dominated_area(space, searched(space, seed)) for seed in range(10)]
+    at_random = [dominated_area(space, searched(space, seed, random_points=40)) for seed in range(10)]
+    assert mannwhitneyu(steered, at_random, alternative="greater").pvalue < 0.01
+
+
+def test_all_objectives_steer_and_not_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [dominated_area(TWO, searched(TWO, seed)) for seed in range(10)]
+    monkeypatch.setattr(Tpe, "tell_again", lambda _search, _ranks: None)
+    first_alone = [dominated_area(TWO, searched(TWO, seed)) for seed in range(10)]
+    assert mannwhitneyu(both, first_alone, alternative="greater").pvalue < 0.01
 
 
 def test_the_search_turns_away_from_where_a_constraint_is_violated() -> None:
     def violating(space: Space, seed: int) -> int:
         later = list(searched(space, seed).trials.values())[10:]
-        return sum(trial.measured["solver.nfe_forward"] > 1 for trial in later)
+        return sum(trial.measured["solver.nfe_forward"] > 4 for trial in later)
 
     unbounded = parse_space(TEXT.format(goal="minimise: validation.loss"), "space.yaml")
     assert sum(violating(ONE_BOUNDED, seed) for seed in range(5)) < sum(violating(unbounded, seed) for seed in range(5))
     best = searched(ONE_BOUNDED, 0).best("min")
     assert best is not None
-    assert best.measured["solver.nfe_forward"] <= 1
+    assert best.measured["solver.nfe_forward"] <= 4
 
 
 @pytest.mark.parametrize("space", [TWO, BOUNDED, ONE_BOUNDED], ids=["two", "two within a bound", "one within a bound"])
@@ -110,31 +116,23 @@ def test_trials_that_run_beside_each_other_are_gone_on_with_in_the_order_in_whic
     assert stored.trials[7].suggestion == state.trials[7].suggestion
 
 
-def test_every_proposal_weighs_the_objectives_anew() -> None:
-    state = searched(TWO, 0, random_points=5, trials=12)
-    search = searcher(TWO, state, random_points=5)
-    first, second = search._scalars(13), search._scalars(14)
-    assert first.keys() == second.keys() == set(range(1, 13))
-    assert sorted(first, key=first.__getitem__) != sorted(second, key=second.__getitem__)
-
-
 def test_failures_rank_behind_violating_trials_and_these_behind_all_others() -> None:
     state = SweepState()
     search = searcher(BOUNDED, state)
-    for number in range(1, 9):
+    for number in range(1, 25):
         search.suggest(str(number))
         if number % 4 == 0:
             search.on_trial_complete(str(number), {"outcome": "diverged", "value": None, OBJECTIVE: PENALTY})
         else:
             finish(search, BOUNDED, state, number)
-    scalars = search._scalars(9)
-    search.suggest("9")
-    assert [loss for loss in search._tpe._hpopt_trials.losses() if loss is not None] == list(scalars.values())
-    for number, trial in list(state.trials.items())[:8]:
+    ranks = search._ranks()
+    search.suggest("25")
+    assert [loss for loss in search._tpe._hpopt_trials.losses() if loss is not None] == list(ranks.values())
+    for number, trial in list(state.trials.items())[:24]:
         if trial.has_failed:
-            assert scalars[number] == PENALTY
+            assert ranks[number] == PENALTY
         elif trial.violates:
-            assert VIOLATING <= scalars[number] < PENALTY
+            assert VIOLATING <= ranks[number] < PENALTY
         else:
-            assert scalars[number] <= 1.05
-    assert any(trial.violates for trial in state.trials.values())
+            assert ranks[number] < 24
+    assert {bool(trial.violates) for trial in state.trials.values() if not trial.has_failed} == {True, False}
