@@ -42,7 +42,7 @@ def crowded_order(losses: Sequence[Sequence[float]]) -> list[float]:
 def _levels(values: FloatArray) -> IntArray:
     """0 for what nothing dominates, 1 for what nothing else dominates, …"""
     one, other = values[:, None], values[None, :]
-    dominates = (one <= other).all(-1) & (one < other).any(-1)
+    dominates = np.asarray((one <= other).all(-1) & (one < other).any(-1))
     dominators, levels, level = dominates.sum(0), np.full(len(values), -1), 0
     while (levels < 0).any():
         front = (dominators == 0) & (levels < 0)

@@ -26,8 +26,8 @@ PENALTY = 1e300
 FORMER_PENALTY = 1e6
 """What it was before; a sweep with losses above it that began then goes on as it would have."""
 GAMMA, GAMMA_OF_SEVERAL = 0.25, 1.0
-"""TPE models the best gamma * sqrt(n) of n trials as the good ones. Of several objectives more of them are, a front: the
-value is ours, tried on the functions of `tests/unit/sweeps/test_sweep_several_objectives.py` and one beside them."""
+"""TPE models the best gamma * sqrt(n) of n trials as the good ones. Of several objectives they are a front, so more;
+the value is ours, tried on functions such as those of `tests/unit/sweeps/test_sweep_several_objectives.py`."""
 LOSSES = 3
 """So often Ray Tune may give a trial up. It goes on with another worker by itself, but not where it hears of one loss
 twice, as of a node that vanishes while a trial begins."""
