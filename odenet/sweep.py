@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         "odenet sweep digits --trials 20",
         "odenet sweep thesis_simple --minutes 38 --parallel 2 with data.subset=10000",
         "odenet sweep digits --constraint 'solver.nfe_forward <= 30'",
-        "odenet sweep digits_pareto --trials 30",
+        "odenet sweep cnf_pareto --trials 16",
         "odenet sweep --resume 12",
     ),
 )

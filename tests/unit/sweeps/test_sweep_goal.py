@@ -144,7 +144,7 @@ def test_a_sweep_that_was_stored_before_there_were_constraints_goes_on() -> None
 )
 def test_several_objectives_have_no_best_to_check_and_nothing_to_prune_by(settings: Any, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        plan_of(find_space("digits_pareto"), **settings).check()
+        plan_of(find_space("cnf_pareto"), **settings).check()
 
 
 # What trials come to
