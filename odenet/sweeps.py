@@ -9,6 +9,7 @@ import click
 
 from odenet.arguments import BOARD, JSON, LIMIT, PATH, at_least_one, examples, whole_number
 from odenet.output import answer
+from pipeline.util.errors import InvalidInput
 
 SWEEP_ID = click.argument("sweep_id", type=whole_number, metavar="ID")
 

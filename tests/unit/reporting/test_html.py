@@ -21,9 +21,10 @@ def comparison_page(**values: object) -> str:
 
 
 def sweep_page(trials: TextTable, **values: object) -> str:
-    texts = dict.fromkeys(("title", "subtitle", "command", "space", "worse_edge"), SCRIPT)
+    texts = dict.fromkeys(("title", "subtitle", "space", "objectives", "result"), SCRIPT)
     tables = dict.fromkeys(("best", "checks", "failures"), TextTable(SCRIPT, (), (), ""))
-    lists: dict[str, object] = {"cautions": [], "conditions": [SCRIPT], "figures": {}}
+    lists: dict[str, object] = {"cautions": [], "conditions": [SCRIPT], "commands": [SCRIPT], "views": []}
+    lists |= {"front": None, "evaluations": None}
     return render("sweep.html.j2", **{**texts, **tables, **lists, "trials": trials, "run_link": None, **values})
 
 

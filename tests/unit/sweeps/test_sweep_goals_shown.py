@@ -146,7 +146,7 @@ def test_trials_that_violate_a_constraint_are_told_apart_in_every_picture() -> N
 @pytest.mark.parametrize(
     ("goal", "pictures"),
     [
-        (TWO, 7),
+        (TWO, 8),
         ("minimise: validation.loss\nconstraints: [solver.nfe_forward <= 26]", 4),
         ("minimise: validation.loss\nconstraints: [solver.nfe_forward <= 2]", 4),
     ],
@@ -176,7 +176,7 @@ def test_the_page_names_the_file_of_each_trial_on_the_front() -> None:
 @pytest.mark.skipif(bool(NO_BROWSER), reason=f"needs {' and '.join(NO_BROWSER)}")
 def test_the_page_of_several_objectives_fits_wide_and_narrow_windows(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(page(sweep_of(TWO + "\nconstraints: [solver.nfe_forward <= 26]")))
-    assert_page_fits(tmp_path / "page.html", images=7)
+    assert_page_fits(tmp_path / "page.html", images=8)
 
 
 # While it goes on
