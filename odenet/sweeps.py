@@ -22,7 +22,7 @@ SWEEP_ID = click.argument("sweep_id", type=whole_number, metavar="ID")
 @JSON
 @click.pass_context
 def sweeps(context: click.Context, limit: int, as_json: bool) -> None:
-    """List the sweeps, newest first, show one, or set some beside each other."""
+    """List the sweeps, newest first; show one, or compare some."""
     if context.invoked_subcommand is not None:
         return
     from pipeline.runs.query import Runs

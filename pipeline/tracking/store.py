@@ -98,7 +98,8 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             address.url,
             serverSelectionTimeoutMS=milliseconds,
-            connectTimeoutMS=milliseconds,
+            # A store that is busy answers a new connection late; one that is away is known by the selection before.
+            connectTimeoutMS=int(OPERATION_SECONDS * 1000),
             timeoutMS=int(OPERATION_SECONDS * 1000),
             journal=True,  # what is acknowledged outlives a server that is killed
         )
