@@ -11,8 +11,9 @@ from experiments.presets import resolve
 from pipeline.config import ConfigError, DataConfig, EvaluationConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
+from pipeline.sweeps.parse import load_space, parse_space
 from pipeline.sweeps.searched_task import SearchedTask
-from pipeline.sweeps.space import Space, SpaceError, load_space, parse_space
+from pipeline.sweeps.space import Space, SpaceError
 from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import merge, nest
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.sweeps.goal import Objective
+from pipeline.sweeps.parse import parse_space
 from pipeline.sweeps.searched_task import SearchedTask
-from pipeline.sweeps.space import Space, SpaceError, parse_space
+from pipeline.sweeps.space import Space, SpaceError
 from pipeline.sweeps.state import COMPLETED, Check, SweepState, Trial
 from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.liveness import effective_status

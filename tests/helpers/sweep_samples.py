@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.sweeps.space import parse_space
+from pipeline.sweeps.parse import parse_space
 from pipeline.sweeps.state import Check, SweepState, Trial
 
 SPACE = """\

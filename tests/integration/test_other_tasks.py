@@ -26,9 +26,10 @@ from pipeline.runs.garbage import find_garbage
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import Promotion, get_model
 from pipeline.runs.summary import RunSummary, summary
+from pipeline.sweeps.parse import parse_space
 from pipeline.sweeps.report import page as sweep_page
 from pipeline.sweeps.searched_task import SearchedTask
-from pipeline.sweeps.space import SpaceError, parse_space
+from pipeline.sweeps.space import SpaceError
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.terminal import summary as sweep_summary
 from pipeline.sweeps.terminal import sweeps_table, to_dict

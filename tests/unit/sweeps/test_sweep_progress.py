@@ -6,8 +6,8 @@ import time
 import pytest
 
 from pipeline.sweeps import progress
+from pipeline.sweeps.parse import parse_space
 from pipeline.sweeps.progress import SweepProgress, time_left
-from pipeline.sweeps.space import parse_space
 from pipeline.sweeps.state import SweepState, Trial
 from tests.helpers.sweep_samples import SPACE, sample_ledger
 

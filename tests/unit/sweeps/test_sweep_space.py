@@ -11,7 +11,8 @@ from numpy.random import default_rng
 from experiments.sweep_plan import SPACES, Plan, find_space
 from pipeline.config import ImageConfig
 from pipeline.data import Splits, load_splits
-from pipeline.sweeps.space import Space, SpaceError, parse_space
+from pipeline.sweeps.parse import parse_space
+from pipeline.sweeps.space import Space, SpaceError
 
 CONDITIONAL = """
 with: [odenet_simple, digits]

@@ -16,7 +16,7 @@ from pipeline.config import Config, ConfigError, NetworkConfig, SolverConfig, Tr
 from pipeline.data import batches
 from pipeline.models import build_model
 from pipeline.ode.counts import ode_blocks
-from pipeline.sweeps.space import parse_space
+from pipeline.sweeps.parse import parse_space
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.objective import smoothing_penalty
 from pipeline.tasks.classification.task import Classification, ImageData
