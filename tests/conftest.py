@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 from tests.helpers.commands import QUICK, Command, start_command
+from tests.helpers.homes import with_store
 from tests.helpers.trained import TrainedHome
 from tests.helpers.waiting import Patience, slowness
 
@@ -55,14 +56,8 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
 @pytest.fixture(scope="session")
 def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home folder with a running embedded store; `ODENET_HOME` names it until the session ends."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ODENET_HOME", str(home))
-        environment.delenv("ODENET_MONGO_URL", raising=False)
-        store = EmbeddedStore(home)
-        store.start()
+    with with_store(tmp_path_factory.mktemp("home")) as home:
         yield home
-        store.stop()
 
 
 @dataclass(frozen=True)

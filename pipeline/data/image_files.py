@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.data.errors import DataError
 from pipeline.data.images import to_pixels
-from pipeline.data.pictures import ENDINGS, OTHERS, Picture
+from pipeline.data.pictures import Picture, by_format, told_of_others, visible_files
 from pipeline.data.pixels import convert_pixels
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
@@ -61,15 +61,13 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> NamedImag
 def _picture_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]  # as macOS's ._a.png
-    found = [file for file in files if file.suffix.lower() in ENDINGS]
-    others = [file.name for file in files if file.suffix.lower() in OTHERS]
-    told = f"{len(others)} pictures of other formats, such as {others[0]}" if others else ""
+    found, others = by_format(visible_files(path))
     if not found:
-        has = f"; it has {told}: convert them" if others else "; name one that does, or an .npz"
+        has = f"; it has {told_of_others(others)}: convert them" if others else "; name one that does, or an .npz"
         raise InvalidInput(f"the folder {path} has no PNG or JPEG files{has}")
     if others:
-        warnings.warn(OdenetWarning(f"{told}, are left out of {path}: convert them to PNG"), stacklevel=2)
+        told = f"{told_of_others(others)}, are left out of {path}: convert them to PNG"
+        warnings.warn(OdenetWarning(told), stacklevel=2)
     return found
 
 

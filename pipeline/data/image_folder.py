@@ -10,7 +10,7 @@ from pipeline.data.errors import DataError
 from pipeline.data.forms import Forms, arrays_of_user
 from pipeline.data.image_parquet import find_parquet, read_parquet
 from pipeline.data.labels import in_order
-from pipeline.data.pictures import ENDINGS, OTHERS, Picture, read_pictures
+from pipeline.data.pictures import Picture, by_format, read_pictures, told_of_others, visible_files
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
@@ -74,18 +74,18 @@ def _folders(folder: Path) -> list[Path]:
 
 def _pictures(folder: Path, notes: list[str]) -> list[Picture]:
     """Those of one class, by their names."""
-    files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]  # as macOS's ._a.png
+    files = visible_files(folder)
     if inner := next((file for file in files if file.is_dir()), None):
         raise DataError(f"{inner} is a folder where images of the class {folder.name} are meant: {LAYOUT}")
-    found = [Picture(str(file), file) for file in files if file.suffix.lower() in ENDINGS]
-    others = [file.name for file in files if file.suffix.lower() in OTHERS]
+    found, others = by_format(files)
     if not found:
         has = f", and each class is a folder: {LAYOUT}"
         if others:
-            has = f"; it has {len(others)} pictures of other formats, such as {others[0]}: convert them"
+            has = f"; it has {told_of_others(others)}: convert them"
         raise DataError(f"the folder {folder} has no PNG or JPEG files{has}")
     if others:
         notes.append(
-            f"{len(others)} pictures in {folder.name} that are neither PNG nor JPEG, such as {others[0]}, were left out"
+            f"{len(others)} pictures in {folder.name} that are neither PNG nor JPEG, such as {others[0].name}, were "
+            "left out"
         )
-    return found
+    return [Picture(str(file), file) for file in found]

@@ -87,6 +87,22 @@ class Picture:
             ) from error
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """What is in a folder, by name, without what is hidden, as macOS's `._a.png`."""
+    return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+
+
+def by_format(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Of some files the pictures that can be read, and those of other formats, both by their endings."""
+    found = [file for file in files if file.suffix.lower() in ENDINGS]
+    return found, [file for file in files if file.suffix.lower() in OTHERS]
+
+
+def told_of_others(others: Sequence[Path]) -> str:
+    """`2 pictures of other formats, such as a.gif`."""
+    return f"{len(others)} pictures of other formats, such as {others[0].name}"
+
+
 def _on_black(image: Image.Image) -> Image.Image:
     opaque = Image.new("RGBA", image.size, "black")
     opaque.alpha_composite(image.convert("RGBA"))

@@ -25,8 +25,13 @@ def in_portions(
     values: Sequence[Any],
     projection: Mapping[str, Any] | None = None,
     order: Sequence[str] = ("_id",),
+    where: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
-    """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`."""
+    """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`.
+
+    Args:
+        where: what they have to meet besides.
+    """
     for start in range(0, len(values), PORTION):
-        wanted = {key: {"$in": values[start : start + PORTION]}}
+        wanted = {key: {"$in": values[start : start + PORTION]}, **(where or {})}
         yield from collection.find(wanted, projection).sort([(name, 1) for name in order])

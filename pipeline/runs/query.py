@@ -23,7 +23,7 @@ from pymongo import DESCENDING
 from pymongo.database import Database
 
 from pipeline.runs.filters import Condition, Filters, combined, conditions, refuse_unknown_fields
-from pipeline.runs.portions import LISTING_SECONDS, PORTION
+from pipeline.runs.portions import LISTING_SECONDS, PORTION, in_portions
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import is_foreign, is_series, readable, unreadable
 from pipeline.tracking.run_document import (
@@ -353,12 +353,10 @@ class Runs:
     def last_values(self, runs: Sequence[StoredRun], names: Sequence[str]) -> dict[Any, dict[str, float]]:
         """run id -> metric -> its last value, for the named metrics, and `epoch`, the last one."""
         last: dict[Any, dict[str, float]] = {run.run_id: {} for run in runs}
+        ids, named = [run.run_id for run in runs], {"name": {"$in": list(names)}}
+        only_last = {"values": {"$slice": -1}, "steps": {"$slice": -1}}
         with translate_store_errors():
-            found = [
-                series
-                for start in range(0, len(runs), PORTION)
-                for series in self._last_points(runs[start : start + PORTION], names)
-            ]
+            found = list(in_portions(self.database.metrics, "run_id", ids, only_last, where=named))
         for series in found:
             if series.get("values") and isinstance(series["values"][-1], int | float):
                 values = last[series["run_id"]]
@@ -366,10 +364,6 @@ class Runs:
                 if series.get("steps") and isinstance(series["steps"][-1], int | float):
                     values["epoch"] = max(series["steps"][-1], values.get("epoch", 0))
         return last
-
-    def _last_points(self, runs: Sequence[StoredRun], names: Sequence[str]) -> list[dict[str, Any]]:
-        query = {"run_id": {"$in": [run.run_id for run in runs]}, "name": {"$in": list(names)}}
-        return list(self.database.metrics.find(query, {"values": {"$slice": -1}, "steps": {"$slice": -1}}))
 
     def to_frame(self, filters: Filters = ()) -> "pd.DataFrame":
         """One row a run, indexed by run id: status, result, times, `config.*`, `info.*`; filters as for `find`."""

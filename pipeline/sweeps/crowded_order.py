@@ -27,10 +27,7 @@ def crowded_order(losses: Sequence[Sequence[float]]) -> list[float]:
     Args:
         losses: of each trial the loss of each objective.
     """
-    if not losses:
-        return []
-    values = np.array(losses, dtype=float)
-    levels = _levels(values)
+    values, levels = np.array(losses, dtype=float), dominance_levels(losses)
     distances = np.zeros(len(values))
     for level in np.unique(levels):
         members = np.flatnonzero(levels == level)
@@ -39,8 +36,14 @@ def crowded_order(losses: Sequence[Sequence[float]]) -> list[float]:
     return order
 
 
-def _levels(values: FloatArray) -> IntArray:
-    """0 for what nothing dominates, 1 for what nothing else dominates, …"""
+def dominance_levels(losses: Sequence[Sequence[float]]) -> IntArray:
+    """0 for what nothing dominates, 1 for what nothing else dominates, …
+
+    One dominates another that is nowhere better and somewhere worse, so that equal ones are of one level.
+    """
+    if not losses:
+        return np.zeros(0, dtype=int)
+    values = np.array(losses, dtype=float)
     one, other = values[:, None], values[None, :]
     dominates = np.asarray((one <= other).all(-1) & (one < other).any(-1))
     dominators, levels, level = dominates.sum(0), np.full(len(values), -1), 0

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from pipeline.sweeps.crowded_order import dominance_levels
+
 Mode = Literal["min", "max"]
 Relation = Literal["<=", ">="]
 Item = TypeVar("Item")
@@ -95,11 +97,4 @@ class Goal:
 
 def undominated(losses: Mapping[Item, Sequence[float]]) -> list[Item]:
     """Those of which no other is at least as good in everything and better in something; equal ones stay together."""
-    return [
-        item
-        for item, own in losses.items()
-        if not any(
-            all(theirs <= mine for theirs, mine in zip(other, own, strict=True)) and tuple(other) != tuple(own)
-            for other in losses.values()
-        )
-    ]
+    return [item for item, level in zip(losses, dominance_levels(list(losses.values())), strict=True) if level == 0]

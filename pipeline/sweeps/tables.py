@@ -25,29 +25,24 @@ from pipeline.sweeps.text import (
 
 def best_table(sweep: Sweep) -> TextTable:
     """The best configuration, and how it did; of several objectives the Pareto front."""
-    if not sweep.space.goal.is_single:
-        return front_table(sweep)
-    best = sweep.best
-    if best is None:
+    if not sweep.front:
+        title = "Best configuration" if sweep.space.goal.is_single else "Pareto front"
         note = never_met(sweep, sweep.nearest) if sweep.nearest is not None else "No trial has completed"
-        return TextTable("Best configuration", (), (), "", note=f"{note}.")
+        return TextTable(title, (), (), "", note=f"{note}.")
+    return _front_table(sweep) if sweep.best is None else _configuration_table(sweep, sweep.best)
+
+
+def _configuration_table(sweep: Sweep, best: Trial) -> TextTable:
     facts = [(key, tidy(best.suggestion[key])) for key in sweep.space.parameters() if key in best.suggestion]
+    reached_by = f"Trial {best.number}, run {best.run_id}: {'; '.join(reached(sweep.space, best))}."
     return TextTable(
-        "Best configuration",
-        ("key", "value"),
-        tuple(facts),
-        "ll",
-        note=f"Trial {best.number}, run {best.run_id}: {'; '.join(reached(sweep.space, best))}. "
-        f"All else is as in {' '.join([*sweep.space.overrides, *sweep.overrides]) or 'the defaults'}.",
+        "Best configuration", ("key", "value"), tuple(facts), "ll", note=f"{reached_by} {_all_else(sweep)}"
     )
 
 
-def front_table(sweep: Sweep) -> TextTable:
+def _front_table(sweep: Sweep) -> TextTable:
     """The trials that no other one beats in all objectives."""
-    title, trials = "Pareto front", sweep.front
-    if not trials:
-        note = never_met(sweep, sweep.nearest) if sweep.nearest is not None else "No trial has completed"
-        return TextTable(title, (), (), "", note=f"{note}.")
+    trials = sweep.front
     columns = [
         Cells[Trial]("trial", "r", lambda trial: str(trial.number)),
         Cells[Trial]("run", "r", lambda trial: shown(trial.run_id)),
@@ -57,10 +52,13 @@ def front_table(sweep: Sweep) -> TextTable:
     note = (
         f"No other trial is as good in {goal_words(sweep.space)} and better in one of them. "
         f"`odenet sweeps best {sweep.sweep_id} {trials[0].number}` gives the command that trains trial "
-        f"{trials[0].number} again. All else is as in "
-        f"{' '.join([*sweep.space.overrides, *sweep.overrides]) or 'the defaults'}."
+        f"{trials[0].number} again. {_all_else(sweep)}"
     )
-    return table_of(title, trials, columns, note)
+    return table_of("Pareto front", trials, columns, note)
+
+
+def _all_else(sweep: Sweep) -> str:
+    return f"All else is as in {' '.join([*sweep.space.overrides, *sweep.overrides]) or 'the defaults'}."
 
 
 def checks_table(sweep: Sweep) -> TextTable:

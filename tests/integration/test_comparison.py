@@ -27,11 +27,11 @@ from pipeline.comparison.tables import comparison_tables, markdown
 from pipeline.comparison.tuning import count_tried
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.tasks.classification.metric_specs import metric_specs
-from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.run_document import RunStatus
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
+from tests.helpers.homes import with_store
 from tests.helpers.training import train
 from tests.helpers.waiting import status_of
 
@@ -49,11 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     images, labels = (digits * 15).astype(np.uint8).reshape(-1, 8, 8), labels.astype(np.int64)
     other = home / "other.npz"
     np.savez(other, x_train=images[:300], y_train=labels[:300], x_test=images[300:400], y_test=labels[300:400])
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ODENET_HOME", str(home))
-        environment.delenv("ODENET_MONGO_URL", raising=False)
-        store = EmbeddedStore(home)
-        store.start()
+    with with_store(home):
         short = {"training": {"max_epochs": 2}}
         train(["resnet_small", "digits"], {**short, "seed": 0})
         train(["resnet_small", "digits"], {**short, "seed": 1})
@@ -65,7 +61,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         _interrupted_run(stored)
         yield stored
         stored.database.client.close()
-        store.stop()
 
 
 def _interrupted_run(runs: Runs) -> None:

@@ -20,8 +20,8 @@ from pipeline.runs.summary import summaries
 from pipeline.tasks.base import Task
 from pipeline.tasks.lookup import config_class, get_task
 from pipeline.tasks.solver_grid import Grid
-from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers.commands import start_command
+from tests.helpers.homes import with_store
 from tests.helpers.training import train
 
 WHOLE, PART_0, PART_1 = 1, 2, 3
@@ -33,15 +33,10 @@ EULER = Grid(methods=("euler",), steps=(1, 2))
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("parts")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ODENET_HOME", str(home))
-        environment.delenv("ODENET_MONGO_URL", raising=False)
-        store = EmbeddedStore(home)
-        store.start()
+    with with_store(home):
         for seed, subset in ((0, None), (0, 90), (1, 90)):
             train(["odenet_simple", "digits"], {**SETTINGS, "evaluation": {"subset": subset}, "seed": seed})
         yield home
-        store.stop()
 
 
 @pytest.fixture(scope="module")

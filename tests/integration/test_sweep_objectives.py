@@ -4,17 +4,16 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.runs.query import Runs
-from pipeline.sweeps.stored import Sweep, load_sweep
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
-from tests.helpers.commands import Command, database_of, run_command, start_command, wait_until
+from tests.helpers.commands import database_of, run_command, start_command, wait_until
+from tests.helpers.swept import SweptHome, sweep_of, write_space
 
 SPACE = """
 with: [odenet_simple, digits, data.subset=200, model.channels=8, training.max_epochs=2, training.device=cpu]
@@ -26,23 +25,6 @@ space:
 """
 FEW = "solver.nfe_forward <= 3"
 """A step of Euler's method takes one evaluation, of the midpoint method two, of RK4 four."""
-
-
-@dataclass(frozen=True)
-class SweptHome:
-    home: Path
-    command: Command
-    sweep: Sweep
-
-
-def write_space(home: Path, text: str) -> str:
-    path = home.parent / "space.yaml"
-    path.write_text(text)
-    return str(path)
-
-
-def sweep_of(home: Path, sweep_id: int = 1) -> Sweep:
-    return load_sweep(Runs(database_of(home)), sweep_id)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import yaml
 
 from pipeline.runs.query import Runs
 from pipeline.sweeps.state import SweepState
-from pipeline.sweeps.stored import Sweep, load_sweep
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
@@ -26,6 +24,7 @@ from tests.helpers.commands import (
     wait_until,
     workers_of,
 )
+from tests.helpers.swept import SweptHome, sweep_of, write_space
 
 SPACE = """
 with: [odenet_simple, digits, data.subset=300, model.channels=16, training.max_epochs=4, training.device=cpu]
@@ -45,25 +44,6 @@ minimise: validation.loss
 space:
   training.lr: {loguniform: [1e-3, 1e-2]}
 """
-
-
-@dataclass(frozen=True)
-class SweptHome:
-    """A home with the sweep 1 in it, and the command that made it."""
-
-    home: Path
-    command: Command
-    sweep: Sweep
-
-
-def write_space(home: Path, text: str) -> str:
-    path = home.parent / "space.yaml"
-    path.write_text(text)
-    return str(path)
-
-
-def sweep_of(home: Path, sweep_id: int = 1) -> Sweep:
-    return load_sweep(Runs(database_of(home)), sweep_id)
 
 
 def documents_of(home: Path, phase: str = "search") -> list[dict[str, Any]]:

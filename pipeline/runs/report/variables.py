@@ -10,23 +10,15 @@ from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import StoredRun
 from pipeline.runs.report.curves import Curve
 from pipeline.runs.summary import RunSummary
+from pipeline.tasks.cost_specs import cost_specs
 from pipeline.tracking.run_document import BETWEEN_EPOCHS, metric_specs
 from pipeline.util.printable import printable
 
 Better = Literal["lower", "higher"] | None
 Value = int | float | str | None
 LONGEST_TEXT = 60
-COSTS: Mapping[str, Better] = {
-    "solver.nfe_forward": "lower",
-    "solver.nfe_backward": "lower",
-    "solver.nfe_per_image": "lower",
-    "solver.rejected_steps": "lower",
-    "time.epoch_seconds": "lower",
-    "time.training_seconds": "lower",
-    "time.images_per_second": "higher",
-    "memory.peak_mb": "lower",
-}
-"""Metrics of what a training costs, of which no task has a specification -> which values are better."""
+COSTS: Mapping[str, Better] = {spec.name: spec.better for spec in cost_specs()}
+"""Metrics of what a training costs -> which values are better."""
 
 
 @dataclass(frozen=True)
