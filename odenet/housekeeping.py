@@ -181,6 +181,7 @@ def _in_words(run: "StoredRun") -> str:
 def _print_garbage(garbage: "Garbage") -> None:
     for found, what in (
         (garbage.metrics, "series of metrics whose run is gone"),
+        (garbage.environments, "lists of sources and packages that no run refers to"),
         (garbage.files, "files that no run refers to"),
         (garbage.chunks, "files of which only a part was stored"),
         (garbage.checkpoints, "old checkpoints of runs that have ended"),
@@ -202,6 +203,7 @@ def _print_garbage(garbage: "Garbage") -> None:
 def _to_dict(garbage: "Garbage") -> dict[str, Any]:
     return {
         "metrics": len(garbage.metrics),
+        "environments": len(garbage.environments),
         "files": sorted(garbage.files.values()),
         "chunks": len(garbage.chunks),
         "checkpoints": [str(checkpoint) for checkpoint in garbage.checkpoints],

@@ -19,6 +19,7 @@ const path = require('path');
 const readline = require('readline');
 
 const {patched} = require('./patches');
+const {changeQueries} = require('./queries');
 
 const required = require('module').createRequire(path.join(process.cwd(), 'package.json'));
 const omniboard = path.dirname(required.resolve('omniboard/package.json'));
@@ -163,42 +164,6 @@ function connectLastingly(database) {
     });
 }
 
-/*
- * Omniboard joins runs with their metrics by an expression, and sorts and cuts the list when it has built all of its
- * rows. MongoDB sees through that. The embedded store does as it is told, and would read every series of every run for
- * each series of each row.
- */
-function shortenPipelines() {
-  const {Model} = required('mongoose');
-  const aggregate = Model.aggregate;
-  Model.aggregate = function (stages, ...rest) {
-    return aggregate.call(this, cutFirst(stages).flatMap(joinById), ...rest);
-  };
-}
-
-/* The join of Omniboard's list, answered by an index; the stages after it pick the metrics that are wanted. */
-function joinById(stage) {
-  const join = stage.$lookup;
-  if (!join || !join.let || !join.let.metric_id) return [stage];
-  const {from, as} = join;
-  return [
-    {$addFields: {[as]: join.let.metric_id}},
-    {$lookup: {from, localField: as, foreignField: '_id', as}}
-  ];
-}
-
-/* Rows are built of what is left after the cut, unless they are sorted by what building them makes. */
-function cutFirst(stages) {
-  const start = stages.findIndex(stage => !stage.$project && !stage.$addFields);
-  if (start < 1 || !stages[start].$sort) return stages;
-  const building = stages.slice(0, start);
-  const made = building.flatMap(stage => Object.keys(stage.$addFields || {}));
-  if (Object.keys(stages[start].$sort).some(key => made.includes(key))) return stages;
-  let end = start + 1;
-  while (end < stages.length && (stages[end].$skip || stages[end].$limit)) end++;
-  return [...stages.slice(start, end), ...building, ...stages.slice(end)];
-}
-
 const write = process.stdout.write.bind(process.stdout);
 process.stdout.write = process.stderr.write.bind(process.stderr); // Omniboard's own messages go to the log
 
@@ -212,7 +177,7 @@ process.on('uncaughtException', error => console.error(error));
 function start({mongoUri, database, user, password}, host, port) {
   guardServers(sha256('Basic ' + Buffer.from(`${user}:${password}`).toString('base64')), host);
   connectLastingly(database);
-  shortenPipelines();
+  changeQueries(required('mongoose'), required('omniboard/dist/models/runs').RunsSchema);
   process.env.NODE_ENV = 'production';
   process.env.CSP_ENABLED = 'true'; // sift, with which Mongoose filters what it has joined, then runs no code of a query
   process.env.MONGO_URI = mongoUri;

@@ -5,18 +5,20 @@ file that somebody stores again in the meantime stays (`pipeline.tracking.gridfs
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from bson import ObjectId
 from pymongo.database import Database
 
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.runs.removal import claimed_files
+from pipeline.tracking.environment import ENVIRONMENTS
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import readable
@@ -39,6 +41,8 @@ class Garbage:
 
     metrics: tuple[ObjectId, ...]
     """Series whose run is gone."""
+    environments: tuple[str, ...]
+    """Lists of sources and packages that no run refers to."""
     files: Mapping[Any, str]
     """Id -> name of the files that no run refers to."""
     chunks: tuple[Any, ...]
@@ -54,7 +58,7 @@ class Garbage:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.metrics or self.files or self.chunks or self.checkpoints)
+        return not (self.metrics or self.environments or self.files or self.chunks or self.checkpoints)
 
 
 def find_garbage(
@@ -80,15 +84,9 @@ def find_garbage(
         chunks = _chunks_without_file(database, before)
         files = _files_without_run(database, before)
         metrics = _metrics_without_run(database, before)
-        wanted = dict.fromkeys(["format", "uid", *_LIVENESS, "result", "config.data.name", *_RESULT], True)
-        every = in_portions(database.runs, "_id", list_ids(database.runs), wanted)
-        documents = [
-            readable(document)[0]
-            for document in every
-            if document.get("format") in READABLE and isinstance(document.get("uid"), str)
-        ]
-    runs = {run_folder(home, document): document for document in documents}
-    folders = sorted(path.parent for path in (home / "runs").glob("*/checkpoint.pt"))
+        environments = _environments_without_run(database, before)
+        folders = sorted(path.parent for path in (home / "runs").glob("*/checkpoint.pt"))
+        runs = _runs_of(folders, home, database)
     ended = {folder: runs[folder] for folder in folders if folder in runs and _has_ended(folder, runs[folder])}
     spared = _best(ended, kept_checkpoints)
     oldest = (now - checkpoint_age).timestamp()
@@ -100,6 +98,7 @@ def find_garbage(
     size = sum(file["length"] for file in files) + sum(checkpoint.stat().st_size for checkpoint in checkpoints)
     return Garbage(
         metrics=metrics,
+        environments=environments,
         files={file["_id"]: file["filename"] for file in files},
         chunks=chunks,
         checkpoints=checkpoints,
@@ -117,6 +116,8 @@ def collect(garbage: Garbage, database: Database[dict[str, Any]]) -> None:
     """
     with translate_store_errors():
         database.metrics.delete_many({"_id": {"$in": list(garbage.metrics)}})
+        unused = {"_id": {"$in": list(garbage.environments)}, "stored": {"$lt": garbage.stored_before}}
+        database[ENVIRONMENTS].delete_many(unused)
         for file_id in garbage.files:
             remove_file(database, file_id, garbage.stored_before)
         for file_id in garbage.chunks:
@@ -149,6 +150,12 @@ def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> 
     ]
 
 
+def _environments_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[str, ...]:
+    """Listed before the runs are, of which one that just starts may have renewed its own."""
+    old = [one["_id"] for one in database[ENVIRONMENTS].find({"stored": {"$lt": before}}, {"_id": True})]
+    return tuple(one for one in old if database.runs.find_one({"experiment.environment": one}, {"_id": True}) is None)
+
+
 def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[ObjectId, ...]:
     """The series whose numbers lie between those of the runs that there are: an index finds them, however many."""
     numbers = sorted({run_id for run_id in list_ids(database.runs) if type(run_id) is int})
@@ -162,6 +169,19 @@ def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -
         run["_id"] for run in database.runs.find({"_id": {"$in": [one["run_id"] for one in series]}}, {"_id": True})
     }
     return tuple(one["_id"] for one in series if one["run_id"] not in come)
+
+
+def _runs_of(folders: Sequence[Path], home: Path, database: Database[dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """Folder of a run on this machine -> its document, where the store has it."""
+    names = [unquote(folder.name).rpartition("-")[0] for folder in folders]
+    ids = [int(name) if name.isdecimal() else name for name in names]
+    wanted = dict.fromkeys(["format", "uid", *_LIVENESS, "result", "config.data.name", *_RESULT], True)
+    documents = [
+        readable(document)[0]
+        for document in in_portions(database.runs, "_id", ids, wanted)
+        if document.get("format") in READABLE and isinstance(document.get("uid"), str)
+    ]
+    return {run_folder(home, document): document for document in documents}
 
 
 def _has_ended(folder: Path, document: Mapping[str, Any]) -> bool:

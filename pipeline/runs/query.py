@@ -24,6 +24,7 @@ from pymongo.database import Database
 
 from pipeline.runs.filters import Condition, Filters, combined, conditions, refuse_unknown_fields
 from pipeline.runs.portions import LISTING_SECONDS, PORTION, in_portions
+from pipeline.tracking.environment import with_environment
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import is_foreign, is_series, readable, unreadable
 from pipeline.tracking.run_document import (
@@ -248,7 +249,9 @@ class Runs:
             raise RunNotFound(f"there is no run {named}; `odenet runs` lists those there are")
         if (reason := unreadable(document)) is not None:
             raise UnknownFormat(reason)
-        return StoredRun(readable(document)[0], self.database)
+        with translate_store_errors():
+            whole = with_environment(self.database, document)
+        return StoredRun(readable(whole)[0], self.database)
 
     def find(self, filters: Filters = (), limit: int = 0) -> RunList:
         """The runs that meet `filters`, newest first, without console output and source lists.

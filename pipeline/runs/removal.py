@@ -12,9 +12,10 @@ from pymongo.database import Database
 from pipeline.runs.portions import LISTING_SECONDS, in_portions, list_ids
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import names_of
+from pipeline.tracking.environment import ENVIRONMENTS, environment_of
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
 from pipeline.tracking.record import claimed, run_folder
-from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, source_files
+from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, object_ids, source_files
 from pipeline.tracking.store import retire_run_id, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
@@ -84,18 +85,23 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     """
     refuse_unknown_formats(database)
     files: set[Any] = set()
-    wanted = {"artifacts": True, "experiment.sources": True, "experiment.plugins": True}
+    used = set()
+    wanted = dict.fromkeys(["artifacts", *(f"experiment.{key}" for key in ("environment", "sources", "plugins"))], True)
     for document in in_portions(database.runs, "_id", list_ids(database.runs), wanted):
         files |= files_of(document)
+        used.add(environment_of(document))
+    for environment in database[ENVIRONMENTS].find({}, {"sources": True}):
+        if environment["_id"] in used:
+            files |= object_ids(environment["sources"])
     return files
 
 
 def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
     """What a run of another format refers to is not known, so nothing can be said to be without use."""
     with translate_store_errors(), pymongo.timeout(LISTING_SECONDS):
-        formats = database.runs.distinct("format")
-    for name in formats:
-        if name not in READABLE and not str(name).startswith(SACRED_FORMAT):
+        others = list(database.runs.find({"format": {"$nin": [*READABLE, None]}}, {"format": True}))
+    for name in (other["format"] for other in others):
+        if not str(name).startswith(SACRED_FORMAT):
             raise OdenetError(
                 f"the store holds runs of the format {name}, which this version (format {READABLE_WORDS}) cannot read: "
                 "remove runs and files with the version that wrote them"

@@ -22,6 +22,7 @@ from pipeline.tracking.address import StoreError
 from pipeline.tracking.board_entry import BOARD, board_entry
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
+from pipeline.tracking.environment import put_environment
 from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.record import Point, Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
@@ -292,16 +293,16 @@ def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str
     own = {name: Path(ex_info["base_dir"], name) for name, _ in ex_info["sources"]}
     sources |= {name: path for name, path in own.items() if path.is_file()}
     stored = put_texts(database, {name: path.read_bytes() for name, path in sources.items()})
+    packages = provenance.installed_packages()
     return {
         "name": ex_info["name"],
         "base_dir": ex_info["base_dir"],
         "mainfile": ex_info["mainfile"],
-        "sources": [[name, file_id] for name, file_id in stored.items()],
+        "environment": put_environment(database, stored, packages),
         "plugins": [
             {"spec": source.spec, "name": source.name, "file_id": put_bytes(database, source.name, source.content)}
             for source in loaded_sources()
         ],
-        "dependencies": provenance.installed_packages(),
         "repositories": provenance.repositories(),
     }
 

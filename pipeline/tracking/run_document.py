@@ -1,5 +1,8 @@
 """What the document of a run holds: what writes it and what reads it names its entries here.
 
+The document of format 3 is that of format 2, but that it has `experiment.environment` in place of `experiment.sources`
+and `experiment.dependencies` (`pipeline.tracking.environment`).
+
 The document of format 2 is that of format 1 and
 - `experiment.task`, `experiment.metrics` and `experiment.result`: its task, the specifications of its metrics, and
   which of them is its result. Runs without are of image classification, with accuracy and loss.
@@ -29,10 +32,10 @@ from pipeline.tasks.lookup import DEFAULT, NOT_TASKS
 from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import flatten
 
-FORMAT = "odenet-2"
+FORMAT = "odenet-3"
 """What the documents of new runs say they are, beside other programs' in the same database."""
-READABLE = ("odenet-1", FORMAT)
-READABLE_WORDS = " and ".join(READABLE)
+READABLE = ("odenet-1", "odenet-2", FORMAT)
+READABLE_WORDS = f"{', '.join(READABLE[:-1])} and {FORMAT}"
 
 STEPS = "step."
 """How the names of metrics begin that have a point for single optimiser steps, as `step.loss`."""
@@ -239,14 +242,18 @@ def result_spec(document: Mapping[str, Any]) -> MetricSpec:
 
 
 def source_files(document: Mapping[str, Any]) -> set[Any]:
-    """Ids of the files with the run's sources, plug-ins among them, whether we or Sacred wrote it."""
+    """Ids of the files with the run's sources, plug-ins among them, whether we or Sacred wrote it.
+
+    Args:
+        document: with its environment.
+    """
     experiment = document.get("experiment", {})
     plugins = {plugin["file_id"] for plugin in experiment.get("plugins", [])}
     return plugins | {file_id for _, file_id in experiment.get("sources", [])}
 
 
 def files_of(document: Mapping[str, Any]) -> set[Any]:
-    """Ids of all the files that the document refers to, however another program may list its own."""
+    """Ids of all the files that the document itself refers to, however another program may list its own."""
     experiment = document.get("experiment")
     of_experiment = (
         [experiment.get("sources"), experiment.get("plugins")] if isinstance(experiment, Mapping) else experiment

@@ -7,6 +7,7 @@ the socket is.
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import secrets
@@ -16,7 +17,9 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import secantus.server
 from secantus.auth import SCRAM_SHA_256, derive_credentials
 from secantus.server import SecantusDBServer
 
@@ -31,6 +34,9 @@ END_SECONDS = 15.0
 GARBAGE_THRESHOLD = 50_000
 """New containers between two collections; at Python's 700, reading many documents is mostly looking for garbage."""
 
+CACHE_SIZE = "256M"
+"""Of the storage engine; a document has at most 16 MB, a delivery writes one at a time."""
+
 
 def main(folder: Path, port: int) -> None:
     """Serve the data in `folder` on 127.0.0.1 until SIGTERM; `server.json` says where, once it listens.
@@ -42,6 +48,7 @@ def main(folder: Path, port: int) -> None:
     stop_signals = {signal.SIGTERM, signal.SIGINT}
     gc.set_threshold(GARBAGE_THRESHOLD)
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)  # before threads start: they inherit the mask
+    secantus.server.Storage = _lean_storage()
     server = SecantusDBServer(
         host="127.0.0.1",
         storage_path=str(folder / "data"),
@@ -50,6 +57,7 @@ def main(folder: Path, port: int) -> None:
         enable_test_commands=False,
         sync_on_commit=True,
         durable=True,
+        cache_size=CACHE_SIZE,
     )
     _add_user(server, **json.loads((folder / "credentials.json").read_text()))
     _listen(server, port)
@@ -58,6 +66,16 @@ def main(folder: Path, port: int) -> None:
     signal.sigwait(stop_signals)
     threading.Thread(target=_end_in_time, daemon=True).start()
     _stop(server)
+
+
+def _lean_storage() -> type[Any]:
+    """The class of the file beside this one: the folder itself is not searched for modules."""
+    spec = importlib.util.spec_from_file_location("lean_storage", Path(__file__).with_name("lean_storage.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LeanStorage  # type: ignore[no-any-return]
 
 
 def _watch(folder: Path) -> None:

@@ -13,7 +13,7 @@ from bson import ObjectId, decode_all, encode
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _OURS: dict[str, Any] = {
-    "format": "odenet-2",
+    "format": "odenet-3",
     "uid": "0123456789abcdef0123456789abcdef",
     "status": "COMPLETED",
     "start_time": _NOW,
@@ -144,6 +144,9 @@ CRAFTED: Mapping[str, tuple[str, Callable[[list[dict[str, Any]]], Any]]] = {
         lambda models: models.append({"_id": "best-of-all", "history": [1]}),
     ),
     "a model whose name is a number": ("models", lambda models: models.append({"_id": 7, "history": []})),
+    "sources that are other files": ("environments", lambda environments: environments[-1]["sources"].pop()),
+    "packages that are numbers": ("environments", _last(dependencies=[1])),
+    "sources that are no list": ("environments", _last(sources={"a.py": 1})),
     "a collection of the system": ("system.users", lambda users: users.append({"_id": 1})),
     "chunks": ("fs.chunks", lambda chunks: chunks.append({"_id": 1})),
     "a collection with another's name": ("../../etc", lambda documents: documents.append({"_id": 1})),

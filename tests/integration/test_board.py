@@ -30,6 +30,8 @@ from odenet.main import main
 from pipeline.dashboard import board as module
 from pipeline.dashboard.board import Board, BoardError, ensure_columns, install, prepare_dashboard
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.environment import put_environment
+from pipeline.tracking.gridfs import put_bytes
 from tests.helpers import browser
 from tests.helpers.damage import STRANGE_DOCUMENTS
 from tests.helpers.waiting import slowness, status_of, wait_until
@@ -294,6 +296,94 @@ def test_the_list_of_a_store_with_many_runs_comes_soon_with_the_best_and_the_las
     assert time.monotonic() - before < 8 * slowness()  # it takes twice that where Omniboard asks in its own way
     assert [run["_id"] for run in answered] == list(range(300, 250, -1))
     assert [(run["validation_accuracy"], run["nfe_forward"]) for run in answered[:2]] == [(300, 2), (299, 2)]
+
+
+def listed(board: Board, **asked: Any) -> Any:
+    """What the dashboard's list of runs is answered."""
+    words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in asked.items()}
+    return json.loads(ask(board, f"/sacred/api/v1/Runs?{urlencode(words)}")[2])
+
+
+@pytest.fixture
+def sixty(database: Database[dict[str, Any]]) -> None:
+    """Sixty runs."""
+    now = datetime.now(UTC)
+    runs = [
+        {
+            "_id": number,
+            "status": "COMPLETED" if number % 3 else "FAILED",
+            "start_time": now,
+            "heartbeat": now + timedelta(seconds=100 - number),
+            "config": {"seed": number % 10, "lr": 1 / number},
+            **({"omniboard": {"tags": ["paper", f"part {number % 2}"]}} if number % 20 == 0 else {}),
+        }
+        for number in range(1, 61)
+    ]
+    database.runs.insert_many(runs)
+
+
+SHOWN = "_id,status,config,duration"
+BY_ID = {"select": SHOWN, "sort_by": "_id", "order_by": -1, "limit": 20}
+
+
+@pytest.mark.usefixtures("sixty")
+def test_a_page_of_the_list_has_the_runs_that_it_says(board: Board) -> None:
+    assert [run["_id"] for run in listed(board, **BY_ID)] == list(range(60, 40, -1))
+    assert [run["_id"] for run in listed(board, **BY_ID, skip=15)] == list(range(45, 25, -1))
+    assert [run["_id"] for run in listed(board, **BY_ID | {"sort_by": "config.lr", "limit": 3})] == [1, 2, 3]
+    assert [run["_id"] for run in listed(board, **BY_ID | {"sort_by": "duration", "limit": 3})] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("sixty")
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ({"$and": [{"config.seed": 3}]}, [53, 43, 33, 23, 13, 3]),
+        ({"$and": [{"config.seed": {"$in": [3, 4]}}, {"config.lr": {"$gt": 0.05}}]}, [14, 13, 4, 3]),
+        ({"$and": [{"status": "FAILED"}, {"config.seed": 3}]}, [33, 3]),
+        ({"omniboard.tags": "paper"}, [60, 40, 20]),
+        ({"config.seed": 99}, []),
+    ],
+    ids=str,
+)
+def test_a_filter_of_the_list_finds_the_runs_and_their_number(
+    board: Board, query: dict[str, Any], ids: list[int]
+) -> None:
+    assert [run["_id"] for run in listed(board, **BY_ID, query=query)] == ids
+    counted = ask(board, f"/sacred/api/v1/Runs/count?{urlencode({'query': json.dumps(query)})}")[2]
+    assert json.loads(counted) == {"count": len(ids)}
+
+
+@pytest.mark.usefixtures("sixty")
+def test_the_values_that_a_filter_suggests_are_those_of_all_runs(board: Board) -> None:
+    assert sorted(listed(board, distinct="config.seed")) == list(range(10))
+    assert sorted(listed(board, distinct="omniboard.tags")) == ["paper", "part 0"]
+    assert listed(board, distinct="config.none") == []
+
+
+def test_a_run_shows_the_sources_and_packages_that_many_share(board: Board, database: Database[dict[str, Any]]) -> None:
+    file_id = put_bytes(database, "net.py", b"width = 3")
+    environment = put_environment(database, {"net.py": file_id}, ["torch==2.15.0"])
+    for run_id in (1, 2):
+        experiment = {"name": "classification", "environment": environment}
+        database.runs.insert_one({"_id": run_id, "status": "COMPLETED", "experiment": experiment})
+    of_one = json.loads(ask(board, "/sacred/api/v1/Runs/1")[2])["experiment"]
+    assert of_one["sources"] == [["net.py", str(file_id)]]
+    assert of_one["dependencies"] == ["torch==2.15.0"]
+    assert [file["filename"] for file in json.loads(ask(board, "/sacred/api/v1/files/source/1")[2])] == ["net.py"]
+    query = urlencode({"query": json.dumps({"$or": [{"_id": 1}, {"_id": 2}]})})
+    compared = json.loads(ask(board, f"/sacred/api/v1/SourceFiles?{query}")[2])
+    assert sorted((run["_id"], run["files"][0]["filename"]) for run in compared) == [(1, "net.py"), (2, "net.py")]
+
+
+def test_no_source_file_goes_with_a_run_that_the_dashboard_deletes(
+    board: Board, database: Database[dict[str, Any]]
+) -> None:
+    file_id = put_bytes(database, "net.py", b"width = 3")
+    environment = put_environment(database, {"net.py": file_id}, [])
+    database.runs.insert_one({"_id": 1, "experiment": {"sources": [["net.py", file_id]]}})
+    database.runs.insert_one({"_id": 2, "experiment": {"environment": environment}})
+    assert json.loads(ask(board, "/sacred/api/v1/SourceFilesCount/1")[2]) == []  # those that it would delete as well
 
 
 @pytest.mark.parametrize(

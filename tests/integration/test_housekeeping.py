@@ -26,6 +26,7 @@ from pipeline.runs.garbage import collect, find_garbage
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.removal import remove_run
 from pipeline.runs.resume import prepare_resume
+from pipeline.tracking.environment import put_environment
 from pipeline.tracking.gridfs import put_bytes, remove_chunks, remove_file
 from pipeline.tracking.record import claimed
 from pipeline.tracking.store import next_run_id
@@ -71,8 +72,9 @@ def assert_whole(trained: TrainedHome, run_id: int) -> None:
 
 
 def age_files(trained: TrainedHome) -> None:
-    """As if every file had been stored two days ago."""
+    """As if every file, and what lists them, had been stored two days ago."""
     before = datetime.now(UTC) - timedelta(days=2)
+    trained.database.environments.update_many({}, {"$set": {"stored": before}})
     trained.database.fs.files.update_many({}, {"$set": {"uploadDate": before}})
     trained.database.fs.chunks.update_many({}, {"$set": {"uploadDate": before}})
 
@@ -282,12 +284,12 @@ def test_a_run_that_another_process_has_gone_on_with_since_it_was_listed_is_not_
 
 
 def test_nothing_is_removed_where_runs_of_an_unknown_format_may_need_it(trained: TrainedHome) -> None:
-    trained.database.runs.insert_one({"_id": 50, "format": "odenet-3"})
+    trained.database.runs.insert_one({"_id": 50, "format": "odenet-4"})
     for remove in (
         lambda: remove_run(run(trained, 1), trained.home),
         lambda: find_garbage(trained.database, trained.home),
     ):
-        with pytest.raises(OdenetError, match=r"format odenet-3.*odenet-1 and odenet-2"):
+        with pytest.raises(OdenetError, match=r"format odenet-4.*odenet-2 and odenet-3"):
             remove()
     assert_whole(trained, 1)
 
@@ -318,6 +320,28 @@ def test_what_a_deleted_run_left_behind_goes_and_the_other_run_stays_whole(train
     assert set(trained.database.fs.chunks.distinct("files_id")) == files
     assert_whole(trained, 2)
     assert find_garbage(trained.database, trained.home, LONG, now=in_two_days()).is_empty
+
+
+def test_the_list_of_sources_and_packages_goes_with_the_last_run_that_had_it(trained: TrainedHome) -> None:
+    age_files(trained)
+    assert find_garbage(trained.database, trained.home, LONG).environments == ()
+    trained.database.runs.delete_many({})
+    garbage = find_garbage(trained.database, trained.home, LONG)
+    assert len(garbage.environments) == 1
+    collect(garbage, trained.database)
+    assert trained.database.environments.count_documents({}) == 0
+
+
+def test_the_list_of_sources_and_packages_stays_for_a_run_that_starts_while_it_is_being_cleared(
+    trained: TrainedHome,
+) -> None:
+    listed = run(trained, 1).document["experiment"]
+    age_files(trained)
+    trained.database.runs.delete_many({})
+    garbage = find_garbage(trained.database, trained.home, LONG)
+    assert put_environment(trained.database, dict(listed["sources"]), listed["dependencies"]) in garbage.environments
+    collect(garbage, trained.database)
+    assert trained.database.environments.count_documents({}) == 1
 
 
 def test_a_file_that_a_starting_run_stores_again_while_it_is_being_cleared_stays(trained: TrainedHome) -> None:

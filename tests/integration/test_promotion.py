@@ -233,11 +233,11 @@ def test_a_run_of_another_format_is_named_with_both_formats(
     trained: TrainedHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     promote(Runs(trained.database).get(1), "best")
-    trained.database.runs.update_one({"_id": 1}, {"$set": {"format": "odenet-3"}})
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"format": "odenet-4"}})
     with pytest.raises(OdenetError) as raised:
         load_model("best")
     sentence = one_sentence(raised.value)
-    assert "odenet-3" in sentence
-    assert "odenet-1 and odenet-2" in sentence
+    assert "odenet-4" in sentence
+    assert "odenet-2 and odenet-3" in sentence
     assert main(["show", "1"]) == 1
     assert capsys.readouterr().err == f"odenet: {sentence}\n"

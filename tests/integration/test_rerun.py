@@ -304,7 +304,7 @@ def test_where_a_stored_source_is_missing_none_of_here_is_executed_in_its_place(
     for missing in ("pipeline/training/fit.py", "pipeline/util/errors.py", "experiments/recording.py"):
         assert missing in dict(sources)
         left = [[name, file_id] for name, file_id in sources if name != missing]
-        database.runs.update_one({"_id": run_id}, {"$set": {"experiment.sources": left}})
+        database.environments.update_one({}, {"$set": {"sources": left}})
         told = run_command(empty_home, "rerun", str(run_id), "--use-stored-source")
         assert told.returncode == 1
         module = missing.removesuffix(".py").replace("/", ".")

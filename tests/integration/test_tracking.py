@@ -70,6 +70,13 @@ def test_the_sources_are_on_record_once_for_both_runs(runs: Runs, odenet: Stored
     assert runs.database["fs.files"].count_documents({"filename": name}) == 1
 
 
+def test_what_both_runs_ran_with_is_listed_once_and_not_in_their_documents(runs: Runs) -> None:
+    documents = list(runs.database.runs.find({"_id": {"$in": [1, 2]}}))
+    assert not {"sources", "dependencies"} & {key for one in documents for key in one["experiment"]}
+    assert len({one["experiment"]["environment"] for one in documents}) == 1
+    assert runs.database.environments.count_documents({}) == 1
+
+
 def test_the_commit_and_every_installed_package_are_on_record(odenet: StoredRun) -> None:
     experiment = odenet.document["experiment"]
     commits = [repository["commit"] for repository in experiment["repositories"]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bson import ObjectId, decode, encode
 
+from pipeline.tracking.environment import ENVIRONMENTS, environment_id
 from pipeline.tracking.store import MAX_RUN_ID
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def check_contents(archive: "Archive") -> None:
             raise ValueError(f"no store can count on from {last!r}")
     for document in archive.documents("models"):
         _check_model(document)
+    for document in archive.documents(ENVIRONMENTS):
+        _check_environment(document)
     for name in archive.documents_of:
         if name not in _OWN:
             for document in archive.documents(name):
@@ -106,6 +109,22 @@ def _check_model(document: Mapping[str, Any]) -> None:
     )
     if not is_right or not history or not isinstance(document["_id"], str):
         raise ValueError(f"the model {str(document['_id'])[:40]} has no history")
+
+
+def _check_environment(document: Mapping[str, Any]) -> None:
+    sources, packages = document.get("sources"), document.get("dependencies")
+    named = f"the environment {str(document['_id'])[:40]}"
+    if not (isinstance(sources, list) and all(map(_is_source, sources))):
+        raise ValueError(f"{named} has no list of sources")
+    if not (isinstance(packages, list) and all(isinstance(one, str) for one in packages)):
+        raise ValueError(f"{named} has no list of packages")
+    if environment_id(sources, packages) != document["_id"]:
+        raise ValueError(f"{named} is not what its id says")
+
+
+def _is_source(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2
+    return is_pair and isinstance(value[0], str) and isinstance(value[1], ObjectId)
 
 
 def _check_document(collection: str, document: Mapping[str, Any]) -> None:

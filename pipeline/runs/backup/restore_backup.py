@@ -18,8 +18,9 @@ from pymongo.errors import DuplicateKeyError
 
 from pipeline.runs.backup.archive import Archive, open_archive
 from pipeline.runs.portions import in_portions, list_ids
+from pipeline.tracking.environment import ENVIRONMENTS, environment_of, put_environment
 from pipeline.tracking.gridfs import put_entry
-from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of
+from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of, object_ids
 from pipeline.tracking.store import next_run_id, retire_run_id, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.files import PRIVATE, private_folder
@@ -82,6 +83,7 @@ class _Restore:
         self._database = database
         self._entries = archive.file_entries()
         self._stored_files: set[Any] = set()
+        self._environments = {one["_id"]: one for one in archive.documents(ENVIRONMENTS)}
         there = list(
             in_portions(database.runs, "_id", list_ids(database.runs), dict.fromkeys(["uid", *_IDENTITY], True))
         )
@@ -102,7 +104,7 @@ class _Restore:
         kept = [
             f"{name}/{document.get('name', document['_id'])}"
             for name in self._archive.documents_of
-            if name not in ("runs", "metrics", "fs.files", "counters")
+            if name not in ("runs", "metrics", "fs.files", "counters", ENVIRONMENTS)
             for document in self._archive.documents(name)
             if not self._add(name, document)
         ]
@@ -145,8 +147,11 @@ class _Restore:
         if there is not None:
             what = "has been put in by another restore" if _identity(there) == _identity(document) else "has begun"
             raise OdenetError(f"run {there['_id']} {what} just now: restore once more, and the rest follows")
-        for file_id in files_of(document) - self._stored_files:
+        environment = self._environments.get(environment_of(document))
+        for file_id in (files_of(document) | object_ids(environment)) - self._stored_files:
             self._restore_file(file_id, f"artifact://runs/{document['_id']}/", f"artifact://runs/{run_id}/")
+        if environment is not None:
+            put_environment(self._database, dict(environment["sources"]), environment["dependencies"])
         self._restore_metrics(run_id, series)
         is_running = document.get("status") == RunStatus.RUNNING
         ended = died(document) if is_running else {}

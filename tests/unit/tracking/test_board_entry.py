@@ -13,7 +13,7 @@ from tests.helpers.damage import STRANGE_DOCUMENTS
 
 CLASSIFICATION: dict[str, Any] = {
     "_id": 7,
-    "format": "odenet-2",
+    "format": "odenet-3",
     "experiment": {"name": "classification"},
     "config": {"data": {"name": "folder/mine.npz"}, "model": {"architecture": "simple", "body": "odenet", "blocks": 3}},
     "info": {},

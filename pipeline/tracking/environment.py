@@ -1,0 +1,60 @@
+"""What runs ran with: their source files and the installed packages, the same for all runs of a checkout.
+
+Some 40 KB, of which a run's document has the id alone (`experiment.environment`), so that what reads many documents,
+as a list of runs does, does not read it each time. Runs of formats before 3 have `experiment.sources` and
+`experiment.dependencies` in their documents.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+ENVIRONMENTS = "environments"
+"""The collection of documents `{"_id", "sources": [[name, file id], …], "dependencies": ["torch==2.11.0", …],
+"stored"}`; the id follows from the content, and `stored` is when a run last began with it."""
+
+
+def put_environment(database: Database[dict[str, Any]], sources: Mapping[str, Any], dependencies: Sequence[str]) -> str:
+    """Store an environment, whose source files are stored already, once for all runs that have it; its id.
+
+    Args:
+        sources: name -> id of the file.
+
+    Raises:
+        PyMongoError: the store cannot be reached; call again later.
+    """
+    listed = [[name, file_id] for name, file_id in sources.items()]
+    key = {"_id": environment_id(listed, dependencies)}
+    change = {"$set": {"sources": listed, "dependencies": list(dependencies), "stored": datetime.now(UTC)}}
+    try:
+        database[ENVIRONMENTS].update_one(key, change, upsert=True)
+    except DuplicateKeyError:  # another process stored the same in between
+        database[ENVIRONMENTS].update_one(key, change)
+    return key["_id"]
+
+
+def environment_id(sources: Sequence[Sequence[Any]], dependencies: Sequence[str]) -> str:
+    """The id of what has these sources, by name and id of their files, and these packages."""
+    content = {"sources": list(sources), "dependencies": list(dependencies)}
+    return hashlib.sha256(bson.encode(content)).hexdigest()
+
+
+def with_environment(database: Database[dict[str, Any]], document: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's document with its sources and packages in its `experiment`, as those of earlier formats have them."""
+    experiment = document.get("experiment")
+    if not isinstance(experiment, Mapping) or "environment" not in experiment:
+        return dict(document)
+    found = database[ENVIRONMENTS].find_one({"_id": experiment["environment"]}) or {}
+    parts = {key: found[key] for key in ("sources", "dependencies") if key in found}
+    return {**document, "experiment": {**experiment, **parts}}
+
+
+def environment_of(document: Mapping[str, Any]) -> Any:
+    """The id of a run's environment; None of a run that has none."""
+    experiment = document.get("experiment")
+    return experiment.get("environment") if isinstance(experiment, Mapping) else None
