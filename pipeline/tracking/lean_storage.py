@@ -7,7 +7,7 @@ the filter and the order name; what is left out is passed over by its length.
 Loaded by `pipeline.tracking.server`, so it imports nothing of the pipeline.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -65,7 +65,7 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
         else:
             chosen = list(islice(found, skip, end))
         # The command `find`, which alone asks with bounds, sends what it is given; others change or look into it.
-        opened = RawBSONDocument if "min_bound" in special and not projection else bson.decode
+        opened: Callable[[bytes], Any] = RawBSONDocument if "min_bound" in special and not projection else bson.decode
         documents = [part if blob is None else opened(blob) for part, blob in chosen]
         return apply_projection_batch(documents, projection, filter, has_sort=bool(sort)) if projection else documents
 
