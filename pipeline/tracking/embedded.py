@@ -205,6 +205,8 @@ class EmbeddedStore:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                # Each thread of C's allocator keeps what it frees, and each connection has a thread.
+                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
                 start_new_session=True,
             )
         while process.poll() is None:

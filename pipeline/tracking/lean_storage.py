@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 import bson
+from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from secantus import storage
 from secantus.ordering import sort_docs
@@ -29,6 +30,8 @@ _FIXED = {6: 0, 8: 1, 9: 8, 10: 0, 1: 8, 7: 12, 16: 4, 17: 8, 18: 8, 19: 16, 127
 _COUNTED = {2: 4, 13: 4, 14: 4, 12: 16, 3: 0, 4: 0, 15: 0, 5: 5}
 """Type -> the bytes of a value beside those that the length in its first four bytes tells."""
 _REGEX = 11
+_PLAIN = (int, str, ObjectId)
+"""Types whose values are equal in MongoDB where they are in Python."""
 
 
 class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
@@ -93,10 +96,13 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
         self, db: str, coll: str, query: dict[str, Any], looked_at: Paths, keeps_bytes: bool
     ) -> Iterator[tuple[dict[str, Any], bytes | None]]:
         """What is looked at of each document that matches, and with `keeps_bytes` the whole of it."""
+        lists, others = _lists_of_values(query)
         for blob in self._candidates(db, coll, query):
             storage._deadline.check()
             part = bson.decode(cut_down(blob, looked_at))
-            if not query or matches(part, query):
+            is_listed = all(type(part.get(name)) in _PLAIN and part[name] in values for name, values in lists.items())
+            left = others if is_listed else query
+            if not left or matches(part, left):
                 yield part, blob if keeps_bytes else None
 
     def _candidates(self, db: str, coll: str, query: dict[str, Any]) -> Iterator[bytes]:
@@ -160,6 +166,24 @@ def named_paths(query: Mapping[str, Any]) -> Paths | None:
                 return None
             found.append(named)
     return _joined(*found)
+
+
+def _lists_of_values(query: Mapping[str, Any]) -> tuple[dict[str, frozenset[Any]], dict[str, Any]]:
+    """The fields that shall have one of some plain values, as sets, and the rest of the filter.
+
+    SecantusDB compares with one value after the other, for each of the hundreds of documents that are asked for by id.
+    """
+    lists = {
+        name: frozenset(asked["$in"])
+        for name, asked in query.items()
+        if isinstance(asked, Mapping)
+        and asked.keys() == {"$in"}
+        and isinstance(asked["$in"], list)
+        and all(type(value) in _PLAIN for value in asked["$in"])
+        and not name.startswith("$")
+        and "." not in name
+    }
+    return lists, {name: asked for name, asked in query.items() if name not in lists}
 
 
 def cut_down(document: bytes, paths: Paths) -> bytes:

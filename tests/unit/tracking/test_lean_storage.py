@@ -93,6 +93,8 @@ def _document(number: int) -> dict[str, Any]:
         "points": [{"x": number}, {"x": number + 1}],
         "result": None if number % 7 == 0 else number / 1000,
         "text": "x" * 50,
+        "names": ["a", "b", ["x", "y"], None][number % 4],
+        "number": [1, 2.0, True, "3", Int64(3)][number % 5],
     }
     if number % 5 == 0:
         document["tags"] = ["paper", f"tag {number % 3}"]
@@ -112,6 +114,11 @@ QUERIES: list[dict[str, Any]] = [
     {"status": {"$ne": "COMPLETED"}, "config.model.body": "odenet"},
     {"status": {"$in": ["RUNNING", "FAILED"]}},
     {"points.x": 40},
+    {"names": {"$in": ["a", "x"]}},
+    {"names": {"$in": ["a", None]}, "status": "FAILED"},
+    {"number": {"$in": [1, 2, 3]}},
+    {"number": {"$in": [1.0, 3]}, "_id": {"$in": list(range(20))}},
+    {"number": {"$in": []}},
     {"points.0.x": 40},
     {"tags": "paper"},
     {"tags": None},
