@@ -79,9 +79,10 @@ function joinEnvironment(stages) {
 }
 
 function environmentStages() {
-  const part = name => ({$ifNull: [{$arrayElemAt: [`$environment.${name}`, 0]}, `$experiment.${name}`]});
+  const part = name => ({$ifNull: [`$environment.${name}`, `$experiment.${name}`]});
   return [
     {$lookup: {from: ENVIRONMENTS, localField: 'experiment.environment', foreignField: '_id', as: 'environment'}},
+    {$unwind: {path: '$environment', preserveNullAndEmptyArrays: true}},
     {$addFields: {'experiment.sources': part('sources'), 'experiment.dependencies': part('dependencies')}},
     {$project: {environment: 0}}
   ];
@@ -107,10 +108,40 @@ function chosenFirst(stages) {
   for (; next < stages.length && (stages[next].$skip || stages[next].$limit); next++) Object.assign(window, stages[next]);
   const rest = [...building, ...stages.slice(next)];
   const made = building.flatMap(stage => Object.keys(stage.$addFields || {}));
-  const used = [...namedFields(matches), ...Object.keys(sort || {})];
+  const stored = made.includes('status') ? matches.map(onStoredStatus) : matches;
+  const used = [...namedFields(stored), ...Object.keys(sort || {}).map(name => (name === 'status' ? MADE_STATUS : name))];
   const counted = rest.length ? rest[rest.length - 1].$count : undefined;
-  if (!(window.$limit || counted) || used.some(name => made.some(one => overlaps(one, name)))) return null;
-  return {match: matches.length > 1 ? {$and: matches} : matches[0] || {}, sort, window, rest, counted};
+  const isMade = name => name === MADE_STATUS || made.some(one => one !== 'status' && overlaps(one, name));
+  if (!(window.$limit || counted) || used.some(isMade)) return null;
+  return {match: stored.length > 1 ? {$and: stored} : stored[0] || {}, sort, window, rest, counted};
+}
+
+/* Omniboard's status is PROBABLY_DEAD where the stored one is RUNNING and the heartbeat is so many milliseconds old. */
+const SILENCE = 120000;
+const MADE_STATUS = 'status as Omniboard makes it';
+
+/* A filter in which conditions on Omniboard's status are on what is stored; some are left as on MADE_STATUS. */
+function onStoredStatus(filter) {
+  const parts = Object.keys(filter).map(key => {
+    const asked = filter[key];
+    if (['$and', '$or', '$nor'].includes(key)) return {[key]: asked.map(onStoredStatus)};
+    return key === 'status' ? ofStatus(asked) : {[key]: asked};
+  });
+  return parts.length === 1 ? parts[0] : {$and: parts};
+}
+
+function ofStatus(asked) {
+  if (typeof asked === 'string') return isStatus(asked);
+  const [operator, ...others] = Object.keys(asked || {});
+  const values = operator === '$eq' || operator === '$ne' ? [asked[operator]] : asked && asked[operator];
+  if (others.length || !['$eq', '$in', '$ne', '$nin'].includes(operator) || !values.length) return {[MADE_STATUS]: asked};
+  return {[['$eq', '$in'].includes(operator) ? '$or' : '$nor']: values.map(isStatus)};
+}
+
+function isStatus(status) {
+  const silentSince = {$lt: new Date(Date.now() - SILENCE)};
+  if (status === 'PROBABLY_DEAD') return {status: 'RUNNING', heartbeat: silentSince};
+  return status === 'RUNNING' ? {status, heartbeat: {$not: silentSince}} : {status};
 }
 
 function namedFields(value) {

@@ -306,7 +306,7 @@ def listed(board: Board, **asked: Any) -> Any:
 
 @pytest.fixture
 def sixty(database: Database[dict[str, Any]]) -> None:
-    """Sixty runs."""
+    """Sixty runs, and two that say that they go on."""
     now = datetime.now(UTC)
     runs = [
         {
@@ -319,6 +319,9 @@ def sixty(database: Database[dict[str, Any]]) -> None:
         }
         for number in range(1, 61)
     ]
+    lives = {"status": "RUNNING", "start_time": now, "config": {"seed": 50, "lr": 0.0}}
+    runs.append({"_id": 61, "heartbeat": now - timedelta(minutes=5), **lives})
+    runs.append({"_id": 62, "heartbeat": now, **lives})
     database.runs.insert_many(runs)
 
 
@@ -328,8 +331,8 @@ BY_ID = {"select": SHOWN, "sort_by": "_id", "order_by": -1, "limit": 20}
 
 @pytest.mark.usefixtures("sixty")
 def test_a_page_of_the_list_has_the_runs_that_it_says(board: Board) -> None:
-    assert [run["_id"] for run in listed(board, **BY_ID)] == list(range(60, 40, -1))
-    assert [run["_id"] for run in listed(board, **BY_ID, skip=15)] == list(range(45, 25, -1))
+    assert [run["_id"] for run in listed(board, **BY_ID)] == list(range(62, 42, -1))
+    assert [run["_id"] for run in listed(board, **BY_ID, skip=15)] == list(range(47, 27, -1))
     assert [run["_id"] for run in listed(board, **BY_ID | {"sort_by": "config.lr", "limit": 3})] == [1, 2, 3]
     assert [run["_id"] for run in listed(board, **BY_ID | {"sort_by": "duration", "limit": 3})] == [1, 2, 3]
 
@@ -341,6 +344,11 @@ def test_a_page_of_the_list_has_the_runs_that_it_says(board: Board) -> None:
         ({"$and": [{"config.seed": 3}]}, [53, 43, 33, 23, 13, 3]),
         ({"$and": [{"config.seed": {"$in": [3, 4]}}, {"config.lr": {"$gt": 0.05}}]}, [14, 13, 4, 3]),
         ({"$and": [{"status": "FAILED"}, {"config.seed": 3}]}, [33, 3]),
+        ({"$and": [{"status": {"$in": ["FAILED", "RUNNING"]}}, {"config.seed": 3}]}, [33, 3]),
+        ({"$or": [{"status": "RUNNING"}]}, [62]),
+        ({"status": "PROBABLY_DEAD"}, [61]),
+        ({"status": {"$ne": "COMPLETED"}, "_id": {"$gt": 56}}, [62, 61, 60, 57]),
+        ({"status": {"$regex": "^PROB"}}, [61]),
         ({"omniboard.tags": "paper"}, [60, 40, 20]),
         ({"config.seed": 99}, []),
     ],
@@ -356,7 +364,7 @@ def test_a_filter_of_the_list_finds_the_runs_and_their_number(
 
 @pytest.mark.usefixtures("sixty")
 def test_the_values_that_a_filter_suggests_are_those_of_all_runs(board: Board) -> None:
-    assert sorted(listed(board, distinct="config.seed")) == list(range(10))
+    assert sorted(listed(board, distinct="config.seed")) == [*range(10), 50]
     assert sorted(listed(board, distinct="omniboard.tags")) == ["paper", "part 0"]
     assert listed(board, distinct="config.none") == []
 
