@@ -61,3 +61,7 @@ def test_two_real_runs_are_listed_and_one_shows_its_plot_and_its_confusion_matri
         assert width == imread(tmp_path / "confusion_matrix.png").shape[1]
         page.execute_script("arguments[0].scrollIntoView()", image)
         page.save_screenshot(str(tmp_path / "artifact.png"))
+
+        browser.wait_for(page, "//a[text()='Source Files']").click()
+        assert browser.wait_for(page, "//h5[contains(.,'experiments/demo.py')]")
+        page.save_screenshot(str(tmp_path / "sources.png"))
