@@ -33,7 +33,7 @@ from experiments.recording import (
     recording_failure,
     recording_warnings,
 )
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
@@ -50,6 +50,7 @@ from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
 from pipeline.training.callback import build_callbacks, tell
+from pipeline.training.division import refuse_parts
 from pipeline.util.errors import OdenetError, in_a_line
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
@@ -101,9 +102,21 @@ def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
         data = task.limited(whole, config.evaluation.subset)
         with torch.random.fork_rng(devices=()):
             facts = task.facts(config, data)
+            if config.training.micro_batch_size is not None:
+                _refuse_parts(task, config, data)
     if done := facts["data"].get(CONVERTED):
         print(in_a_line(f"{config.data.name}: {'; '.join(done)}"), file=sys.stderr)
     return Prepared(task, config, data, facts | {"data": facts["data"] | whole_test(data, whole)})
+
+
+def _refuse_parts(task: Task[Any, Any, Any], config: Config, data: Any) -> None:
+    """Refuse a training whose batches cannot be computed in parts."""
+    if not task.divides_batches:
+        raise ConfigError(
+            f"training.micro_batch_size is {config.training.micro_batch_size}, but the task {task.name} computes each "
+            "batch at once: leave it out, and use a smaller training.batch_size where memory does not hold one"
+        )
+    refuse_parts(task.build_model(config, data), config.training)
 
 
 def whole_test(data: TaskData, whole: TaskData) -> dict[str, int]:

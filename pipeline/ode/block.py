@@ -26,6 +26,7 @@ class ODEBlock(CompiledInTraining):
     Attributes:
         implicit_zeros: elements of each sample's state that it does without: see `RootMeanSquare`.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
+        end_time_spread: how far from `final_time` solves in training end at most; the time is drawn once a batch.
         penalties: name -> of each item of the last batch in training, shape (batch,), if `regularise` asked for them.
     """
 
@@ -38,13 +39,13 @@ class ODEBlock(CompiledInTraining):
         self.statistics = Statistics()
         self.first_dt: float | None = None
         self.penalties: dict[str, Tensor] = {}
-        self._end_time_spread = 0.0
+        self.end_time_spread = 0.0
         self._differentiates = False
         self._penalised: tuple[PenalisedField, ...] = ()  # in a tuple, or its weights would have two names each
 
     def regularise(self, regularisation: RegularisationConfig) -> None:
         """Do what this says in the solves of training; evaluations stay as they are."""
-        self._end_time_spread = regularisation.end_time_spread
+        self.end_time_spread = regularisation.end_time_spread
         self._differentiates = regularisation.differentiates
         names = regularisation.weights
         self._penalised = (PenalisedField(self.field, names),) if names else ()
@@ -86,6 +87,6 @@ class ODEBlock(CompiledInTraining):
         return getattr(self.field, "knots", ())
 
     def _end_time(self) -> float:
-        if not (self.training and self._end_time_spread):
+        if not (self.training and self.end_time_spread):
             return self.final_time
-        return self.final_time + self._end_time_spread * (2 * torch.rand(()).item() - 1)
+        return self.final_time + self.end_time_spread * (2 * torch.rand(()).item() - 1)

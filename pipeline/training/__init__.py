@@ -2,7 +2,8 @@
 
 from pipeline.training.callback import Callback, StopTraining
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from pipeline.training.fit import Fitted, LossDiverged, fit
+from pipeline.training.fit import LossDiverged, fit
+from pipeline.training.fitted import Fitted
 from pipeline.training.objective import BatchLoss, Objective
 
 __all__ = [

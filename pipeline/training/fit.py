@@ -2,12 +2,11 @@
 
 import math
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,13 @@ from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
 from pipeline.ode.block import ODEBlock
-from pipeline.ode.counts import Solved, nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
+from pipeline.ode.counts import Solved, ode_blocks
 from pipeline.training.callback import Callback, Metrics, tell, tell_epoch_done
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from pipeline.training.division import Division
 from pipeline.training.early_stopping import EarlyStopping
-from pipeline.training.objective import BatchLoss, Objective
+from pipeline.training.fitted import Fitted
+from pipeline.training.objective import BatchLoss, Objective, together
 from pipeline.training.optimisation import (
     build_optimiser,
     build_schedule,
@@ -34,6 +35,7 @@ from pipeline.training.optimisation import (
     scaled_rates,
     warmed_up,
 )
+from pipeline.training.solver_counts import SolverCounts
 from pipeline.training.weight_average import WeightAverage
 from pipeline.util.errors import OdenetError
 
@@ -49,32 +51,6 @@ class LossDiverged(OdenetError):
 
     def __str__(self) -> str:
         return f"the training loss became {self.loss} in epoch {self.epoch}: use a training.lr below {self.lr:g}"
-
-
-@dataclass
-class Fitted:
-    """What training came to; `model` then has the weights of `best_epoch`."""
-
-    best_epoch: int
-    stopped_early: bool
-    compile_seconds: float | None = None
-    """Of this process; None where everything ran eagerly."""
-    history: list[Metrics] = field(default_factory=list)
-    """One row an epoch: `epoch`, `training.loss`, `validation.accuracy`, `solver.nfe_forward`, …"""
-    batch_losses: list[float] = field(default_factory=list)
-    batch_nfe_forward: list[int] = field(default_factory=list)
-    batch_nfe_backward: list[int] = field(default_factory=list)
-    batch_rejected: list[int] = field(default_factory=list)
-    """Rejected steps, as the evaluations summed over the ODE blocks."""
-    batch_error_ratio: list[float] = field(default_factory=list)
-    """The largest of an accepted step."""
-    batch_nfe_per_image: list[float] = field(default_factory=list)
-    """Mean evaluations that an image took part in, where each has steps of its own."""
-    first_solves: list[list[dict[str, Any]]] = field(default_factory=list)
-    """Of the first training batch, each ODE block's attempted steps in their order: `t`, `dt`, `error_ratio`,
-    `accepted`."""
-    last_solves: list[list[dict[str, Any]]] = field(default_factory=list)
-    """The same of the last training batch."""
 
 
 def fit(
@@ -154,6 +130,7 @@ class _Trainer:
         self.model, self.objective, self.config, self.callbacks = model, objective, config, callbacks
         self.blocks = ode_blocks(model)
         self.batches_per_epoch = -(-objective.training_items // config.batch_size)
+        self.division = Division(objective.training_items, config.batch_size, config.micro_batch_size)
         self.optimiser: optim.Optimizer = build_optimiser(config, model.parameters())
         self.schedule: LRScheduler = build_schedule(config, self.optimiser, self.batches_per_epoch)
         self.steps_schedule_each_time = is_stepped_each_time(config)
@@ -173,7 +150,7 @@ class _Trainer:
 
     def compile(self) -> float | None:
         """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
-        size = self.config.batch_size
+        size = self.division.largest
         if not any(isinstance(part, CompiledInTraining) for part in self.model.modules()):
             return None
         if self.is_over() or self.objective.training_items < size or not self._is_to_be_compiled():
@@ -190,7 +167,7 @@ class _Trainer:
         """By what the configuration plans and no clock, so that a run that is repeated is compiled again, or not."""
         if self.config.compile != "auto":
             return self.config.compile
-        steps = self.objective.training_items // self.config.batch_size * self.config.max_epochs
+        steps = self.objective.training_items // self.division.largest * self.config.max_epochs
         return (
             self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
@@ -232,21 +209,33 @@ class _Trainer:
 
     def _train(self) -> _Totals:
         self.model.train()
-        totals = _Totals(self.objective.device)
+        totals, counts = _Totals(self.objective.device), SolverCounts(self.model)
         losses: list[Tensor] = []
         self.clipped = torch.zeros((), device=self.objective.device)
         shuffled = self.objective.training_batches(self.config.batch_size, self.generator)
         for number, batch in enumerate(shuffled, start=1):
-            result = self.objective.loss(self.model, batch, self.generator)
-            self.optimiser.zero_grad(set_to_none=True)
-            backward(result.loss if result.penalty is None else result.loss + result.penalty)
+            result = self._gradients(number, batch, counts)
             self._step(number)
             totals.add(result)
             losses.append(result.loss.detach())
-            self._count_evaluations()
             tell(self.callbacks, Callback.batch_done, self.epoch, number, losses[-1].item)
         self.fitted.batch_losses += torch.stack(losses).tolist()
+        counts.add_to(self.fitted)
         return totals
+
+    def _gradients(self, number: int, batch: Any, counts: SolverCounts) -> BatchLoss:
+        """Leave those of the epoch's batch of this number with the parameters, whichever parts it is computed in."""
+        self.optimiser.zero_grad(set_to_none=True)
+        items, results = self.division.items(number), []
+        for rows in self.division.parts(number):
+            part = batch if rows is None else self.objective.part(batch, rows)
+            result = self.objective.loss(self.model, part, self.generator)
+            minimised = result.loss if result.penalty is None else result.loss + result.penalty
+            backward(minimised if rows is None else minimised * (result.items / items))
+            counts.add_part()
+            results.append(result)
+        counts.end_batch()
+        return together(results)
 
     def _step(self, batch: int) -> None:
         """Take a step by the gradients of the epoch's batch of this number."""
@@ -285,21 +274,6 @@ class _Trainer:
             outputs.append(result.outputs)
         of_split = self.objective.split_metrics(outputs)
         return totals.means("validation") | {f"validation.{name}": float(value) for name, value in of_split.items()}
-
-    def _count_evaluations(self) -> None:
-        forward, backward, rejected = nfe_forward(self.model), nfe_backward(self.model), rejected_steps(self.model)
-        if forward is None or rejected is None:
-            return
-        fitted, solves = self.fitted, [block.statistics for block in self.blocks]
-        fitted.batch_nfe_forward.append(forward)
-        if backward is not None or fitted.batch_nfe_backward:
-            fitted.batch_nfe_backward.append(backward or 0)
-        fitted.batch_rejected.append(rejected)
-        if counts := nfe_per_sample(self.model):
-            fitted.batch_nfe_per_image.append(statistics.fmean(counts))
-        fitted.batch_error_ratio.append(max(solve.largest_error_ratio() for solve in solves))
-        fitted.last_solves = [[attempt.to_dict() for attempt in solve.attempts] for solve in solves]
-        fitted.first_solves = fitted.first_solves or fitted.last_solves
 
     def _solver_metrics(self) -> Metrics:
         """Means per training batch of this epoch, and its largest error ratio; nothing for a residual network."""
