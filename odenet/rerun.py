@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.presets import resolve_changed
-from odenet.arguments import JSON, PLUGINS, RUN_ID, examples, overrides_argument
+from odenet.arguments import JSON, PLUGINS, RUN_ID, WORKERS, examples, overrides_argument
 from odenet.output import answer, fail, finish_run
 from pipeline.config.overrides import parse_changes
 from pipeline.util.errors import InvalidInput
@@ -90,9 +90,10 @@ def rerun(
 )
 @RUN_ID
 @overrides_argument("training.max_epochs or training.patience", takes_names=False)
+@WORKERS
 @PLUGINS
 @JSON
-def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
+def resume(run_id: int, overrides: tuple[str, ...], workers: int, as_json: bool) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
     from pipeline.runs.query import Runs
 
@@ -104,7 +105,7 @@ def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
     from pipeline.runs.resume import prepare_resume
 
     run, config, data = prepare_resume(run_id, updates, home(), runs.database)
-    return finish_run(resume_tracked(run, prepare(run.task, config, data)), as_json)
+    return finish_run(resume_tracked(run, prepare(run.task, config, data, workers)), as_json)
 
 
 def _print_differences(run: "StoredRun", found: "Sequence[Difference]") -> None:

@@ -68,11 +68,10 @@ class Objective(Protocol):
         return None
 
 
-def together(parts: Sequence[BatchLoss]) -> BatchLoss:
-    """The loss of a batch, without its graph, and its sums, of those of its parts."""
-    if len(parts) == 1:
+def together(parts: Sequence[BatchLoss], items: int) -> BatchLoss:
+    """What the parts of a batch of so many items add to its loss, without its graph, and to its sums."""
+    if len(parts) == 1 and parts[0].items == items:
         return parts[0]
-    items = sum(part.items for part in parts)
     loss = torch.stack([part.loss.detach() * (part.items / items) for part in parts]).sum()
     sums = {name: torch.stack([part.sums[name].detach() for part in parts]).sum() for name in parts[0].sums}
     return BatchLoss(loss, items, sums)

@@ -3,8 +3,10 @@
 import math
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
+from pipeline.device.workers import Workers
 from pipeline.ode.counts import nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
 from pipeline.training.fitted import Fitted
 
@@ -39,7 +41,7 @@ class SolverCounts:
         self._parts: list[BatchCounts] = []
         self._batches: list[BatchCounts] = []
         self._solves: list[list[dict[str, Any]]] = []
-        """Of the batch's part with the most steps."""
+        """Of the batch's part with the most steps, of those that this process has."""
         self._first_solves: list[list[dict[str, Any]]] = []
 
     def add_part(self) -> None:
@@ -70,9 +72,9 @@ class SolverCounts:
             self._first_solves = self._first_solves or self._solves
             self._parts = []
 
-    def add_to(self, fitted: Fitted) -> None:
-        """Add the epoch's batches, all of which have ended, to those of the epochs before."""
-        for batch in self._batches:
+    def add_to(self, fitted: Fitted, workers: Workers | None) -> None:
+        """Add the epoch's batches, all of which have ended, to those of the epochs before; of all workers together."""
+        for batch in self._batches if workers is None or not self._batches else _of_all(self._batches, workers):
             fitted.batch_nfe_forward.append(int(batch.nfe_forward))
             if not math.isnan(batch.nfe_backward) or fitted.batch_nfe_backward:
                 fitted.batch_nfe_backward.append(0 if math.isnan(batch.nfe_backward) else int(batch.nfe_backward))
@@ -98,3 +100,9 @@ def merged(parts: list[BatchCounts]) -> BatchCounts:
         sum(of_samples),
         max(ratio),
     )
+
+
+def _of_all(batches: list[BatchCounts], workers: Workers) -> list[BatchCounts]:
+    """The counts of whole batches, of each of which this process has some items."""
+    of_all = workers.gather(torch.tensor(batches, dtype=torch.float64)).transpose(0, 1).tolist()
+    return [merged([BatchCounts(*counts) for counts in of_batch]) for of_batch in of_all]

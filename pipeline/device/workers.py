@@ -1,0 +1,113 @@
+"""The processes that train one model together, each on some items of every batch.
+
+They speak through gloo, of tensors on the CPU, wherever the model is: a solve asks for two numbers a step, for which
+the host waits anyway, and the gradients of these networks are some megabytes.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from pipeline.util.errors import OdenetError
+
+T = TypeVar("T")
+LONGEST_WAIT = timedelta(days=7)
+"""For the others, which may be validating; one that is lost is noticed when its connection ends."""
+
+
+class WorkersParted(OdenetError):
+    """Another of the processes is gone."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes, from one of them. All must call the same methods in the same order.
+
+    Attributes:
+        rank: of this process, from 0; the first one validates, keeps checkpoints and the record.
+        size: how many there are.
+    """
+
+    rank: int
+    size: int
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Those of all, shape (size, *values.shape), on the CPU."""
+        own = values.detach().cpu().contiguous()
+        of_all = [torch.empty_like(own) for _ in range(self.size)]
+        _asked(lambda: distributed.all_gather(of_all, own))
+        return torch.stack(of_all)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Added up in the order of the ranks, so that it is the same to the bit in all, on the CPU."""
+        return self.gather(values).sum(0)
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors, of the same shapes in all, by their sums."""
+        real = [torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors]
+        for dtype in dict.fromkeys(tensor.dtype for tensor in real):
+            alike = [tensor for tensor in real if tensor.dtype is dtype]
+            flat = torch.cat([tensor.reshape(-1) for tensor in alike]).cpu()
+            _asked(lambda flat=flat: distributed.all_reduce(flat))  # type: ignore[misc]
+            for tensor, piece in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
+                tensor.copy_(piece.view(tensor.shape))
+
+    def agree(self, value: bool) -> bool:
+        """What the first one says, whatever the others do."""
+        said = torch.tensor([int(value)])
+        _asked(lambda: distributed.broadcast(said, 0))
+        return bool(said)
+
+    def share(self, state: dict[str, Any] | None) -> dict[str, Any]:
+        """A state of tensors and plain values from the first one, to all; what the others give does not count."""
+        buffer = io.BytesIO()
+        if self.is_first:
+            torch.save(state, buffer)
+        content = torch.frombuffer(bytearray(buffer.getvalue()) or bytearray(1), dtype=torch.uint8)
+        length = torch.tensor([len(content)])
+        _asked(lambda: distributed.broadcast(length, 0))
+        content = content if self.is_first else torch.empty(int(length), dtype=torch.uint8)
+        _asked(lambda: distributed.broadcast(content, 0))
+        received: dict[str, Any] = torch.load(
+            io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True
+        )
+        return received
+
+
+@contextmanager
+def joined(rank: int, size: int, meeting: Path) -> Iterator[Workers]:
+    """Meet the other processes of this machine, all of which name the same new file; leave them at the end.
+
+    Raises:
+        WorkersParted: in it, where another one is gone.
+    """
+    # The loopback interface alone: who trains listens to nobody else.
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    store = distributed.FileStore(str(meeting), size)  # type: ignore[attr-defined]
+    _asked(
+        lambda: distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+    )
+    try:
+        yield Workers(rank, size)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _asked(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except RuntimeError as error:  # gloo has no kind of its own
+        raise WorkersParted(f"another process of the training is gone ({error})") from error
