@@ -101,6 +101,8 @@ class WorkerProcesses:
         Raises:
             WorkerLost: one of them ended.
         """
+        if any(process.poll() is not None for process in self._processes):
+            raise self._lost()
         threads_before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:

@@ -7,21 +7,22 @@ the host waits anyway, and the gradients of these networks are some megabytes.
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from pipeline.util.errors import OdenetError
 
-T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=7)
 """For the others, which may be validating; one that is lost is noticed when its connection ends."""
+HEEDING = timedelta(seconds=1)
+"""How often a process that waits looks whether it was interrupted."""
 
 
 class WorkersParted(OdenetError):
@@ -48,7 +49,7 @@ class Workers:
         """Those of all, shape (size, *values.shape), on the CPU."""
         own = values.detach().cpu().contiguous()
         of_all = [torch.empty_like(own) for _ in range(self.size)]
-        _asked(lambda: distributed.all_gather(of_all, own))
+        _wait_for(distributed.all_gather(of_all, own, async_op=True))
         return torch.stack(of_all)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -61,14 +62,14 @@ class Workers:
         for dtype in dict.fromkeys(tensor.dtype for tensor in real):
             alike = [tensor for tensor in real if tensor.dtype is dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in alike]).cpu()
-            _asked(lambda flat=flat: distributed.all_reduce(flat))  # type: ignore[misc]
+            _wait_for(distributed.all_reduce(flat, async_op=True))
             for tensor, piece in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
                 tensor.copy_(piece.view(tensor.shape))
 
     def agree(self, value: bool) -> bool:
         """What the first one says, whatever the others do."""
         said = torch.tensor([int(value)])
-        _asked(lambda: distributed.broadcast(said, 0))
+        _wait_for(distributed.broadcast(said, 0, async_op=True))
         return bool(said)
 
     def share(self, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -78,9 +79,9 @@ class Workers:
             torch.save(state, buffer)
         content = torch.frombuffer(bytearray(buffer.getvalue()) or bytearray(1), dtype=torch.uint8)
         length = torch.tensor([len(content)])
-        _asked(lambda: distributed.broadcast(length, 0))
+        _wait_for(distributed.broadcast(length, 0, async_op=True))
         content = content if self.is_first else torch.empty(int(length), dtype=torch.uint8)
-        _asked(lambda: distributed.broadcast(content, 0))
+        _wait_for(distributed.broadcast(content, 0, async_op=True))
         received: dict[str, Any] = torch.load(
             io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True
         )
@@ -97,17 +98,22 @@ def joined(rank: int, size: int, meeting: Path) -> Iterator[Workers]:
     # The loopback interface alone: who trains listens to nobody else.
     os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     store = distributed.FileStore(str(meeting), size)  # type: ignore[attr-defined]
-    _asked(
-        lambda: distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
-    )
+    try:
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+    except RuntimeError as error:
+        raise WorkersParted(f"the processes of the training do not meet ({error})") from error
     try:
         yield Workers(rank, size)
     finally:
         distributed.destroy_process_group()
 
 
-def _asked(call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except RuntimeError as error:  # gloo has no kind of its own
-        raise WorkersParted(f"another process of the training is gone ({error})") from error
+def _wait_for(work: Any) -> None:
+    """Until all have come so far; Python's signals are heeded meanwhile, as within one long wait they would not be."""
+    while True:
+        try:
+            work.wait(HEEDING)
+            return
+        except RuntimeError as error:  # gloo has no kind of its own, neither for time that is up
+            if work.is_completed():
+                raise WorkersParted(f"another process of the training is gone ({error})") from error
