@@ -33,7 +33,7 @@ from experiments.recording import (
     recording_failure,
     recording_warnings,
 )
-from experiments.worker_processes import WorkerProcesses, facts_of, started
+from experiments.worker_processes import OtherWorkers, facts_of, started
 from pipeline.config import Config, ConfigError
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
@@ -55,6 +55,7 @@ from pipeline.training.division import refuse_parts, refuse_workers
 from pipeline.util.errors import OdenetError, in_a_line
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
+from pipeline.util.torchrun import workers_here
 from pipeline.util.user_warnings import OdenetWarning
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
@@ -115,9 +116,10 @@ def prepare(task_name: str, config: Config, data: Any = None, workers: int = 1) 
 
 
 def _refuse_missing_gpus(device: torch.device, workers: int) -> None:
-    if device.type == "cuda" and workers > (gpus := torch.cuda.device_count()):
+    here = workers_here(workers)
+    if device.type == "cuda" and here > (gpus := torch.cuda.device_count()):
         raise ConfigError(
-            f"{workers} workers need a GPU each, and torch finds {gpus} here: use fewer, or training.device=cpu"
+            f"{here} workers need a GPU each, and torch finds {gpus} here: use fewer, or training.device=cpu"
         )
 
 
@@ -180,7 +182,7 @@ class TaskExperiment:
         self._given: Prepared | None = None
         self._prepared: Prepared | None = None
         self._callbacks: Sequence[Callback] = ()
-        self._processes: WorkerProcesses | None = None
+        self._others: OtherWorkers | None = None
         sections = task.config.sections()
         self.ingredients = {name: Ingredient(name, save_git_info=False) for name in sections}
         for name, section in sections.items():
@@ -206,14 +208,14 @@ class TaskExperiment:
 
     @contextmanager
     def given(
-        self, prepared: Prepared | None, callbacks: Sequence[Callback], processes: WorkerProcesses | None = None
+        self, prepared: Prepared | None, callbacks: Sequence[Callback], others: OtherWorkers | None = None
     ) -> Iterator[None]:
         """Within it the experiment runs what is prepared, with the other workers, and tells the callbacks of it."""
-        self._given, self._callbacks, self._processes = prepared, callbacks, processes
+        self._given, self._callbacks, self._others = prepared, callbacks, others
         try:
             yield
         finally:
-            self._given = self._prepared = self._processes = None
+            self._given = self._prepared = self._others = None
             self._callbacks = ()
 
     def _complete_options(self, section: str) -> None:
@@ -324,7 +326,7 @@ class TaskExperiment:
         shown = [console, LongTraining(task.name, config, model)]
         callbacks = [RecordCallback(run_log), live, *shown, *self._callbacks, StopWhenAsked(run_log)]
         try:
-            with self._processes.joined() if self._processes else nullcontext() as workers:
+            with self._others.joined() if self._others else nullcontext() as workers:
                 fitted = fit(
                     model, objective, config.training, config.seed, checkpoint, callbacks, resumes, workers=workers
                 )
@@ -444,9 +446,9 @@ def _run(prepared: Prepared, callbacks: Sequence[Callback], meta_info: Mapping[s
     """Run it, with the workers that it is prepared for; `of_run` is what the observer is told."""
     task, config = prepared.task, prepared.config
     experiment, sha256 = experiment_of(task.name), prepared.facts["data"]["sha256"]
-    with terminable(), started(task.name, config, sha256, prepared.workers) as processes:
-        observer = observer_for(task, **of_run, workers=facts_of(processes))
-        return _run_with(experiment, observer, prepared, callbacks, meta_info, processes)
+    with terminable(), started(task.name, config, sha256, prepared.workers) as others:
+        observer = observer_for(task, **of_run, workers=facts_of(others))
+        return _run_with(experiment, observer, prepared, callbacks, meta_info, others)
 
 
 def _run_with(
@@ -455,9 +457,9 @@ def _run_with(
     prepared: Prepared,
     callbacks: Sequence[Callback],
     meta_info: Mapping[str, Any],
-    processes: WorkerProcesses | None,
+    others: OtherWorkers | None,
 ) -> Outcome:
-    with experiment.given(prepared, callbacks, processes):
+    with experiment.given(prepared, callbacks, others):
         ended = _carry_out(experiment.sacred, prepared.config.to_dict(), observer, meta_info)
     error = None if ended is None else describe_failure(ended)
     return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)

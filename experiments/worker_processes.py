@@ -1,4 +1,4 @@
-"""The other processes of a training that several workers of this machine share; see `experiments.worker`."""
+"""The other workers of a training, as the first one sees them; their side is `experiments.worker`."""
 
 import base64
 import json
@@ -17,10 +17,11 @@ import torch
 
 from pipeline.config import Config
 from pipeline.device.precision import choose_device
-from pipeline.device.workers import Workers, WorkersParted, joined
+from pipeline.device.workers import Workers, WorkersParted, joined, joined_by_torchrun
 from pipeline.plugins.loading import loaded_sources
 from pipeline.tracking.provenance import worker_facts
 from pipeline.util.errors import OdenetError
+from pipeline.util.torchrun import is_under_torchrun
 
 END_SECONDS = 10.0
 """How long a worker may take to end by itself."""
@@ -39,11 +40,12 @@ class WorkerProcesses:
         facts: of each worker, this one first: `rank`, `hostname`, `process`, `device`.
     """
 
-    def __init__(self, task_name: str, config: Config, data_sha256: str, size: int, folder: Path) -> None:
+    def __init__(self, assignment: Mapping[str, Any], size: int, device: torch.device, folder: Path) -> None:
         """Start them; they load the data and build the model.
 
         Args:
-            data_sha256: of the data that all must have.
+            assignment: what is trained, plain values.
+            device: of this process.
             folder: for their meeting and what they say on standard error; their owner's alone.
 
         Raises:
@@ -51,20 +53,12 @@ class WorkerProcesses:
         """
         self.size, self._folder = size, folder
         self._threads = max(1, torch.get_num_threads() // size)
-        assignment = {
-            "task": task_name,
-            "config": config.to_dict(),
-            "data_sha256": data_sha256,
-            "plugins": [[s.spec, s.name, base64.b64encode(s.content).decode()] for s in loaded_sources()],
-            "size": size,
-            "meeting": str(folder / "meeting"),
-            "threads": self._threads,
-        }
+        assignment = {**assignment, "size": size, "meeting": str(folder / "meeting"), "threads": self._threads}
         self._processes: list[subprocess.Popen[str]] = []
         try:
             for rank in range(1, size):
-                self._processes.append(self._start(assignment | {"rank": rank}))
-            self.facts = [worker_facts(0, choose_device(config.training)), *map(self._ready, self._processes)]
+                self._processes.append(self._start({**assignment, "rank": rank}))
+            self.facts = [worker_facts(0, device), *map(self._ready, self._processes)]
         except BaseException:
             self.end()
             raise
@@ -151,9 +145,52 @@ class WorkerProcesses:
                 process.wait()
 
 
+class TorchrunWorkers:
+    """The processes that torchrun has started, on this machine and others, of which this is the first.
+
+    Attributes:
+        facts: of each worker, this one first: `rank`, `hostname`, `process`, `device`.
+    """
+
+    def __init__(self, assignment: Mapping[str, Any], device: torch.device, workers: Workers) -> None:
+        """Say to all what is trained; they load the data and build the model.
+
+        Raises:
+            OdenetError: one cannot begin.
+        """
+        self._workers = workers
+        workers.share({"assignment": json.dumps(assignment)})
+        own = {"facts": worker_facts(0, device)}
+        answers = [workers.share(own, source=rank) for rank in range(workers.size)]
+        for rank, answer in enumerate(answers):
+            if "error" in answer:
+                raise OdenetError(f"worker {rank + 1} of {workers.size} failed: {answer['error']}")
+        self.facts = [answer["facts"] for answer in answers]
+
+    @contextmanager
+    def joined(self) -> Iterator[Workers]:
+        """Within it all of them train together.
+
+        Raises:
+            WorkerLost: one of them ended.
+        """
+        try:
+            yield self._workers
+        except WorkersParted as parted:
+            raise WorkerLost(
+                "a worker of torchrun's is lost, which it names; `odenet resume` goes on from the last epoch"
+            ) from parted
+
+
+OtherWorkers = WorkerProcesses | TorchrunWorkers
+
+
 @contextmanager
-def started(task_name: str, config: Config, data_sha256: str, size: int) -> Iterator[WorkerProcesses | None]:
+def started(task_name: str, config: Config, data_sha256: str, size: int) -> Iterator[OtherWorkers | None]:
     """The other workers of a training by so many; None for one alone. They end with the block.
+
+    Args:
+        data_sha256: of the data that all must have.
 
     Raises:
         OdenetError: one cannot begin.
@@ -161,14 +198,24 @@ def started(task_name: str, config: Config, data_sha256: str, size: int) -> Iter
     if size == 1:
         yield None
         return
+    assignment = {
+        "task": task_name,
+        "config": config.to_dict(),
+        "data_sha256": data_sha256,
+        "plugins": [[s.spec, s.name, base64.b64encode(s.content).decode()] for s in loaded_sources()],
+    }
+    if is_under_torchrun():
+        with joined_by_torchrun() as workers:
+            yield TorchrunWorkers(assignment, choose_device(config.training), workers)
+        return
     with tempfile.TemporaryDirectory(prefix="odenet-workers-", ignore_cleanup_errors=True) as folder:
-        processes = WorkerProcesses(task_name, config, data_sha256, size, Path(folder))
+        processes = WorkerProcesses(assignment, size, choose_device(config.training), Path(folder))
         try:
             yield processes
         finally:
             processes.end()
 
 
-def facts_of(processes: WorkerProcesses | None) -> Sequence[Mapping[str, Any]]:
+def facts_of(others: OtherWorkers | None) -> Sequence[Mapping[str, Any]]:
     """Of all workers, for the record of the run; none for one alone."""
-    return () if processes is None else processes.facts
+    return () if others is None else others.facts

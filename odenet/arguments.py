@@ -80,7 +80,6 @@ WORKERS = click.option(
     "--workers",
     type=at_least_one,
     metavar="N",
-    default=1,
     help="processes that train together, each on a share of a batch",
 )
 PATH = _Path()

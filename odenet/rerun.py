@@ -12,6 +12,7 @@ from odenet.output import answer, fail, finish_run
 from pipeline.config.overrides import parse_changes
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
+from pipeline.util.torchrun import torchrun_rank, workers_asked
 
 if TYPE_CHECKING:
     from pipeline.runs.query import StoredRun
@@ -93,11 +94,15 @@ def rerun(
 @WORKERS
 @PLUGINS
 @JSON
-def resume(run_id: int, overrides: tuple[str, ...], workers: int, as_json: bool) -> int:
+def resume(run_id: int, overrides: tuple[str, ...], workers: int | None, as_json: bool) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
+    if torchrun_rank():
+        from experiments.worker import follow_torchrun
+
+        return follow_torchrun()
     from pipeline.runs.query import Runs
 
-    updates = parse_changes(overrides)
+    size, updates = workers_asked(workers), parse_changes(overrides)
     runs = Runs()
     runs.get(run_id)
     # Here, when there is such a run: torch and its like take seconds to import.
@@ -105,7 +110,7 @@ def resume(run_id: int, overrides: tuple[str, ...], workers: int, as_json: bool)
     from pipeline.runs.resume import prepare_resume
 
     run, config, data = prepare_resume(run_id, updates, home(), runs.database)
-    return finish_run(resume_tracked(run, prepare(run.task, config, data, workers)), as_json)
+    return finish_run(resume_tracked(run, prepare(run.task, config, data, size)), as_json)
 
 
 def _print_differences(run: "StoredRun", found: "Sequence[Difference]") -> None:

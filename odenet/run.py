@@ -13,6 +13,7 @@ from pipeline.config.config import OPTIONS
 from pipeline.config.overrides import parse_with
 from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import flatten
+from pipeline.util.torchrun import is_under_torchrun, torchrun_rank, workers_asked
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -45,25 +46,32 @@ def run(
     tags: tuple[str, ...],
     note: str | None,
     seeds: tuple[int, ...] | None,
-    workers: int,
+    workers: int | None,
     as_json: bool,
 ) -> int:
     """Train and evaluate, tracked."""
+    if torchrun_rank():
+        from experiments.worker import follow_torchrun
+
+        return follow_torchrun()
+    size = workers_asked(workers)
     names, updates = parse_with(overrides)
     resolved = resolve(names, updates)  # what is wrong is told before torch and its like take seconds to import
     from pipeline.runs.annotations import annotations
 
     marks = annotations(name, tags, note)
+    if seeds is not None and is_under_torchrun():
+        raise InvalidInput("--seeds are several runs, and torchrun is for one: start it once for each seed")
     if seeds is not None and "seed" in updates:
         raise InvalidInput(f"--seeds and seed={updates['seed']} both say which: leave one out")
     from experiments.tracked import prepare, run_tracked
 
     if seeds is None:
-        prepared = prepare(resolved.task, resolved.config, workers=workers)
+        prepared = prepare(resolved.task, resolved.config, workers=size)
         return finish_run(run_tracked(prepared, names, changed=updates, annotations=marks), as_json)
     outcomes = []
     for seed in seeds:
-        prepared = prepare(resolved.task, replace(resolved.config, seed=seed), workers=workers)
+        prepared = prepare(resolved.task, replace(resolved.config, seed=seed), workers=size)
         outcomes.append(run_tracked(prepared, names, changed={**updates, "seed": seed}, annotations=marks))
         if outcomes[-1].status == "INTERRUPTED":  # whoever ends one has no wish for the others
             break

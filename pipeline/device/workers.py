@@ -41,10 +41,6 @@ class Workers:
     rank: int
     size: int
 
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
-
     def gather(self, values: Tensor) -> Tensor:
         """Those of all, shape (size, *values.shape), on the CPU."""
         own = values.detach().cpu().contiguous()
@@ -72,16 +68,16 @@ class Workers:
         _wait_for(distributed.broadcast(said, 0, async_op=True))
         return bool(said)
 
-    def share(self, state: dict[str, Any] | None) -> dict[str, Any]:
-        """A state of tensors and plain values from the first one, to all; what the others give does not count."""
+    def share(self, state: dict[str, Any] | None, source: int = 0) -> dict[str, Any]:
+        """A state of tensors and plain values from the one of rank `source`; what the others give does not count."""
         buffer = io.BytesIO()
-        if self.is_first:
+        if self.rank == source:
             torch.save(state, buffer)
         content = torch.frombuffer(bytearray(buffer.getvalue()) or bytearray(1), dtype=torch.uint8)
         length = torch.tensor([len(content)])
-        _wait_for(distributed.broadcast(length, 0, async_op=True))
-        content = content if self.is_first else torch.empty(int(length), dtype=torch.uint8)
-        _wait_for(distributed.broadcast(content, 0, async_op=True))
+        _wait_for(distributed.broadcast(length, source, async_op=True))
+        content = content if self.rank == source else torch.empty(int(length), dtype=torch.uint8)
+        _wait_for(distributed.broadcast(content, source, async_op=True))
         received: dict[str, Any] = torch.load(
             io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True
         )
@@ -98,12 +94,29 @@ def joined(rank: int, size: int, meeting: Path) -> Iterator[Workers]:
     # The loopback interface alone: who trains listens to nobody else.
     os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     store = distributed.FileStore(str(meeting), size)  # type: ignore[attr-defined]
+    with _group(store=store, rank=rank, world_size=size) as workers:
+        yield workers
+
+
+@contextmanager
+def joined_by_torchrun() -> Iterator[Workers]:
+    """Meet the processes that torchrun has started, on whichever machines; leave them at the end.
+
+    Raises:
+        WorkersParted: in it, where another one is gone.
+    """
+    with _group() as workers:
+        yield workers
+
+
+@contextmanager
+def _group(**place: Any) -> Iterator[Workers]:
     try:
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+        distributed.init_process_group("gloo", timeout=LONGEST_WAIT, **place)
     except RuntimeError as error:
         raise WorkersParted(f"the processes of the training do not meet ({error})") from error
     try:
-        yield Workers(rank, size)
+        yield Workers(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
 

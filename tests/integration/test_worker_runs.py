@@ -1,7 +1,11 @@
 """Runs of several workers as commands: their record, Ctrl-C, a worker that is lost, and what goes on."""
 
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,8 @@ import pytest
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.util.errors import InvalidInput
+from pipeline.util.torchrun import workers_asked
 from tests.helpers.commands import QUICK, SLOW, Command, database_of, last_epoch, start_command
 from tests.helpers.waiting import wait_until
 
@@ -142,6 +148,65 @@ def test_a_plug_in_that_fails_in_a_worker_alone_is_told_by_its_own_sentence(home
     assert command.wait() == 1, command.stderr
     assert "worker 2 of 2" in command.stderr
     assert "not here" in command.stderr
+
+
+# torchrun, which starts processes on several machines
+
+
+def torchrun(home: Path, options: tuple[str, ...], *words: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "ODENET_MONGO_URL"}
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "odenet.main", *words]
+    return subprocess.Popen(
+        command, env=environment | {"ODENET_HOME": str(home)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_machines_makes_one_run(home: Path) -> None:
+    """Both are this one, each with an agent of torchrun's and a process."""
+    words = ("run", "--json", *QUICK, "solver.method=dopri5", "model.activation=tanh", "training.max_epochs=2")
+    home.mkdir()
+    port = str(free_port())
+    meeting = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}")
+    agents = [torchrun(home, (*meeting, f"--node-rank={rank}"), *words) for rank in (0, 1)]
+    first, second = (agent.communicate(timeout=250) for agent in agents)
+    assert [agent.returncode for agent in agents] == [0, 0], first[1] + second[1]
+    document = json.loads(first[0])
+    assert second[0] == ""
+    shared = Runs(database_of(home)).get(document["run_id"])
+    assert [worker["rank"] for worker in shared.document["host"]["workers"]] == [0, 1]
+    alone = done(home, *words)
+    assert losses(shared) == pytest.approx(losses(run_of(home, alone)), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_worker_of_torchruns_that_is_lost_ends_the_run_which_goes_on(home: Path) -> None:
+    home.mkdir()
+    words = (*SLOW, "training.max_epochs=500")
+    agent = torchrun(home, ("--standalone", "--nproc-per-node=2"), "run", "--json", *words)
+    wait_until(lambda: last_epoch(home) >= 1)
+    others = [child for child in psutil.Process(agent.pid).children() if child.environ().get("RANK") == "1"]
+    others[0].kill()
+    assert agent.wait(60) != 0
+    lost = Runs(database_of(home)).get(1)
+    assert lost.status in ("FAILED", "INTERRUPTED")  # whichever is first, the connection's end or torchrun's signal
+    epochs = int(lost.metrics()["validation.loss"].dropna().index.max()) + 1
+    resumed = done(home, "resume", "--json", "1", "with", f"training.max_epochs={epochs}")
+    assert resumed.wait() == 0, resumed.stderr
+
+
+def test_a_number_of_workers_that_is_not_torchruns_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert (workers_asked(None), workers_asked(2)) == (2, 2)
+    with pytest.raises(InvalidInput, match="--workers is 3, but torchrun has started 2 processes"):
+        workers_asked(3)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
 
 
 def test_what_workers_cannot_do_is_refused_in_a_sentence_and_leaves_no_run(home: Path) -> None:
