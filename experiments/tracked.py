@@ -323,7 +323,8 @@ class TaskExperiment:
         if resumes:
             record_earlier_epochs(run_log, live, checkpoint)
         console = EpochConsole(task.metric_specs(), task.result)
-        shown = [console, LongTraining(task.name, config, model)]
+        # What it advises is compiled, which several workers are not.
+        shown = [console] if self._others else [console, LongTraining(task.name, config, model)]
         callbacks = [RecordCallback(run_log), live, *shown, *self._callbacks, StopWhenAsked(run_log)]
         try:
             with self._others.joined() if self._others else nullcontext() as workers:

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -123,10 +123,10 @@ def _group(**place: Any) -> Iterator[Workers]:
 
 def _wait_for(work: Any) -> None:
     """Until all have come so far; Python's signals are heeded meanwhile, as within one long wait they would not be."""
-    while True:
-        try:
+    while not work.is_completed():
+        with suppress(RuntimeError):  # time that is up, or what the next wait raises again
             work.wait(HEEDING)
-            return
-        except RuntimeError as error:  # gloo has no kind of its own, neither for time that is up
-            if work.is_completed():
-                raise WorkersParted(f"another process of the training is gone ({error})") from error
+    try:
+        work.wait()
+    except RuntimeError as error:  # gloo has no kind of its own
+        raise WorkersParted(f"another process of the training is gone ({error})") from error
