@@ -65,6 +65,7 @@ def test_a_run_of_two_workers_is_one_run_that_names_both_and_comes_to_what_one_p
     assert "workers" not in one.document["host"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_and_keeps_what_there_is_and_three_go_on(home: Path) -> None:
     command = start_command(home, *TWO, *SLOW, "training.max_epochs=500")
     wait_until(lambda: last_epoch(home) >= 1, command)
