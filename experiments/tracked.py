@@ -9,7 +9,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,7 +33,8 @@ from experiments.recording import (
     recording_failure,
     recording_warnings,
 )
-from pipeline.config import Config
+from experiments.worker_processes import OtherWorkers, facts_of, started
+from pipeline.config import Config, ConfigError
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
@@ -50,9 +51,11 @@ from pipeline.tracking.run_document import metric_entry
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
 from pipeline.training.callback import build_callbacks, tell
+from pipeline.training.division import refuse_parts, refuse_workers
 from pipeline.util.errors import OdenetError, in_a_line
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import home
+from pipeline.util.torchrun import workers_here
 from pipeline.util.user_warnings import OdenetWarning
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
@@ -80,30 +83,61 @@ class Prepared:
     Attributes:
         data: what the task has loaded, on the CPU.
         facts: what is recorded of data and model before the training.
+        workers: processes that are to train it together.
     """
 
     task: Task[Any, Any, Any]
     config: Config
     data: Any
     facts: Mapping[str, Any]
+    workers: int = 1
 
 
-def prepare(task_name: str, config: Config, data: Any = None) -> Prepared:
+def prepare(task_name: str, config: Config, data: Any = None, workers: int = 1) -> Prepared:
     """Load the data, unless they are given whole, and build the model once to describe it.
+
+    Args:
+        workers: processes that are to train it together.
 
     Raises:
         OdenetError: the device, the data or the model cannot be what the configuration says.
     """
     task = get_task(task_name)
-    choose_device(config.training)
+    _refuse_missing_gpus(choose_device(config.training), workers)
     with naming_plugin_failures(), naming_lack_of_memory():
         whole = task.load_data(config) if data is None else data
         data = task.limited(whole, config.evaluation.subset)
         with torch.random.fork_rng(devices=()):
             facts = task.facts(config, data)
+            _refuse_division(task, config, data, workers)
     if done := facts["data"].get(CONVERTED):
         print(in_a_line(f"{config.data.name}: {'; '.join(done)}"), file=sys.stderr)
-    return Prepared(task, config, data, facts | {"data": facts["data"] | whole_test(data, whole)})
+    return Prepared(task, config, data, facts | {"data": facts["data"] | whole_test(data, whole)}, workers)
+
+
+def _refuse_missing_gpus(device: torch.device, workers: int) -> None:
+    here = workers_here(workers)
+    if device.type == "cuda" and here > (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            f"{here} workers need a GPU each, and torch finds {gpus} here: use fewer, or training.device=cpu"
+        )
+
+
+def _refuse_division(task: Task[Any, Any, Any], config: Config, data: Any, workers: int) -> None:
+    """Refuse a training whose batches cannot be taken apart as is asked for."""
+    size = config.training.micro_batch_size
+    if size is None and workers == 1:
+        return
+    if not task.divides_batches:
+        asked = "several workers share one" if size is None else f"training.micro_batch_size is {size}"
+        raise ConfigError(
+            f"{asked}, but the task {task.name} computes each batch at once: leave that out, and use a smaller "
+            "training.batch_size where memory does not hold a batch"
+        )
+    model = task.build_model(config, data)
+    refuse_parts(model, config.training)
+    if workers > 1:
+        refuse_workers(model, config.training, task.objective(config, data).training_items, workers)
 
 
 def whole_test(data: TaskData, whole: TaskData) -> dict[str, int]:
@@ -148,6 +182,7 @@ class TaskExperiment:
         self._given: Prepared | None = None
         self._prepared: Prepared | None = None
         self._callbacks: Sequence[Callback] = ()
+        self._others: OtherWorkers | None = None
         sections = task.config.sections()
         self.ingredients = {name: Ingredient(name, save_git_info=False) for name in sections}
         for name, section in sections.items():
@@ -172,13 +207,15 @@ class TaskExperiment:
                 self.sacred.add_named_config(name, values)
 
     @contextmanager
-    def given(self, prepared: Prepared | None, callbacks: Sequence[Callback]) -> Iterator[None]:
-        """Within it the experiment runs what is prepared, and tells the callbacks of it."""
-        self._given, self._callbacks = prepared, callbacks
+    def given(
+        self, prepared: Prepared | None, callbacks: Sequence[Callback], others: OtherWorkers | None = None
+    ) -> Iterator[None]:
+        """Within it the experiment runs what is prepared, with the other workers, and tells the callbacks of it."""
+        self._given, self._callbacks, self._others = prepared, callbacks, others
         try:
             yield
         finally:
-            self._given = self._prepared = None
+            self._given = self._prepared = self._others = None
             self._callbacks = ()
 
     def _complete_options(self, section: str) -> None:
@@ -286,10 +323,14 @@ class TaskExperiment:
         if resumes:
             record_earlier_epochs(run_log, live, checkpoint)
         console = EpochConsole(task.metric_specs(), task.result)
-        shown = [console, LongTraining(task.name, config, model)]
+        # What it advises is compiled, which several workers are not.
+        shown = [console] if self._others else [console, LongTraining(task.name, config, model)]
         callbacks = [RecordCallback(run_log), live, *shown, *self._callbacks, StopWhenAsked(run_log)]
         try:
-            fitted = fit(model, objective, config.training, config.seed, checkpoint, callbacks, resume=resumes)
+            with self._others.joined() if self._others else nullcontext() as workers:
+                fitted = fit(
+                    model, objective, config.training, config.seed, checkpoint, callbacks, resumes, workers=workers
+                )
         except BaseException as error:
             if isinstance(error, SolverFailure):
                 run_log.update_info({"solver_failure": error.to_dict()})
@@ -350,8 +391,8 @@ def run_tracked(
     Raises:
         OdenetError: the store does not take a new run.
     """
-    observer = observer_for(prepared.task, info=info, annotations=annotations)
-    return _run(observer, prepared, callbacks, {"named_configs": list(named), "changed": dict(changed or {})})
+    meta_info = {"named_configs": list(named), "changed": dict(changed or {})}
+    return _run(prepared, callbacks, meta_info, info=info, annotations=annotations)
 
 
 def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> Outcome:
@@ -360,14 +401,14 @@ def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callb
     Raises:
         OdenetError: the store does not take it.
     """
-    return _run(observer_for(prepared.task, resumed=run.document), prepared, callbacks, {})
+    return _run(prepared, callbacks, {}, resumed=run.document)
 
 
 def observer_for(task: Task[Any, Any, Any], **of_run: Any) -> StoreObserver:
     """The observer of one run; it says of the task what shows the run's numbers where a plug-in is missing.
 
     Args:
-        of_run: `info` or `resumed`, as `StoreObserver` takes them.
+        of_run: `info`, `resumed`, `annotations` and `workers`, as `StoreObserver` takes them.
     """
     metrics = [metric_entry(spec) for spec in task.metric_specs()]
     return StoreObserver(home(), experiment={"task": task.name, "metrics": metrics, "result": task.result}, **of_run)
@@ -402,11 +443,24 @@ def run_once(
     return None if ended is None else describe_failure(ended)
 
 
-def _run(
-    observer: StoreObserver, prepared: Prepared, callbacks: Sequence[Callback], meta_info: Mapping[str, Any]
+def _run(prepared: Prepared, callbacks: Sequence[Callback], meta_info: Mapping[str, Any], **of_run: Any) -> Outcome:
+    """Run it, with the workers that it is prepared for; `of_run` is what the observer is told."""
+    task, config = prepared.task, prepared.config
+    experiment, sha256 = experiment_of(task.name), prepared.facts["data"]["sha256"]
+    with terminable(), started(task.name, config, sha256, prepared.workers) as others:
+        observer = observer_for(task, **of_run, workers=facts_of(others))
+        return _run_with(experiment, observer, prepared, callbacks, meta_info, others)
+
+
+def _run_with(
+    experiment: TaskExperiment,
+    observer: StoreObserver,
+    prepared: Prepared,
+    callbacks: Sequence[Callback],
+    meta_info: Mapping[str, Any],
+    others: OtherWorkers | None,
 ) -> Outcome:
-    experiment = experiment_of(prepared.task.name)
-    with terminable(), experiment.given(prepared, callbacks):
+    with experiment.given(prepared, callbacks, others):
         ended = _carry_out(experiment.sacred, prepared.config.to_dict(), observer, meta_info)
     error = None if ended is None else describe_failure(ended)
     return Outcome(document=observer.record.document, metrics=observer.record.metrics(), error=error)

@@ -76,6 +76,12 @@ class _Path(click.ParamType[Path]):
         return [CompletionItem(incomplete, type="file")]
 
 
+WORKERS = click.option(
+    "--workers",
+    type=at_least_one,
+    metavar="N",
+    help="processes that train together, each on a share of a batch",
+)
 PATH = _Path()
 RUN_ID = click.argument("run_id", type=whole_number, metavar="ID")
 ANY_RUN_ID = click.argument("run_id", type=any_run_id, metavar="ID")

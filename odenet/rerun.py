@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.presets import resolve_changed
-from odenet.arguments import JSON, PLUGINS, RUN_ID, examples, overrides_argument
+from odenet.arguments import JSON, PLUGINS, RUN_ID, WORKERS, examples, overrides_argument
 from odenet.output import answer, fail, finish_run
 from pipeline.config.overrides import parse_changes
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
+from pipeline.util.torchrun import torchrun_rank, workers_asked
 
 if TYPE_CHECKING:
     from pipeline.runs.query import StoredRun
@@ -90,13 +91,18 @@ def rerun(
 )
 @RUN_ID
 @overrides_argument("training.max_epochs or training.patience", takes_names=False)
+@WORKERS
 @PLUGINS
 @JSON
-def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
+def resume(run_id: int, overrides: tuple[str, ...], workers: int | None, as_json: bool) -> int:
     """Go on with a run from its last whole checkpoint on this machine, under the same id."""
+    if torchrun_rank():
+        from experiments.worker import follow_torchrun
+
+        return follow_torchrun()
     from pipeline.runs.query import Runs
 
-    updates = parse_changes(overrides)
+    size, updates = workers_asked(workers), parse_changes(overrides)
     runs = Runs()
     runs.get(run_id)
     # Here, when there is such a run: torch and its like take seconds to import.
@@ -104,7 +110,7 @@ def resume(run_id: int, overrides: tuple[str, ...], as_json: bool) -> int:
     from pipeline.runs.resume import prepare_resume
 
     run, config, data = prepare_resume(run_id, updates, home(), runs.database)
-    return finish_run(resume_tracked(run, prepare(run.task, config, data)), as_json)
+    return finish_run(resume_tracked(run, prepare(run.task, config, data, size)), as_json)
 
 
 def _print_differences(run: "StoredRun", found: "Sequence[Difference]") -> None:

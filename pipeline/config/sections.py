@@ -229,6 +229,10 @@ class TrainingConfig(Section):
     """Epochs after which training stops at the latest."""
     batch_size: int = option(128, at_least=1)
     """Items of a training batch; the last one has what remains."""
+    micro_batch_size: int | None = option(None, at_least=1)
+    """Items that are computed at once, where memory does not hold a batch: the gradients of its parts are added up to
+    one step. Loss, gradients and evaluations are those of the whole batch, up to rounding; so the items may share
+    neither the steps of an adaptive method nor batch normalisation. Without it, the whole batch."""
     optimiser: str = "adam"
     """sgd, adam, adamw, rmsprop, or one of a plug-in."""
     optimiser_options: Mapping[str, Any] = _options()
@@ -270,6 +274,11 @@ class TrainingConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ConfigError(
+                f"training.micro_batch_size is {self.micro_batch_size}, but a batch has "
+                f"training.batch_size={self.batch_size} items, of which it is a part: use a smaller one, or none"
+            )
         self._choose_part("optimiser", "optimiser_options", ("optimiser",), OPTIMISERS)
         self._choose_part("schedule", "schedule_options", ("schedule",), SCHEDULES)
         if self.schedule == ONE_CYCLE and self.warmup_epochs:

@@ -244,7 +244,8 @@ class _Sweep:
 
         def seminorm(flat: Tensor) -> Tensor:
             z, adjoint = (part.view(self.shape) for part in (flat[: self.size], flat[self.size : 2 * self.size]))
-            return torch.maximum(norm(z), norm(adjoint)) + 0 * flat[2 * self.size :].sum()
+            # What is no number reaches the norm, which may be one of several processes, through what is measured.
+            return torch.maximum(norm(z), norm(adjoint + 0 * flat[2 * self.size :].sum()))
 
         return seminorm
 

@@ -10,7 +10,7 @@ from pipeline.device.compilation import CompiledInTraining
 from pipeline.ode.integrate import integrate
 from pipeline.ode.penalties import PenalisedField
 from pipeline.ode.solution import Statistics
-from pipeline.ode.tolerance import RootMeanSquare
+from pipeline.ode.tolerance import RootMeanSquare, Sum
 
 LARGEST_REUSED_STEP = 0.5
 """Share of the interval that a first step taken over from the last batch covers at most: given the whole of it, a step
@@ -26,6 +26,8 @@ class ODEBlock(CompiledInTraining):
     Attributes:
         implicit_zeros: elements of each sample's state that it does without: see `RootMeanSquare`.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
+        end_time_spread: how far from `final_time` solves in training end at most; the time is drawn once a batch.
+        across: of several processes that train on some items of a batch each: see `RootMeanSquare`.
         penalties: name -> of each item of the last batch in training, shape (batch,), if `regularise` asked for them.
     """
 
@@ -37,14 +39,15 @@ class ODEBlock(CompiledInTraining):
         self.implicit_zeros = implicit_zeros
         self.statistics = Statistics()
         self.first_dt: float | None = None
+        self.across: Sum | None = None
         self.penalties: dict[str, Tensor] = {}
-        self._end_time_spread = 0.0
+        self.end_time_spread = 0.0
         self._differentiates = False
         self._penalised: tuple[PenalisedField, ...] = ()  # in a tuple, or its weights would have two names each
 
     def regularise(self, regularisation: RegularisationConfig) -> None:
         """Do what this says in the solves of training; evaluations stay as they are."""
-        self._end_time_spread = regularisation.end_time_spread
+        self.end_time_spread = regularisation.end_time_spread
         self._differentiates = regularisation.differentiates
         names = regularisation.weights
         self._penalised = (PenalisedField(self.field, names),) if names else ()
@@ -58,7 +61,11 @@ class ODEBlock(CompiledInTraining):
             state if penalised is None else penalised.start(state),
             (0.0, self._end_time()),
             self.solver,
-            norm=RootMeanSquare(self.implicit_zeros, outside=() if penalised is None else penalised.names),
+            norm=RootMeanSquare(
+                self.implicit_zeros,
+                outside=() if penalised is None else penalised.names,
+                across=self.across if self.training else None,
+            ),
             context=() if penalised is None else penalised.probes(state),
             knots=self.knots,
             first_dt=self.first_dt if reuses else None,
@@ -86,6 +93,6 @@ class ODEBlock(CompiledInTraining):
         return getattr(self.field, "knots", ())
 
     def _end_time(self) -> float:
-        if not (self.training and self._end_time_spread):
+        if not (self.training and self.end_time_spread):
             return self.final_time
-        return self.final_time + self._end_time_spread * (2 * torch.rand(()).item() - 1)
+        return self.final_time + self.end_time_spread * (2 * torch.rand(()).item() - 1)

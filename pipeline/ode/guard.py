@@ -36,9 +36,9 @@ def warn_of_rounding(problem: Problem, z0: Tensor, outcome: Outcome, statistics:
     if outcome.roughness * weight * field.rounding > NOTICEABLE:
         number_format = field.number_format if _rounds(problem, z0, outcome) else ""
     elif not field.rounding and weight and statistics.accepted >= MANY_STEPS:
-        shown = coarse_format(outcome.slope)
-        if shown is not None:
-            change = tolerance.norm(outcome.slope / tolerance.of(outcome.end.detach().abs())).max()
+        # Whatever the slope shows, as the norm may be one of several processes, all of which must ask for it.
+        change = tolerance.norm(outcome.slope / tolerance.of(outcome.end.detach().abs())).max()
+        if (shown := coarse_format(outcome.slope)) is not None:
             roughness = float(change) * max(float(np.abs(trial.dt).max()) for trial in statistics.trials)
             if roughness * weight * torch.finfo(shown).eps / sqrt(12) > NOTICEABLE:
                 number_format = format_name(shown)

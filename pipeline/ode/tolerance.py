@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pipeline.ode.state import Layout, State
 
+Sum = Callable[[Tensor], Tensor]
+"""Adds a vector up over all processes that solve for some items of one batch each; the same in all of them."""
 PackedNorm = Callable[[Tensor], Tensor]
 """Size of something packed as the state: shape (1,), or with step control per sample (n,)."""
 
@@ -21,10 +23,13 @@ class RootMeanSquare:
             averaged over them too, so that the steps are those of the whole state.
         outside: names (of a tuple, positions) of the parts whose errors do not count: integrals along the way, which
             then leave the steps as they are. That they are finite is still seen to.
+        across: of several processes that have some items of one batch each: the norm is then that of the whole batch,
+            so that all take its steps. Each must make the same solves. With steps of each sample's own it is not asked.
     """
 
     zeros: int = 0
     outside: tuple[str | int, ...] = ()
+    across: Sum | None = None
 
 
 Norm = RootMeanSquare | Callable[[State], Tensor]
@@ -62,6 +67,8 @@ def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
     counted = [part.name not in outside for part in layout.parts]
     if layout.per_sample:
         return lambda packed: _largest(packed, layout, counted, norm.zeros)
+    if (across := norm.across) is not None:
+        return lambda packed: _largest_across(packed, layout, counted, norm.zeros * batch, across)
     if layout.is_plain:
         zeros = norm.zeros * batch
         return lambda packed: root_mean_square(packed, zeros)
@@ -91,3 +98,20 @@ def _largest(packed: Tensor, layout: Layout, counted: list[bool], zeros: int) ->
         if not counts:
             largest = largest + 0 * piece.sum(1)
     return largest
+
+
+def _largest_across(packed: Tensor, layout: Layout, counted: list[bool], zeros: int, across: Sum) -> Tensor:
+    """Of the parts' root mean squares in all processes together, shape (1,).
+
+    What is no number in one process is none in the sum, so that all hear of it.
+    """
+    pieces = (packed,) if layout.is_plain else packed.split(layout.sizes)
+    squares, sizes = [], []
+    for piece, counts in zip(pieces, counted, strict=True):
+        length = torch.linalg.vector_norm(piece, dtype=torch.float64)
+        squares.append(length.square() if counts else 0 * length)
+        sizes.append(float(piece.numel() + zeros))
+    own = torch.stack([*squares, *torch.tensor(sizes, dtype=torch.float64, device=packed.device)])
+    of_all, size = across(own).to(packed.device).split(len(pieces))
+    largest: Tensor = (of_all / size).sqrt().amax(0, keepdim=True)
+    return largest.to(packed.dtype)

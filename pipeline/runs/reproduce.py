@@ -163,4 +163,5 @@ def machine_facts(host: Mapping[str, Any]) -> dict[str, Any]:
     names = ("architecture", "instructions", "torch_threads", "cuda", "cudnn", "driver", "compiler")
     gpu = next(iter(machine.get("gpu_names", [])), None)  # a trial of a sweep sees one of several
     first = {"cpu": host.get("cpu"), "gpu": gpu, "python": host.get("python_version")}
-    return first | {name: machine.get(name) for name in names}
+    workers = {"workers": len(host["workers"])} if host.get("workers") else {}
+    return first | workers | {name: machine.get(name) for name in names}

@@ -82,6 +82,8 @@ class Task(ABC, Generic[C, D, A]):
         result: the metric of the test split that is the result of a run, as `test.accuracy`.
         paired_test: of two models on the same test items, for comparisons; a task that comes along may have it in its
             module `paired` instead, which is read without torch.
+        divides_batches: whether a training batch can be computed in parts, by `Objective.part`, so that its items come
+            to what they would in the whole.
         grid: what `pipeline.tasks.solver_grid.Grid` has for this task where nobody says otherwise.
     """
 
@@ -89,6 +91,7 @@ class Task(ABC, Generic[C, D, A]):
     config: ClassVar[type[Config]] = Config
     result: ClassVar[str]
     paired_test: ClassVar[PairedTest | None] = None
+    divides_batches: ClassVar[bool] = False
     grid: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod

@@ -18,7 +18,10 @@ def machine_now(document: Mapping[str, Any]) -> str:
     gpus = found.get("gpu_names", [])
     device = str(document["info"].get("device", ""))
     processor = gpus[0] if device.startswith("cuda") and gpus else host.get("cpu", "unknown processor")
-    return f"{host.get('hostname', 'unknown host')} ({processor}, torch threads: {found.get('torch_threads', '?')})"
+    workers = host.get("workers") or []
+    names = dict.fromkeys([host.get("hostname", "unknown host"), *(worker["hostname"] for worker in workers)])
+    together = f", {len(workers)} workers" if workers else ""
+    return f"{', '.join(names)} ({processor}, torch threads: {found.get('torch_threads', '?')}{together})"
 
 
 def software(document: Mapping[str, Any]) -> str:

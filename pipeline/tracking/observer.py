@@ -55,6 +55,7 @@ class StoreObserver(RunObserver):
         info: Mapping[str, Any] | None = None,
         experiment: Mapping[str, Any] | None = None,
         annotations: Mapping[str, Any] | None = None,
+        workers: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Observe a new run, or go on with the one whose stored document is `resumed`.
 
@@ -64,10 +65,12 @@ class StoreObserver(RunObserver):
             experiment: further entries of the document's `experiment`: `task`, `metrics`, `result`. Without them the
                 experiment is none of a task, and has its result alone to show.
             annotations: what a new run has that people may change: `name`, `tags` and `notes`.
+            workers: the processes that train together, where these are several: `provenance.worker_facts` of each.
         """
         self._experiment = dict(experiment or {})
         self._info = flatten(dict(info or {}))
         self._annotations = dict(annotations or {})
+        self._workers = {"workers": [dict(worker) for worker in workers]} if workers else {}
         self._home = home or paths.home()
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""
@@ -162,7 +165,7 @@ class StoreObserver(RunObserver):
                 "format": FORMAT,
                 "experiment": described | (self._experiment or RESULT_ALONE),
                 "command": command,
-                "host": dict(host_info) | {"machine": provenance.machine()},
+                "host": dict(host_info) | {"machine": provenance.machine()} | self._workers,
                 "config": flatten(config),
                 "status": RunStatus.RUNNING.value,
                 "heartbeat": start_time,

@@ -116,6 +116,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def worker_facts(rank: int, device: torch.device) -> dict[str, Any]:
+    """Of a process that trains with others: which it is, on which machine, with what."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"rank": rank, "hostname": platform.node(), "process": os.getpid(), "device": name}
+
+
 def _without_login(remote: str | None) -> str:
     url = (remote or "").strip()
     scheme, separator, rest = url.partition("://")

@@ -2,7 +2,8 @@
 
 from pipeline.training.callback import Callback, StopTraining
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from pipeline.training.fit import Fitted, LossDiverged, fit
+from pipeline.training.fit import LossDiverged, fit, fit_along
+from pipeline.training.fitted import Fitted
 from pipeline.training.objective import BatchLoss, Objective
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Objective",
     "StopTraining",
     "fit",
+    "fit_along",
     "load_checkpoint",
     "save_checkpoint",
 ]

@@ -2,15 +2,15 @@
 
 import math
 import resource
-import statistics
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LRScheduler
@@ -21,12 +21,15 @@ from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
+from pipeline.device.workers import Workers
 from pipeline.ode.block import ODEBlock
-from pipeline.ode.counts import Solved, nfe_backward, nfe_forward, nfe_per_sample, ode_blocks, rejected_steps
+from pipeline.ode.counts import Solved, ode_blocks
 from pipeline.training.callback import Callback, Metrics, tell, tell_epoch_done
 from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from pipeline.training.division import Division
 from pipeline.training.early_stopping import EarlyStopping
-from pipeline.training.objective import BatchLoss, Objective
+from pipeline.training.fitted import Fitted
+from pipeline.training.objective import BatchLoss, Objective, together
 from pipeline.training.optimisation import (
     build_optimiser,
     build_schedule,
@@ -34,6 +37,7 @@ from pipeline.training.optimisation import (
     scaled_rates,
     warmed_up,
 )
+from pipeline.training.solver_counts import SolverCounts
 from pipeline.training.weight_average import WeightAverage
 from pipeline.util.errors import OdenetError
 
@@ -51,32 +55,6 @@ class LossDiverged(OdenetError):
         return f"the training loss became {self.loss} in epoch {self.epoch}: use a training.lr below {self.lr:g}"
 
 
-@dataclass
-class Fitted:
-    """What training came to; `model` then has the weights of `best_epoch`."""
-
-    best_epoch: int
-    stopped_early: bool
-    compile_seconds: float | None = None
-    """Of this process; None where everything ran eagerly."""
-    history: list[Metrics] = field(default_factory=list)
-    """One row an epoch: `epoch`, `training.loss`, `validation.accuracy`, `solver.nfe_forward`, …"""
-    batch_losses: list[float] = field(default_factory=list)
-    batch_nfe_forward: list[int] = field(default_factory=list)
-    batch_nfe_backward: list[int] = field(default_factory=list)
-    batch_rejected: list[int] = field(default_factory=list)
-    """Rejected steps, as the evaluations summed over the ODE blocks."""
-    batch_error_ratio: list[float] = field(default_factory=list)
-    """The largest of an accepted step."""
-    batch_nfe_per_image: list[float] = field(default_factory=list)
-    """Mean evaluations that an image took part in, where each has steps of its own."""
-    first_solves: list[list[dict[str, Any]]] = field(default_factory=list)
-    """Of the first training batch, each ODE block's attempted steps in their order: `t`, `dt`, `error_ratio`,
-    `accepted`."""
-    last_solves: list[list[dict[str, Any]]] = field(default_factory=list)
-    """The same of the last training batch."""
-
-
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -85,6 +63,7 @@ def fit(
     checkpoint: Path,
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
+    workers: Workers | None = None,
 ) -> Fitted:
     """Train `model` in place until patience or epochs run out, then restore its best weights.
 
@@ -96,14 +75,16 @@ def fit(
         checkpoint: file that is replaced after every epoch.
         resume: go on from `checkpoint`; the outcome is that of an uninterrupted training, unless `max_epochs` has
             grown so that `config.compile`, being auto, now compiles.
+        workers: processes that train together, of which this is the first; each of the others calls `fit_along`.
 
     Raises:
         SolverFailure: an ODE could not be solved.
         LossDiverged: the loss is no number any more.
         CheckpointError: the checkpoint cannot be written, or with `resume` not read.
+        WorkersParted: another of the processes is gone.
     """
     keep_freed_memory()
-    trainer = _Trainer(model, objective, config, seed, callbacks)
+    trainer = _Trainer(model, objective, config, seed, callbacks, workers)
     if resume:
         state = load_checkpoint(checkpoint)
         try:
@@ -112,17 +93,38 @@ def fit(
             if is_out_of_memory(error):
                 raise
             raise CheckpointError(f"the checkpoint {checkpoint} is not of this model: start the run again") from error
+    if workers is not None:
+        workers.share(trainer.state_dict())
     tell(callbacks, Callback.training_started, trainer.batches_per_epoch, config.max_epochs)
     try:
-        with numerics(config, objective.device):
+        with numerics(config, objective.device), trainer.sharing_steps():
             trainer.fitted.compile_seconds = trainer.compile()
-            while not trainer.is_over():
+            while trainer.goes_on():
                 trainer.run_epoch()
                 save_checkpoint(trainer.state_dict(), checkpoint)
                 trainer.is_ended = tell_epoch_done(callbacks, trainer.epoch, trainer.fitted.history)
     finally:
         tell(callbacks, Callback.training_ended)
     return trainer.finish()
+
+
+def fit_along(model: nn.Module, objective: Objective, config: TrainingConfig, seed: int, workers: Workers) -> None:
+    """Train on this process's share of each batch, until the first process, which calls `fit`, says that it is over.
+
+    Args:
+        model, objective, config, seed: as the first one has them.
+
+    Raises:
+        SolverFailure: an ODE could not be solved.
+        LossDiverged: the loss is no number any more.
+        WorkersParted: another of the processes is gone.
+    """
+    keep_freed_memory()
+    trainer = _Trainer(model, objective, config, seed, (), workers)
+    trainer.load_state_dict(workers.share(None))
+    with numerics(config, objective.device), trainer.sharing_steps():
+        while trainer.goes_on():
+            trainer.train_epoch()
 
 
 class _Totals:
@@ -149,11 +151,24 @@ class _Trainer:
     """The state of a training between epochs."""
 
     def __init__(
-        self, model: nn.Module, objective: Objective, config: TrainingConfig, seed: int, callbacks: Sequence[Callback]
+        self,
+        model: nn.Module,
+        objective: Objective,
+        config: TrainingConfig,
+        seed: int,
+        callbacks: Sequence[Callback],
+        workers: Workers | None,
     ) -> None:
+        self.seed, self.workers = seed, workers
         self.model, self.objective, self.config, self.callbacks = model, objective, config, callbacks
         self.blocks = ode_blocks(model)
         self.batches_per_epoch = -(-objective.training_items // config.batch_size)
+        self.division = Division(
+            objective.training_items,
+            config.batch_size,
+            config.micro_batch_size,
+            *((0, 1) if workers is None else (workers.rank, workers.size)),
+        )
         self.optimiser: optim.Optimizer = build_optimiser(config, model.parameters())
         self.schedule: LRScheduler = build_schedule(config, self.optimiser, self.batches_per_epoch)
         self.steps_schedule_each_time = is_stepped_each_time(config)
@@ -171,10 +186,27 @@ class _Trainer:
     def is_over(self) -> bool:
         return self.is_ended or self.epoch >= self.config.max_epochs or self.early_stopping.is_over
 
+    def goes_on(self) -> bool:
+        """Whether there is another epoch, which with several workers the first one decides."""
+        goes_on = not self.is_over()
+        return goes_on if self.workers is None else self.workers.agree(goes_on)
+
+    @contextmanager
+    def sharing_steps(self) -> Iterator[None]:
+        """Within it the ODE blocks of all workers take the steps of the whole batch, where it is to share them."""
+        across = None if self.workers is None else self.workers.sum
+        try:
+            for block in self._with_first_steps:
+                block.across = across
+            yield
+        finally:
+            for block in self._with_first_steps:
+                block.across = None
+
     def compile(self) -> float | None:
         """Compile for whole batches, where that is chosen and one is to come; the seconds that it took."""
-        size = self.config.batch_size
-        if not any(isinstance(part, CompiledInTraining) for part in self.model.modules()):
+        size = self.division.largest
+        if self.workers is not None or not any(isinstance(part, CompiledInTraining) for part in self.model.modules()):
             return None
         if self.is_over() or self.objective.training_items < size or not self._is_to_be_compiled():
             return None
@@ -190,7 +222,7 @@ class _Trainer:
         """By what the configuration plans and no clock, so that a run that is repeated is compiled again, or not."""
         if self.config.compile != "auto":
             return self.config.compile
-        steps = self.objective.training_items // self.config.batch_size * self.config.max_epochs
+        steps = self.objective.training_items // self.division.largest * self.config.max_epochs
         return (
             self.objective.device.type == "cpu"  # on a GPU nobody has measured yet what it brings
             and steps >= STEPS_WORTH_COMPILING
@@ -199,18 +231,12 @@ class _Trainer:
 
     def run_epoch(self) -> None:
         """Train and validate once; the epoch's metrics are the last of the history."""
-        self.epoch += 1
-        self.objective.begin_epoch(self.epoch)
         device = self.objective.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        lr = self.optimiser.param_groups[0]["lr"] * self._share_of_rate(1)
         started = time.perf_counter()
-        totals = self._train()
-        trained = totals.means("training")  # waits for the device, so that the clock is right
+        lr, trained = self.train_epoch()
         training_seconds = time.perf_counter() - started
-        if not math.isfinite(trained["training.loss"]):
-            raise LossDiverged(self.epoch, trained["training.loss"], self.config.lr)
         metrics = {
             "epoch": self.epoch,
             **trained,
@@ -220,33 +246,71 @@ class _Trainer:
             **self._solver_metrics(),
             "time.epoch_seconds": time.perf_counter() - started,
             "time.training_seconds": training_seconds,
-            "time.images_per_second": totals.items / training_seconds,
+            "time.images_per_second": self.objective.training_items / training_seconds,
             "memory.peak_mb": _peak_memory_mb(device),
         }
-        if not self.steps_schedule_each_time:
-            self.schedule.step()
         if self.early_stopping.is_best(self.epoch, metrics["validation.loss"]):
             with self._validated_weights():
                 self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.fitted.history.append(metrics)
 
+    def train_epoch(self) -> tuple[float, Metrics]:
+        """Train once; the learning rate of the first step, and the means over the items.
+
+        Raises:
+            LossDiverged: the loss is no number.
+        """
+        self.epoch += 1
+        self.objective.begin_epoch(self.epoch)
+        lr = self.optimiser.param_groups[0]["lr"] * self._share_of_rate(1)
+        trained = self._train().means("training")  # waits for the device, so that the clock is right
+        if not math.isfinite(trained["training.loss"]):
+            raise LossDiverged(self.epoch, trained["training.loss"], self.config.lr)
+        if not self.steps_schedule_each_time:
+            self.schedule.step()
+        return lr, trained
+
     def _train(self) -> _Totals:
         self.model.train()
-        totals = _Totals(self.objective.device)
+        totals, counts = _Totals(self.objective.device), SolverCounts(self.model)
         losses: list[Tensor] = []
         self.clipped = torch.zeros((), device=self.objective.device)
         shuffled = self.objective.training_batches(self.config.batch_size, self.generator)
         for number, batch in enumerate(shuffled, start=1):
-            result = self.objective.loss(self.model, batch, self.generator)
-            self.optimiser.zero_grad(set_to_none=True)
-            backward(result.loss if result.penalty is None else result.loss + result.penalty)
+            self._draw_anew(number)
+            result = self._gradients(number, batch, counts)
             self._step(number)
             totals.add(result)
             losses.append(result.loss.detach())
-            self._count_evaluations()
             tell(self.callbacks, Callback.batch_done, self.epoch, number, losses[-1].item)
         self.fitted.batch_losses += torch.stack(losses).tolist()
+        counts.add_to(self.fitted, self.workers)
         return totals
+
+    def _draw_anew(self, number: int) -> None:
+        """Have each of several workers draw random numbers of its own, as for dropout, by seed, step and rank."""
+        if self.workers is not None:
+            step = (self.epoch - 1) * self.batches_per_epoch + number
+            drawn = np.random.SeedSequence([self.seed, step, self.workers.rank]).generate_state(1, np.uint64)
+            torch.manual_seed(int(drawn[0]))
+
+    def _gradients(self, number: int, batch: Any, counts: SolverCounts) -> BatchLoss:
+        """Leave those of the epoch's batch of this number with the parameters, whoever computes which parts of it."""
+        self.optimiser.zero_grad(set_to_none=True)
+        items, results = self.division.items(number), []
+        for rows in self.division.parts(number):
+            part = batch if rows is None else self.objective.part(batch, rows)
+            result = self.objective.loss(self.model, part, self.generator)
+            minimised = result.loss if result.penalty is None else result.loss + result.penalty
+            backward(minimised if rows is None else minimised * (result.items / items))
+            counts.add_part()
+            results.append(result)
+        counts.end_batch()
+        of_batch = together(results, items)
+        if self.workers is not None:
+            found = [p.grad for p in self.model.parameters() if p.grad is not None]
+            self.workers.add_up([*found, of_batch.loss, *of_batch.sums.values()])
+        return of_batch
 
     def _step(self, batch: int) -> None:
         """Take a step by the gradients of the epoch's batch of this number."""
@@ -285,21 +349,6 @@ class _Trainer:
             outputs.append(result.outputs)
         of_split = self.objective.split_metrics(outputs)
         return totals.means("validation") | {f"validation.{name}": float(value) for name, value in of_split.items()}
-
-    def _count_evaluations(self) -> None:
-        forward, backward, rejected = nfe_forward(self.model), nfe_backward(self.model), rejected_steps(self.model)
-        if forward is None or rejected is None:
-            return
-        fitted, solves = self.fitted, [block.statistics for block in self.blocks]
-        fitted.batch_nfe_forward.append(forward)
-        if backward is not None or fitted.batch_nfe_backward:
-            fitted.batch_nfe_backward.append(backward or 0)
-        fitted.batch_rejected.append(rejected)
-        if counts := nfe_per_sample(self.model):
-            fitted.batch_nfe_per_image.append(statistics.fmean(counts))
-        fitted.batch_error_ratio.append(max(solve.largest_error_ratio() for solve in solves))
-        fitted.last_solves = [[attempt.to_dict() for attempt in solve.attempts] for solve in solves]
-        fitted.first_solves = fitted.first_solves or fitted.last_solves
 
     def _solver_metrics(self) -> Metrics:
         """Means per training batch of this epoch, and its largest error ratio; nothing for a residual network."""

@@ -48,6 +48,10 @@ class Objective(Protocol):
         """Before the batches of each epoch, which counts from 1."""
         return
 
+    def part(self, batch: Any, rows: slice) -> Any:
+        """Some items of a training batch, to compute it in parts; as it is here, of one that is a tuple of tensors."""
+        return tuple(values[rows] for values in batch)
+
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator | None) -> BatchLoss:
         """The loss of one batch.
 
@@ -62,3 +66,12 @@ class Objective(Protocol):
     def example(self, batch_size: int) -> Tensor | None:  # noqa: ARG002
         """One whole batch as the model takes it, to compile for; without it the model is not compiled."""
         return None
+
+
+def together(parts: Sequence[BatchLoss], items: int) -> BatchLoss:
+    """What the parts of a batch of so many items add to its loss, without its graph, and to its sums."""
+    if len(parts) == 1 and parts[0].items == items:
+        return parts[0]
+    loss = torch.stack([part.loss.detach() * (part.items / items) for part in parts]).sum()
+    sums = {name: torch.stack([part.sums[name].detach() for part in parts]).sum() for name in parts[0].sums}
+    return BatchLoss(loss, items, sums)

@@ -13,6 +13,7 @@ from pipeline.config import TrainingConfig
 from pipeline.device.allocations import Allocations
 from pipeline.device.precision import backward, numerics
 from pipeline.ode.counts import nfe_backward, nfe_forward
+from pipeline.training.division import Division
 from pipeline.training.objective import Objective
 from pipeline.training.optimisation import build_optimiser
 
@@ -79,15 +80,25 @@ class _Steps:
         self.model, self.objective, self.config = model, objective, config
         self.optimiser = build_optimiser(config, model.parameters())
         self.generator = torch.Generator().manual_seed(seed)
+        self.division = Division(objective.training_items, config.batch_size, config.micro_batch_size)
         self.batches = self._forever()
-        self.items = 0
+        self.items = self.division.items(1)
 
-    def _forever(self) -> Iterator[Any]:
+    def _forever(self) -> Iterator[list[Any]]:
+        """The parts of each batch."""
         while True:
-            yield from self.objective.training_batches(self.config.batch_size, self.generator)
+            batches = self.objective.training_batches(self.config.batch_size, self.generator)
+            for number, batch in enumerate(batches, start=1):
+                parts = self.division.parts(number)
+                yield [batch if rows is None else self.objective.part(batch, rows) for rows in parts]
 
     def step(self) -> None:
-        self._backward(self._forward())
+        self.optimiser.zero_grad(set_to_none=True)
+        parts = next(self.batches)
+        for part in parts:
+            loss = self._loss(part)
+            backward(loss if len(parts) == 1 else loss / len(parts))
+        self.optimiser.step()
 
     def timed_step(self) -> float:
         started = time.perf_counter()
@@ -96,25 +107,22 @@ class _Steps:
         return time.perf_counter() - started
 
     def watched_step(self) -> tuple[int, float, float]:
-        """Nodes of the graph, MB that it keeps, and the peak of the step in MB."""
+        """Nodes of the graph, MB that it keeps, and the peak of the step in MB; the graph is that of the first part."""
         self.optimiser.zero_grad(set_to_none=True)
-        batch = next(self.batches)
+        first, *others = next(self.batches)
         with Allocations(self.objective.device) as allocations:
-            loss = self._forward(batch)
+            loss = self._loss(first)
             allocations.mark()
             nodes = count_nodes(loss)
-            self._backward(loss)
+            backward(loss)
+            del loss
+            for part in others:
+                backward(self._loss(part))
+            self.optimiser.step()
         return nodes, allocations.marked_mb, allocations.peak_mb
 
-    def _forward(self, batch: Any = None) -> Tensor:
-        result = self.objective.loss(self.model, next(self.batches) if batch is None else batch, self.generator)
-        self.items = self.items or result.items
-        return result.loss
-
-    def _backward(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        backward(loss)
-        self.optimiser.step()
+    def _loss(self, part: Any) -> Tensor:
+        return self.objective.loss(self.model, part, self.generator).loss
 
     def _wait(self) -> None:
         if self.objective.device.type == "cuda":

@@ -14,6 +14,7 @@ from pipeline.tasks.classification.metric_specs import metric_parts
 from pipeline.training import BatchLoss, Objective
 
 Batch = tuple[Tensor, Tensor]
+"""Images as the network takes them, and their classes."""
 
 
 class CrossEntropy(Objective):
@@ -41,17 +42,16 @@ class CrossEntropy(Objective):
         return len(self._splits.train)
 
     def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        return batches(self._splits.train, batch_size, generator)
+        # Images are changed at random before a batch is taken apart, so that they do not depend on its parts.
+        for pixels, labels in batches(self._splits.train, batch_size, generator):
+            yield self._preprocessing.for_training(pixels, generator), labels
 
     def validation_batches(self, batch_size: int) -> Iterator[Batch]:
-        return batches(self._splits.validation, batch_size)
+        for pixels, labels in batches(self._splits.validation, batch_size):
+            yield self._preprocessing.for_evaluation(pixels), labels
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator | None) -> BatchLoss:
-        pixels, labels = batch
-        if generator is not None:
-            images = self._preprocessing.for_training(pixels, generator)
-        else:
-            images = self._preprocessing.for_evaluation(pixels)
+        images, labels = batch
         scores = model(images)
         loss = functional.cross_entropy(scores.float(), labels)
         answered = scores.detach()

@@ -77,6 +77,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     config = ClassificationConfig
     result: ClassVar[str] = metric_specs.RESULT
+    divides_batches: ClassVar[bool] = True
 
     @classmethod
     def metric_specs(cls) -> Sequence[MetricSpec]:

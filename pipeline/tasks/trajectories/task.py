@@ -54,6 +54,7 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
 
     config = TrajectoriesConfig
     result: ClassVar[str] = metric_specs.RESULT
+    divides_batches: ClassVar[bool] = True
 
     @classmethod
     def metric_specs(cls) -> Sequence[MetricSpec]:
