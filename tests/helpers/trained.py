@@ -9,6 +9,9 @@ from pymongo.database import Database
 
 from tests.helpers.commands import QUICK, database_of, start_command
 
+SOURCES = 5
+"""How many of a run's hundreds of sources are left, as each test would write them all anew."""
+
 
 @dataclass
 class TrainedHome:
@@ -24,6 +27,7 @@ class TrainedHome:
             command = start_command(home, "run", *QUICK, *names, "training.max_epochs=2")
             assert command.wait() == 0, command.stderr
         database = database_of(home)
+        leave_few_sources(database)
         saved = {name: list(database[name].find()) for name in database.list_collection_names()}
         shutil.copytree(home / "runs", home / "saved")
         return cls(home, database, saved)
@@ -47,3 +51,13 @@ class TrainedHome:
         return {
             name: sorted(self.database[name].find(), key=lambda document: str(document["_id"])) for name in self.saved
         }
+
+
+def leave_few_sources(database: Database[dict[str, Any]]) -> None:
+    """As if the runs had been of fewer modules."""
+    for run in database.runs.find():
+        sources = run["experiment"]["sources"]
+        removed = [file_id for _, file_id in sources[SOURCES:]]
+        database.runs.update_one({"_id": run["_id"]}, {"$set": {"experiment.sources": sources[:SOURCES]}})
+        database.fs.files.delete_many({"_id": {"$in": removed}})
+        database.fs.chunks.delete_many({"files_id": {"$in": removed}})
