@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from pipeline.tracking.environment import put_environment
 from tests.helpers.commands import QUICK, database_of, start_command
 
 SOURCES = 5
@@ -55,9 +56,11 @@ class TrainedHome:
 
 def leave_few_sources(database: Database[dict[str, Any]]) -> None:
     """As if the runs had been of fewer modules."""
-    for run in database.runs.find():
-        sources = run["experiment"]["sources"]
-        removed = [file_id for _, file_id in sources[SOURCES:]]
-        database.runs.update_one({"_id": run["_id"]}, {"$set": {"experiment.sources": sources[:SOURCES]}})
-        database.fs.files.delete_many({"_id": {"$in": removed}})
-        database.fs.chunks.delete_many({"files_id": {"$in": removed}})
+    (environment,) = database.environments.find()
+    left, removed = environment["sources"][:SOURCES], environment["sources"][SOURCES:]
+    listed = put_environment(database, dict(left), environment["dependencies"])
+    database.runs.update_many({}, {"$set": {"experiment.environment": listed}})
+    database.environments.delete_one({"_id": environment["_id"]})
+    of_files = {"$in": [file_id for _, file_id in removed]}
+    database.fs.files.delete_many({"_id": of_files})
+    database.fs.chunks.delete_many({"files_id": of_files})
