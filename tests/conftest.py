@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import pytest
 import pytest_timeout
 from pymongo.database import Database
 
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
-from tests.helpers.commands import QUICK, Command, start_command
+from tests.helpers.commands import QUICK, Command, start_command, store_pixel
 from tests.helpers.homes import with_store
 from tests.helpers.trained import TrainedHome
 from tests.helpers.waiting import Patience, slowness
@@ -53,6 +55,13 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
     return True
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_figures() -> Iterator[None]:
+    """Runs in this process draw none either, unless `tests.helpers.training` is asked for them."""
+    with mock.patch.object(RunLog, "add_figure", store_pixel):
+        yield
+
+
 @pytest.fixture(scope="session")
 def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home folder with a running embedded store; `ODENET_HOME` names it until the session ends."""
@@ -75,7 +84,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoRuns]:
     commands = []
     for model in ("odenet_simple", "resnet_small"):
         words = ("run", "--json", *QUICK, model, "training.max_epochs=3")
-        command = start_command(home, *words, renders_figures=True)
+        command = start_command(home, *words, draws_figures=True)
         assert command.wait() == 0, command.stderr
         commands.append(command)
     yield TwoRuns(home, (commands[0], commands[1]))

@@ -12,6 +12,7 @@ from pipeline.data.arrays import Arrays, checked_arrays
 from pipeline.data.errors import DataError
 from pipeline.data.labels import convert_labels
 from pipeline.data.pixels import convert_pixels
+from pipeline.data.stratified import TooFewItems, stratified_split
 
 Given = Mapping[str, NDArray[Any]]
 """`x_train` and `y_train`, and `x_test` and `y_test` where there is a test split."""
@@ -55,15 +56,11 @@ def _split(
     if fraction is None:
         notes.append("all images are taken for test images, as they are not split")
         return {"x_train": images, "x_test": images}, {"y_train": labels, "y_test": labels}
-    from sklearn.model_selection import train_test_split  # takes a second to import
-
     if len(images) != len(labels):
         raise DataError(f"{origin}: {len(images)} images have {len(labels)} labels: give each image one")
     try:
-        train, test = train_test_split(
-            np.arange(len(labels)), test_size=fraction, stratify=labels, shuffle=True, random_state=0
-        )
-    except ValueError as error:  # a class of one image, or a side with fewer images than classes
+        train, test = stratified_split(labels, fraction, random_state=0)
+    except TooFewItems as error:
         raise DataError(
             f"{origin} has no test split, and {len(labels)} images are too few to hold {fraction:.0%} of them out with "
             "every class on both sides: give more images, another data.test_fraction, or a test split"

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pipeline.config import ConfigError, DataConfig, ImageConfig
 from pipeline.data.catalogue import read
@@ -12,9 +11,7 @@ from pipeline.data.download import prepare
 from pipeline.data.errors import DataError
 from pipeline.data.forms import Forms
 from pipeline.data.images import Images
-
-Indices = NDArray[np.int64]
-Labels = NDArray[np.int64]
+from pipeline.data.stratified import Indices, Labels, TooFewItems, draw, stratified_split
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,6 @@ def load_splits(config: ImageConfig, seed: int, device: torch.device) -> Splits:
 
 def _choose(config: DataConfig, labels: Labels, seed: int) -> tuple[Indices, Indices]:
     """Which images are for training and which for validation: the subset first, then its split."""
-    from sklearn.model_selection import train_test_split  # takes a second to import, and `describe` splits nothing
-
     random_state = seed % 2**32  # the range that numpy takes
     chosen = _subset(config, labels, random_state)
     classes = len(np.unique(labels))
@@ -84,23 +79,15 @@ def _choose(config: DataConfig, labels: Labels, seed: int) -> tuple[Indices, Ind
     if len(np.unique(labels[chosen])) < classes:
         raise too_few
     try:
-        train, validation = train_test_split(
-            chosen, test_size=config.validation_fraction, stratify=labels[chosen], random_state=random_state
-        )
-    except ValueError as error:  # a class of one image, or a side with fewer images than classes
+        train, validation = stratified_split(labels[chosen], config.validation_fraction, random_state)
+    except TooFewItems as error:
         raise too_few from error
-    return train, validation
+    return chosen[train], chosen[validation]
 
 
 def _subset(config: DataConfig, labels: Labels, random_state: int) -> Indices:
-    everything = np.arange(len(labels))
     if config.subset is None:
-        return everything
+        return np.arange(len(labels))
     if config.subset > len(labels):
         raise ConfigError(f"data.subset is {config.subset} but {config.name} has {len(labels)} training images")
-    from sklearn.utils import resample
-
-    drawn: Indices = resample(
-        everything, replace=False, n_samples=config.subset, stratify=labels, random_state=random_state
-    )
-    return drawn
+    return draw(len(labels), config.subset, random_state, labels)

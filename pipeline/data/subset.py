@@ -2,17 +2,15 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.data.stratified import Labels, draw
 
-def draw_subset(number: int, items: int, labels: NDArray[np.int64] | None = None) -> Tensor:
+
+def draw_subset(number: int, items: int, labels: Labels | None = None) -> Tensor:
     """Indices of `items` of `number` items, ascending, int64.
 
     Args:
         labels: of the items; with them classes have the shares that they have of all.
     """
-    from sklearn.utils import resample  # takes a second to import, which what has no subset does not need
-
-    drawn = resample(np.arange(number), replace=False, n_samples=items, stratify=labels, random_state=0)
-    return torch.from_numpy(np.sort(drawn))
+    return torch.from_numpy(np.sort(draw(number, items, 0, labels)))

@@ -3,8 +3,8 @@
 A run spends most of its first seconds on imports, so the processes are forked from one that has made them; what is
 about the start of a process or about its standard streams uses `run_command`, which starts an interpreter.
 
-Most of what a short run computes is the pixels of its figures. The forked processes make every figure, and keep one
-pixel in the place of its rendering, unless a test asks for real pictures.
+Most of what a short run computes is its figures. The forked processes draw none, and store one pixel in the place of
+each, unless a test asks for them: of every task there is a test that does.
 """
 
 import base64
@@ -25,8 +25,8 @@ from typing import Any
 import psutil
 from pymongo.database import Database
 
-from pipeline.reporting import figure_style
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
 from tests.helpers.waiting import run, wait_until
 
@@ -53,6 +53,15 @@ QUICK = (
 """A run of a moment: add training.max_epochs."""
 SLOW = (*QUICK, "solver.method=rk4", "solver.steps=4", "training.batch_size=8")
 """The same with epochs of a tenth of a second, so that something can happen between them."""
+
+
+draw_figure = RunLog.add_figure
+"""As it is without tests."""
+
+
+def store_pixel(run_log: RunLog, name: str, _draw: Callable[[], Any]) -> None:
+    """What a run stores in the place of a figure."""
+    run_log.add_artifact(name, PIXEL)
 
 
 @dataclass
@@ -93,14 +102,14 @@ class Command:
         return self.process.exitcode
 
 
-def start_command(home: Path, *arguments: str, renders_figures: bool = False, **environment: str) -> Command:
+def start_command(home: Path, *arguments: str, draws_figures: bool = False, **environment: str) -> Command:
     """`odenet arguments`, with `home` as its home folder."""
-    return _start(_odenet, home, arguments, environment, renders_figures)
+    return _start(_odenet, home, arguments, environment, draws_figures)
 
 
-def start_script(home: Path, script: Path, *arguments: str, **environment: str) -> Command:
+def start_script(home: Path, script: Path, *arguments: str, draws_figures: bool = False, **environment: str) -> Command:
     """`python script arguments`, likewise."""
-    return _start(_script, home, (str(script), *arguments), environment)
+    return _start(_script, home, (str(script), *arguments), environment, draws_figures)
 
 
 def start_module(home: Path, module: str, *arguments: str, **environment: str) -> Command:
@@ -113,10 +122,10 @@ def _start(
     home: Path,
     arguments: tuple[str, ...],
     environment: dict[str, str],
-    renders_figures: bool = False,
+    draws_figures: bool = False,
 ) -> Command:
     folder = Path(tempfile.mkdtemp(dir=home.parent))
-    process = FORKSERVER.Process(target=_main, args=(target, home, folder, arguments, environment, renders_figures))
+    process = FORKSERVER.Process(target=_main, args=(target, home, folder, arguments, environment, draws_figures))
     process.start()
     return Command(process, folder)
 
@@ -145,10 +154,10 @@ def _main(
     folder: Path,
     arguments: tuple[str, ...],
     environment: dict[str, str],
-    renders_figures: bool,
+    draws_figures: bool,
 ) -> None:
-    if not renders_figures:
-        figure_style.png = lambda _figure: PIXEL
+    if not draws_figures:
+        RunLog.add_figure = store_pixel  # type: ignore[method-assign]
     os.environ.pop("ODENET_MONGO_URL", None)
     os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
     tempfile.tempdir = str(folder)

@@ -7,7 +7,11 @@ from typing import Any
 
 from pymongo.database import Database
 
+from pipeline.tracking.environment import put_environment
 from tests.helpers.commands import QUICK, database_of, start_command
+
+SOURCES = 5
+"""How many of a run's hundreds of sources are left, as each test would write them all anew."""
 
 
 @dataclass
@@ -24,6 +28,7 @@ class TrainedHome:
             command = start_command(home, "run", *QUICK, *names, "training.max_epochs=2")
             assert command.wait() == 0, command.stderr
         database = database_of(home)
+        leave_few_sources(database)
         saved = {name: list(database[name].find()) for name in database.list_collection_names()}
         shutil.copytree(home / "runs", home / "saved")
         return cls(home, database, saved)
@@ -47,3 +52,15 @@ class TrainedHome:
         return {
             name: sorted(self.database[name].find(), key=lambda document: str(document["_id"])) for name in self.saved
         }
+
+
+def leave_few_sources(database: Database[dict[str, Any]]) -> None:
+    """As if the runs had been of fewer modules."""
+    (environment,) = database.environments.find()
+    left, removed = environment["sources"][:SOURCES], environment["sources"][SOURCES:]
+    listed = put_environment(database, dict(left), environment["dependencies"])
+    database.runs.update_many({}, {"$set": {"experiment.environment": listed}})
+    database.environments.delete_one({"_id": environment["_id"]})
+    of_files = {"$in": [file_id for _, file_id in removed]}
+    database.fs.files.delete_many({"_id": of_files})
+    database.fs.chunks.delete_many({"files_id": of_files})

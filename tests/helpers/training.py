@@ -6,19 +6,17 @@ from unittest import mock
 
 from experiments.presets import resolve
 from experiments.tracked import Outcome, prepare, run_tracked
-from pipeline.reporting import figure_style
-from tests.helpers.commands import PIXEL
+from pipeline.tracking.run_log import RunLog
+from tests.helpers.commands import draw_figure, store_pixel
 
 
-def train(names: Sequence[str], updates: Mapping[str, Any], renders_figures: bool = False) -> Outcome:
+def train(names: Sequence[str], updates: Mapping[str, Any], draws_figures: bool = False) -> Outcome:
     """A tracked run of named configurations with `updates` over them, to its end.
 
     Args:
-        renders_figures: as in `tests.helpers.commands`.
+        draws_figures: as in `tests.helpers.commands`.
     """
     resolved = resolve(names, updates)
     prepared = prepare(resolved.task, resolved.config)
-    if renders_figures:
-        return run_tracked(prepared, names)
-    with mock.patch.object(figure_style, "png", return_value=PIXEL):
+    with mock.patch.object(RunLog, "add_figure", draw_figure if draws_figures else store_pixel):
         return run_tracked(prepared, names)

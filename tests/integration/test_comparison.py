@@ -8,7 +8,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +30,9 @@ from pipeline.tracking.run_document import RunStatus
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
+from tests.helpers.commands import start_command, wait_until
 from tests.helpers.homes import with_store
 from tests.helpers.training import train
-from tests.helpers.waiting import status_of
 
 RESNET_0, RESNET_1, LARGE, OTHER_DATA, ODENET_0, UNSOLVED, INTERRUPTED = range(1, 8)
 """The runs of the store, by id: two seeds of a ResNet, …"""
@@ -58,26 +57,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         train(["odenet_simple", "digits"], {**short, "seed": 0})
         train(["odenet_simple", "digits"], {**short, "solver": {"max_steps": 1}})
         stored = Runs()
-        _interrupted_run(stored)
+        _interrupted_run(home, stored)
         yield stored
         stored.database.client.close()
 
 
-def _interrupted_run(runs: Runs) -> None:
+def _interrupted_run(home: Path, runs: Runs) -> None:
     """The ODE-Net with another seed, ended by SIGTERM after its first epoch."""
-    config = ("odenet_simple", "digits", "training.max_epochs=2", "seed=1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "odenet.main", "run", "with", *config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while (
-        runs.database.metrics.count_documents({"run_id": INTERRUPTED, "name": "training.loss"}) == 0
-        and process.poll() is None
-    ):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    status_of(process)
+    command = start_command(home, "run", "with", "odenet_simple", "digits", "training.max_epochs=2", "seed=1")
+    first = {"run_id": INTERRUPTED, "name": "training.loss"}
+    wait_until(lambda: runs.database.metrics.count_documents(first), command)
+    command.send(signal.SIGTERM)
+    assert command.wait() == 130
 
 
 def compared(runs: Runs, *ids: int) -> Comparison:

@@ -26,23 +26,23 @@ SMALL = {"max_epochs": 2, "epoch_iterations": 5, "batch_size": 64, "device": "cp
 EXAMPLES = files_of(ROOT / "docs" / "densities.md")
 
 
-def train(*names: str, **sections: dict[str, Any]) -> int:
+def train(*names: str, draws_figures: bool = False, **sections: dict[str, Any]) -> int:
     flow: dict[str, Any] = {"width": 8, "layers": 4} if "cnf" not in names and names[0] != "swirl" else {"width": 8}
     own = {"training": SMALL | sections.pop("training", {}), "flow": flow | sections.pop("flow", {})}
     own["evaluation"] = {"batch_size": 10_000}
-    outcome = training.train(list(names), {**own, **sections})
+    outcome = training.train(list(names), {**own, **sections}, draws_figures)
     assert outcome.status == "COMPLETED", outcome.error
     return outcome.run_id
 
 
 @pytest.fixture(scope="module")
 def flow() -> int:
-    return train("cnf", "two_moons")
+    return train("cnf", "two_moons", draws_figures=True)
 
 
 @pytest.fixture(scope="module")
 def planar() -> int:
-    return train("planar_nf", "two_moons", flow={"width": 64})
+    return train("planar_nf", "two_moons", draws_figures=True, flow={"width": 64})
 
 
 @pytest.fixture(scope="module")

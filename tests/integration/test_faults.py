@@ -184,7 +184,7 @@ def test_a_run_killed_before_its_first_epoch_is_delivered_as_died(home: Path) ->
 
 
 def test_a_run_killed_in_its_evaluation_keeps_its_weights_and_every_epoch(home: Path) -> None:
-    run = start_command(home, "run", *QUICK, "training.max_epochs=2", renders_figures=True)  # which takes a while
+    run = start_command(home, "run", *QUICK, "training.max_epochs=2", draws_figures=True)  # which takes a while
     wait_until(lambda: records(home) and "learning_curves.png" in (records(home)[0] / "record.json").read_text(), run)
     run.send(signal.SIGKILL)
     run.wait()

@@ -1,12 +1,11 @@
 """The pictures that a run leaves, whatever surrounds it: they never cost the run."""
 
-import json
 from pathlib import Path
 
 from pipeline.runs.missing_figures import draw_missing
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import QUICK, database_of, run_command, start_script
+from tests.helpers.commands import QUICK, database_of, run_command, start_command, start_script
 from tests.helpers.trained import TrainedHome
 
 FIGURES = ("learning_curves.png", "function_evaluations.png", "confusion_matrix.png", "roc.png")
@@ -38,7 +37,7 @@ def test_a_persons_matplotlibrc_and_a_notebooks_backend_cost_a_run_nothing(tmp_p
 def test_a_figure_that_cannot_be_drawn_is_a_warning_and_the_run_completes(tmp_path: Path) -> None:
     home, script = tmp_path / "home", tmp_path / "breaks.py"
     script.write_text(BREAKS)
-    ran = start_script(home, script, "run", *QUICK, "training.max_epochs=1")
+    ran = start_script(home, script, "run", *QUICK, "training.max_epochs=1", draws_figures=True)
     assert ran.wait() == 0, ran.stderr
     sentence = "the figure learning_curves.png could not be drawn (RuntimeError: latex could not be found)"
     assert f"odenet: warning: {sentence}" in ran.stderr
@@ -47,14 +46,15 @@ def test_a_figure_that_cannot_be_drawn_is_a_warning_and_the_run_completes(tmp_pa
     assert run.info["warnings"][0].startswith(sentence)
     assert {"weights.safetensors", *FIGURES[1:]} <= set(run.artifacts)
     assert FIGURES[0] not in run.artifacts
-    drawn = run_command(home, "show", "1", "--figures")
-    assert (drawn.returncode, drawn.stderr) == (0, "")
+    drawn = start_command(home, "show", "1", "--figures")
+    assert (drawn.wait(), drawn.stderr) == (0, "")
     assert drawn.stdout == "run 1 has learning_curves.png now\n"
     run = Runs(database_of(home)).get(1)
     assert run.artifact(FIGURES[0]).startswith(b"\x89PNG")
     assert set(FIGURES) <= set(run.artifacts)
-    again = run_command(home, "show", "1", "--figures", "--json")
-    assert json.loads(again.stdout) == {"run_id": 1, "drawn": [], "left": {}}
+    again = start_command(home, "show", "1", "--figures", "--json")
+    assert again.wait() == 0
+    assert again.json == {"run_id": 1, "drawn": [], "left": {}}
     EmbeddedStore(home).stop()
 
 

@@ -29,9 +29,9 @@ TOLERANCE = 1e-5
 SMALL = {"max_epochs": 1, "lr": 1e-2, "batch_size": 64, "device": "cpu"}
 
 
-def train(renders_figures: bool = False, **sections: dict[str, Any]) -> int:
+def train(draws_figures: bool = False, **sections: dict[str, Any]) -> int:
     sections = {"training": SMALL, "model": {"channels": 8}, "data": {"subset": 200}, **sections}
-    outcome = training.train(["odenet_simple", "digits"], sections, renders_figures)
+    outcome = training.train(["odenet_simple", "digits"], sections, draws_figures)
     assert outcome.status == "COMPLETED", outcome.error
     return outcome.run_id
 
@@ -113,7 +113,7 @@ def test_a_reevaluation_tells_the_spread_of_the_images_where_they_have_steps_of_
 
 
 def test_a_training_with_steps_of_their_own_records_them_with_its_test(shared: int) -> None:
-    run = Runs().get(train(renders_figures=True, solver={"control": "sample"}))
+    run = Runs().get(train(draws_figures=True, solver={"control": "sample"}))
     counts = counted(run.run_id)["evaluations"]
     spread = run.info["test"]["nfe_per_image"]
     assert spread == {"mean": counts.mean(), "smallest": counts.min(), "largest": counts.max()}

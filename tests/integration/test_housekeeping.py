@@ -31,7 +31,7 @@ from pipeline.tracking.gridfs import put_bytes, remove_chunks, remove_file
 from pipeline.tracking.record import claimed
 from pipeline.tracking.store import next_run_id
 from pipeline.util.errors import InvalidInput, OdenetError
-from tests.helpers.commands import FORKSERVER, SLOW, Command, records, run_command, start_command, wait_until
+from tests.helpers.commands import FORKSERVER, SLOW, Command, records, start_command, wait_until
 from tests.helpers.trained import TrainedHome
 
 LONG = timedelta(days=10_000)
@@ -540,9 +540,9 @@ def test_the_three_formats_hold_the_same_runs_and_metrics(trained: TrainedHome, 
 
 def test_json_goes_to_standard_output_as_one_document(trained: TrainedHome) -> None:
     trained.database.metrics.update_one({"run_id": 2, "name": "validation.loss"}, {"$set": {"values.1": math.nan}})
-    done = run_command(trained.home, "export", "config.model.body=odenet")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    done = start_command(trained.home, "export", "config.model.body=odenet")
+    assert done.wait() == 0, done.stderr
+    document = done.json
     assert [row["run_id"] for row in document["runs"]] == [2]
     assert document["runs"][0]["info.data.image_shape"] == [1, 8, 8]
     losses = [point["value"] for point in document["metrics"] if point["metric"] == "validation.loss"]

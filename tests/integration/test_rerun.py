@@ -270,17 +270,17 @@ def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(hom
     assert there.returncode == 0, there.stderr
     run_id = json.loads(there.stdout)["run_id"]
 
-    here = run_command(home, "rerun", str(run_id), "--expect-identical")
-    strict = run_command(home, "rerun", str(run_id), "--strict")
-    stored_source = run_command(home, "rerun", str(run_id), "--use-stored-source", "--expect-identical", "--json")
+    here = start_command(home, "rerun", str(run_id), "--expect-identical")
+    assert here.wait() == 1
+    strict = start_command(home, "rerun", str(run_id), "--strict")
+    assert strict.wait() == 2
+    stored_source = start_command(home, "rerun", str(run_id), "--use-stored-source", "--expect-identical", "--json")
+    assert stored_source.wait() == 0, stored_source.stderr
 
-    assert here.returncode == 1
     assert "-    output: Tensor = 2 * z + function" in here.stderr
     assert "training.loss: largest deviation" in here.stdout
-    assert strict.returncode == 2
     assert "--strict" in strict.stderr
-    assert stored_source.returncode == 0, stored_source.stderr
-    assert json.loads(stored_source.stdout)["identical"]
+    assert stored_source.json["identical"]
     assert "Will execute" in stored_source.stderr
     assert "pipeline/models/layers.py" in stored_source.stderr
 
@@ -305,8 +305,8 @@ def test_where_a_stored_source_is_missing_none_of_here_is_executed_in_its_place(
         assert missing in dict(sources)
         left = [[name, file_id] for name, file_id in sources if name != missing]
         database.environments.update_one({}, {"$set": {"sources": left}})
-        told = run_command(empty_home, "rerun", str(run_id), "--use-stored-source")
-        assert told.returncode == 1
+        told = start_command(empty_home, "rerun", str(run_id), "--use-stored-source")
+        assert told.wait() == 1
         module = missing.removesuffix(".py").replace("/", ".")
         assert f"the stored sources have no module {module}" in told.stderr
         assert f"the stored sources of run {run_id} did not start a run" in told.stderr

@@ -24,23 +24,24 @@ pytestmark = pytest.mark.usefixtures("store_home")
 SMALL = {"name": "spirals", "observed": 20, "subset": 40, "options": {"count": 80}}
 
 
-def train(name: str, **sections: dict[str, Any]) -> int:
+def train(name: str, draws_figures: bool = False, **sections: dict[str, Any]) -> int:
     data = SMALL | sections.pop("data", {})
     small = {"max_epochs": 3, "device": "cpu"} | sections.pop("training", {})
     series = {"test_samples": 4} | sections.pop("series", {})
-    outcome = training.train([name], {"data": data, "training": small, "series": series, **sections})
+    updates = {"data": data, "training": small, "series": series, **sections}
+    outcome = training.train([name], updates, draws_figures)
     assert outcome.status == "COMPLETED", outcome.error
     return outcome.run_id
 
 
 @pytest.fixture(scope="module")
 def latent() -> int:
-    return train("latent_ode")
+    return train("latent_ode", draws_figures=True)
 
 
 @pytest.fixture(scope="module")
 def recurrent() -> int:
-    return train("rnn_dt")
+    return train("rnn_dt", draws_figures=True)
 
 
 def test_a_run_has_its_scores_figures_and_errors(latent: int) -> None:

@@ -51,3 +51,10 @@ def test_runs_that_store_the_same_texts_at_once_do_no_harm(database: Database[di
         ids, *others = threads.map(lambda _: put_texts(database, FILES), range(4))
     assert all(other == ids for other in others)
     assert_whole(database, ids)
+
+
+def test_texts_of_a_run_that_was_killed_while_it_stored_them_become_whole(database: Database[dict[str, Any]]) -> None:
+    ids = put_texts(database, FILES)
+    database.fs.files.delete_many({})
+    database.fs.chunks.delete_many({"files_id": {"$in": list(ids.values())[60:]}})
+    assert_whole(database, put_texts(database, FILES))

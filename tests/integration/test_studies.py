@@ -13,7 +13,7 @@ import pytest
 from experiments.study_plan import find_study, study_files
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import Command, database_of, run_command, start_command, workers_of
+from tests.helpers.commands import Command, database_of, start_command, workers_of
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import wait_until
@@ -160,8 +160,8 @@ def test_wrong_use_is_refused_in_one_line(studied: StudiedHome) -> None:
         (("paper", "bijsterbosch-7.1", "with", "training.lrr=1"), "did you mean training.lr"),
         (("paper", "bijsterbosch-7.1", "--model", "odenet_complex"), "--model"),
     ):
-        refused = run_command(studied.home, *words)
-        assert refused.returncode == 2
+        refused = start_command(studied.home, *words)
+        assert refused.wait() == 2
         assert sentence in refused.stderr
         assert len(refused.stderr.strip().splitlines()) == 1
 

@@ -12,7 +12,7 @@ import yaml
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.nested import flatten
-from tests.helpers.commands import database_of, run_command, start_command, wait_until
+from tests.helpers.commands import database_of, start_command, wait_until
 from tests.helpers.swept import SweptHome, sweep_of, write_space
 
 SPACE = """
@@ -74,8 +74,8 @@ def test_each_configuration_of_the_front_is_a_file_that_run_takes(swept: SweptHo
         assert run.artifact(path.name).decode() == path.read_text()
         suggested = flatten(yaml.safe_load(path.read_text()))
         assert suggested | trial.suggestion == suggested
-    described = run_command(swept.home, "describe", "--json", "with", str(path))
-    assert described.returncode == 0, described.stderr
+    described = start_command(swept.home, "describe", "--json", "with", str(path))
+    assert described.wait() == 0, described.stderr
 
 
 def test_the_report_and_the_terminal_tell_of_the_front(swept: SweptHome) -> None:

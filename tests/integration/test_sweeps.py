@@ -19,7 +19,6 @@ from pipeline.util.nested import flatten
 from tests.helpers.commands import (
     Command,
     database_of,
-    run_command,
     start_command,
     wait_until,
     workers_of,
@@ -130,8 +129,8 @@ def test_the_best_configuration_is_a_file_that_run_takes(swept: SweptHome) -> No
     best = swept.sweep.best
     assert best is not None
     path = swept.home / "sweeps" / "1" / "best.yaml"
-    described = run_command(swept.home, "describe", "--json", "with", str(path))
-    assert described.returncode == 0, described.stderr
+    described = start_command(swept.home, "describe", "--json", "with", str(path))
+    assert described.wait() == 0, described.stderr
     suggested = flatten(yaml.safe_load(path.read_text()))
     assert suggested | best.suggestion == suggested
 

@@ -16,8 +16,8 @@ from tests.helpers.commands import start_command
 SMALL = ("with", "crossing", "g1d", "data.subset=100", "training.max_epochs=2", "training.device=cpu")
 
 
-def done(home: Path, *words: str) -> Any:
-    command = start_command(home, *words)
+def done(home: Path, *words: str, draws_figures: bool = False) -> Any:
+    command = start_command(home, *words, draws_figures=draws_figures)
     assert command.wait() == 0, command.stderr
     return command
 
@@ -25,7 +25,7 @@ def done(home: Path, *words: str) -> Any:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
-    done(folder, "run", *SMALL, "model.augment=1", "--json")
+    done(folder, "run", *SMALL, "model.augment=1", "--json", draws_figures=True)
     return folder
 
 

@@ -10,7 +10,6 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn import metrics
 from torch import nn
 from torch.nn import functional
 
@@ -193,6 +192,8 @@ def score(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
         InvalidInput: no images, or names or labels that do not fit the logits.
         OdenetError: logits that are not finite.
     """
+    from sklearn import metrics  # takes a second to import, which a training does not wait for
+
     _check(predictions, classes)
     logits, labels = predictions.logits, predictions.labels
     probabilities = predictions.probabilities
@@ -248,6 +249,8 @@ def _precision_recall(labels: IntArray, probabilities: FloatArray) -> PrecisionR
 
 
 def _precision_recall_curve(positive: npt.NDArray[np.bool_], scores: FloatArray) -> PrecisionRecallCurve:
+    from sklearn import metrics  # here, as in `score`
+
     precision, recall, _ = metrics.precision_recall_curve(positive, scores, drop_intermediate=True)
     average_precision = float(metrics.average_precision_score(positive, scores))
     # scikit-learn starts at full recall
@@ -269,6 +272,8 @@ def _roc(labels: IntArray, probabilities: FloatArray) -> Roc:
 def _roc_curve(positive: npt.NDArray[np.bool_], scores: FloatArray) -> RocCurve | None:
     if positive.all() or not positive.any():
         return None
+    from sklearn import metrics  # here, as in `score`
+
     false_positive_rate, true_positive_rate, _ = metrics.roc_curve(positive, scores)
     return RocCurve(
         false_positive_rate,

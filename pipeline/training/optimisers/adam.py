@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from torch import nn, optim
 
 from pipeline import plugins
+from pipeline.training.eager_optimiser import eager
 
 
 @plugins.optimiser("adam")
 def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> optim.Optimizer:
     """Adam."""
-    return optim.Adam(parameters, lr, weight_decay=weight_decay)
+    return eager(optim.Adam)(parameters, lr, weight_decay=weight_decay)

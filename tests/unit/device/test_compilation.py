@@ -29,6 +29,8 @@ from tests.helpers.ode_fields import Field
 SMALL = {"channels": 4, "augment": 1, "normalisation": "none"}
 SOLVER = SolverConfig(method="heun", rtol=0.1, atol=0.1)
 SHAPE = (1, 8, 8)
+BATCH = 16
+"""Of all tests alike, so that what one has compiled is there for the others."""
 
 
 def build(body: str = "odenet", gradient: str = "direct", channels: int = 4, architecture: str = "simple") -> Network:
@@ -37,7 +39,7 @@ def build(body: str = "odenet", gradient: str = "direct", channels: int = 4, arc
     return build_model(model, replace(SOLVER, gradient=gradient), SHAPE, 10)
 
 
-def images(number: int = 16) -> Tensor:
+def images(number: int = BATCH) -> Tensor:
     return torch.randn(number, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
@@ -52,9 +54,9 @@ def trained(
     """Two epochs on real digits, the last of their batches a smaller one; perhaps resumed after the first."""
     config = ClassificationConfig.from_dict(
         {
-            "data": {"name": "digits", "subset": 100},
+            "data": {"name": "digits", "subset": 90},
             "model": {**SMALL, "body": body, "architecture": architecture},
-            "training": {"max_epochs": 2, "batch_size": 32, "compile": compile_it},
+            "training": {"max_epochs": 2, "batch_size": BATCH, "compile": compile_it},
         }
     )
     network = build(body, architecture=architecture)

@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from experiments.presets import resolve
 from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.data import Images, Splits, build_preprocessing, load_splits
 from pipeline.data.shapes import network_input
+from pipeline.device import compilation
 from pipeline.models import BatchNormalisationWarning, Network, build_model
 from pipeline.models.describe import Description, describe
 from pipeline.models.layers import divisors, nearest_divisor
@@ -472,11 +474,24 @@ def real_images() -> dict[tuple[int, int, int], Splits]:
     return {tuple(s.train.pixels.shape[1:]): s for s in splits}
 
 
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to be compiled is captured and differentiated as a whole, but no code is built, which takes long."""
+    capture = partial(torch.compile, fullgraph=True, dynamic=False, backend="aot_eager")
+    monkeypatch.setattr(compilation, "_compile", cache(capture))
+
+
 @pytest.mark.parametrize("data", DATA_SETS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_named_configuration_builds_and_takes_one_step(
-    model: str, data: str, real_images: dict[tuple[int, int, int], Splits], tmp_path: Path
+    model: str,
+    data: str,
+    real_images: dict[tuple[int, int, int], Splits],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if data != "digits":  # the smallest images stand for all where code is built
+        request.getfixturevalue("traced")
     config: Any = resolve([model, data], {"training": {"max_epochs": 1, "batch_size": 2}}).config
     image_shape, classes = OFFICIAL[data]
     real = real_images[image_shape]
