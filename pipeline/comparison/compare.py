@@ -23,7 +23,7 @@ from pipeline.comparison.quantities import OF_MACHINE
 from pipeline.config.display_names import UNKNOWN, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import ArtifactError, StoredRun
-from pipeline.tasks.classification.answers import count_confusion
+from pipeline.tasks.classification.answers import Answers, count_confusion
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.run_document import (
@@ -117,10 +117,11 @@ class Group:
 
         None where no run has predictions, or the task has no classes.
         """
-        answered = [run for run in self.completed if run.answers is not None and _classes(run) == self.classes]
-        if not self.classes or not answered:
+        of_runs = [run.answers for run in self.completed if _classes(run) == self.classes]
+        answers = [one for one in of_runs if isinstance(one, Answers)]
+        if not self.classes or not answers:
             return None
-        return count_confusion([run.answers for run in answered], len(self.classes))
+        return count_confusion(answers, len(self.classes))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -129,7 +130,9 @@ class Group:
 
 
 def _classes(run: ComparedRun) -> tuple[str, ...]:
-    return tuple(run.info.data.get("classes", ()))
+    """Of what may be answered: series may be of classes, and what is answered of them is none."""
+    is_classified = isinstance(run.answers, Answers | None)
+    return tuple(run.info.data.get("classes", ())) if is_classified else ()
 
 
 @dataclass(frozen=True)

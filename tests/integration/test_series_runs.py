@@ -108,6 +108,16 @@ def test_runs_of_the_same_series_are_compared_in_pairs(latent: int, recurrent: i
     assert "RMSE" in str(found)
 
 
+def test_a_page_of_compared_runs_has_no_confusion_matrix_though_the_series_are_of_classes(
+    latent: int, recurrent: int, tmp_path: Path
+) -> None:
+    assert Runs().get(latent).facts.data["classes"]
+    assert main(["compare", str(latent), str(recurrent), "--html", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "RMSE" in page
+    assert "onfusion" not in page
+
+
 def test_omniboards_columns_say_the_model_the_data_and_the_error_of_a_run_of_series(latent: int) -> None:
     run, columns = Runs().get(latent), config_columns()
     entries = flatten(run.document)
