@@ -10,6 +10,7 @@ from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -30,8 +31,10 @@ from pipeline.tasks.classification.solver_figures import plot_solvers
 from pipeline.tasks.classification.task import Classification, ImageData, TrainedModel, class_probabilities
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_setting
+from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput
 from tests.helpers import training
+from tests.helpers.commands import draw_figure
 from tests.helpers.waiting import output_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -66,7 +69,8 @@ def resnet() -> int:
 
 @pytest.fixture(scope="module")
 def evaluated(odenet: int) -> Reevaluation:
-    return reevaluate_tracked(odenet, Grid(methods=("euler", "rk4", "dopri5"), steps=(1, 4)))
+    with mock.patch.object(RunLog, "add_figure", draw_figure):
+        return reevaluate_tracked(odenet, Grid(methods=("euler", "rk4", "dopri5"), steps=(1, 4)))
 
 
 @pytest.fixture(scope="module")
