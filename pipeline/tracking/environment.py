@@ -46,12 +46,11 @@ def environment_id(sources: Sequence[Sequence[Any]], dependencies: Sequence[str]
 
 def with_environment(database: Database[dict[str, Any]], document: Mapping[str, Any]) -> dict[str, Any]:
     """A run's document with its sources and packages in its `experiment`, as those of earlier formats have them."""
-    experiment = document.get("experiment")
-    if not isinstance(experiment, Mapping) or "environment" not in experiment:
+    if (named := environment_of(document)) is None:
         return dict(document)
-    found = database[ENVIRONMENTS].find_one({"_id": experiment["environment"]}) or {}
+    found = database[ENVIRONMENTS].find_one({"_id": named}) or {}
     parts = {key: found[key] for key in ("sources", "dependencies") if key in found}
-    return {**document, "experiment": {**experiment, **parts}}
+    return {**document, "experiment": {**document["experiment"], **parts}}
 
 
 def environment_of(document: Mapping[str, Any]) -> Any:

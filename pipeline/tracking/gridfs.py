@@ -17,6 +17,8 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from pipeline.tracking.run_document import aware
+
 CHUNK_BYTES = 255 * 1024
 Update = tuple[dict[str, Any], dict[str, Any]]
 """Which document, and what is set there."""
@@ -65,21 +67,20 @@ def put_bytes(database: Database[dict[str, Any]], filename: str, content: bytes)
 def put_texts(database: Database[dict[str, Any]], files: Mapping[str, bytes]) -> dict[str, ObjectId]:
     """Store texts, name -> content, once for all runs that have them under these names; their ids.
 
-    A run has hundreds of sources: what is new is stored in four requests, and nothing new in one.
+    A run has hundreds of sources: what is new is stored in three requests, and nothing new in one.
 
     Raises:
         PyMongoError: the store cannot be reached; call again later.
     """
     ids = {filename: content_id(filename, content) for filename, content in files.items()}
-    recent = {"_id": {"$in": list(ids.values())}, "uploadDate": {"$gt": datetime.now(UTC) - UNCLAIMED_AGE / 2}}
-    present = {entry["_id"] for entry in database.fs.files.find(recent, {"_id": True})}
-    missing = {filename: content for filename, content in files.items() if ids[filename] not in present}
-    wanted = [ids[filename] for filename in missing]
-    old = {entry["_id"] for entry in database.fs.files.find({"_id": {"$in": wanted}}, {"_id": True})} if wanted else ()
     now, chunks, entries = datetime.now(UTC), [], []
+    there = database.fs.files.find({"_id": {"$in": list(ids.values())}}, {"uploadDate": True})
+    stored = {entry["_id"]: aware(entry["uploadDate"]) for entry in there}
+    recent = {file_id for file_id, date in stored.items() if date > now - UNCLAIMED_AGE / 2}
+    missing = {filename: content for filename, content in files.items() if ids[filename] not in recent}
     for filename, content in missing.items():
         file_id, entry = ids[filename], _entry_of(filename, content, "text/plain")
-        write = _replacement if file_id in old else _insertion  # for a server, to insert is a quarter of the work
+        write = _replacement if file_id in stored else _insertion  # which is less work for a server
         chunks += [write(key, values["$set"]) for key, values in _chunks_of(file_id, entry, content, now)]
         entries.append(write({"_id": file_id}, {**entry, "uploadDate": now}))
     try:

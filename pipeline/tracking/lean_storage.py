@@ -62,7 +62,7 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
         found = self._found(db, coll, filter or {}, looked_at, keeps_bytes=shown is None)
         end = skip + limit if limit > 0 else None
         if sort:
-            rows = dict(_by_identity(found))
+            rows = {id(part): (part, blob) for part, blob in found}
             ordered = sort_docs([part for part, _ in rows.values()], sort)
             chosen = [rows[id(part)] for part in ordered[skip:end]]
         else:
@@ -241,7 +241,3 @@ def _joined(*several: Paths) -> Paths:
             known = joined.get(name, {})
             joined[name] = None if below is None or known is None else _joined(known, below)
     return joined
-
-
-def _by_identity(rows: Iterable[tuple[dict[str, Any], Any]]) -> Iterator[tuple[int, tuple[dict[str, Any], Any]]]:
-    return ((id(row[0]), row) for row in rows)

@@ -15,6 +15,7 @@ from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.task import Classification
 from pipeline.tasks.lookup import config_class, get_task
 from pipeline.training import Callback, Fitted, fit
+from tests.helpers.interrupted import InterruptedAfter, without_clock
 
 TASK = Classification()
 EQUAL_STEPS = {"solver": {"method": "rk4", "steps": 2}}
@@ -55,10 +56,6 @@ def trained(
     return model, fit(model, objective, config.training, 0, folder / "checkpoint.pt", callbacks, resume)
 
 
-def without_clock(fitted: Fitted) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if not k.startswith(("time.", "memory."))} for row in fitted.history]
-
-
 @pytest.mark.parametrize("size", [12, 32])
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_evaluations_metrics_and_weights_are_those_of_whole_batches_up_to_rounding(
@@ -91,15 +88,6 @@ def test_points_are_trained_on_in_parts_as_images_are(tmp_path: Path) -> None:
     values["training"]["micro_batch_size"] = 20  # type: ignore[index]
     _, parts = trained(kind.from_dict(values), tmp_path, task=task)
     assert parts.batch_losses == pytest.approx(whole.batch_losses, rel=1e-4)
-
-
-class InterruptedAfter(Callback):
-    def __init__(self, epoch: int) -> None:
-        self.last = epoch
-
-    def epoch_done(self, epoch: int, history: object) -> None:  # noqa: ARG002
-        if epoch == self.last:
-            raise KeyboardInterrupt
 
 
 def test_a_training_in_parts_is_exact_when_it_is_resumed_and_draws_its_random_numbers_on(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.objective import smoothing_penalty
 from pipeline.tasks.classification.task import Classification, ImageData
 from pipeline.tasks.lookup import config_class, get_task
-from pipeline.training import Callback, Fitted, fit
+from pipeline.training import Fitted, fit
 from pipeline.training.optimisation import build_schedule, warmed_up
+from tests.helpers.interrupted import InterruptedAfter, without_clock
 
 TASK = Classification()
 SECTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -84,15 +85,6 @@ def built(config: ClassificationConfig, digits: ImageData) -> nn.Module:
     return TASK.build_model(config, digits)
 
 
-class InterruptedAfter(Callback):
-    def __init__(self, epoch: int) -> None:
-        self.last = epoch
-
-    def epoch_done(self, epoch: int, history: object) -> None:  # noqa: ARG002
-        if epoch == self.last:
-            raise KeyboardInterrupt
-
-
 def trained(
     config: ClassificationConfig,
     digits: ImageData,
@@ -109,10 +101,6 @@ def trained(
     torch.manual_seed(99)
     other = TASK.build_model(config, data)  # other weights, all of which the checkpoint replaces
     return other, fit(other, objective, config.training, config.seed, file, resume=True)
-
-
-def without_clock(fitted: Fitted) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if not k.startswith(("time.", "memory."))} for row in fitted.history]
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.task import Classification
 from pipeline.training import Callback, Fitted, Objective, fit, fit_along
 from tests.helpers.commands import FORKSERVER
+from tests.helpers.interrupted import InterruptedAfter, without_clock
 
 TASK = Classification()
 RESIDUAL = {"model": {"body": "resnet"}}
@@ -87,10 +88,6 @@ def trained(
             assert other.exitcode == 0
 
 
-def without_clock(fitted: Fitted) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if not k.startswith(("time.", "memory."))} for row in fitted.history]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_evaluations_losses_and_weights_are_those_of_one_process_up_to_rounding(
     kind: str, tmp_path: Path
@@ -118,15 +115,6 @@ def test_three_workers_have_shares_of_different_sizes(tmp_path: Path) -> None:
     _, of_three = trained(configured(), tmp_path / "shared", 3)
     assert of_three.batch_losses == pytest.approx(of_one.batch_losses, rel=1e-5)
     assert of_three.batch_nfe_forward == of_one.batch_nfe_forward
-
-
-class InterruptedAfter(Callback):
-    def __init__(self, epoch: int) -> None:
-        self.last = epoch
-
-    def epoch_done(self, epoch: int, history: object) -> None:  # noqa: ARG002
-        if epoch == self.last:
-            raise KeyboardInterrupt
 
 
 def test_a_training_goes_on_with_any_number_of_workers_and_with_as_many_it_is_the_uninterrupted_one_to_the_bit(
