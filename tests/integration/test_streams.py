@@ -197,8 +197,8 @@ def _interrupt(home: Path, words: tuple[str, ...], number: signal.Signals, secon
         process.send_signal(number)
         printed, said = process.communicate(timeout=60)
     told = [line for line in said.splitlines() if line.startswith("odenet: ")]
-    if process.returncode == -number and not told:
-        return  # Python had not come to a line of ours, nor to any
+    if not told and (process.returncode == -number or "Fatal Python error: init" in said):
+        return  # Python had not come to a line of ours, nor to any, or was importing its own site module
     # CPython ends by SIGINT itself, which a shell tells as 130, where an interruption passed a text that is executed,
     # as `dataclass` does in an import, though it was caught outside of it.
     interrupted = process.returncode in (130, -signal.SIGINT)
