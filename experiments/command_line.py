@@ -4,13 +4,12 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from sacred.utils import SacredError
-
 from experiments.recording import describe_failure
 from experiments.sacred_options import check_sacred_options
 from experiments.tracked import FAILURES, experiment_of, observer_for
 from pipeline.plugins import load_plugins
 from pipeline.plugins.loading import naming_plugin_failures
+from pipeline.tracking.lean_sacred import SacredError
 from pipeline.tracking.observer import StoreObserver
 from pipeline.util import early_signals
 from pipeline.util.crash_report import describe_unforeseen

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from pymongo.database import Database
 from ray import tune
-from sacred.utils import SacredInterrupt
 
 from experiments.recording import Pruned
 from experiments.tracked import prepare, resume_tracked
@@ -23,6 +22,7 @@ from pipeline.sweeps.state import COMPLETED, FAILURES, PRUNED
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.tracking.address import StoreError
+from pipeline.tracking.lean_sacred import SacredInterrupt
 from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.store import connect

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sacred.run import Run
-from sacred.utils import SacredInterrupt
 from torch import Tensor
 
 from experiments.live_metrics import LiveCallback
@@ -15,6 +13,7 @@ from pipeline.device.out_of_memory import OutOfMemory
 from pipeline.ode import SolverFailure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Report
+from pipeline.tracking.lean_sacred import Run, SacredInterrupt
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, LossDiverged, load_checkpoint
 from pipeline.training.callback import Metrics

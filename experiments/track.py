@@ -23,9 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sacred.host_info import get_host_info
-from sacred.stdout_capturing import CapturedStdout, get_stdcapturer
-from sacred.utils import IntervalTimer
 
 from experiments.live_metrics import LiveRecorder
 from experiments.recording import describe_failure, recording_failure, recording_warnings
@@ -34,6 +31,7 @@ from pipeline.runs.annotations import annotations
 from pipeline.runs.notification import notify_of_end
 from pipeline.tasks.lookup import NOT_TASKS
 from pipeline.tracking import provenance
+from pipeline.tracking.lean_sacred import CapturedStdout, IntervalTimer, get_host_info, get_stdcapturer
 from pipeline.tracking.observer import RESULT_ALONE, StoreObserver
 from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import TRACKED, RunStatus

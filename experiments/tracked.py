@@ -14,9 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from sacred import SETTINGS, Experiment, Ingredient
-from sacred.run import Run
-from sacred.utils import SacredError, SacredInterrupt
 
 from experiments.live_metrics import LiveCallback
 from experiments.long_training import LongTraining
@@ -45,6 +42,7 @@ from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import CONVERTED, Task, TaskData
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import solved_with, trained_setting
+from pipeline.tracking.lean_sacred import SETTINGS, Experiment, Ingredient, Run, SacredError, SacredInterrupt
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.provenance import ROOT, why_unknown
 from pipeline.tracking.run_document import metric_entry

@@ -21,6 +21,7 @@ from pipeline.ode.memory import fits_whole, nodes_behind
 from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import RecordedPath, Segment, Snapshot, StepGraph
 from pipeline.ode.problem import Outcome, Problem
+from pipeline.ode.pullback import pullback
 from pipeline.ode.solution import Statistics, Status
 from pipeline.util.errors import InvalidInput, OdenetError
 
@@ -285,9 +286,7 @@ class _Backward:
             (graph.outputs, self._by_outputs(segment)),
         ]
         pairs = [(a, b) for a, b in flows if a is not None and b is not None and a.requires_grad]
-        found = torch.autograd.grad(
-            [a for a, _ in pairs], [*begins, *self.parameters], [b for _, b in pairs], allow_unused=True
-        )
+        found = pullback([a for a, _ in pairs], [b for _, b in pairs], [*begins, *self.parameters])
         by_z = torch.zeros_like(z) if found[0] is None else found[0]
         self.by_first = None if first is None else found[1]
         shares = found[len(begins) :]

@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
-from sacred.observers import RunObserver
-from sacred.serializer import flatten
 
 from pipeline.plugins.loading import loaded_sources
 from pipeline.reporting.metric_spec import MetricSpec
@@ -24,6 +22,7 @@ from pipeline.tracking.conditions import machine_now
 from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.environment import put_environment
 from pipeline.tracking.gridfs import put_bytes, put_texts
+from pipeline.tracking.lean_sacred import RunObserver, flatten
 from pipeline.tracking.record import Point, Record, run_folder
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
 from pipeline.tracking.stop_request import STOP_REQUEST

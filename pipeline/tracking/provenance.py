@@ -11,11 +11,10 @@ from typing import Any
 
 import psutil
 import torch
-from sacred import SETTINGS
-from sacred.host_info import get_host_info
 
 from pipeline.device import processor
 from pipeline.device.compilation import cxx_compiler
+from pipeline.tracking.lean_sacred import SETTINGS, get_host_info
 
 # `machine` knows the GPUs. Sacred asks nvidia-smi for their memory, and ends a run with a traceback where that has no
 # number for it, as of a GPU that shares the processor's.

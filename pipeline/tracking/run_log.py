@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from sacred.run import Run
 from safetensors.torch import save
 
 from pipeline.device.out_of_memory import is_out_of_memory
+from pipeline.tracking.lean_sacred import Run
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.record import Point
 from pipeline.util.errors import shortened

@@ -74,7 +74,9 @@ def page(open_page: tuple[Board, Chrome]) -> Chrome:
     """The list of runs as a browser shows it that has never been here, 1440 pixels wide."""
     board, page = open_page
     browser.resize(page, 1440, 900)
-    page.execute_script("localStorage.clear()")
+    origin = board.url.removesuffix("/sacred")
+    page.get("about:blank")  # a page that is being left may write its choice of columns once more
+    page.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage"})
     page.get(board.url)
     browser.wait_for(page, f"//*[@role='gridcell'][.='{COMPARED}\u00a0']")
     return page

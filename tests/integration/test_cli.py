@@ -444,8 +444,8 @@ def test_a_training_does_not_wait_for_the_libraries_of_its_figures_and_scores(tm
     before, after = (
         {line.rpartition("|")[2].strip() for line in lines.splitlines()} for lines in done.stderr.split("epoch 1/1", 1)
     )
-    late = {"matplotlib", "matplotlib.axes", "seaborn"}
-    assert not before & {*late, "torchvision", "torchdiffeq", "torch._dynamo", "sklearn", "scipy", "ray"}
+    late = {"matplotlib", "matplotlib.axes", "seaborn", "pandas"}
+    assert not before & {*late, "torchvision", "torchdiffeq", "torch._dynamo", "sympy", "sklearn", "scipy", "ray"}
     assert {*late, "sklearn"} <= after
 
 

@@ -1,0 +1,38 @@
+"""Vector-Jacobian products, asked for without what torch loads for a vector.
+
+`torch.autograd.grad` imports SymPy and torch's symbolic shapes, together a third of what a training loads before its
+first batch, to compare the shape of each vector that it is given. One scalar's gradient needs none.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Pairing(torch.autograd.Function):
+    """A scalar whose gradients with respect to tensors are the given vectors."""
+
+    @staticmethod
+    def forward(ctx: Any, number: int, *tensors_and_vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors_and_vectors[number:])
+        return torch.zeros((), device=tensors_and_vectors[0].device)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        vectors = ctx.saved_tensors
+        return (None, *vectors, *[None] * len(vectors))
+
+
+def pullback(
+    outputs: Sequence[Tensor], vectors: Sequence[Tensor], inputs: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Sum over the outputs of vᵀ ∂output/∂input, for each input; None where no output depends on it.
+
+    Args:
+        vectors: one for each output, of its shape.
+    """
+    with torch.enable_grad():
+        paired = _Pairing.apply(len(outputs), *outputs, *vectors)
+    return torch.autograd.grad(paired, inputs, allow_unused=True)
