@@ -45,12 +45,15 @@ async function answered(model, stages, ask) {
   const choice = chosenFirst(joined);
   if (!choice) return ask(joined);
   const {match, sort, window, rest, counted} = choice;
+  if (counted) { // not `countDocuments`, which is an aggregation
+    const {n} = await model.db.db.command({count: model.collection.name, query: match});
+    return n ? [{[counted]: n}] : [];
+  }
   const found = model.collection.find(match, {projection: {_id: 1}});
   if (sort) found.sort(sort);
   if (window.$skip) found.skip(window.$skip);
   if (window.$limit) found.limit(window.$limit);
   const ids = (await found.toArray()).map(run => run._id);
-  if (counted) return ids.length ? [{[counted]: ids.length}] : [];
   return ask([{$match: {_id: {$in: ids}}}, ...(sort ? [{$sort: sort}] : []), ...rest]);
 }
 

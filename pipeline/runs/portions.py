@@ -1,6 +1,8 @@
 """Reading all of a collection: the embedded store makes a whole answer, in memory, before it sends any of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pymongo
@@ -29,9 +31,21 @@ def in_portions(
 ) -> Iterator[Any]:
     """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`.
 
+    While one portion is being worked on, the next is read.
+
     Args:
         where: what they have to meet besides.
     """
-    for start in range(0, len(values), PORTION):
+
+    def read(start: int) -> list[Any]:
         wanted = {key: {"$in": values[start : start + PORTION]}, **(where or {})}
-        yield from collection.find(wanted, projection).sort([(name, 1) for name in order])
+        return list(collection.find(wanted, projection).sort([(name, 1) for name in order]))
+
+    starts = range(0, len(values), PORTION)
+    with ThreadPoolExecutor(1) as reader:
+        ahead = [reader.submit(copy_context().run, read, start) for start in starts[:1]]
+        for start in starts:
+            portion = ahead.pop().result()
+            if start + PORTION < len(values):
+                ahead.append(reader.submit(copy_context().run, read, start + PORTION))
+            yield from portion

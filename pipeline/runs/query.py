@@ -33,7 +33,7 @@ from pipeline.tracking.run_document import (
     task_of,
     whole_config,
 )
-from pipeline.tracking.store import MAX_RUN_ID, connect, translate_store_errors
+from pipeline.tracking.store import connect, translate_store_errors
 from pipeline.util.errors import LONGEST_VALUE, InvalidInput, OdenetError, brief, shortened
 from pipeline.util.nested import flatten
 from pipeline.util.plain_values import plain
@@ -42,8 +42,6 @@ if TYPE_CHECKING:  # torch and pandas take two seconds, which commands that only
     import pandas as pd
     from torch import Tensor
 
-LOOKED_AT = 500
-"""So many ids that were given of late are looked at before all the runs that there are."""
 _WITHOUT_BULK = {"captured_out": False, "experiment.sources": False, "experiment.dependencies": False}
 
 
@@ -290,7 +288,7 @@ class Runs:
         """That no run matches, and what somebody probably meant; the newest runs tell which values there are."""
         wanted = conditions(filters)
         with translate_store_errors():
-            found = [flatten(document) for document in islice(self._newest({}), PORTION)]
+            found = [flatten(document) for document in islice(self._newest({}, PORTION), PORTION)]
         for condition in wanted:
             if condition.operator not in ("=", "is"):
                 continue
@@ -305,7 +303,7 @@ class Runs:
 
     def _matching(self, wanted: Sequence[Condition], limit: int) -> Iterator[dict[str, Any]]:
         query = combined([one.query() for one in wanted])
-        for document in self._newest(query) if limit else self._newest_first(query):
+        for document in self._newest(query, limit) if limit else self._newest_first(query):
             if (reason := unreadable(document)) is not None:
                 self.left_out[reason] = None
                 continue
@@ -318,35 +316,23 @@ class Runs:
     def _is_stored(self, path: str) -> bool:
         return self.database.runs.find_one({path: {"$exists": True}}, {"_id": True}) is not None
 
-    def _newest(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Those that were counted of late first: who reads no further than these has not asked for all that there are.
-
-        To find the newest by sorting, the embedded store would read every run that matches.
-        """
-        there = set()
-        for document in self._last_counted(query):
-            there.add(document["_id"])
-            yield document
-        yield from (document for document in self._newest_first(query) if document["_id"] not in there)
-
-    def _last_counted(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Those of the ids that were given of late, from the highest down."""
-        counter = self.database.counters.find_one({"_id": "runs"})
-        last_id = counter.get("last") if counter else None
-        if not isinstance(last_id, int) or not 0 < last_id <= MAX_RUN_ID:
-            return
-        # From above it, as Sacred's own observers do not ask the counter.
-        for last in range(last_id + PORTION, max(last_id - LOOKED_AT, 0), -PORTION):
-            wanted = {"_id": {"$in": list(range(max(1, last - PORTION + 1), last + 1))}, **query}
-            yield from self.database.runs.find(wanted, _WITHOUT_BULK).sort("_id", DESCENDING)
+    def _newest(self, query: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:
+        """The same, so many of them with one question first: mostly no more are read."""
+        newest = self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(number)
+        first = sorted(newest, key=_is_no_number)
+        are_all = len(first) < number
+        if not are_all and any(map(_is_no_number, first)):  # stores have these before numbers
+            first = []
+        yield from first
+        if not are_all:
+            there = {document["_id"] for document in first}
+            yield from (document for document in self._newest_first(query) if document["_id"] not in there)
 
     def _newest_first(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """By the ids that there are: to sort whole documents, the embedded store would hold all of them in memory."""
         with pymongo.timeout(LISTING_SECONDS):
-            ids = [
-                document["_id"] for document in self.database.runs.find(query, {"_id": True}).sort("_id", DESCENDING)
-            ]
-        ids.sort(key=lambda run_id: not isinstance(run_id, int | float))  # numbers, which count on, before others
+            there = self.database.runs.find(query, {"_id": True}).sort("_id", DESCENDING)
+            ids = [document["_id"] for document in sorted(there, key=_is_no_number)]
         for start in range(0, len(ids), PORTION):
             portion = ids[start : start + PORTION]
             documents = self.database.runs.find({"_id": {"$in": portion}}, _WITHOUT_BULK)
@@ -374,6 +360,11 @@ class Runs:
 
         rows = [run.to_row() for run in self.find(filters)]
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "status", "result"]).set_index("run_id")
+
+
+def _is_no_number(document: Mapping[str, Any]) -> bool:
+    """Such runs come last: ids that are numbers count on."""
+    return not isinstance(document["_id"], int | float)
 
 
 def _nearly(value: Any, there: Collection[Any]) -> Any:

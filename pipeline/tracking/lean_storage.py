@@ -7,6 +7,7 @@ the filter and the order name; what is left out is passed over by its length.
 Loaded by `pipeline.tracking.server`, so it imports nothing of the pipeline.
 """
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -19,17 +20,27 @@ from secantus.ordering import sort_docs
 from secantus.projection import apply_projection_batch
 from secantus.query import matches
 
-Paths = dict[str, Any]
+Paths = dict[bytes, Any]
 """Field -> the paths below it, or None for all of it."""
+Row = tuple[int, bytes]
+"""A document's place among those inserted, and its frame: the length of its id's key, in four bytes, the key, itself.
+Most are looked into and passed over, so they are not copied out of their frames."""
+PartOf = Callable[[bytes], dict[str, Any] | None]
+Found = tuple[dict[str, Any], bytes | None]
+"""What was looked at of a document, and it."""
 
 PORTION = 500
 """Documents that are in memory at once while a collection is searched."""
-_EMBEDDED, _ARRAY = 3, 4
+LOOKED_AT = 1000
+"""Of the first documents in the order that is asked for, before an index is."""
+AFTER_EVERY_ID = b"\xff" * 8
+"""A key's first byte is its type's, which is lower."""
 # BSON's element types by the bytes of their values (bsonspec.org, version 1.1).
 _FIXED = {6: 0, 8: 1, 9: 8, 10: 0, 1: 8, 7: 12, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
 _COUNTED = {2: 4, 13: 4, 14: 4, 12: 16, 3: 0, 4: 0, 15: 0, 5: 5}
 """Type -> the bytes of a value beside those that the length in its first four bytes tells."""
-_REGEX = 11
+_EMBEDDED, _REGEX = 3, 11
+_LENGTH = struct.Struct("<i").unpack_from
 _PLAIN = (int, str, ObjectId)
 """Types whose values are equal in MongoDB where they are in Python."""
 
@@ -58,15 +69,20 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
             )
             return whole
         self._refresh_read_snapshot()
-        looked_at = _joined(asked, _paths(sort or ()), shown or {})
-        found = self._found(db, coll, filter or {}, looked_at, keeps_bytes=shown is None)
+        part_of = _matcher(filter or {}, _joined(asked, _paths(sort or ()), shown or {}))
         end = skip + limit if limit > 0 else None
-        if sort:
-            rows = {id(part): (part, blob) for part, blob in found}
-            ordered = sort_docs([part for part, _ in rows.values()], sort)
-            chosen = [rows[id(part)] for part in ordered[skip:end]]
+        is_by_id = end is not None and list(sort or ()) == ["_id"]
+        if is_by_id and sort is not None:
+            candidates = self._in_order_of_ids(db, coll, filter or {}, part_of, backwards=sort["_id"] < 0)
         else:
-            chosen = list(islice(found, skip, end))
+            candidates = self._candidates(db, coll, filter or {})
+        keeps_bytes = shown is None
+        found = (
+            (part, frame[_start(frame) :] if keeps_bytes else None)
+            for frame in candidates
+            if (part := part_of(frame)) is not None
+        )
+        chosen = _sorted(list(found), sort)[skip:end] if sort and not is_by_id else list(islice(found, skip, end))
         # The command `find`, which alone asks with bounds, sends what it is given; others change or look into it.
         opened: Callable[[bytes], Any] = RawBSONDocument if "min_bound" in special and not projection else bson.decode
         documents = [part if blob is None else opened(blob) for part, blob in chosen]
@@ -82,34 +98,27 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
     ) -> int:
         """As the overridden method."""
         asked = named_paths(filter or {})
-        if not filter or asked is None or any(special.values()) or not self._is_plain(db, coll):
+        if asked is None or any(special.values()) or not self._is_plain(db, coll):
             return int(super().count_matching(db, coll, filter, let=let, **special))
         self._refresh_read_snapshot()
-        return sum(1 for _ in self._found(db, coll, filter, asked, keeps_bytes=False))
+        if not filter:
+            return sum(1 for _ in self._ordered(db, coll, backwards=False))
+        part_of = _matcher(filter, asked)
+        return sum(part_of(frame) is not None for frame in self._candidates(db, coll, filter))
 
     def _is_plain(self, db: str, coll: str) -> bool:
         """Whether it is a collection of documents, read outside a transaction."""
         is_view = self._is_oplog_rs(db, coll) or self._is_system_users(db, coll) or self._is_system_version(db, coll)
         return not is_view and getattr(self._tls, "user_txn", None) is None
 
-    def _found(
-        self, db: str, coll: str, query: dict[str, Any], looked_at: Paths, keeps_bytes: bool
-    ) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-        """What is looked at of each document that matches, and with `keeps_bytes` the whole of it."""
-        lists, others = _lists_of_values(query)
-        for blob in self._candidates(db, coll, query):
-            storage._deadline.check()
-            part = bson.decode(cut_down(blob, looked_at))
-            is_listed = all(type(part.get(name)) in _PLAIN and part[name] in values for name, values in lists.items())
-            left = others if is_listed else query
-            if not left or matches(part, left):
-                yield part, blob if keeps_bytes else None
-
     def _candidates(self, db: str, coll: str, query: dict[str, Any]) -> Iterator[bytes]:
         """The documents that an index leads to; without one all, in the order in which they were inserted."""
+        return (frame for _, frame in self._rows(db, coll, query))
+
+    def _rows(self, db: str, coll: str, query: dict[str, Any]) -> Iterator[Row]:
         with self._lock:
             led_to = self._try_index_id_keys(db, coll, query)
-        rows = self._scanned(db, coll) if led_to is None else self._at(db, coll, dict.fromkeys(led_to))
+        rows = self._scanned(db, coll) if led_to is None else self._rows_at(db, coll, dict.fromkeys(led_to))
         while True:
             with self._lock:  # which writers wait for
                 portion = list(islice(rows, PORTION))
@@ -117,26 +126,77 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
             if len(portion) < PORTION:
                 return
 
+    def _in_order_of_ids(
+        self, db: str, coll: str, query: dict[str, Any], part_of: PartOf, backwards: bool
+    ) -> Iterator[bytes]:
+        """The documents that may match, from one end of the ids: for those who want only so many of them.
+
+        Most of what is asked for is among the first, and is found there before all that match have been.
+        """
+        record_ids = self._ordered(db, coll, backwards)
+        if query:
+            seen = set()
+            for record_id in islice(record_ids, 0 if _names_ids(query) else LOOKED_AT):
+                seen.add(record_id)
+                yield from self._at(db, coll, [record_id])
+            keys = {
+                record_id: frame[4 : _start(frame)]
+                for record_id, frame in self._rows(db, coll, query)
+                if record_id not in seen and part_of(frame) is not None
+            }
+            record_ids = iter(sorted(keys, key=keys.__getitem__, reverse=backwards))
+        yield from self._at(db, coll, record_ids)
+
+    def _ordered(self, db: str, coll: str, backwards: bool) -> Iterator[int]:
+        """The record ids of all documents in the order of their ids, which those of their keys is."""
+        key = AFTER_EVERY_ID if backwards else b""
+        while True:
+            with self._lock:
+                portion = list(islice(self._ordered_after(db, coll, key, backwards), PORTION))
+            yield from (record_id for _, record_id in portion)
+            if len(portion) < PORTION:
+                return
+            key = portion[-1][0]
+
+    def _ordered_after(self, db: str, coll: str, key: bytes, backwards: bool) -> Iterator[tuple[bytes, int]]:
+        cursor = self._cursor(storage._NAT_SEQ_TABLE)
+        cursor.reset()
+        cursor.set_key(db, coll, key)
+        position = cursor.search_near()
+        step = cursor.prev if backwards else cursor.next
+        if position == storage.wt.WT_NOTFOUND or ((position >= 0 if backwards else position <= 0) and step() != 0):
+            return
+        while (found := cursor.get_key())[0] == db and found[1] == coll:
+            yield bytes(found[2]), int(cursor.get_value())
+            if step() != 0:
+                return
+
     def _at(self, db: str, coll: str, record_ids: Iterable[int]) -> Iterator[bytes]:
+        for record_id in record_ids:
+            with self._lock:
+                rows = list(self._rows_at(db, coll, [record_id]))
+            yield from (frame for _, frame in rows)
+
+    def _rows_at(self, db: str, coll: str, record_ids: Iterable[int]) -> Iterator[Row]:
         cursor = self._cursor_optional(storage._doc_table_for(db, coll))
         for record_id in record_ids if cursor is not None else ():
             cursor.reset()
             cursor.set_key(db, coll, record_id)
             if cursor.search() == 0:
-                yield storage._unframe_doc_value(bytes(cursor.get_value()))[1]
+                yield record_id, cursor.get_value()
 
-    def _scanned(self, db: str, coll: str) -> Iterator[bytes]:
+    def _scanned(self, db: str, coll: str) -> Iterator[Row]:
         """Every document; each portion finds its place anew, as the thread's other reads move its cursor."""
         start = storage._INT64_MIN
         while True:
             number = 0
-            for record_id, blob in islice(self._scan_after(db, coll, start), PORTION):
-                number, start = number + 1, record_id + 1
-                yield blob
+            for row in islice(self._scan_after(db, coll, start), PORTION):
+                number, start = number + 1, row[0] + 1
+                yield row
             if number < PORTION:
                 return
 
-    def _scan_after(self, db: str, coll: str, start: int) -> Iterator[tuple[int, bytes]]:
+    def _scan_after(self, db: str, coll: str, start: int) -> Iterator[Row]:
         """As the overridden class's `_scan_docs`, from a record's id on."""
         cursor = self._cursor_optional(storage._doc_table_for(db, coll))
         if cursor is None:
@@ -146,14 +206,78 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
         if position == storage.wt.WT_NOTFOUND or (position < 0 and cursor.next() != 0):
             return
         while (key := cursor.get_key())[0] == db and key[1] == coll:
-            yield int(key[2]), storage._unframe_doc_value(bytes(cursor.get_value()))[1]
+            yield int(key[2]), cursor.get_value()
             if cursor.next() != 0:
                 return
 
 
+def _names_ids(query: Mapping[str, Any]) -> bool:
+    return "_id" in query and storage._id_point_lookup_keys(query["_id"]) is not None
+
+
+def _matcher(query: dict[str, Any], looked_at: Paths) -> PartOf:
+    """What is looked at of a document that matches, and None of others."""
+    plain, others = _plain_conditions(query)
+
+    def part_of(frame: bytes) -> dict[str, Any] | None:
+        storage._deadline.check()
+        part = bson.decode(cut_down(frame, looked_at, _start(frame)))
+        left = others
+        for path, values in plain:
+            value = _value_at(part, path)
+            if type(value) not in _PLAIN:  # it may be equal all the same: a list that has one of them, a float
+                left = query
+            elif value not in values:
+                return None
+        return part if not left or matches(part, left) else None
+
+    return part_of
+
+
+def _sorted(found: list[Found], order: Mapping[str, Any]) -> list[Found]:
+    """In this order: by Python itself where it compares all of their values as MongoDB does."""
+    paths = [name.split(".") for name in order]
+    keys = {id(part): tuple(_value_at(part, path) for path in paths) for part, _ in found}
+    kinds = [{type(value) for value in column} for column in zip(*keys.values(), strict=True)]
+    if all(kind in ({int}, {str}) for kind in kinds) and set(order.values()) in ({1}, {-1}):
+        return sorted(found, key=lambda one: keys[id(one[0])], reverse=-1 in order.values())
+    rows = {id(part): (part, blob) for part, blob in found}
+    return [rows[id(part)] for part in sort_docs([part for part, _ in found], order)]
+
+
+def _start(frame: bytes) -> int:
+    """Where its document begins."""
+    length: int = _LENGTH(frame)[0]
+    return 4 + length
+
+
+def _plain_conditions(query: Mapping[str, Any]) -> tuple[list[tuple[list[str], frozenset[Any]]], dict[str, Any]]:
+    """The paths at which one of some plain values shall be, and the rest of the filter.
+
+    SecantusDB compares with one value after the other, for each of the hundreds of documents that are asked for by id.
+    """
+    plain, others = [], {}
+    for name, asked in query.items():
+        is_list = isinstance(asked, Mapping) and asked.keys() == {"$in"} and isinstance(asked["$in"], list)
+        values = asked["$in"] if is_list else [asked]
+        if name.startswith("$") or not all(type(value) in _PLAIN for value in values):
+            others[name] = asked
+        else:
+            plain.append((name.split("."), frozenset(values)))
+    return plain, others
+
+
+def _value_at(part: Any, path: list[str]) -> Any:
+    for name in path:
+        if type(part) is not dict:
+            return None
+        part = part.get(name)
+    return part
+
+
 def named_paths(query: Mapping[str, Any]) -> Paths | None:
     """The paths that a filter names; None where it is not only about fields (`$expr`, `$where`, `$text`, …)."""
-    found: list[Paths] = [{"_id": None}]
+    found: list[Paths] = [{b"_id": None}]
     for key, value in query.items():
         if not key.startswith("$"):
             found.append(_paths([key]))
@@ -168,50 +292,34 @@ def named_paths(query: Mapping[str, Any]) -> Paths | None:
     return _joined(*found)
 
 
-def _lists_of_values(query: Mapping[str, Any]) -> tuple[dict[str, frozenset[Any]], dict[str, Any]]:
-    """The fields that shall have one of some plain values, as sets, and the rest of the filter.
+def cut_down(document: bytes, paths: Paths, start: int = 0) -> bytes:
+    """The document, in BSON from `start` on, without the fields that no path leads to.
 
-    SecantusDB compares with one value after the other, for each of the hundreds of documents that are asked for by id.
+    Arrays that a path leads into are kept whole.
     """
-    lists = {
-        name: frozenset(asked["$in"])
-        for name, asked in query.items()
-        if isinstance(asked, Mapping)
-        and asked.keys() == {"$in"}
-        and isinstance(asked["$in"], list)
-        and all(type(value) in _PLAIN for value in asked["$in"])
-        and not name.startswith("$")
-        and "." not in name
-    }
-    return lists, {name: asked for name, asked in query.items() if name not in lists}
-
-
-def cut_down(document: bytes, paths: Paths) -> bytes:
-    """The document, in BSON, without the fields that no path leads to; arrays that one leads into are kept whole."""
     kept, left = [], len(paths)
-    position, end = 4, len(document) - 1
+    position, end = start + 4, start + _LENGTH(document, start)[0] - 1
     while position < end and left:
+        kind = document[position]
         name_end = document.index(0, position + 1)
-        value_end = _end_of_value(document, document[position], name_end + 1)
-        name = document[position + 1 : name_end].decode()
+        size = _FIXED.get(kind)
+        if size is not None:
+            value_end = name_end + 1 + size
+        elif kind == _REGEX:
+            value_end = document.index(0, document.index(0, name_end + 1) + 1) + 1
+        else:
+            value_end = name_end + 1 + _COUNTED[kind] + _LENGTH(document, name_end + 1)[0]
+        name = document[position + 1 : name_end]
         if name in paths:
             left -= 1
             below = paths[name]
-            if below is None or document[position] != _EMBEDDED:
+            if below is None or kind != _EMBEDDED:
                 kept.append(document[position:value_end])
             else:
-                kept += [document[position : name_end + 1], cut_down(document[name_end + 1 : value_end], below)]
+                kept += [document[position : name_end + 1], cut_down(document, below, name_end + 1)]
         position = value_end
     content = b"".join(kept)
     return (len(content) + 5).to_bytes(4, "little") + content + b"\0"
-
-
-def _end_of_value(document: bytes, kind: int, start: int) -> int:
-    if (size := _FIXED.get(kind)) is not None:
-        return start + size
-    if kind == _REGEX:
-        return document.index(0, document.index(0, start) + 1) + 1
-    return start + int.from_bytes(document[start : start + 4], "little") + _COUNTED[kind]
 
 
 def _shown_paths(projection: Mapping[str, Any] | None) -> Paths | None:
@@ -230,7 +338,7 @@ def _paths(dotted: Iterable[str]) -> Paths:
 
 def _nested(path: str) -> Paths:
     first, _, rest = path.partition(".")
-    return {first: _nested(rest) if rest else None}
+    return {first.encode(): _nested(rest) if rest else None}
 
 
 def _joined(*several: Paths) -> Paths:

@@ -47,6 +47,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("experiment.name", ASCENDING)], name="experiment_name"),
         IndexModel([("config.data.name", ASCENDING)], name="data_name"),
         IndexModel([("config.model.architecture", ASCENDING), ("config.model.body", ASCENDING)], name="model"),
+        # Few runs have tags, and the dashboard asks for all that there are.
+        IndexModel([("omniboard.tags", ASCENDING)], name="tags", sparse=True),
         # How a trial of a sweep finds the run that an earlier worker began.
         IndexModel(
             [("info.sweep.id", ASCENDING), ("info.sweep.trial", ASCENDING), ("info.sweep.phase", ASCENDING)],

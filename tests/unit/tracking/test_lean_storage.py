@@ -1,5 +1,6 @@
 """What the embedded store's server reads of its documents, beside what it would read of them whole."""
 
+import random
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,12 +11,14 @@ import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.dbref import DBRef
 from bson.raw_bson import RawBSONDocument
+from secantus import storage
 from secantus.storage import Storage
 
 from pipeline.tracking import lean_storage
 from pipeline.tracking.lean_storage import LeanStorage, cut_down, named_paths
 
 PORTION = 40
+LOOKED_AT = 25
 RUNS = 2 * PORTION + 20
 
 EVERY_TYPE = {
@@ -44,31 +47,31 @@ EVERY_TYPE = {
 
 @pytest.mark.parametrize("name", EVERY_TYPE)
 def test_a_field_of_any_type_is_kept_as_it_is(name: str) -> None:
-    assert cut_down(bson.encode(EVERY_TYPE), {name: None}) == bson.encode({name: EVERY_TYPE[name]})
+    assert cut_down(bson.encode(EVERY_TYPE), {name.encode(): None}) == bson.encode({name: EVERY_TYPE[name]})
 
 
 @pytest.mark.parametrize("name", EVERY_TYPE)
 def test_a_field_of_any_type_is_passed_over(name: str) -> None:
     document = {name: EVERY_TYPE[name], "last": 1}
-    assert cut_down(bson.encode(document), {"last": None}) == bson.encode({"last": 1})
+    assert cut_down(bson.encode(document), {b"last": None}) == bson.encode({"last": 1})
 
 
 def test_of_a_document_within_a_document_only_the_named_path_is_kept() -> None:
     document = bson.encode({"config": {"model": {"width": 3, "depth": 4}, "seed": 1}, "info": {"x": 1}})
-    assert bson.decode(cut_down(document, {"config": {"model": {"width": None}}})) == {
+    assert bson.decode(cut_down(document, {b"config": {b"model": {b"width": None}}})) == {
         "config": {"model": {"width": 3}}
     }
 
 
 def test_an_array_on_the_path_is_kept_whole() -> None:
     document = bson.encode({"trials": [{"id": 1, "x": 2}, {"id": 3}]})
-    assert cut_down(document, {"trials": {"id": None}}) == document
+    assert cut_down(document, {b"trials": {b"id": None}}) == document
 
 
 def test_a_filter_that_is_not_about_fields_names_none() -> None:
     assert named_paths({"$expr": {"$eq": ["$a", 1]}}) is None
     assert named_paths({"$and": [{"a": 1}, {"$where": "true"}]}) is None
-    assert named_paths({"$or": [{"a.b": 1}, {"a": 2}]}) == {"_id": None, "a": None}
+    assert named_paths({"$or": [{"a.b": 1}, {"a": 2}]}) == {b"_id": None, b"a": None}
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +80,21 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LeanStorage
     stores = [kind(str(tmp_path_factory.mktemp("data")), cache_size="64M") for kind in (LeanStorage, Storage)]
     for store in stores:
         store.create_index("db", "runs", "status", {"status": 1})
-        store.insert("db", "runs", [_document(number) for number in range(RUNS)])
+        store.insert("db", "runs", _documents())
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(lean_storage, "PORTION", PORTION)
+        patched.setattr(lean_storage, "LOOKED_AT", LOOKED_AT)
         yield stores[0], stores[1]
     for store in stores:
         store.close()
+
+
+def _documents() -> list[dict[str, Any]]:
+    """Ids of several types, in no order."""
+    foreign = [{**_document(3), "_id": _id} for _id in ("a text", ObjectId("6" * 24), 7.5)]
+    documents = [_document(number) for number in range(RUNS)] + foreign
+    random.Random(0).shuffle(documents)  # noqa: S311
+    return documents
 
 
 def _document(number: int) -> dict[str, Any]:
@@ -106,7 +118,13 @@ QUERIES: list[dict[str, Any]] = [
     {"_id": 3},
     {"_id": {"$in": [90, 7, 7, 12_345]}},
     {"_id": {"$in": [1, 2, 3, 4]}, "status": "FAILED"},
+    {"_id": {"$type": "number"}, "status": "FAILED"},
     {"config.seed": 3},
+    {"config.seed": True},
+    {"config.seed": {"$in": [3, 4]}, "config.model.body": "odenet"},
+    {"config.seed.none": 3},
+    {"number": 3},
+    {"names": "a"},
     {"config.seed": 99},
     {"config.seed": {"$gte": 8}, "result": {"$lt": 0.05}},
     {"config": {"seed": 3, "model": {"body": "odenet"}}},
@@ -136,7 +154,12 @@ WINDOWS: list[dict[str, Any]] = [
     {"limit": 7},
     {"skip": 5, "limit": 7},
     {"sort": {"_id": -1}, "limit": 20},
+    {"sort": {"_id": 1}, "skip": 70, "limit": 40},
+    {"sort": {"_id": -1}, "limit": 500},
     {"sort": {"result": -1, "_id": 1}, "skip": 3},
+    {"sort": {"config.seed": -1}},
+    {"sort": {"status": 1, "config.seed": 1}},
+    {"sort": {"status": 1, "config.seed": -1}},
 ]
 
 
@@ -168,9 +191,9 @@ def test_a_collection_that_is_not_there_has_no_documents(both: tuple[LeanStorage
 
 
 def test_what_is_written_between_two_portions_is_not_lost(both: tuple[LeanStorage, Storage]) -> None:
-    found = both[0]._found("db", "runs", {}, {"_id": None}, keeps_bytes=False)
-    first = [next(found)[0]["_id"] for _ in range(PORTION)]
+    found = (bson.decode(storage._unframe_doc_value(frame)[1]) for frame in both[0]._candidates("db", "runs", {}))
+    first = [next(found)["_id"] for _ in range(PORTION)]
     both[0].insert("db", "runs", [{"_id": 5000, "status": "FAILED"}])
-    rest = [part["_id"] for part, _ in found]
+    rest = [document["_id"] for document in found]
     both[0].delete_matching("db", "runs", {"_id": 5000})
     assert set(range(RUNS)) <= {*first, *rest}
