@@ -7,6 +7,7 @@ the filter and the order name; what is left out is passed over by its length.
 Loaded by `pipeline.tracking.server`, so it imports nothing of the pipeline.
 """
 
+import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -26,8 +27,8 @@ Row = tuple[int, bytes]
 """A document's place among those inserted, and its frame: the length of its id's key, in four bytes, the key, itself.
 Most are looked into and passed over, so they are not copied out of their frames."""
 PartOf = Callable[[bytes], dict[str, Any] | None]
-Found = tuple[dict[str, Any], bytes | None]
-"""What was looked at of a document, and it."""
+Found = tuple[dict[str, Any], bytes]
+"""What was looked at of a document, and what is shown of it."""
 
 PORTION = 500
 """Documents that are in memory at once while a collection is searched."""
@@ -43,6 +44,10 @@ _EMBEDDED, _REGEX = 3, 11
 _LENGTH = struct.Struct("<i").unpack_from
 _PLAIN = (int, str, ObjectId)
 """Types whose values are equal in MongoDB where they are in Python."""
+_NUMBERS = (int, float)
+_BOUNDS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
+PlainCondition = tuple[list[str], tuple[type, ...], Callable[[Any], bool]]
+"""A path, and for values of these types there what has to hold."""
 
 
 class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
@@ -69,24 +74,21 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
             )
             return whole
         self._refresh_read_snapshot()
-        part_of = _matcher(filter or {}, _joined(asked, _paths(sort or ()), shown or {}))
+        part_of = _matcher(filter or {}, _joined(asked, _paths(sort or ())))
         end = skip + limit if limit > 0 else None
         is_by_id = end is not None and list(sort or ()) == ["_id"]
         if is_by_id and sort is not None:
             candidates = self._in_order_of_ids(db, coll, filter or {}, part_of, backwards=sort["_id"] < 0)
         else:
             candidates = self._candidates(db, coll, filter or {})
-        keeps_bytes = shown is None
-        found = (
-            (part, frame[_start(frame) :] if keeps_bytes else None)
-            for frame in candidates
-            if (part := part_of(frame)) is not None
-        )
+        shown_of = _shower(projection, shown, filter, has_sort=bool(sort))
+        found = ((part, shown_of(frame)) for frame in candidates if (part := part_of(frame)) is not None)
         chosen = _sorted(list(found), sort)[skip:end] if sort and not is_by_id else list(islice(found, skip, end))
+        left = projection if shown is None else None
         # The command `find`, which alone asks with bounds, sends what it is given; others change or look into it.
-        opened: Callable[[bytes], Any] = RawBSONDocument if "min_bound" in special and not projection else bson.decode
-        documents = [part if blob is None else opened(blob) for part, blob in chosen]
-        return apply_projection_batch(documents, projection, filter, has_sort=bool(sort)) if projection else documents
+        opened: Callable[[bytes], Any] = RawBSONDocument if "min_bound" in special and not left else bson.decode
+        documents = [opened(blob) for _, blob in chosen]
+        return apply_projection_batch(documents, left, filter, has_sort=bool(sort)) if left else documents
 
     def count_matching(
         self,
@@ -223,15 +225,63 @@ def _matcher(query: dict[str, Any], looked_at: Paths) -> PartOf:
         storage._deadline.check()
         part = bson.decode(cut_down(frame, looked_at, _start(frame)))
         left = others
-        for path, values in plain:
+        for path, kinds, holds in plain:
             value = _value_at(part, path)
-            if type(value) not in _PLAIN:  # it may be equal all the same: a list that has one of them, a float
+            if type(value) not in kinds:  # it may match all the same: a list that has one of them, a float
                 left = query
-            elif value not in values:
+            elif not holds(value):
                 return None
         return part if not left or matches(part, left) else None
 
     return part_of
+
+
+def _plain_conditions(query: Mapping[str, Any]) -> tuple[list[PlainCondition], dict[str, Any]]:
+    """The conditions that Python decides as MongoDB does for values of some types, and the rest of the filter.
+
+    SecantusDB compares with one value after the other, for each of the hundreds of documents that are asked for by id.
+    """
+    plain: list[PlainCondition] = []
+    others: dict[str, Any] = {}
+    for name, asked in query.items():
+        operators = asked if isinstance(asked, Mapping) else {"$eq": asked}
+        tests = [_plain_test(one, bound) for one, bound in operators.items()]
+        known = [test for test in tests if test is not None]
+        if name.startswith("$") or not known or len(known) < len(tests):
+            others[name] = asked
+        else:
+            plain += [(name.split("."), kinds, holds) for kinds, holds in known]
+    return plain, others
+
+
+def _plain_test(name: str, bound: Any) -> tuple[tuple[type, ...], Callable[[Any], bool]] | None:
+    """The types of values that it is for, and itself."""
+    if name in _BOUNDS and type(bound) in _NUMBERS and bound == bound:  # which NaN is not
+        compare = _BOUNDS[name]
+        return _NUMBERS, lambda value: compare(value, bound)
+    values = bound if name == "$in" else [bound]
+    if name in ("$in", "$eq") and isinstance(values, list) and all(type(value) in _PLAIN for value in values):
+        return _PLAIN, frozenset(values).__contains__
+    return None
+
+
+def _shower(
+    projection: Mapping[str, Any] | None, shown: Paths | None, query: Mapping[str, Any] | None, has_sort: bool
+) -> Callable[[bytes], bytes]:
+    """What is shown of a document: of named paths those, else all of it."""
+    if shown is None:
+        return lambda frame: frame[_start(frame) :]
+    paths = _joined(shown, {b"_id": None})
+
+    def shown_of(frame: bytes) -> bytes:
+        try:
+            return cut_down(frame, paths, _start(frame), is_exact=True)
+        except _LeadsNowhereError:
+            whole = [bson.decode(frame[_start(frame) :])]
+            projected: bytes = bson.encode(apply_projection_batch(whole, projection, query, has_sort=has_sort)[0])
+            return projected
+
+    return shown_of
 
 
 def _sorted(found: list[Found], order: Mapping[str, Any]) -> list[Found]:
@@ -249,22 +299,6 @@ def _start(frame: bytes) -> int:
     """Where its document begins."""
     length: int = _LENGTH(frame)[0]
     return 4 + length
-
-
-def _plain_conditions(query: Mapping[str, Any]) -> tuple[list[tuple[list[str], frozenset[Any]]], dict[str, Any]]:
-    """The paths at which one of some plain values shall be, and the rest of the filter.
-
-    SecantusDB compares with one value after the other, for each of the hundreds of documents that are asked for by id.
-    """
-    plain, others = [], {}
-    for name, asked in query.items():
-        is_list = isinstance(asked, Mapping) and asked.keys() == {"$in"} and isinstance(asked["$in"], list)
-        values = asked["$in"] if is_list else [asked]
-        if name.startswith("$") or not all(type(value) in _PLAIN for value in values):
-            others[name] = asked
-        else:
-            plain.append((name.split("."), frozenset(values)))
-    return plain, others
 
 
 def _value_at(part: Any, path: list[str]) -> Any:
@@ -292,10 +326,17 @@ def named_paths(query: Mapping[str, Any]) -> Paths | None:
     return _joined(*found)
 
 
-def cut_down(document: bytes, paths: Paths, start: int = 0) -> bytes:
+class _LeadsNowhereError(Exception):
+    """A path goes on at a value that is no document."""
+
+
+def cut_down(document: bytes, paths: Paths, start: int = 0, is_exact: bool = False) -> bytes:
     """The document, in BSON from `start` on, without the fields that no path leads to.
 
-    Arrays that a path leads into are kept whole.
+    Arrays that a path leads into are kept whole, and other values at which it goes on as well.
+
+    Raises:
+        _LeadsNowhereError: there is such a value, and it shall be exactly what the paths lead to.
     """
     kept, left = [], len(paths)
     position, end = start + 4, start + _LENGTH(document, start)[0] - 1
@@ -313,10 +354,12 @@ def cut_down(document: bytes, paths: Paths, start: int = 0) -> bytes:
         if name in paths:
             left -= 1
             below = paths[name]
-            if below is None or kind != _EMBEDDED:
-                kept.append(document[position:value_end])
+            if below is not None and kind == _EMBEDDED:
+                kept += [document[position : name_end + 1], cut_down(document, below, name_end + 1, is_exact)]
+            elif below is not None and is_exact:
+                raise _LeadsNowhereError
             else:
-                kept += [document[position : name_end + 1], cut_down(document, below, name_end + 1)]
+                kept.append(document[position:value_end])
         position = value_end
     content = b"".join(kept)
     return (len(content) + 5).to_bytes(4, "little") + content + b"\0"

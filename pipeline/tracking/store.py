@@ -39,6 +39,9 @@ ENTERING_SECONDS = 10.0
 OPERATION_SECONDS = 20.0
 """Bound of each operation, so that a store that hangs cannot hang a run."""
 
+INDEXING_SECONDS = 600.0
+"""For an index that a store does not have yet: all that it is of is read once."""
+
 INDEXES: dict[str, list[IndexModel]] = {
     "runs": [
         IndexModel([("start_time", DESCENDING)], name="start_time"),
@@ -117,6 +120,7 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
     try:
         with pymongo.timeout(timeout_seconds):
             set_clock_difference(clock_difference(database))
+        with pymongo.timeout(INDEXING_SECONDS):
             for collection, indexes in INDEXES.items():
                 database[collection].create_indexes(indexes)
     except PyMongoError as error:

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pymongo
 import pytest
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, ConfigurationError, DuplicateKeyError, OperationFailure
 
@@ -349,6 +350,20 @@ def test_a_server_that_accepts_and_stays_silent_is_told_in_time() -> None:
         with pytest.raises(StoreError, match="No MongoDB answers"):
             connect(StoreAddress(url, "lab", embedded=False), timeout_seconds=0.5)
         assert time.monotonic() - began < 3 * slowness()
+
+
+def test_an_index_that_a_large_store_lacks_may_take_longer_than_a_store_to_answer(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(store.start()).runs.drop_index("tags")
+    create = Collection.create_indexes
+
+    def create_slowly(collection: Collection[dict[str, Any]], *arguments: Any, **options: Any) -> list[str]:
+        time.sleep(2.5 if collection.name == "runs" else 0)
+        return create(collection, *arguments, **options)
+
+    monkeypatch.setattr(Collection, "create_indexes", create_slowly)
+    assert "tags" in connect(store.start(), timeout_seconds=2).runs.index_information()
 
 
 def test_a_connected_database_has_its_indexes(database: Database[dict[str, Any]]) -> None:

@@ -120,6 +120,7 @@ QUERIES: list[dict[str, Any]] = [
     {"_id": {"$in": [1, 2, 3, 4]}, "status": "FAILED"},
     {"_id": {"$type": "number"}, "status": "FAILED"},
     {"config.seed": 3},
+    {"config.seed": {"$eq": 3}, "names": {"$eq": "a"}},
     {"config.seed": True},
     {"config.seed": {"$in": [3, 4]}, "config.model.body": "odenet"},
     {"config.seed.none": 3},
@@ -127,6 +128,14 @@ QUERIES: list[dict[str, Any]] = [
     {"names": "a"},
     {"config.seed": 99},
     {"config.seed": {"$gte": 8}, "result": {"$lt": 0.05}},
+    {"number": {"$gt": 1, "$lte": 3}},
+    {"number": {"$gte": 1}},
+    {"points.x": {"$gt": 110}},
+    {"result": {"$gte": float("nan")}},
+    {"text": {"$gte": 1}},
+    {"config": {"$eq": {"seed": 3, "model": {"body": "odenet"}}}},
+    {"status": {"$in": ["FAILED"], "$ne": "COMPLETED"}},
+    {"status": {}},
     {"config": {"seed": 3, "model": {"body": "odenet"}}},
     {"status": "FAILED"},
     {"status": {"$ne": "COMPLETED"}, "config.model.body": "odenet"},
@@ -148,7 +157,16 @@ QUERIES: list[dict[str, Any]] = [
     {"$nor": [{"status": "FAILED"}, {"config.seed": {"$lt": 9}}]},
     {"$expr": {"$eq": ["$config.seed", 4]}},
 ]
-PROJECTIONS = [None, {"_id": True}, {"config.seed": 1, "_id": 0}, {"text": False}, {"config.model": 0, "points": 0}]
+PROJECTIONS = [
+    None,
+    {"_id": True},
+    {"config.model.body": 1, "status": 1},
+    {"points.x": 1, "config.model": True},
+    {"text.none": 1, "config.none": 1},
+    {"config.seed": 1, "_id": 0},
+    {"text": False},
+    {"config.model": 0, "points": 0},
+]
 WINDOWS: list[dict[str, Any]] = [
     {},
     {"limit": 7},
@@ -177,12 +195,15 @@ def test_every_question_has_the_answer_that_whole_documents_give(
             ), asked
 
 
-def test_whole_documents_are_sent_as_the_bytes_that_they_are(both: tuple[LeanStorage, Storage]) -> None:
-    asked = {"sort": {"_id": 1}, "limit": 3, "min_bound": None, "max_bound": None}  # as the command does
-    found = both[0].find_matching("db", "runs", {"status": "FAILED"}, **asked)
-    assert [type(one) for one in found] == [RawBSONDocument] * 3
-    whole = both[1].find_matching("db", "runs", {"status": "FAILED"}, **asked)
-    assert [bson.encode(one) for one in found] == [bson.encode(one) for one in whole]
+def test_documents_and_named_parts_are_sent_as_the_bytes_that_they_are(both: tuple[LeanStorage, Storage]) -> None:
+    for projection in (None, {"config.model": True, "status": True}):
+        asked = {"sort": {"_id": 1}, "limit": 3, "projection": projection}
+        found = both[0].find_matching(
+            "db", "runs", {"status": "FAILED"}, **asked, min_bound=None
+        )  # as the command does
+        assert [type(one) for one in found] == [RawBSONDocument] * 3
+        whole = both[1].find_matching("db", "runs", {"status": "FAILED"}, **asked)
+        assert [bson.encode(one) for one in found] == [bson.encode(one) for one in whole]
 
 
 def test_a_collection_that_is_not_there_has_no_documents(both: tuple[LeanStorage, Storage]) -> None:
