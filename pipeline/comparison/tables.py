@@ -9,7 +9,7 @@ from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
 from pipeline.comparison.quantities import COST, EPOCHS, Quantity, quantity_of
 from pipeline.config.display_names import data_name
-from pipeline.reporting.markdown import escaped, markdown_table
+from pipeline.reporting.markdown import escaped, markdown_table, note
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
 from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.conditions import machine, software
@@ -127,11 +127,10 @@ def _data_facts(run: ComparedRun) -> str | None:
     if run.info.data_sha256 is None:
         return None
     *others, last = [f"{number:,} {split}" for split, (number, _) in run.info.sizes.items()]
+    sizes = f"{', '.join(others)} and {last}" if others else last
     things = next(things for _, things in run.info.sizes.values())
-    return (
-        f"{data_name({'name': run.config.get('data.name')})} with {', '.join(others)} and {last} {things}, "
-        f"sha256 {run.info.data_sha256[:10]}…"
-    )
+    name = data_name({"name": run.config.get("data.name")})
+    return f"{name} with {sizes} {things}, sha256 {run.info.data_sha256[:10]}…"
 
 
 def print_comparison(comparison: Comparison, console: Console, tried: Mapping[str, int] | None = None) -> None:
@@ -160,7 +159,7 @@ def markdown(comparison: Comparison, tried: Mapping[str, int] | None = None) -> 
         if table.rows:
             parts.append(markdown_table(table))
         if table.note:
-            parts.append(escaped(table.note))
+            parts.append(note(table.note))
     parts += ["## Conditions", "\n".join(f"- {escaped(line)}" for line in conditions(comparison))]
     return "\n\n".join(parts) + "\n"
 

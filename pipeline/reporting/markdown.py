@@ -15,3 +15,8 @@ def escaped(text: str) -> str:
     for character in "\\|<*_`":
         text = text.replace(character, f"\\{character}")
     return text.replace("\n", " ")
+
+
+def note(text: str) -> str:
+    """A sentence of ours, in which what is between backticks is code."""
+    return escaped(text).replace("\\`", "`")

@@ -24,5 +24,5 @@ def listed(names: Sequence[str], most: int = 12) -> str:
 
 
 def sentence_case(words: str) -> str:
-    """With a capital at its beginning, and its other letters as they are."""
-    return words[:1].upper() + words[1:]
+    """With a capital at its beginning, unless that is a function's name; its other letters are as they are."""
+    return words if words[1:2] == "(" else words[:1].upper() + words[1:]

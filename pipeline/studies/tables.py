@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from pipeline.comparison.tables import p_text
-from pipeline.reporting.markdown import escaped, markdown_table
+from pipeline.reporting.markdown import escaped, markdown_table, note
 from pipeline.reporting.terminal import styled
 from pipeline.reporting.text_table import NOTHING, TextTable, terminal_table
 from pipeline.reporting.words import counted, sentence_case
@@ -130,17 +130,18 @@ def markdown(result: StudyResult) -> str:
         parts.append(f"## {escaped(table.title)}")
         parts.append(markdown_table(table))
         if table.note:
-            parts.append(escaped(table.note))
+            parts.append(note(table.note))
     parts += ["## Conditions", "\n".join(f"- {escaped(line)}" for line in conditions(result))]
     return "\n\n".join(parts) + "\n"
 
 
 def doubtful_numbers(result: StudyResult) -> list[str]:
     """Why numbers of the paper are doubtful, a sentence for those that share the reason."""
+    headings = {column.name: column.heading for column in result.study.columns}
     reasons: dict[str, list[str]] = {}
     for (row, column), number in result.study.paper.items():
         if number.doubtful is not None and any(each.row.name == row for each in result.rows):
-            reasons.setdefault(number.doubtful, []).append(f"{column} of {result.study.row(row).label}")
+            reasons.setdefault(number.doubtful, []).append(f"{headings[column]} of {result.study.row(row).label}")
     return [f"Doubtful in the paper, with a *: {_few(numbers)}: {why}." for why, numbers in reasons.items()]
 
 

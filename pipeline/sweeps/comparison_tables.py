@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.reporting.markdown import escaped, markdown_table
+from pipeline.reporting.markdown import escaped, markdown_table, note
 from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_table
 from pipeline.reporting.words import counted, duration
 from pipeline.sweeps.axes import tidy
@@ -185,7 +185,7 @@ def markdown(comparison: SweepComparison) -> str:
     for table in comparison_tables(comparison):
         parts.append(f"## {table.title}")
         parts += [markdown_table(table)] if table.rows else []
-        parts += [escaped(table.note)] if table.note else []
+        parts += [note(table.note)] if table.note else []
     parts += ["## Conditions", "\n".join(f"- {escaped(line)}" for line in conditions(comparison))]
     return "\n\n".join(parts) + "\n"
 

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from experiments.study_plan import find_metrics
-from pipeline.comparison.compare import ComparedRun
+from pipeline.comparison.compare import ComparedRun, Comparison, Group
 from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.tables import conditions
 from pipeline.reporting.markdown import escaped as markdown_escaped
+from pipeline.reporting.words import sentence_case
 from pipeline.studies.claims import JudgedClaim
 from pipeline.studies.latex import escaped, latex
 from pipeline.studies.page import page
@@ -151,6 +153,26 @@ def test_nothing_breaks_out_of_a_markdown_cell() -> None:
         assert line.count("|") - line.count("\\|") == len(re.findall(r"(?<!\\)\|", line))
         assert "<b>" not in line.replace("\\<b>", "")
     assert markdown_escaped("a|b\nc") == "a\\|b c"
+
+
+def test_what_is_doubtful_is_named_as_in_the_table_and_commands_are_code() -> None:
+    lines = markdown(result_of()).splitlines()
+    assert "- Doubtful in the paper, with a \\*: accuracy (%) of b: it is a guess." in lines
+    assert any("seeds. `odenet show RUN` tells more" in line for line in lines)
+
+
+def test_the_conditions_say_how_much_data_there_is_of_what_is_endless_the_test_alone() -> None:
+    endless = RunInfo(data_sha256="0" * 64, data={"test_points": 200})
+    split = RunInfo(data_sha256="1" * 64, data={"training_images": 1500, "validation_images": 99, "test_images": 7})
+    runs = [replace(made_up(number, 0, {}, []), info=info) for number, info in enumerate((endless, split), start=1)]
+    told = conditions(Comparison((Group("A", "all", tuple(runs)),), {}, None, (), ()))
+    assert told[0].startswith("Data: digits with 200 test points, sha256 0000000000…")
+    assert told[1].startswith("Data: digits with 1,500 training, 99 validation and 7 test images, sha256 1111111111…")
+
+
+@pytest.mark.parametrize(("words", "case"), [("simple, CIFAR", "Simple, CIFAR"), ("g(x) = -x", "g(x) = -x"), ("", "")])
+def test_a_title_has_a_capital_unless_it_begins_with_a_formula(words: str, case: str) -> None:
+    assert sentence_case(words) == case
 
 
 def test_nothing_breaks_out_of_a_latex_cell() -> None:
