@@ -19,7 +19,7 @@ EVALUATIONS = "solver.nfe_forward"
 
 
 def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> Figure | None:
-    """Each validation metric and, if a run has them, the function evaluations of several runs over epochs.
+    """Each validation metric and the function evaluations of several runs over epochs, of these what a run has.
 
     Solid lines show the validation split, dotted lines the training split. A cross marks the last epoch of a run that
     did not complete.
@@ -31,9 +31,16 @@ def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> F
     drawn = [(run, colours[group.label]) for group in groups for run in group.runs if len(run.history)]
     if not drawn:
         return None
-    validated = [metric for metric in metrics if metric.split == "validation"]
-    have_evaluations = any(EVALUATIONS in run.history for run, _ in drawn)
+    there = {name for run, _ in drawn for name in run.history}
+    validated = [
+        metric
+        for metric in metrics
+        if metric.split == "validation" and {metric.name, f"training.{metric.quantity}"} & there
+    ]
+    have_evaluations = EVALUATIONS in there
     columns = len(validated) + have_evaluations
+    if not columns:
+        return None
     figure, axes = new_figure(4.4 * columns, 4.8, "", columns=columns)
     for ax, metric in zip(axes, validated, strict=False):
         for run, colour in drawn:

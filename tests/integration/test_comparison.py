@@ -363,7 +363,11 @@ def test_curves_have_the_colour_of_their_group_and_a_cross_where_a_run_broke_off
 def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn(runs: Runs) -> None:
     run = compared(runs, RESNET_0, RESNET_1).runs[0]
     partial = replace(run, history=run.history[["training.loss"]], status=RunStatus.RUNNING)
-    plot_run_curves([Group("A", "partial", (partial,))], metric_specs()).draw_without_rendering()
+    figure = plot_run_curves([Group("A", "partial", (partial,))], metric_specs())
+    figure.draw_without_rendering()
+    assert [ax.get_ylabel() for ax in figure.axes] == [
+        "Loss (nats per image)"
+    ]  # of what there is nothing there is no panel
     dozen = [Group("A", f"group {k}", (run,)) for k in range(12)]
     plot_run_curves(dozen, metric_specs()).draw_without_rendering()
 
