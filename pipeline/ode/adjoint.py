@@ -18,7 +18,6 @@ from pipeline.ode.loop import solve
 from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import Path
 from pipeline.ode.problem import Outcome, Problem
-from pipeline.ode.pullback import pullback
 from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Status
 from pipeline.ode.state import Layout
 from pipeline.ode.times import legs
@@ -200,8 +199,7 @@ class _Sweep:
         if not slope.requires_grad:
             return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
         refuse_unknown([slope], inputs, self.call.began.field)
-        found = pullback([slope], [-adjoint], inputs)
-        shares = [torch.zeros_like(x) if share is None else share for x, share in zip(inputs, found, strict=True)]
+        shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
         return torch.cat([slope.detach().flatten(), *(_reals(share).to(flat.dtype).flatten() for share in shares)])
 
     def _jump(self, leg: int, flat: Tensor) -> Tensor:
