@@ -46,7 +46,8 @@ async function answered(model, stages, ask) {
   if (!choice) return ask(joined);
   const {match, sort, window, rest, counted} = choice;
   if (counted) { // not `countDocuments`, which is an aggregation
-    const {n} = await model.db.db.command({count: model.collection.name, query: match});
+    const {$skip: skip = 0, $limit: limit = 0} = window;
+    const {n} = await model.db.db.command({count: model.collection.name, query: match, skip, limit});
     return n ? [{[counted]: n}] : [];
   }
   const found = model.collection.find(match, {projection: {_id: 1}});

@@ -1,10 +1,8 @@
 """Reading all of a collection: the embedded store makes a whole answer, in memory, before it sends any of it."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import islice
 from typing import Any
 
 import pymongo
@@ -15,9 +13,6 @@ LISTING_SECONDS = 600.0
 
 PORTION = 100
 """Values that are asked for at once."""
-_AHEAD = 2
-_WHOLE = 100_000
-"""Documents in the first part of an answer, which has 101 unless told."""
 
 
 def list_ids(collection: Collection[dict[str, Any]]) -> list[Any]:
@@ -36,7 +31,7 @@ def in_portions(
 ) -> Iterator[Any]:
     """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`.
 
-    While one portion is being worked on, the next two are read: the store makes one as the other is taken in.
+    While one portion is being worked on, the next is read.
 
     Args:
         where: what they have to meet besides.
@@ -44,13 +39,12 @@ def in_portions(
 
     def read(start: int) -> list[Any]:
         wanted = {key: {"$in": values[start : start + PORTION]}, **(where or {})}
-        found = collection.find(wanted, projection, batch_size=_WHOLE)
-        return list(found.sort([(name, 1) for name in order]))
+        return list(collection.find(wanted, projection).sort([(name, 1) for name in order]))
 
-    with ThreadPoolExecutor(_AHEAD) as readers:
-        read_ahead = (readers.submit(copy_context().run, read, start) for start in range(0, len(values), PORTION))
-        portions = deque(islice(read_ahead, _AHEAD))
-        while portions:
-            portion = portions.popleft().result()
-            portions.extend(islice(read_ahead, 1))
+    with ThreadPoolExecutor(1) as reader:
+        readings = (reader.submit(copy_context().run, read, start) for start in range(0, len(values), PORTION))
+        reading = next(readings, None)
+        while reading is not None:
+            portion = reading.result()
+            reading = next(readings, None)
             yield from portion

@@ -303,7 +303,7 @@ class Runs:
 
     def _matching(self, wanted: Sequence[Condition], limit: int) -> Iterator[dict[str, Any]]:
         query = combined([one.query() for one in wanted])
-        for document in self._newest(query, limit) if limit else self._newest_first(query):
+        for document in self._newest(query, min(limit, PORTION)) if limit else self._newest_first(query):
             if (reason := unreadable(document)) is not None:
                 self.left_out[reason] = None
                 continue
@@ -317,7 +317,7 @@ class Runs:
         return self.database.runs.find_one({path: {"$exists": True}}, {"_id": True}) is not None
 
     def _newest(self, query: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:
-        """The same, so many of them with one question first: mostly no more are read."""
+        """From the newest on, the first `number` with one question: mostly nobody reads further."""
         newest = self.database.runs.find(query, _WITHOUT_BULK).sort("_id", DESCENDING).limit(number)
         first = sorted(newest, key=_is_no_number)
         are_all = len(first) < number

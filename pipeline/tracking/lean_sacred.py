@@ -45,7 +45,6 @@ __all__ = [
     "flatten",
     "get_host_info",
     "get_stdcapturer",
-    "serializer",
 ]
 
 

@@ -2,7 +2,8 @@
 
 SecantusDB decodes every document that a question without an index looks at, whole, into Python's objects, which is most
 of what a list of runs costs, and holds all of them at once. Here a document is cut down, as bytes, to the fields that
-the filter and the order name; what is left out is passed over by its length.
+the filter and the order name; what is left out is passed over by its length. Fields that a projection names are cut out
+likewise, and sent as they are.
 
 Loaded by `pipeline.tracking.server`, so it imports nothing of the pipeline.
 """
@@ -76,14 +77,15 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
         self._refresh_read_snapshot()
         part_of = _matcher(filter or {}, _joined(asked, _paths(sort or ())))
         end = skip + limit if limit > 0 else None
-        is_by_id = end is not None and list(sort or ()) == ["_id"]
-        if is_by_id and sort is not None:
+        to_sort = sort
+        if sort and list(sort) == ["_id"] and limit > 0:
             candidates = self._in_order_of_ids(db, coll, filter or {}, part_of, backwards=sort["_id"] < 0)
+            to_sort = None
         else:
             candidates = self._candidates(db, coll, filter or {})
         shown_of = _shower(projection, shown, filter, has_sort=bool(sort))
         found = ((part, shown_of(frame)) for frame in candidates if (part := part_of(frame)) is not None)
-        chosen = _sorted(list(found), sort)[skip:end] if sort and not is_by_id else list(islice(found, skip, end))
+        chosen = _sorted(list(found), to_sort)[skip:end] if to_sort else list(islice(found, skip, end))
         left = projection if shown is None else None
         # The command `find`, which alone asks with bounds, sends what it is given; others change or look into it.
         opened: Callable[[bytes], Any] = RawBSONDocument if "min_bound" in special and not left else bson.decode

@@ -16,7 +16,7 @@ from pymongo.database import Database
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
 from pipeline.runs.listing import group_runs, sorted_runs
-from pipeline.runs.query import ArtifactError, RunNotFound, Runs, StoredRun
+from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
 from pipeline.runs.summary import summaries
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
@@ -89,7 +89,11 @@ def test_who_runs_and_who_died_is_told_by_the_heartbeat(database: Database[dict[
     assert ids(Runs(database).find({"status": "DIED"}, limit=1)) == [3]
 
 
-def test_the_newest_runs_are_found_over_gaps_and_beside_other_programs_runs(database: Database[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("portion", [3, PORTION])
+def test_the_newest_runs_are_found_over_gaps_and_beside_other_programs_runs(
+    database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    monkeypatch.setattr("pipeline.runs.query.PORTION", portion)
     kept = (1, 7, 250, 251, 900)
     database.runs.insert_many([stored(run_id, "COMPLETED", timedelta(0)) for run_id in kept])
     database.runs.insert_many([{"_id": 252, "format": "other"}, {"_id": "named"}])

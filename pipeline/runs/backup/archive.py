@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -39,8 +39,6 @@ _DAMAGE = (
     *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
 )
 _READ_BYTES = 2**20
-_AT_ONCE = 100
-"""Documents: to compress a series alone costs as much again as its bytes do."""
 SMALL_BYTES, MOST_TIMES = 2**20, 100
 """A backup unpacks to at most so many times its size, unless it is small; ours do to some ten times."""
 _COMPRESSION = 1
@@ -143,11 +141,10 @@ class ArchiveWriter:
 
     def add_collection(self, name: str, documents: Iterable[bytes]) -> None:
         """All documents of a collection, each as BSON."""
-        count, left = 0, iter(documents)
+        count = 0
         with self._member(f"collections/{name}.bson", ZIP_DEFLATED) as write:
-            while several := list(islice(left, _AT_ONCE)):
-                write(b"".join(several))
-                count += len(several)
+            for count, document in enumerate(documents, start=1):  # noqa: B007 - the last one counts
+                write(document)
         self._documents[name] = count
 
     def add_file(self, file_id: Any, content: bytes) -> None:

@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import numpy as np
+from sacred import serializer
 
-from pipeline.tracking.lean_sacred import flatten, serializer
+from pipeline.tracking.lean_sacred import flatten
 
 SCRIPT = """
 import json, sys
-from pipeline.tracking.lean_sacred import flatten, serializer
+from pipeline.tracking.lean_sacred import flatten
+from sacred import serializer
 assert "sacred" in sys.modules and "pandas" not in sys.modules
 assert flatten({"a": 1}) == {"a": 1}
 import pandas
