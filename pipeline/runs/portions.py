@@ -1,8 +1,10 @@
 """Reading all of a collection: the embedded store makes a whole answer, in memory, before it sends any of it."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import islice
 from typing import Any
 
 import pymongo
@@ -13,6 +15,9 @@ LISTING_SECONDS = 600.0
 
 PORTION = 100
 """Values that are asked for at once."""
+
+AHEAD = 2
+"""Portions that are read while one is being worked on: the store makes one answer while another is on its way."""
 
 
 def list_ids(collection: Collection[dict[str, Any]]) -> list[Any]:
@@ -31,7 +36,7 @@ def in_portions(
 ) -> Iterator[Any]:
     """The documents whose `key` is one of `values`, in the order of portions of these, and in each by `order`.
 
-    While one portion is being worked on, the next is read.
+    While one portion is being worked on, the next ones are read.
 
     Args:
         where: what they have to meet besides.
@@ -41,10 +46,10 @@ def in_portions(
         wanted = {key: {"$in": values[start : start + PORTION]}, **(where or {})}
         return list(collection.find(wanted, projection).sort([(name, 1) for name in order]))
 
-    with ThreadPoolExecutor(1) as reader:
-        readings = (reader.submit(copy_context().run, read, start) for start in range(0, len(values), PORTION))
-        reading = next(readings, None)
-        while reading is not None:
-            portion = reading.result()
-            reading = next(readings, None)
+    with ThreadPoolExecutor(AHEAD) as readers:
+        starts = iter(range(0, len(values), PORTION))
+        readings = deque(readers.submit(copy_context().run, read, start) for start in islice(starts, AHEAD))
+        while readings:
+            portion = readings.popleft().result()
+            readings.extend(readers.submit(copy_context().run, read, start) for start in islice(starts, 1))
             yield from portion

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pymongo.database import Database
 from odenet.main import main
 from pipeline.dashboard.board import ensure_columns
 from pipeline.runs.annotations import add_tags, set_note
-from pipeline.runs.backup import restore_backup
+from pipeline.runs.backup import create_backup, restore_backup
 from pipeline.runs.backup.archive import ArchiveError
 from pipeline.runs.backup.create_backup import back_up
 from pipeline.runs.backup.restore_backup import restore
@@ -390,6 +391,23 @@ def test_a_file_that_the_store_has_lost_does_not_hinder_the_others(
     restore(database, tmp_path / "store.zip")
     assert database.fs.files.count_documents({}) == backup.files
     assert Runs(database).get(1).artifact("roc.png") == Runs(full).get(1).artifact("roc.png")
+
+
+def test_a_file_that_is_removed_while_a_backup_is_made_is_not_called_damaged(
+    full: Store, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = create_backup.in_portions
+
+    def and_remove(collection: Any, *asked: Any, **more: Any) -> Iterator[Any]:
+        found = list(read(collection, *asked, **more))
+        if found and isinstance(found[0], dict):  # the entries that contents are read by
+            GridFS(full).delete(ObjectId(weights.removeprefix("files/")))
+        yield from found
+
+    monkeypatch.setattr(create_backup, "in_portions", and_remove)
+    backup = back_up(full, tmp_path / "store.zip")
+    assert backup.damaged_files == ()
+    assert backup.files == full.fs.files.count_documents({})
 
 
 def test_a_second_restore_at_the_same_time_is_told_of_the_first_and_doubles_no_run(

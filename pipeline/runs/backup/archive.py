@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -39,10 +39,12 @@ _DAMAGE = (
     *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
 )
 _READ_BYTES = 2**20
+_WRITTEN_AT_ONCE = 100
+"""Documents: to compress each by itself takes a third longer."""
 SMALL_BYTES, MOST_TIMES = 2**20, 100
 """A backup unpacks to at most so many times its size, unless it is small; ours do to some ten times."""
-_COMPRESSION = 1
-"""The lowest: metrics become a sixth as well, several times as fast."""
+_COMPRESSION = 3
+"""Of metrics as small as by the usual 6 within a tenth, and in a third of the time; 1 and 2 are not quicker."""
 
 
 class ArchiveError(OdenetError):
@@ -60,7 +62,7 @@ def new_archive(path: Path) -> Iterator["ArchiveWriter"]:
     try:
         _refuse_existing(path)
         with whole_file(path, concurrent=True) as file:
-            with ZipFile(file, "w", compresslevel=_COMPRESSION) as archive:
+            with ZipFile(file, "w") as archive:
                 writer = ArchiveWriter(archive)
                 yield writer
                 writer.finish()
@@ -137,21 +139,23 @@ class ArchiveWriter:
         self._archive = archive
         self._sums: dict[str, str] = {}
         self._documents: dict[str, int] = {}
-        self._files = 0
+        self.files = 0
+        """How many files' contents it has."""
 
     def add_collection(self, name: str, documents: Iterable[bytes]) -> None:
         """All documents of a collection, each as BSON."""
-        count = 0
+        count, left = 0, iter(documents)
         with self._member(f"collections/{name}.bson", ZIP_DEFLATED) as write:
-            for count, document in enumerate(documents, start=1):  # noqa: B007 - the last one counts
-                write(document)
+            while some := list(islice(left, _WRITTEN_AT_ONCE)):
+                write(b"".join(some))
+                count += len(some)
         self._documents[name] = count
 
     def add_file(self, file_id: Any, content: bytes) -> None:
         """The content of a stored file: pictures and weights, which do not get smaller."""
         with self._member(f"files/{file_id}", ZIP_STORED) as write:
             write(content)
-        self._files += 1
+        self.files += 1
 
     def finish(self) -> None:
         """What it holds, and the checksums."""
@@ -160,7 +164,7 @@ class ArchiveWriter:
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "software": f"odenet-pipeline {version('odenet-pipeline')}",
             "documents": self._documents,
-            "files": self._files,
+            "files": self.files,
         }
         with self._member(_ABOUT, ZIP_STORED) as write:
             write(json.dumps(about, indent=1).encode())
@@ -172,6 +176,7 @@ class ArchiveWriter:
     def _member(self, name: str, compression: int) -> Iterator[Callable[[bytes], None]]:
         entry = ZipInfo(name, datetime.now(UTC).timetuple()[:6])
         entry.compress_type, entry.external_attr = compression, 0o600 << 16
+        entry._compresslevel = _COMPRESSION  # type: ignore[attr-defined]  # the archive's is for names alone
         checksum = hashlib.sha256()
         with self._archive.open(entry, "w", force_zip64=True) as member:
 

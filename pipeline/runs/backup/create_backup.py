@@ -4,7 +4,7 @@ Safe while runs are going on; they are in it as they were when it was made.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,27 +46,27 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         archive.add_collection("metrics", _bytes(series))
         file_ids = list_ids(database.fs.files)
         archive.add_collection("fs.files", _bytes(in_portions(_raw(database, "fs.files"), "_id", file_ids)))
-        damaged = [name for file_id in file_ids if (name := _add_file(database, file_id, archive)) is not None]
+        entries = in_portions(database.fs.files, "_id", file_ids)
+        damaged = [name for entry in entries if (name := _add_file(database, entry, archive)) is not None]
         for name in _other_collections(database):
             archive.add_collection(name, _bytes(_raw(database, name).find().sort("_id")))
-    return Backup(file, len(run_ids), len(file_ids) - len(damaged), tuple(damaged), round(file.stat().st_size / 1e6, 1))
+    return Backup(file, len(run_ids), archive.files, tuple(damaged), round(file.stat().st_size / 1e6, 1))
 
 
 def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:
     return (bytes(document.raw) for document in documents)
 
 
-def _add_file(database: Database[dict[str, Any]], file_id: Any, archive: ArchiveWriter) -> str | None:
+def _add_file(database: Database[dict[str, Any]], entry: Mapping[str, Any], archive: ArchiveWriter) -> str | None:
     """Add the content of a file; its name where it is not whole."""
-    entry = database.fs.files.find_one({"_id": file_id})
-    if entry is None:  # it was removed a moment ago
-        return None
+    file_id = entry["_id"]
     chunks = database.fs.chunks.find({"files_id": file_id}).sort("n")
     content = b"".join(chunk["data"] for chunk in chunks)
     checksum = (entry.get("metadata") or {}).get("sha256")
-    if len(content) != entry["length"] or checksum not in (None, hashlib.sha256(content).hexdigest()):
+    if len(content) == entry["length"] and checksum in (None, hashlib.sha256(content).hexdigest()):
+        archive.add_file(file_id, content)
+    elif database.fs.files.find_one({"_id": file_id}) is not None:  # else it was removed a moment ago
         return str(entry.get("filename", file_id))
-    archive.add_file(file_id, content)
     return None
 
 
