@@ -181,8 +181,9 @@ def _compiler() -> Iterator[Finding]:
 def _data() -> Iterator[Finding]:
     from pipeline.data import list_data_sets
 
-    present = [status.name for status in list_data_sets() if status.present]
-    absent = [status.name for status in list_data_sets() if not status.present]
+    statuses = list_data_sets()  # a name is there once for each task that reads it
+    present = dict.fromkeys(status.name for status in statuses if status.present)
+    absent = dict.fromkeys(status.name for status in statuses if not status.present)
     yield Finding("data", "ok", f"{', '.join(present)} in {data_folder()}")
     if absent:
         yield Finding("data", "warning", f"{', '.join(absent)} absent: `odenet data prepare NAME` downloads one")
