@@ -19,7 +19,7 @@
     'notes', 'c_data', 'c_model', 'c_solver', 'c_training', 'c_evaluation', 'c_seed'
   ];
   const widths = {
-    _id: 60, name: 115, kind: 80, status: 110, model: 130, data: 95, learning_rate: 76, seed: 55, tags: 110,
+    _id: 60, name: 105, kind: 80, status: 110, model: 132, data: 95, learning_rate: 84, seed: 55, tags: 110,
     duration: 90, start_time: 160, notes: 200
   };
   const WIDTH = 80; // of a number

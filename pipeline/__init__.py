@@ -12,3 +12,5 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 # Before cuBLAS is first used, which looks once: without it `training.deterministic` is refused on a GPU.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Before MKL is first used: else on some processors a row times a matrix depends on where among the rows it lies.
+os.environ.setdefault("MKL_CBWR", "AUTO")

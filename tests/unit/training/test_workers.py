@@ -22,7 +22,7 @@ TASK = Classification()
 RESIDUAL = {"model": {"body": "resnet"}}
 KINDS: dict[str, Mapping[str, Any]] = {
     "steps of the batch": {},
-    "adjoint": {"solver": {"gradient": "adjoint", "rtol": 1e-5, "atol": 1e-7}},
+    "adjoint": {"solver": {"gradient": "adjoint"}},
     "reused first steps and penalties": {
         "solver": {"reuse_first_step": True, "gradient": "checkpointed"},
         "regularisation": {"kinetic": 1e-3},
