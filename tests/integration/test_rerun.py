@@ -204,7 +204,8 @@ def test_of_three_who_resume_a_run_at_once_one_does_and_the_others_are_told_of_i
     assert [status for status, _ in told] == [0, 2, 2]
     for _, said in told[1:]:
         assert re.fullmatch(
-            r"odenet: (another process resumes or removes run 1 just now|run 1 (is still running|was removed or has changed just now)).*\n",
+            r"odenet: (another process resumes or removes run 1 just now"
+            r"|run 1 (is still running|was removed or has changed just now)).*\n",
             said,
         )
     assert list(stored(empty_home, 1).metrics()["validation.loss"].index) == [1, 2, 3, 4]
