@@ -47,9 +47,9 @@ def in_portions(
         return list(collection.find(wanted, projection).sort([(name, 1) for name in order]))
 
     with ThreadPoolExecutor(AHEAD) as readers:
-        starts = iter(range(0, len(values), PORTION))
-        readings = deque(readers.submit(copy_context().run, read, start) for start in islice(starts, AHEAD))
-        while readings:
-            portion = readings.popleft().result()
-            readings.extend(readers.submit(copy_context().run, read, start) for start in islice(starts, 1))
+        readings = (readers.submit(copy_context().run, read, start) for start in range(0, len(values), PORTION))
+        ahead = deque(islice(readings, AHEAD))
+        while ahead:
+            portion = ahead.popleft().result()
+            ahead.extend(islice(readings, 1))
             yield from portion

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -39,12 +39,10 @@ _DAMAGE = (
     *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
 )
 _READ_BYTES = 2**20
-_WRITTEN_AT_ONCE = 100
-"""Documents: to compress each by itself takes a third longer."""
 SMALL_BYTES, MOST_TIMES = 2**20, 100
 """A backup unpacks to at most so many times its size, unless it is small; ours do to some ten times."""
 _COMPRESSION = 3
-"""Of metrics as small as by the usual 6 within a tenth, and in a third of the time; 1 and 2 are not quicker."""
+"""A store's documents take 11 % more than by the usual 6, in two fifths of the time; 1 and 2 are not quicker."""
 
 
 class ArchiveError(OdenetError):
@@ -144,11 +142,10 @@ class ArchiveWriter:
 
     def add_collection(self, name: str, documents: Iterable[bytes]) -> None:
         """All documents of a collection, each as BSON."""
-        count, left = 0, iter(documents)
+        count = 0
         with self._member(f"collections/{name}.bson", ZIP_DEFLATED) as write:
-            while some := list(islice(left, _WRITTEN_AT_ONCE)):
-                write(b"".join(some))
-                count += len(some)
+            for count, document in enumerate(documents, start=1):  # noqa: B007 - the last one counts
+                write(document)
         self._documents[name] = count
 
     def add_file(self, file_id: Any, content: bytes) -> None:
