@@ -169,6 +169,17 @@ def test_stiffness_costs_the_implicit_method_little_and_an_explicit_one_everythi
             integrate(field, vector(1), (0.0, 3.0), SolverConfig(rtol=1e-5, atol=1e-5))
 
 
+@pytest.mark.parametrize("stiffness", [1e2, 1e3, 1e4, 1e6])
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-7])
+def test_a_stiff_component_is_as_exact_as_asked_for(stiffness: float, tolerance: float) -> None:
+    """The problem of Prothero and Robinson: what the method loses of its order in it shows in its estimate."""
+    field = Field(lambda t, z: -stiffness * (z - torch.cos(t)) - torch.sin(t))
+    with torch.no_grad():
+        solver = SolverConfig(method="kvaerno3", rtol=tolerance, atol=tolerance)
+        state = integrate(field, vector(1), (0.0, 3.0), solver).state
+    assert float(state) == pytest.approx(math.cos(3), abs=tolerance)
+
+
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-5, 1e-6])
 def test_in_float32_the_iterations_end_at_its_rounding(tolerance: float) -> None:
     z0 = torch.tensor([1.0, 2.0])
