@@ -1,5 +1,6 @@
 """What the tests share: one real store for the session, and a clean database in it for each test."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from tests.helpers.waiting import Patience, slowness
 
 # A shell that starts the tests in the background has them ignore Ctrl-C; what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# With it, each interpreter that the tests start would compile every source again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 LOOK_SECONDS = 30.0
 """How often the time that a test may take looks at how busy the machine is."""

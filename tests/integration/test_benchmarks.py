@@ -1,32 +1,53 @@
 """The benchmarks: what `make bench` says of a small network, and what it refuses."""
 
 import json
-import subprocess
+import os
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import worker
 from benchmarks.small.fields import Planar
 from benchmarks.small.problems import PROBLEMS
 from benchmarks.worker import parser
-from tests.helpers.paths import ROOT
+from tests.helpers.commands import FORKSERVER
+
+Measure = Callable[..., tuple[list[dict[str, Any]], str]]
 
 
-def test_every_candidate_takes_its_turns_and_is_held_against_the_exact_gradient(tmp_path: Path) -> None:
+@pytest.fixture
+def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Measure:
+    """`python -m benchmarks words` in this process: its results, and what it prints.
+
+    What it measures has processes of its own as ever, forked from one that has torch.
+    """
+
+    def measured(*words: str) -> tuple[list[dict[str, Any]], str]:
+        out = tmp_path / "measured.json"
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *words, "--out", str(out)])
+        monkeypatch.setattr(worker, "get_context", lambda _: FORKSERVER)
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")  # what it changes comes back
+        monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+        runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
+        return json.loads(out.read_text())["results"], capsys.readouterr().out
+
+    return measured
+
+
+def test_every_candidate_takes_its_turns_and_is_held_against_the_exact_gradient(measure: Measure) -> None:
     evaluations = {"torchdiffeq adjoint": (26, 20), "odenet checkpointed, fp32": (26, 24)}
-    out = tmp_path / "measured.json"
     chosen = [part for name in evaluations for part in ("--candidate", name)]
-    command = [sys.executable, "-m", "benchmarks", "--network", "digits", "--device", "cpu", *chosen]
-    command += ["--repeats", "2", "--reference", "1e-4", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (result,) = json.loads(out.read_text())["results"]
+    words = ("--network", "digits", "--device", "cpu", "--repeats", "2", "--reference", "1e-4")
+    (result,), told = measure(*words, *chosen)
     measured = result["candidates"]
     assert {name: (facts["nfe_forward"], facts["nfe_backward"]) for name, facts in measured.items()} == evaluations
     for name, facts in measured.items():
-        assert f"| {name} |" in done.stdout
+        assert f"| {name} |" in told
         assert len(facts["train_ms"]) == len(facts["inference_ms"]) == 2
         assert facts["memory_mb"] > 0
     adjoint, ours = (facts["gradient_error"] for facts in measured.values())
@@ -34,22 +55,20 @@ def test_every_candidate_takes_its_turns_and_is_held_against_the_exact_gradient(
     assert result["ceiling_ms_per_evaluation"].keys() == {"fp32", "bf16"}
 
 
-def test_small_fields_are_solved_by_all_candidates_to_the_exact_gradient(tmp_path: Path) -> None:
+def test_small_fields_are_solved_by_all_candidates_to_the_exact_gradient(measure: Measure) -> None:
     chosen, networks = ["torchdiffeq direct", "odenet direct"], ["mlp-2", "cnf", "latent-ode"]
-    out = tmp_path / "measured.json"
-    command = [sys.executable, "-m", "benchmarks", "--repeats", "2", "--reference", "1e-7", "--iterations", "2"]
-    command += [part for name in chosen for part in ("--candidate", name)]
-    command += [part for name in networks for part in ("--network", name)]
-    done = subprocess.run([*command, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    results = {result["network"]: result for result in json.loads(out.read_text())["results"]}
+    words = ["--repeats", "2", "--reference", "1e-7", "--iterations", "2"]
+    words += [part for name in chosen for part in ("--candidate", name)]
+    words += [part for name in networks for part in ("--network", name)]
+    measured, told = measure(*words)
+    results = {result["network"]: result for result in measured}
     assert list(results) == networks
     for name, result in results.items():
-        assert f"### {name}" in done.stdout
+        assert f"### {name}" in told
         measured = result["candidates"]
         assert list(measured) == chosen
         for candidate, facts in measured.items():
-            assert f"| {candidate} |" in done.stdout
+            assert f"| {candidate} |" in told
             assert len(facts["cpu_ms"]) == 2
             assert facts["nfe_forward"] > 0
             assert facts["gradient_error"] < 1e-2
@@ -57,15 +76,11 @@ def test_small_fields_are_solved_by_all_candidates_to_the_exact_gradient(tmp_pat
     assert (results["cnf"]["iterations"], results["mlp-2"]["iterations"]) == (2, None)
 
 
-def test_the_training_step_of_a_latent_ode_is_the_same_in_all_hands(tmp_path: Path) -> None:
-    chosen, out = ["torchdiffeq example at 1e-5", "odenet at 1e-5"], tmp_path / "measured.json"
-    command = [sys.executable, "-m", "benchmarks", "--network", "latent-training", "--repeats", "1"]
-    command += ["--reference", "1e-6", "--latent-iterations", "1", "--out", str(out)]
-    command += [part for name in chosen for part in ("--candidate", name)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "### latent-training, after 1 iterations of training" in done.stdout
-    (result,) = json.loads(out.read_text())["results"]
+def test_the_training_step_of_a_latent_ode_is_the_same_in_all_hands(measure: Measure) -> None:
+    chosen = ["torchdiffeq example at 1e-5", "odenet at 1e-5"]
+    words = ["--network", "latent-training", "--repeats", "1", "--reference", "1e-6", "--latent-iterations", "1"]
+    (result,), told = measure(*words, *(part for name in chosen for part in ("--candidate", name)))
+    assert "### latent-training, after 1 iterations of training" in told
     plain, ours = (result["candidates"][name] for name in chosen)
     assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-4)
     assert ours["nfe_forward"] == plain["nfe_forward"]
