@@ -1,7 +1,6 @@
 """Homes that are deleted while something runs in them, and what others may do with those that are there."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,8 +16,8 @@ from pipeline.dashboard import board
 from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore, stray_servers
 from pipeline.tracking.record import Record
-from tests.helpers.commands import SLOW, last_epoch, records, start_command
-from tests.helpers.waiting import run, wait_until
+from tests.helpers.commands import SLOW, last_epoch, records, start_command, start_script
+from tests.helpers.waiting import wait_until
 
 
 def remove(home: Path) -> None:
@@ -112,13 +111,13 @@ def test_a_run_whose_home_is_deleted_writes_its_record_anew_and_says_where_it_wa
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_a_home_and_everything_in_it_are_their_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     home = tmp_path / "home"
-    script = f"import os, sys; os.umask({umask}); from odenet.main import main; sys.exit(main(sys.argv[1:]))"
-    words = ("run", *SLOW, "training.max_epochs=1", "data.subset=60")
-    environment = {**os.environ, "ODENET_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    environment.pop("ODENET_MONGO_URL", None)
-    done = run([sys.executable, "-c", script, *words], env=environment)
+    script = tmp_path / "run.py"
+    script.write_text(
+        f"import os, sys\nfrom odenet.main import main\nos.umask({umask})\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    command = start_script(home, script, "run", *SLOW, "training.max_epochs=1", "data.subset=60")
     try:
-        assert done.returncode == 0, done.stderr
+        assert command.wait() == 0, command.stderr
         wide = {str(path.relative_to(home)): oct(path.stat().st_mode) for path in [home, *home.rglob("*")]}
         assert {path: mode for path, mode in wide.items() if not mode.endswith("00")} == {}
         assert (home / "store" / "data").exists()
