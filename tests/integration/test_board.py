@@ -552,6 +552,7 @@ def test_an_installation_is_made_once_and_another_beside_it_when_the_pins_change
     assert log.exists()
 
 
+@pytest.mark.usefixtures("tiny_source")
 def test_dashboards_that_start_at_once_in_different_homes_share_one_installation(cache: Path, tmp_path: Path) -> None:
     together = Barrier(4)
 
