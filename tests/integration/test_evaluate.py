@@ -34,7 +34,7 @@ from pipeline.tasks.solver_grid import Grid, Row, Setting, reevaluate, trained_s
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput
 from tests.helpers import training
-from tests.helpers.commands import draw_figure
+from tests.helpers.commands import Command, draw_figure, start_command
 from tests.helpers.waiting import output_of, wait_until
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -78,10 +78,10 @@ def model(odenet: int) -> TrainedModel:
     return load_trained(odenet)[1]
 
 
-def odenet_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-O", "-m", "odenet.main", *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def odenet_command(*arguments: object) -> tuple[int, Command]:
+    """A command, to its end, and its exit status."""
+    command = start_command(Path(os.environ["ODENET_HOME"]), *map(str, arguments))
+    return command.wait(), command
 
 
 def digits_of(model: TrainedModel) -> ImageData:
@@ -210,8 +210,8 @@ def test_a_reevaluation_sends_the_reader_to_the_run_that_has_the_network(evaluat
     with pytest.raises(InvalidInput, match=sentence):
         reevaluate_tracked(evaluated.run_id, Grid())
     for command in (["rerun"], ["rerun", "--use-stored-source"], ["resume"]):
-        done = odenet_command(command[0], str(evaluated.run_id), *command[1:])
-        assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+        status, done = odenet_command(command[0], str(evaluated.run_id), *command[1:])
+        assert (status, sentence in done.stderr) == (2, True), done.stderr
 
 
 def test_changed_weights_are_refused(odenet: int) -> None:
@@ -242,9 +242,10 @@ def test_a_resnet_has_no_solver_but_answers_about_other_data(resnet: int, tmp_pa
 
 
 def test_the_command_prints_one_document_and_warns_on_stderr(euler_net: int) -> None:
-    done = odenet_command("evaluate", euler_net, "--solver", "euler,dopri5", "--steps", "1", "--tol", "1e-3", "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    words = ("evaluate", euler_net, "--solver", "euler,dopri5", "--steps", "1", "--tol", "1e-3", "--json")
+    status, done = odenet_command(*words)
+    assert status == 0, done.stderr
+    document = done.json
     assert (document["parent"], document["status"], document["batch_size"]) == (euler_net, "COMPLETED", 256)
     assert [(row["method"], row["trained"]) for row in document["rows"]] == [("euler", True), ("dopri5", False)]
     assert "the accuracy depends on the solver of the training" in document["warnings"][0]
@@ -409,8 +410,8 @@ def pngs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_writes_the_probabilities_that_the_run_recorded(odenet: int, pngs: Path) -> None:
-    done = odenet_command("evaluate", odenet, "--predict", pngs)
-    assert done.returncode == 0, done.stderr
+    status, done = odenet_command("evaluate", odenet, "--predict", pngs)
+    assert status == 0, done.stderr
     header, *rows = csv.reader(StringIO(done.stdout))
     assert header == ["image", "predicted", *"0123456789"]
     assert [row[0] for row in rows[:2]] == [str(pngs / "0000.png"), str(pngs / "0001.png")]
