@@ -32,6 +32,7 @@ from experiments.recording import (
 )
 from experiments.worker_processes import OtherWorkers, facts_of, started
 from pipeline.config import Config, ConfigError
+from pipeline.config.config import OPTIONS
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
@@ -184,7 +185,9 @@ class TaskExperiment:
         sections = task.config.sections()
         self.ingredients = {name: Ingredient(name, save_git_info=False) for name in sections}
         for name, section in sections.items():
-            self.ingredients[name].add_config(asdict(section()))
+            # Options are of the part that is chosen, and what Sacred has once stays there beside those of another.
+            no_options: dict[str, Any] = {key.partition(".")[2]: {} for key in OPTIONS if key.startswith(f"{name}.")}
+            self.ingredients[name].add_config({**asdict(section()), **no_options})
             self._complete_options(name)
         self.sacred = Experiment(
             task.name, ingredients=list(self.ingredients.values()), base_dir=str(ROOT), save_git_info=False

@@ -28,7 +28,9 @@ def _times(_: click.Context, __: click.Parameter, text: str) -> list[float]:
         else:
             start, stop, step = map(float, text.split(":"))
             count = (stop - start) / step
-            if not 0 <= count < MOST_TIMES:
+            if count >= MOST_TIMES:
+                raise click.BadParameter(f"{text!r} names more than {MOST_TIMES:,} times: take a longer step")
+            if not count >= 0:
                 raise ValueError
             found = [start + k * step for k in range(int(count + 1e-9) + 1)]
         if not all(map(isfinite, found)):

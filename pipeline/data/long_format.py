@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.data.csv_file import read_csv
 from pipeline.data.errors import DataError
 from pipeline.data.series_set import SeriesSet, checked, from_mapping, rows_of_series
 from pipeline.util.errors import brief, shortened
@@ -36,8 +37,7 @@ def read_long_format(path: Path) -> SeriesSet:
             case ".parquet":
                 table = _parquet(path)
             case _:
-                # The first row is the header; further ones with more cells are refused.
-                table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, skipinitialspace=True)
+                table = read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}: correct its name") from None
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:

@@ -1,6 +1,7 @@
 """Tables of numbers, a row an item: read, checked, and freed of repeated values where that is asked for."""
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.csv_file import read_csv
 from pipeline.data.errors import DataError
 from pipeline.util.array_types import FloatArray
 from pipeline.util.errors import InvalidInput, brief
@@ -22,6 +24,10 @@ REPEATED = 0.01
 """Share of a column's values that may be those of other rows: with more, it is of discrete values."""
 NAMED = 5
 """Columns that a message names before it only counts them."""
+NUMBER = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?|[+-]?\d+e[+-]?\d+|-\d+", re.IGNORECASE)
+"""What stands where the first line is no line of headings; whole numbers are the headings that pandas gives."""
+UNNAMED = re.compile(r"(column|value) \d+")
+"""What columns are called that have no names of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +72,19 @@ def read_table(path: Path) -> Table:
     try:
         if path.suffix == ".npz":
             return _read_npz(path)
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        frame = read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except ImportError as error:
         raise DataError(
             f"{path} is read by pyarrow, which is not here: pip install 'odenet-pipeline[parquet]'"
         ) from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a table ({brief(str(error))}): write it again") from error
+    if not len(frame):
+        raise DataError(f"{path} has no rows: give it some below the names of its columns")
+    if path.suffix == ".csv" and (first := [str(column) for column in frame if NUMBER.fullmatch(str(column))]):
+        raise DataError(
+            f"{path} begins with {_named(first, 'column')}, which looks like a row: give it a first line of names"
+        )
     text = [str(column) for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
     if text:
         raise DataError(f"{path} has {_named(text, 'column')} of text, and a density is of numbers: leave it out")
@@ -143,6 +155,27 @@ def _refuse(name: str, columns: Sequence[str], is_wrong: Any, what: str, remedy:
     wrong = [column for column, wrong in zip(columns, is_wrong, strict=True) if wrong]
     if wrong:
         raise DataError(f"{name}: {_named(wrong, 'column')} with {what}: {remedy}")
+
+
+def order_by_name(what: str, given: Sequence[str], wanted: Sequence[str]) -> list[int] | slice:
+    """Where each of the columns `wanted` is among those `given`: by its name, or where either have none, in its place.
+
+    Raises:
+        InvalidInput: they have other names.
+    """
+    given, wanted = [name.strip() for name in given], [name.strip() for name in wanted]
+    if given == wanted or not _have_names(given) or not _have_names(wanted):
+        return slice(None)
+    if sorted(given) != sorted(wanted):
+        raise InvalidInput(
+            f"{what} has {_named(given, 'column')}, but the model was trained on {_named(wanted, 'column')}: name them "
+            "so, or give an .npz without names, whose columns are taken in their order"
+        )
+    return [given.index(name) for name in wanted]
+
+
+def _have_names(columns: Sequence[str]) -> bool:
+    return bool(columns) and not all(UNNAMED.fullmatch(column) for column in columns)
 
 
 def _named(names: Sequence[str], what: str) -> str:

@@ -405,7 +405,7 @@ def _take_up(
             f"another process resumes or removes run {run_id} just now: look at it with `odenet show {run_id}`, "
             "then try again"
         ) from None
-    unchanged = {key: document[key] for key in ("_id", "uid", "status", "heartbeat")}
+    unchanged = {key: document.get(key) for key in ("_id", "uid", "status", "heartbeat", "artifacts")}
     resumed = {"_id": run_id, "uid": document["uid"], "resumed.uid": changes["resumed"][-1]["uid"]}
 
     def claim() -> bool:

@@ -330,7 +330,8 @@ class Record:
                     self._unsent_series.add(name)
                 raise
         with self._mutex:
-            document = {key: value for key, value in self.document.items() if key != "_id"}
+            # What the store says itself of a run that went on, it alone changes.
+            document = {key: value for key, value in self.document.items() if key not in ("_id", "heard")}
         change: dict[str, Any] = {"$set": document}
         if is_alive and document.get("status") == RunStatus.RUNNING:
             change["$currentDate"] = {"heard": True}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo.database import Database
 from sacred import Experiment
 
@@ -201,6 +202,16 @@ def test_a_run_that_could_not_be_taken_up_is_as_it_was_after_sync(
     assert (after.document["status"], after.document["resumed"]) == ("INTERRUPTED", [])
     assert after.artifact("notes.txt") == b"as it was"
     assert len(after.metrics()["training.loss"]) == 2
+
+
+def test_a_run_that_got_a_file_since_it_was_read_is_not_taken_up_without_it(
+    home: Path, interrupted: tuple[Database[dict[str, Any]], dict[str, Any]]
+) -> None:
+    database, document = interrupted
+    database.runs.update_one({"_id": 1}, {"$push": {"artifacts": {"name": "late.csv", "file_id": ObjectId()}}})
+    with pytest.raises(Exception, match="run 1 was removed or has changed just now"):
+        _take_up(document, changes(), run_folder(home, document), database)
+    assert [entry["name"] for entry in read(database, 1).document["artifacts"]][-1] == "late.csv"
 
 
 def test_of_two_who_go_on_with_a_run_the_second_is_told(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -144,7 +145,12 @@ def test_the_density_of_a_table_is_in_its_own_units(table: Path, capsys: pytest.
     drawn = model.sample(5000, seed=0)
     assert drawn.mean(0) == pytest.approx([1, 30], rel=0.03)
     assert main(["logprob", str(run), "--data", str(table)]) == 0
-    assert "300 rows of" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "300 rows of" in said
+    swapped = table.with_name("swapped.csv")
+    pd.read_csv(table).iloc[:, ::-1].to_csv(swapped, index=False)
+    assert main(["logprob", str(run), "--data", str(swapped)]) == 0
+    assert capsys.readouterr().out == said.replace(str(table), str(swapped))
 
 
 def test_the_density_of_digits_is_in_bits() -> None:

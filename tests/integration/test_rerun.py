@@ -161,6 +161,7 @@ def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(ho
     command = start_command(home, "resume", "--json", str(run_id), "with", "training.max_epochs=4")
 
     assert completed(command) == run_id
+    assert "does not take" not in command.stderr
     run = stored(home, run_id)
     assert deviations(longer, run) == []
     assert run.document["omniboard"] == {"tags": ["mine"], "notes": "keep"}
@@ -192,6 +193,17 @@ def test_a_live_run_is_not_resumed(empty_home: Path) -> None:
     command.send(signal.SIGTERM)
     assert command.wait() == 130
     assert stored(empty_home, 1).status == "INTERRUPTED"
+
+
+def test_a_resumed_run_is_heard_of_while_it_goes_on(home: Path) -> None:
+    run_id = completed(start_command(home, "run", "--json", *SLOW, "training.max_epochs=1"))
+    command = start_command(home, "resume", str(run_id), "with", "training.max_epochs=1000")
+    wait_until(lambda: len(stored(home, run_id).metrics()["training.loss"]) >= 3, command)
+    before = stored(home, run_id).document
+    wait_until(lambda: stored(home, run_id).document["heard"] > before["heard"], command)
+    command.send(signal.SIGTERM)
+    assert command.wait() == 130
+    assert "does not take" not in command.stderr
 
 
 def test_of_three_who_resume_a_run_at_once_one_does_and_the_others_are_told_of_it(empty_home: Path) -> None:

@@ -94,6 +94,12 @@ def test_a_model_says_values_of_a_users_own_series(
     assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
     rows = list(csv.DictReader(StringIO(capsys.readouterr().out)))
     assert [float(row["time"]) for row in rows] == [3, 3.5, 4, 4.5, 5]
+    path.write_text("series,time,y,x\nme,3,2.0,1.0\nme,3.5,,1.5\nme,4,2.5,2.0\n")
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
+    assert list(csv.DictReader(StringIO(capsys.readouterr().out))) == rows
+    path.write_text("series,time,u,v\nme,3,2.0,1.0\n")
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3"]) == 2
+    assert "has the columns 'u', 'v', but the model was trained on the columns 'x', 'y'" in capsys.readouterr().err
     for row in rows:
         ends = [float(row[f"x {end}"]) for end in ("lower 90 %", "lower 50 %", "upper 50 %", "upper 90 %")]
         assert ends == sorted(ends)
@@ -101,6 +107,28 @@ def test_a_model_says_values_of_a_users_own_series(
     assert main(["predict", str(latent), "--series", str(path), "--times", "3"]) == 2
     assert "the series have 1 channels, but the model knows 2 (x, y)" in capsys.readouterr().err
     assert main(["predict", str(latent), "--series", str(path), "--times", "3:1:0.5"]) == 2
+    assert "names no times" in capsys.readouterr().err
+    assert main(["predict", str(latent), "--series", str(path), "--times", "0:2:1e-9"]) == 2
+    assert "names more than 100,000 times: take a longer step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stored", [{}, {"count": 1000}])
+def test_a_run_on_a_users_own_series_goes_on_is_evaluated_and_loaded(
+    stored: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that was stored with the options of another data set."""
+    path = tmp_path / "mine.csv"
+    rows = [f"{k},{t},{np.sin(t + k)}\n" for k in range(20) for t in range(8)]
+    path.write_text("series,time,x\n" + "".join(rows))
+    words = ("with", "rnn_dt", str(path), "training.max_epochs=1", "training.device=cpu", "series.test_samples=4")
+    assert main(["run", "--json", *words, "training.schedule=constant"]) == 0
+    run = json.loads(capsys.readouterr().out)["run_id"]
+    assert Runs().get(run).config["data"]["options"] == {}
+    Runs().get(run).database.runs.update_one({"_id": run}, {"$set": {"config.data.options": stored}})
+    assert main(["resume", str(run), "with", "training.max_epochs=2"]) == 0
+    assert main(["predict", str(run), "--series", str(path), "--times", "0:1:1"]) == 0
+    assert main(["rerun", str(run), "--expect-identical"]) == 0
+    assert load_model(run).channels == ("x",)
 
 
 def test_runs_of_the_same_series_are_compared_in_pairs(latent: int, recurrent: int) -> None:

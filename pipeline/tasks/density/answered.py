@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.points import Rows
-from pipeline.data.tabular import ENDINGS, find_table, read_table, refuse_no_numbers, write_table
+from pipeline.data.tabular import ENDINGS, find_table, order_by_name, read_table, refuse_no_numbers, write_table
 from pipeline.tasks.density.points import VALIDATION, find_source, load_points
 from pipeline.tasks.density.trained import TrainedModel
 from pipeline.util.array_types import FloatArray
@@ -79,28 +79,29 @@ def answer_rows(model: TrainedModel, name: str | None) -> Answered:
         DataError: they cannot be read.
     """
     chosen = name or model.config.data.name
-    rows = _rows(model, chosen)
+    rows, columns = _rows(model, chosen)
     if rows.ndim != 2 or rows.shape[1] != model.preprocessing.dimension:
         raise InvalidInput(
             f"{chosen} has {rows.shape[1]} columns, but the density is of {model.preprocessing.dimension}: choose rows "
             "with as many"
         )
+    rows = rows[:, order_by_name(chosen, columns, model.preprocessing.columns)]
     values = model.log_prob(rows)
     return Answered(chosen, values, model.shift(rows), model.preprocessing.log_scale, model.evaluations)
 
 
-def _rows(model: TrainedModel, name: str) -> FloatArray:
+def _rows(model: TrainedModel, name: str) -> tuple[FloatArray, tuple[str, ...]]:
+    """They, and the names of their columns, where they have names."""
     if name.endswith(ENDINGS):
         table = read_table(find_table(name))
         rows = table.rows if table.test is None else table.test
         refuse_no_numbers(name, rows, table.columns)
-        return rows
+        return rows, table.columns
     config = model.config.data
     source = find_source(name, config.options if name == config.name else {})
     if isinstance(source, Rows):
-        test: FloatArray = source.test
-        return test
+        return source.test, tuple(source.columns)
     points = load_points(config, model.config.seed) if name == config.name else None
     if points is None:
         raise InvalidInput(f"{name} has no rows: name a table, or a data set with rows")
-    return points.test[:VALIDATION].numpy()
+    return points.test[:VALIDATION].numpy(), ()

@@ -19,6 +19,7 @@ from pipeline.data.tabular import (
     check_table,
     find_table,
     gaps,
+    order_by_name,
     read_table,
     refuse_no_numbers,
     with_noise,
@@ -132,9 +133,10 @@ def _test_rows(name: str, source: Rows, preprocessing: Preprocessing) -> Density
             "table with as many"
         )
     refuse_no_numbers(name, source.test, source.columns)
-    test, none = preprocessing.points(source.test), torch.zeros(0)
+    rows = source.test[:, order_by_name(name, source.columns, preprocessing.columns)]
+    test, none = preprocessing.points(rows), torch.zeros(0)
     slope = torch.zeros(len(test))
-    return DensityPoints(name, test[:0], test[:0], none, test, slope, preprocessing, _sha256(source.test))
+    return DensityPoints(name, test[:0], test[:0], none, test, slope, preprocessing, _sha256(rows))
 
 
 def find_source(name: str, options: Mapping[str, Any]) -> Source:

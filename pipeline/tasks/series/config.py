@@ -15,6 +15,8 @@ MODELS = ("latent_ode", "ode_rnn", "rnn", "rnn_dt", "gru_d")
 ENCODERS = ("rnn", "rnn_dt", "ode_rnn", "gru_d")
 DECODERS = ("mlp",)
 """Those that come along, likewise."""
+OPTIONS_OF_SPIRALS = {"count": 1000}
+"""Runs that were stored until 28 November 2026 have them beside data without options, too."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class SeriesDataConfig(DataConfig):
     split alone. `auto`: as the data set says."""
 
     def __post_init__(self) -> None:
+        if self.options == OPTIONS_OF_SPIRALS and not self._options_of_data_set():
+            object.__setattr__(self, "options", {})
         super().__post_init__()
         if isinstance(self.observed, float) and self.observed > 1 and self.observed != int(self.observed):
             raise ConfigError(

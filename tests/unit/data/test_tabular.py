@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.data.errors import DataError
-from pipeline.data.tabular import check_table, find_table, gaps, read_table, write_table
+from pipeline.data.long_format import read_long_format
+from pipeline.data.tabular import check_table, find_table, gaps, order_by_name, read_table, write_table
 from pipeline.util.errors import InvalidInput
 
 ROWS = np.random.default_rng(0).normal(size=(200, 3))
@@ -57,6 +58,43 @@ def test_columns_of_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("height,city\n1.5,Oslo\n2.5,Rome\n")
     with pytest.raises(DataError, match="the column 'city' of text"):
         read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2,3\n4,5,6\n", "its rows have more cells than its first line has names"),
+        ("a;b\n100,1;-0,2\n101,1;0,2\n", "its rows have more cells than its first line has names"),
+        ("a,b\n1,2\n4,5,6\n", "Expected 2 fields in line 3, saw 3"),
+        ("0.5,-1.5\n1,2\n3,4\n", "begins with the columns '0.5', '-1.5', which looks like a row"),
+        ("a,b\n", "has no rows"),
+    ],
+)
+def test_a_csv_that_would_be_misread_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_table(tmp_path / "t.csv")
+
+
+def test_headings_that_pandas_gave_are_names(tmp_path: Path) -> None:
+    pd.DataFrame(ROWS).to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv").columns == ("0", "1", "2")
+
+
+def test_series_with_more_cells_than_headings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("series,time,x\na,0,1,2\na,1,3,4\n")
+    with pytest.raises(DataError, match="its rows have more cells than its first line has names"):
+        read_long_format(tmp_path / "t.csv")
+
+
+def test_columns_are_found_by_their_names_where_both_have_some() -> None:
+    assert order_by_name("t.csv", ("b", " a"), ("a", "b")) == [1, 0]
+    for given, wanted in ((("a", "b"), ("a", "b")), (("column 0", "column 1"), ("a", "b")), (("a", "b"), ())):
+        assert order_by_name("t.csv", given, wanted) == slice(None)
+    with pytest.raises(
+        InvalidInput, match=r"t\.csv has the columns 'a', 'c', but the model was trained on the columns"
+    ):
+        order_by_name("t.csv", ("a", "c"), ("a", "b"))
 
 
 def test_a_file_that_is_no_table_and_one_that_is_not_there_are_told(tmp_path: Path) -> None:
