@@ -21,7 +21,7 @@ from pipeline.runs.annotations import annotations
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.run_document import RunStatus
 from pipeline.training import Callback
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError, brief
 from pipeline.util.nested import merge, nest
 
 
@@ -57,8 +57,14 @@ def train(
 
     Raises:
         OdenetError: the run could not begin.
-        RunFailed: it failed.
+        RunFailed: it failed. Exceptions of callbacks and modules go on as they are.
     """
+    if isinstance(plugins, str):
+        raise InvalidInput(f"plugins is the text {plugins!r}: give a list of files or modules, as [{plugins!r}]")
+    if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
+        raise InvalidInput(f"callbacks is {brief(callbacks)}: give a list of objects of odenet.Callback, as [Mine()]")
+    if not isinstance(config, Mapping | None):
+        raise InvalidInput(f"config is {brief(config)}: give a dictionary, as {{'training.max_epochs': 3}}")
     load_plugins(plugins)
     if model is not None and field is not None:
         raise InvalidInput("give train() a model or a field, not both: a field becomes part of a model")

@@ -22,6 +22,8 @@ from pipeline.util.printable import inert
 ENDINGS = (".npz", ".csv", ".parquet")
 REPEATED = 0.01
 """Share of a column's values that may be those of other rows: with more, it is of discrete values."""
+LARGEST = 1e18
+"""Of values; their squares are finite in float32."""
 NAMED = 5
 """Columns that a message names before it only counts them."""
 NUMBER = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?|[+-]?\d+e[+-]?\d+|-\d+", re.IGNORECASE)
@@ -146,9 +148,11 @@ def check_table(name: str, rows: FloatArray, columns: Sequence[str], may_repeat:
 def refuse_no_numbers(name: str, rows: FloatArray, columns: Sequence[str]) -> None:
     """
     Raises:
-        DataError: a value is missing or infinite.
+        DataError: a value is missing, infinite, or too large to be computed with in float32.
     """
     _refuse(name, columns, ~np.isfinite(rows).all(0), "values that are no numbers", "fill them in, or leave it out")
+    is_large = np.abs(rows).max(0, initial=0) > LARGEST
+    _refuse(name, columns, is_large, f"values beyond {LARGEST:g}", "give it in a larger unit")
 
 
 def _refuse(name: str, columns: Sequence[str], is_wrong: Any, what: str, remedy: str) -> None:

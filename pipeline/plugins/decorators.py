@@ -111,7 +111,14 @@ def metric(
         heading, says, unit, format, better: see `pipeline.reporting.metric_spec.MetricSpec`.
         per: `item`: the function gives a value for every item, shape (n,), whose mean is the metric, and
             `training.NAME` is recorded too. `split`: it gives one number for all items of the split together.
+
+    Raises:
+        PluginError: another `better` or `per`.
     """
+    if better not in ("lower", "higher", None):
+        raise PluginError(f"the metric {name} has better={better!r}: give lower, higher or None")
+    if per not in ("item", "split"):
+        raise PluginError(f"the metric {name} has per={per!r}: give item or split")
     return _registering(
         "metric",
         name,

@@ -613,6 +613,10 @@ WRONG: dict[str, tuple[str, str]] = {
         f"{HEAD}@plugins.metric('loss')\ndef loss(scores, labels): ...\n",
         r"mine.py:3: the metric loss is recorded already; choose another name",
     ),
+    "metric_that_is_lowest": (
+        f"{HEAD}@plugins.metric('mine', better='lowest')\ndef mine(scores, labels): ...\n",
+        r"the metric mine has better='lowest': give lower, higher or None",
+    ),
 }
 
 

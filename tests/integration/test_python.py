@@ -8,14 +8,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import odenet
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.reproduce import stored_sources
 from pipeline.runs.stored_parts import stored_plugins
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.provenance import source_files
+from pipeline.util.errors import InvalidInput
 from tests.helpers.commands import Command, database_of, start_command, start_script
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
@@ -66,6 +69,20 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
         assert done.returncode == 0, done.stderr
     yield made
     EmbeddedStore(made.home).stop()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"callbacks": odenet.Callback}, r"give a list of objects of odenet\.Callback, as \[Mine\(\)\]"),
+        ({"callbacks": [odenet.Callback]}, r"give a list of objects of odenet\.Callback"),
+        ({"plugins": "my_net.py"}, r"give a list of files or modules, as \['my_net\.py'\]"),
+        ({"config": 5}, "config is 5: give a dictionary"),
+    ],
+)
+def test_what_is_given_in_another_form_is_refused_in_a_sentence(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        odenet.train("resnet_small", "digits", **given)
 
 
 def test_train_returns_the_run_as_the_store_has_it(notebook: Notebook) -> None:

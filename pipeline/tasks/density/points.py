@@ -1,7 +1,7 @@
 """The points of a density: loaded by name, checked, split, and as the flow sees them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,9 +27,10 @@ from pipeline.data.tabular import (
 from pipeline.data.target_grid import TargetGrid
 from pipeline.flows import Dequantisation
 from pipeline.plugins import registry
+from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.tasks.density.config import DENSITY, DensityData
 from pipeline.tasks.density.preprocessing import Preprocessing
-from pipeline.util.errors import InvalidInput, brief, shortened
+from pipeline.util.errors import InvalidInput, OdenetError, brief, shortened
 
 VALIDATION, TEST = 2000, 10_000
 """Points of the splits of endless data, the same for every seed."""
@@ -173,13 +174,43 @@ def _of_plugin(part: registry.Part, made: Any) -> Source:
         names = made.get("columns", [f"column {number}" for number in range(width)])
         return Rows(arrays[0], arrays[1], held_out, tuple(map(str, names)))
     if isinstance(made, Mapping) and callable(made.get("sample")):
+        points = _tried(part, "sample(n, random)", made["sample"], 2, np.random.default_rng(0))
+        if callable(made.get("log_density")):
+            _refuse_unless_one_each(part, made["log_density"], torch.as_tensor(points, dtype=torch.float32))
         return Endless(made["sample"], made.get("log_density"))
     if isinstance(made, Mapping) and callable(made.get("log_density")) and len(made.get("box", ())) in (1, 2):
-        return Target(made["log_density"], tuple((float(low), float(high)) for low, high in made["box"]))
+        box = tuple((float(low), float(high)) for low, high in made["box"])
+        if any(not low < high for low, high in box):
+            raise DataError(f"{part.where}: the box of the data set {part.name} is {box}: give the lower end first")
+        _refuse_unless_one_each(part, made["log_density"], torch.tensor(box).T)
+        return Target(made["log_density"], box)
     raise DataError(
         f"{part.where}: the data set {part.name} must return a dictionary with x_train and x_test; or with sample, and "
         "perhaps its log_density; or with log_density and its box, the ends of one or two axes"
     )
+
+
+def _refuse_unless_one_each(part: registry.Part, log_density: LogDensity, rows: Tensor) -> None:
+    values = _tried(part, "log_density(x)", log_density, rows)
+    shape = tuple(getattr(values, "shape", ()))
+    if shape != (len(rows),):
+        raise DataError(
+            f"{part.where}: log_density(x) of the data set {part.name} gives the shape {shape} for x of shape "
+            f"{tuple(rows.shape)}: give a number a row, shape ({len(rows)},)"
+        )
+
+
+def _tried(part: registry.Part, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a plug-in's function gives; that it cannot be called so is found before a run begins."""
+    try:
+        with naming_plugin_failures():
+            return function(*arguments)
+    except OdenetError:
+        raise
+    except Exception as error:  # it does not take these arguments
+        raise DataError(
+            f"{part.where}: {what} of the data set {part.name} fails ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _refuse_unfit(config: DensityData, source: Source) -> None:

@@ -9,11 +9,12 @@ import torch
 
 from pipeline.config import ConfigError
 from pipeline.data.errors import DataError
+from pipeline.plugins.registry import forget, register
 from pipeline.tasks.density.config import DensityConfig, DensityData
-from pipeline.tasks.density.points import TEST, VALIDATION, load_points, load_test_points
+from pipeline.tasks.density.points import TEST, VALIDATION, find_source, load_points, load_test_points
 from pipeline.tasks.density.preprocessing import Preprocessing
 from pipeline.tasks.density.task import Density
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, OdenetError
 
 ROWS = np.random.default_rng(0).normal([1, -2, 30], [1, 0.5, 10], size=(400, 3))
 
@@ -144,6 +145,32 @@ def test_matching_a_density_that_is_not_known_is_refused() -> None:
     config = DensityConfig.from_dict({"data": {"name": "pinwheel"}, "flow": {"objective": "matching"}})
     with pytest.raises(ConfigError, match="the density of pinwheel is not known"):
         Density().load_data(config)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"log_density": lambda x: x, "box": [(-5, 5), (1, 2)]}, r"gives the shape \(2, 2\) for x of shape \(2, 2\)"),
+        ({"log_density": lambda x: x.sum(1), "box": [(5, -5), (1, 2)]}, "give the lower end first"),
+        ({"sample": lambda n: n}, r"sample\(n, random\) of the data set mine fails \(TypeError: .*takes 1 positional"),
+        ({"sample": lambda n, random: random.normal(size=(n, 2)), "log_density": len}, r"gives the shape \(\)"),
+    ],
+)
+def test_a_distribution_of_a_plugin_that_cannot_be_asked_is_refused(made: dict[str, object], said: str) -> None:
+    register("data set", "mine", lambda: made, takes=(), task="density", summary="")
+    try:
+        with pytest.raises(OdenetError, match=said):
+            find_source("mine", {})
+    finally:
+        forget(__file__)
+
+
+@pytest.mark.parametrize("unit", [1e19, 1e200])
+def test_values_that_float32_cannot_compute_with_are_refused(unit: float, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 2)) * [1, unit]
+    np.savez(tmp_path / "large.npz", x=rows)
+    with pytest.raises(DataError, match=r"the column 'column 1' with values beyond 1e\+18: give it in a larger unit"):
+        load_points(DensityData(name=str(tmp_path / "large.npz")), 0)
 
 
 @pytest.mark.parametrize(
