@@ -1,7 +1,9 @@
 """Finding when something happens within a step."""
 
 from collections.abc import Callable
+from math import isnan
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +47,13 @@ def _sign(event: Event, t: float, z: Tensor) -> float:
     if not isinstance(value, Tensor) or value.numel() != 1:
         shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise InvalidInput(f"the event is {shown}: return a tensor of one number, whose sign changes when it happens")
-    return float(torch.sign(value.detach().reshape(())))
+    number = float(value.detach())
+    if isnan(number):
+        raise InvalidInput(
+            f"the event is not a number at t = {t:.4g}: return one whose sign changes when it happens, wherever the "
+            "solution may come"
+        )
+    return float(np.sign(number))
 
 
 def with_gradient(
@@ -54,7 +62,8 @@ def with_gradient(
     """Time and state of an event, so that gradients know that it moves with the solution.
 
     One step of Newton's iteration, which changes neither, has the derivatives: dt = -(∂g/∂z dz + …) / (dg/dt), and the
-    state moves along the solution with its time.
+    state moves along the solution with its time. Where the event's function only switches, its rate being 0, the time
+    has no gradient, and the state that of a time that stands still.
 
     Args:
         slope: dz/dt.
@@ -66,9 +75,13 @@ def with_gradient(
     with torch.enable_grad():
         still, moment = z.detach().requires_grad_(), time.clone().requires_grad_()
         value = event(moment, still).reshape(())
+        if not value.requires_grad:
+            return time, z
         by_time, by_state = torch.autograd.grad(value, (moment, still), allow_unused=True, materialize_grads=True)
     along = slope(time, z.detach())
     rate = (by_time + (by_state * along).sum()).detach()
+    if rate == 0:
+        return time, z
     value = event(time, z).reshape(())
     moved = time - (value - value.detach()) / rate
     state = z + along.detach() * (moved - moved.detach())

@@ -292,3 +292,43 @@ def test_outputs_behind_an_event_in_the_same_step_are_not_there(mode: str) -> No
     torch.testing.assert_close(solution.states[:, 0], vector(1, 0.8, 0.6, 0.5), rtol=1e-9, atol=1e-9)
     (found,) = torch.autograd.grad(solution.states.sum() + solution.event_time, z0)
     torch.testing.assert_close(found, vector(4), rtol=1e-6, atol=1e-6)
+
+
+SWITCHES: dict[str, Callable[[Tensor, State], Tensor]] = {
+    "a sign": lambda _t, z: torch.sign(z.sum() - 0.5),
+    "a choice of two numbers": lambda _t, z: torch.where(z.sum() > 0.5, 1.0, -1.0),
+    "a truth": lambda _t, z: z.sum() > 0.5,
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SWITCHES)
+def test_an_event_that_only_switches_is_found_and_no_gradient_of_its_time_flows(name: str, mode: str) -> None:
+    z0 = vector(1).requires_grad_()
+    solver = SolverConfig(gradient=mode, **TIGHT)
+    solution = integrate(lambda _t, z: -z, z0, (0.0, 2.0), solver, event=SWITCHES[name])
+    assert solution.event_time is not None
+    assert not solution.event_time.requires_grad
+    assert float(solution.event_time) == pytest.approx(math.log(2), abs=1e-9)
+    torch.testing.assert_close(solution.state, vector(0.5), rtol=1e-9, atol=0)
+    (found,) = torch.autograd.grad(solution.state.sum(), z0)
+    torch.testing.assert_close(found, vector(0.5), rtol=1e-7, atol=0)  # as at a time that stands still
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_an_event_that_only_switches_is_found_without_gradients(name: str) -> None:
+    with torch.no_grad():
+        solution = integrate(lambda _t, z: -z, vector(1), (0.0, 2.0), SolverConfig(**TIGHT), event=SWITCHES[name])
+    assert float(solution.event_time) == pytest.approx(math.log(2), abs=1e-9)
+    torch.testing.assert_close(solution.state, vector(0.5), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("first", [0.0, 0.6])
+def test_an_event_that_is_no_number_is_refused_with_its_time(first: float) -> None:
+    with pytest.raises(InvalidInput, match=r"^the event is not a number at t = [01]"):
+        integrate(
+            lambda _t, z: -z,
+            vector(1),
+            (0.0, 2.0),
+            event=lambda t, z: torch.where(t < first, z[0], math.nan),
+        )

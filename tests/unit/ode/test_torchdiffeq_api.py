@@ -273,6 +273,16 @@ def test_the_first_of_several_events_ends_the_solve() -> None:
     assert float(ours[0]) == pytest.approx(math.log(2), abs=1e-8)
 
 
+@pytest.mark.parametrize("has_gradients", [True, False])
+def test_an_event_that_only_switches(has_gradients: bool) -> None:
+    y0 = torch.ones(1, dtype=torch.float64)
+    for event_fn in (lambda _t, y: torch.sign(y.sum() - 0.5), lambda _t, y: torch.where(y.sum() > 0.5, 1.0, -1.0)):
+        with torch.set_grad_enabled(has_gradients):
+            when, states = odeint_event(lambda _t, y: -y, y0, torch.zeros(()), event_fn=event_fn)
+        assert float(when) == pytest.approx(math.log(2), abs=1e-6)
+        torch.testing.assert_close(states, torch.tensor([[1.0], [0.5]], dtype=torch.float64))
+
+
 def test_an_event_of_equal_steps() -> None:
     def script(library: ModuleType) -> Any:
         options = {"step_size": 0.01, "interp": "cubic"}
