@@ -8,6 +8,7 @@ from functools import cached_property
 from math import sqrt
 from types import CellType
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,8 @@ class VectorField:
         self._tf32 = device.type == "cuda" and not self._autocast and torch.backends.cudnn.allow_tf32
         self.coarsest: torch.dtype | None = None
         """Number format of what the function returned where that is coarser than the state's."""
+        self._last: ReferenceType[Tensor] | None = None
+        """What was returned last, for as long as that is used."""
 
     def __call__(self, t: Tensor, z: Tensor, of_time: tuple[Any, ...] | None = None) -> Tensor:
         """dz/dt at `t`, a scalar tensor, or with control per sample one of shape (batch, 1, …, 1).
@@ -63,7 +66,8 @@ class VectorField:
         if of_time is None:
             (of_time,) = self.at_times([t])
         watches = not (torch.compiler.is_compiling() or z.is_inference())
-        version = z._version if watches else 0
+        last = self._last() if watches and self._last is not None else None
+        version, version_of_last = z._version if watches else 0, 0 if last is None else last._version
         arguments = (self.layout.time(t), self.layout.unpack(z), *of_time, *self.context)
         with self._formats():
             if self._replaced is not None and self.module is not None:
@@ -74,9 +78,17 @@ class VectorField:
             raise InvalidInput(
                 "the field changes the state that it is given in place: write what it returns to a new tensor"
             )
+        if last is not None and last._version != version_of_last:
+            raise InvalidInput(
+                "the field overwrites what it returned before, which is still needed: return a new tensor each time "
+                "(.clone() of a buffer)"
+            )
         if watches and isinstance(derivative, Tensor) and derivative.dtype != z.dtype:
             self.coarsest = _coarser(derivative.dtype, z.dtype) or self.coarsest
-        return self.layout.pack_derivative(derivative, z)
+        slope = self.layout.pack_derivative(derivative, z)
+        if watches:
+            self._last = None if slope.is_inference() else ref(slope)
+        return slope
 
     def at_times(self, times: Sequence[Tensor]) -> list[tuple[Any, ...]]:
         """What the function takes behind z at each of these times.

@@ -68,6 +68,64 @@ def test_a_field_that_writes_into_its_argument_is_refused(
         integrate(writes, z0, TIMES, solver_for(mode, method))
 
 
+def into_one_buffer() -> Function:
+    """A field that returns the same tensor each time."""
+    buffer = z_start().detach()
+    return lambda _t, z: torch.neg(z.detach(), out=buffer)
+
+
+def into_views_of_one_buffer() -> Function:
+    """The same, each time by another view of it."""
+    buffer = z_start().detach().unsqueeze(0)
+    return lambda _t, z: buffer[0].copy_(-z.detach())
+
+
+@pytest.mark.parametrize("made", [into_one_buffer, into_views_of_one_buffer])
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "heun"])
+@pytest.mark.parametrize("control", ["direct", "sample"])
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_field_that_overwrites_what_it_returned_before_is_refused(
+    made: Callable[[], Function], method: str, control: str, inference: bool
+) -> None:
+    field = made()
+    with torch.inference_mode(inference), pytest.raises(InvalidInput, match="overwrites what it returned before"):
+        integrate(field, z_start().detach(), TIMES, solver_for(control, method))
+
+
+def test_a_field_that_writes_into_a_buffer_and_returns_a_copy_is_solved(mode: str) -> None:
+    buffer = z_start().detach()
+
+    def field(_t: Tensor, z: Tensor) -> Tensor:
+        return torch.neg(z.detach(), out=buffer[: len(z)]).clone()
+
+    solution = integrate(field, z_start().detach(), TIMES, solver_for(mode))
+    torch.testing.assert_close(solution.state.detach(), z_start().detach() * math.exp(-TIMES[1]), rtol=1e-5, atol=1e-5)
+
+
+class Constant(nn.Module):
+    """dz/dt = w: what it returns is its weight itself, of several samples a view of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 3, dtype=torch.float64))
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
+        return self.weight if len(z) == 1 else self.weight.expand_as(z)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_field_that_returns_its_weight_as_it_is_is_solved_before_and_after_a_step_of_training(
+    mode: str, samples: int
+) -> None:
+    field, z0 = Constant(), z_start().detach()[:samples]
+    for _ in range(2):
+        end = integrate(field, z0, TIMES, solver_for(mode)).state
+        torch.testing.assert_close(end, z0 + TIMES[1] * field.weight)
+        end.sum().backward()
+        with torch.no_grad():
+            field.weight += 1
+
+
 @pytest.mark.parametrize("writes", [writes_at_once, writes_later])
 @pytest.mark.parametrize("control", ["direct", "sample"])
 @pytest.mark.parametrize("made_within", [False, True])
