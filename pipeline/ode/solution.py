@@ -174,7 +174,12 @@ _WHAT_HAPPENED = {
     Status.DIVERGED: "the state or its derivative became non-finite",
     Status.NOT_CONVERGED: "the equations of an implicit step could not be solved",
 }
-REMEDY = "looser rtol and atol, or for a stiff field method=kvaerno3"
+_WHAT_HELPS = {
+    Status.UNDERFLOW: "looser rtol and atol, float64, or knots at the times where the field jumps",
+    Status.STEP_LIMIT: "looser rtol and atol, a larger max_steps, or for a stiff field method=kvaerno3",
+    Status.DIVERGED: "a look at the state and the field at this time, or more steps of a fixed-step method",
+    Status.NOT_CONVERGED: "a smoother field, or float64",
+}
 
 
 class SolverFailure(OdenetError):
@@ -223,11 +228,12 @@ class SolverFailure(OdenetError):
         )
 
     def _remedy(self) -> str:
+        remedy = _WHAT_HELPS[self.status]
         if self.number_format:
             return (
-                f"float32 instead of {self.number_format} in the field, whose rounding is above rtol and atol; {REMEDY}"
+                f"float32 instead of {self.number_format} in the field, whose rounding is above rtol and atol; {remedy}"
             )
-        return REMEDY
+        return remedy
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values, for the run's record."""
