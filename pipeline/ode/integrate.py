@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import inf
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -130,6 +131,8 @@ def integrate(
     Source: Chen et al. 2018, section 2, for networks of this kind; the sources of the parts are beside them.
     """
     _refuse_contradictions(field, solver, dense, event)
+    if first_dt is not None and not 0 < first_dt < inf:
+        raise InvalidInput(f"the first step is {first_dt:g} long: give a length above 0, whichever way time goes")
     layout = Layout(z0, per_sample=solver.control == "sample")
     packed = layout.pack(z0)
     if packed.is_inference():

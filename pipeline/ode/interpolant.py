@@ -62,5 +62,5 @@ class Interpolant:
             span = self._spans[min(bisect_right(ends, sign * value), len(ends) - 1)]
             theta = ((time - span.start) / (span.end - span.start)).reshape(1)
             states.append(self._method.between(self._field, theta, span.t, span.dt, span.z, span.stages)[0])
-        packed = torch.stack(states)
+        packed = torch.stack(states) if states else self._spans[0].z.new_empty((0, *self._spans[0].z.shape))
         return self._field.layout.unpack(packed if times.dim() else packed[0])

@@ -11,6 +11,7 @@ from pipeline.util.errors import InvalidInput
 
 State = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a field is given and returns: a tensor, or a tuple or a dictionary of them."""
+_GIVE_A_TENSOR = "give a tensor (torch.as_tensor)"
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,13 @@ class Layout:
             named = dict(z0)
             names = tuple(named)
             self._build = lambda parts: dict(zip(names, parts, strict=True))
-        else:
+        elif isinstance(z0, (tuple, list)):
             named = {str(index): part for index, part in enumerate(z0)}
             self._build = tuple
+        else:
+            raise InvalidInput(
+                f"the state is a {type(z0).__name__}: {_GIVE_A_TENSOR}, or a tuple or dictionary of them"
+            )
         self._kind = type(z0)
         self._refuse_unsuitable(named)
         self.is_plain = isinstance(z0, Tensor) and not z0.is_complex()
@@ -83,10 +88,11 @@ class Layout:
         if not named:
             raise InvalidInput("the state has no parts: give at least one tensor")
         for name, part in named.items():
-            if not isinstance(part, Tensor) or not (part.is_floating_point() or part.is_complex()):
-                kind = part.dtype if isinstance(part, Tensor) else type(part).__name__
+            if not isinstance(part, Tensor):
+                raise InvalidInput(f"the state's {_called(name)} is a {type(part).__name__}: {_GIVE_A_TENSOR}")
+            if not (part.is_floating_point() or part.is_complex()):
                 raise InvalidInput(
-                    f"the state's {_called(name)} is of {kind}, which cannot change continuously: "
+                    f"the state's {_called(name)} is of {part.dtype}, which cannot change continuously: "
                     "give it as floating-point numbers (z0.float())"
                 )
             if self.per_sample and (part.dim() == 0 or len(part) != len(next(iter(named.values())))):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isnan
 
 import numpy as np
 import torch
@@ -73,10 +74,15 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
 
     Args:
         knots: times at which the field jumps, the ends of the solve perhaps among them; those outside do not matter.
+
+    Raises:
+        InvalidInput: a knot is not a number.
     """
     start, end = times[0], times[-1]
     sign = 1.0 if end > start else -1.0
     edges = {float(knot) for knot in knots}
+    if any(isnan(knot) for knot in edges):
+        raise InvalidInput("a knot at nan is at no time: leave it out")
     jumps = {knot for knot in edges if 0 < sign * (knot - start) < sign * (end - start)}
     numbers = {time: number for number, time in enumerate(times[1:-1])}
     stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.ode.state import Layout, State
+from pipeline.util.errors import InvalidInput
 
 Sum = Callable[[Tensor], Tensor]
 """Adds a vector up over all processes that solve for some items of one batch each; the same in all of them."""
@@ -62,7 +63,7 @@ def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
         batch: samples of the state, whose `zeros` count where they are measured together.
     """
     if not isinstance(norm, RootMeanSquare):
-        return lambda packed: norm(layout.unpack(packed)).reshape(-1)
+        return lambda packed: _own(norm, packed, layout)
     outside = {str(name) for name in norm.outside}
     counted = [part.name not in outside for part in layout.parts]
     if layout.per_sample:
@@ -73,6 +74,19 @@ def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
         zeros = norm.zeros * batch
         return lambda packed: root_mean_square(packed, zeros)
     return lambda packed: _largest(packed, layout, counted, norm.zeros * batch)
+
+
+def _own(norm: Callable[[State], Tensor], packed: Tensor, layout: Layout) -> Tensor:
+    """By a function of a state.
+
+    Raises:
+        InvalidInput: it does not return one number, of samples with steps of their own one for each.
+    """
+    size = norm(layout.unpack(packed))
+    if size.numel() != (len(packed) if layout.per_sample else 1):
+        wanted = f"one for each of the {len(packed)} samples" if layout.per_sample else "one number"
+        raise InvalidInput(f"the norm returned a tensor of shape {tuple(size.shape)}: return {wanted}")
+    return size.reshape(-1)
 
 
 def root_mean_square(z: Tensor, zeros: int = 0) -> Tensor:

@@ -344,3 +344,9 @@ def test_a_norm_of_the_users_decides_about_the_steps(control: str) -> None:
 def hard_samples(t: Tensor, z: Pair) -> Pair:
     wide = torch.cos(5 * t) * z[0] * torch.linspace(0, 1, 3, dtype=torch.float64)
     return wide, -z[1]
+
+
+@pytest.mark.parametrize(("control", "wanted"), [("batch", "one number"), ("sample", "one for each of the 2 samples")])
+def test_a_norm_of_another_shape_is_refused(control: str, wanted: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^the norm returned a tensor of shape \(2, 3\): return {wanted}"):
+        integrate(lambda _t, z: -z, torch.ones(2, 3), (0.0, 1.0), SolverConfig(control=control), norm=torch.abs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.problems import PROBLEMS, error, vector
 from pipeline.config import SolverConfig
 from pipeline.methods import METHODS
-from pipeline.ode import integrate
+from pipeline.ode import State, integrate
 from pipeline.util.errors import InvalidInput
 from tests.helpers.ode_fields import OSCILLATION, Field, Layer
 
@@ -329,3 +329,29 @@ def test_a_time_outside_of_the_solve_is_refused(ends: tuple[float, float]) -> No
 
 def test_without_being_asked_for_there_is_no_interpolant() -> None:
     assert integrate(OSCILLATION, vector(1), (0.0, 1.0)).interpolant is None
+
+
+def test_the_interpolant_of_no_times_is_no_states() -> None:
+    for z0 in (vector(1, 2), (vector(1, 2), torch.ones(3, 1, dtype=torch.complex128))):
+        interpolant = integrate(_decays, z0, (0.0, 1.0), dense=True).interpolant
+        assert interpolant is not None
+        states, one = interpolant(torch.tensor([])), interpolant(0.5)
+        pairs = [(states, one)] if isinstance(states, Tensor) else zip(states, one, strict=True)
+        for none, some in pairs:
+            assert (none.shape, none.dtype) == ((0, *some.shape), some.dtype)
+
+
+def _decays(_t: Tensor, z: State) -> State:
+    return -z if isinstance(z, Tensor) else tuple(-part for part in z)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "euler"])
+def test_a_knot_at_no_time_is_refused(method: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^a knot at nan is at no time"):
+        integrate(lambda _t, z: -z, vector(1), (0.0, 1.0), SolverConfig(method=method), knots=(0.5, math.nan))
+
+
+@pytest.mark.parametrize("first_dt", [0.0, -1.0, math.nan, math.inf])
+def test_a_first_step_of_no_length_is_refused(first_dt: float) -> None:
+    with pytest.raises(InvalidInput, match=rf"^the first step is {first_dt:g} long: give a length above 0"):
+        integrate(lambda _t, z: -z, vector(1), (1.0, 0.0), first_dt=first_dt)

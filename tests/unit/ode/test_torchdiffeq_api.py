@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchdiffeq
@@ -487,6 +488,30 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two dimensions": (
         lambda: odeint(network(), start(), torch.zeros(2, 2)),
         r"t must have one dimension, not the shape \(2, 2\)",
+    ),
+    "a norm that is no number": (
+        lambda: odeint(network(), start(), times(0, 1), options={"norm": lambda y: y}),
+        r"the norm returned a tensor of shape \(\d+, \d+\): return one number",
+    ),
+    "a state of NumPy": (
+        lambda: odeint(network(), np.ones(2), times(0, 1)),
+        r"the state is a ndarray: give a tensor \(torch\.as_tensor\)",
+    ),
+    "a part of NumPy": (
+        lambda: odeint(network(), (start(), np.ones(2)), times(0, 1)),
+        r"the state's part 1 is a ndarray: give a tensor \(torch\.as_tensor\)",
+    ),
+    "a state that is a number": (
+        lambda: odeint(network(), 1.0, times(0, 1)),
+        r"the state is a float: give a tensor \(torch\.as_tensor\)",
+    ),
+    "a first step backwards": (
+        lambda: odeint(network(), start(), times(0, 1), options={"first_step": -1}),
+        "the first step is -1 long: give a length above 0, whichever way time goes",
+    ),
+    "a jump at no time": (
+        lambda: odeint(network(), start(), times(0, 1), options={"jump_t": [0.5, math.nan]}),
+        "a knot at nan is at no time: leave it out",
     ),
 }
 
