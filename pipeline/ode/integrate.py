@@ -180,6 +180,25 @@ def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, even
         raise InvalidInput(f"dense=True keeps the graphs of all steps, as gradient=direct does, not {solver.gradient}")
 
 
+def _is_transformed(tensors: Sequence[Tensor], gradient: str) -> bool:
+    """Whether a function transform of `torch.func` goes through the solve, as the graph of all steps alone lets it.
+
+    Raises:
+        InvalidInput: `vmap`, or another gradient that was asked for.
+    """
+    functorch = torch._C._functorch
+    if not any(map(functorch.is_functorch_wrapped_tensor, tensors)):
+        return False
+    if any(map(functorch.is_batchedtensor, tensors)):
+        raise InvalidInput(
+            "torch.func.vmap cannot go around a solve, whose steps are decided by numbers: give the batch as the "
+            "state's first dimension, with control=sample for steps of each item's own"
+        )
+    if gradient not in ("auto", "direct"):
+        raise InvalidInput(f"torch.func differentiates a solve with gradient=direct alone, not {gradient}: use that")
+    return True
+
+
 def _solve(
     problem: Problem,
     solver: SolverConfig,
@@ -191,6 +210,8 @@ def _solve(
 ) -> Outcome:
     """The solution, with gradients as the solver is to compute them."""
     gradient = "checkpointed" if problem.per_sample and solver.gradient == "auto" else solver.gradient
+    if _is_transformed([z0, *problem.field.parameters], solver.gradient):
+        gradient = "direct"
     if gradient in ("checkpointed", "recursive", "adjoint"):
         statistics.nfe_backward = 0
     if not torch.is_grad_enabled():

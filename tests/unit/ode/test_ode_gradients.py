@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import psutil
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.device.host_memory import give_back_freed_memory
-from pipeline.ode import discrete, integrate, memory
+from pipeline.ode import ODEBlock, discrete, integrate, memory
 from pipeline.ode.path import NOTHING, RecordedPath, Segment, StepGraph
-from pipeline.util.errors import OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.ode_fields import (
     ADAPTIVE,
     ENGINES,
@@ -411,3 +412,56 @@ def test_the_parameters_gradients_do_not_decide_about_the_steps_of_the_adjoint()
         gradients(Scaled(scale), start(), SolverConfig(gradient="adjoint"), 3.0)[2].nfe_backward for scale in (1.0, 1e6)
     ]
     assert counts[0] == counts[1]
+
+
+def solved_from(z: Tensor, **settings: Any) -> Tensor:
+    field = Field(lambda t, z: torch.sin(z @ z.new_tensor([[1.0, 0.5], [-0.3, 0.2]])) + t)
+    state = integrate(field, z, (0.0, 1.0), SolverConfig(**settings)).state
+    assert isinstance(state, Tensor)
+    return state
+
+
+@pytest.mark.parametrize("gradient", ["auto", "direct"])
+@pytest.mark.parametrize("method", [{"method": "euler", "steps": 3}, {"method": "dopri5"}])
+@pytest.mark.parametrize("transform", [torch.func.jacrev, torch.func.jacfwd])
+def test_torch_func_goes_through_a_solve(transform: Any, method: dict[str, Any], gradient: str) -> None:
+    z0 = torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+    solve = partial(solved_from, gradient=gradient, **method)
+    torch.testing.assert_close(transform(solve)(z0), torch.autograd.functional.jacobian(solve, z0))
+
+
+class Autonomous(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
+        return torch.tanh(self.network(z))
+
+
+@pytest.mark.parametrize("size", [4, 40_000])
+def test_torch_func_differentiates_a_solve_by_its_weights(size: int) -> None:
+    network, z0 = nn.Linear(4, 4), torch.ones(size // 4, 4)
+    block = ODEBlock(Autonomous(network), 1.0, SolverConfig(rtol=1e-3, atol=1e-3))
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        total: Tensor = torch.func.functional_call(block, weights, z0).square().mean()
+        return total
+
+    weights = dict(block.named_parameters())
+    found = torch.func.grad(loss)(weights)
+    expected = torch.autograd.grad(loss(weights), list(weights.values()))
+    for ours, theirs in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("gradient", ["checkpointed", "recursive", "adjoint"])
+def test_torch_func_around_a_solve_that_it_cannot_see_into_is_refused(gradient: str) -> None:
+    z0 = torch.ones(1, 2, dtype=torch.float64)
+    with pytest.raises(InvalidInput, match=f"a solve with gradient=direct alone, not {gradient}: use that"):
+        torch.func.jacrev(partial(solved_from, gradient=gradient))(z0)
+
+
+def test_vmap_around_a_solve_is_refused_with_what_to_do() -> None:
+    with pytest.raises(InvalidInput, match=r"vmap cannot go around a solve.*: give the batch as the state's first"):
+        torch.func.vmap(solved_from)(torch.ones(3, 1, 2, dtype=torch.float64))
