@@ -159,7 +159,21 @@ def _made(name: str, where: Path, options: Mapping[str, Any], forms: Forms) -> A
         raise DataError(f"{part.where}: the data set {name} must return a dictionary with {', '.join(needed)}")
     arrays = {key: np.asarray(made[key]) for key in needed}
     classes = tuple(map(str, made["classes"])) if "classes" in made else None
-    return arrays_of_user(where, arrays, classes, forms)
+    checked = arrays_of_user(where, arrays, classes, forms)
+    _refuse_unless_as_declared(part, checked)
+    return checked
+
+
+def _refuse_unless_as_declared(part: registry.Part, made: Arrays) -> None:
+    """What it says of itself without being read, models are built by."""
+    height, width, channels = made.x_train.shape[1:]
+    found = {"shape": (channels, height, width), "classes": len(made.classes)}
+    for what, is_so in found.items():
+        declared = part.facts.get(what)
+        if declared is not None and (tuple(declared) if what == "shape" else declared) != is_so:
+            raise DataError(
+                f"{part.where}: the data set {part.name} has {what}={is_so}, but says {declared}: correct it"
+            )
 
 
 def _find_file(name: str) -> Path:

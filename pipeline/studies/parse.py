@@ -285,6 +285,8 @@ class _Parser:
                 raise StudyError(f"{where} is of {brief(name)}, which is no run{nearest(str(name), names)}")
         if kind in TWO_ROWS and len(named) != 2:
             raise StudyError(f"{where}: {kind} compares two runs, not {len(named)}")
+        if len(set(named)) < len(named):
+            raise StudyError(f"{where} names {brief(max(named, key=named.count))} twice: name each run once")
         readings = [column.name for column in columns if column.name != STATUS]
         column = given.get("in", "")
         if kind != "ends" and column not in readings:

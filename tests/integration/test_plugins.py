@@ -651,6 +651,25 @@ def test_a_data_set_that_is_none_is_refused(lab: Lab, tmp_path: Path, body: str,
 
 
 @pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("shape=(1, 9, 9)", r"mine.py:3: the data set mine has shape=\(1, 8, 8\), but says \(1, 9, 9\): correct it"),
+        ("shape=[1, 8, 8], classes=3", r"mine.py:3: the data set mine has classes=2, but says 3: correct it"),
+    ],
+)
+def test_a_data_set_that_is_not_what_it_says_of_itself_is_refused(
+    lab: Lab, tmp_path: Path, said: str, sentence: str
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"import numpy as np\nfrom pipeline import plugins\n@plugins.data_set('mine', {said})\ndef mine():\n"
+        "    x, y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2\n"
+        "    return {'x_train': x, 'y_train': y, 'x_test': x, 'y_test': y}\n"
+    )
+    command = lab.start("run", "--plugin", str(tmp_path / "mine.py"), "with", "resnet_small", "mine")
+    assert re.search(sentence, refusal(command, status=1))
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (

@@ -98,6 +98,7 @@ def test_a_row_that_evaluates_another_has_its_configuration_and_a_setting_of_its
         ({"claims": [{"says": "x", "higer": ["a", "b"], "in": "loss"}]}, "(did you mean higher?)"),
         ({"claims": [{"says": "x", "higher": ["a", "c"], "in": "loss"}]}, "is of 'c', which is no run"),
         ({"claims": [{"says": "x", "higher": ["a"], "in": "loss"}]}, "compares two runs"),
+        ({"claims": [{"says": "x", "higher": ["a", "a"], "in": "loss"}]}, "names 'a' twice: name each run once"),
         ({"claims": [{"says": "x", "higher": ["a", "b"], "in": "los"}]}, "(did you mean loss?)"),
         ({"claims": [{"says": "x", "equivalent": ["a", "b"], "in": "loss"}]}, "needs within"),
         ({"claims": [{"says": "x", "ratio": ["a", "b"], "in": "loss"}]}, "needs between"),
