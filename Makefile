@@ -5,9 +5,8 @@ NEWEST := .venv-newest
 LOCKER := .venv-lock
 # Wheels alone: to build a package would bring what no lock file has.
 LOCKED := --quiet --require-hashes --no-deps --only-binary :all: --requirement
-# A test waits for a quarter of its time, so that three keep two cores busy. What a file's tests share is made once.
-# Files come as collected: integration first, whose last would keep one waiting.
-AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
+# What a file's tests share is made once. Files come as collected: integration first, whose last would keep one waiting.
+TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-faults test-newest lint bench bench-gpu board docs lock
@@ -28,7 +27,7 @@ demo: setup ## train an ODE-Net and its ResNet twin on real images, tracked, and
 
 test: setup ## install what the tests need and run the quick ones
 	tests/install_browser
-	$(BIN)/pytest $(AT_ONCE)
+	$(BIN)/pytest $(TWO_AT_ONCE)
 
 test-slow: setup ## run the tests that take minutes
 	tests/install_browser
@@ -42,7 +41,7 @@ test-newest: ## run the quick tests with the newest of all that pyproject.toml a
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/pip install --quiet --upgrade pip
 	$(NEWEST)/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
-	$(NEWEST)/bin/pytest $(AT_ONCE)
+	$(NEWEST)/bin/pytest $(TWO_AT_ONCE)
 
 lint: setup ## formatting, lint, types and the layers of imports
 	$(BIN)/ruff format --check .
