@@ -108,10 +108,14 @@ class Config:
     def complete(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """`values` flat, with the defaults of the keys that they lack, unknown keys as they are.
 
-        For comparing a stored configuration, which may be older than some keys.
+        For comparing a stored configuration, which may be older than some keys. Options have no defaults here: they are
+        of the part that is chosen.
         """
-        defaults = {f"{name}.{key}": value for name, s in cls.sections().items() for key, value in asdict(s()).items()}
-        return flatten(defaults) | dict(_current(key, value) for key, value in flatten(values).items())
+        every = {f"{name}.{key}": value for name, s in cls.sections().items() for key, value in asdict(s()).items()}
+        defaults = {key: value for key, value in every.items() if key not in OPTIONS}
+        return flatten(defaults) | dict(
+            _current(key, value) for key, value in flatten(values).items()
+        )
 
     @classmethod
     def _parse_section(cls, section: type[Section], values: Any) -> Section:

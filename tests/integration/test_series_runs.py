@@ -12,8 +12,10 @@ import pytest
 from odenet.main import main
 from pipeline.comparison.compare import compare
 from pipeline.dashboard.board import config_columns
+from pipeline.runs.alike import find_alike
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
+from pipeline.runs.stored_parts import config_of
 from pipeline.util.nested import flatten
 from tests.helpers import training
 from tests.helpers.broken_off import killed_and_resumed
@@ -124,6 +126,7 @@ def test_a_run_on_a_users_own_series_goes_on_is_evaluated_and_loaded(
     assert main(["run", "--json", *words, "training.schedule=constant"]) == 0
     run = json.loads(capsys.readouterr().out)["run_id"]
     assert Runs().get(run).config["data"]["options"] == {}
+    assert [one.run_id for one in find_alike(Runs(), "series", config_of(Runs().get(run)))] == [run]
     Runs().get(run).database.runs.update_one({"_id": run}, {"$set": {"config.data.options": stored}})
     assert main(["resume", str(run), "with", "training.max_epochs=2"]) == 0
     assert main(["predict", str(run), "--series", str(path), "--times", "0:1:1"]) == 0
