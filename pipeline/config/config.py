@@ -113,9 +113,7 @@ class Config:
         """
         every = {f"{name}.{key}": value for name, s in cls.sections().items() for key, value in asdict(s()).items()}
         defaults = {key: value for key, value in every.items() if key not in OPTIONS}
-        return flatten(defaults) | dict(
-            _current(key, value) for key, value in flatten(values).items()
-        )
+        return flatten(defaults) | dict(_current(key, value) for key, value in flatten(values).items())
 
     @classmethod
     def _parse_section(cls, section: type[Section], values: Any) -> Section:
