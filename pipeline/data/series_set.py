@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.data.errors import DataError
+from pipeline.data.tabular import order_by_name
 from pipeline.util.array_types import FloatArray
 
 LONGEST_SPAN = 1e6
@@ -59,6 +60,21 @@ class SeriesSet:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def with_channels(self, what: str, wanted: Sequence[str]) -> "SeriesSet":
+        """The same with its channels in the order of as many `wanted`, by their names where both have some.
+
+        Raises:
+            InvalidInput: they have other names.
+        """
+        order = order_by_name(what, self.channels, wanted)
+        if isinstance(order, slice):
+            return self
+        series = tuple(
+            replace(one, values=one.values[:, order], truth=None if one.truth is None else one.truth[:, order])
+            for one in self.series
+        )
+        return replace(self, series=series, channels=tuple(self.channels[k] for k in order))
 
     def fingerprint(self) -> str:
         """SHA-256 of names, channels, classes, times, values, truths and labels (hex)."""

@@ -174,9 +174,9 @@ def _of_plugin(part: registry.Part, made: Any) -> Source:
         names = made.get("columns", [f"column {number}" for number in range(width)])
         return Rows(arrays[0], arrays[1], held_out, tuple(map(str, names)))
     if isinstance(made, Mapping) and callable(made.get("sample")):
-        points = _tried(part, "sample(n, random)", made["sample"], 2, np.random.default_rng(0))
+        drawn = _tried(part, "sample(n, random)", _drawn, part.name, made["sample"], 2, np.random.default_rng(0))
         if callable(made.get("log_density")):
-            _refuse_unless_one_each(part, made["log_density"], torch.as_tensor(points, dtype=torch.float32))
+            _refuse_unless_one_each(part, made["log_density"], drawn)
         return Endless(made["sample"], made.get("log_density"))
     if isinstance(made, Mapping) and callable(made.get("log_density")) and len(made.get("box", ())) in (1, 2):
         box = tuple((float(low), float(high)) for low, high in made["box"])

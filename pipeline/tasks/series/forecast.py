@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from pipeline.data.series_set import SeriesSet
-from pipeline.data.tabular import order_by_name
 from pipeline.device.precision import numerics
 from pipeline.series import Series, collate
 from pipeline.tasks.series.task import TrainedModel
@@ -41,7 +40,7 @@ def forecast(trained: TrainedModel, found: SeriesSet, times: FloatArray, device:
             f"the series have {len(found.channels)} channels, but the model knows {len(trained.channels)} "
             f"({', '.join(trained.channels)}): give as many"
         )
-    order = order_by_name("the file of the series", found.channels, trained.channels)
+    found = found.with_channels("the file of the series", trained.channels)
     answers: list[Forecast] = []
     asked = torch.from_numpy(np.asarray(times, np.float64)).to(device)
     with numerics(trained.config.training, device):
@@ -50,8 +49,8 @@ def forecast(trained: TrainedModel, found: SeriesSet, times: FloatArray, device:
             series = [
                 Series(
                     one.times,
-                    np.nan_to_num(trained.scaling.scaled(one.values[:, order])),
-                    np.isfinite(one.values[:, order]),
+                    np.nan_to_num(trained.scaling.scaled(one.values)),
+                    np.isfinite(one.values),
                     start=float(one.times[0]),
                     name=one.name,
                 )

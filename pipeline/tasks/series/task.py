@@ -139,7 +139,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
                 f"{config.data.name} has {len(found.channels)} channels, but the model knows {len(trained.channels)}: "
                 "choose a data set with as many"
             )
-        return prepare(found, config, trained.scaling)
+        return prepare(found.with_channels(config.data.name, trained.channels), config, trained.scaling)
 
     def warn(self, config: SeriesTaskConfig) -> None:
         warn_of_unused_settings(config)

@@ -80,3 +80,9 @@ def test_a_file_that_is_not_there_or_pickled_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", series=np.array([{}], dtype=object), time=[0.0], values=[1.0])
     with pytest.raises(DataError, match="plain arrays"):
         read_long_format(tmp_path / "objects.npz")
+
+
+def test_series_with_more_cells_than_headings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("series,time,x\na,0,1,2\na,1,3,4\n")
+    with pytest.raises(DataError, match="its rows have more cells than its first line has names"):
+        read_long_format(tmp_path / "t.csv")

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from pipeline.data.errors import DataError
-from pipeline.data.long_format import read_long_format
 from pipeline.data.tabular import check_table, find_table, gaps, order_by_name, read_table, write_table
 from pipeline.util.errors import InvalidInput
 
@@ -79,12 +78,6 @@ def test_a_csv_that_would_be_misread_is_refused(tmp_path: Path, text: str, said:
 def test_headings_that_pandas_gave_are_names(tmp_path: Path) -> None:
     pd.DataFrame(ROWS).to_csv(tmp_path / "t.csv", index=False)
     assert read_table(tmp_path / "t.csv").columns == ("0", "1", "2")
-
-
-def test_series_with_more_cells_than_headings_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("series,time,x\na,0,1,2\na,1,3,4\n")
-    with pytest.raises(DataError, match="its rows have more cells than its first line has names"):
-        read_long_format(tmp_path / "t.csv")
 
 
 def test_columns_are_found_by_their_names_where_both_have_some() -> None:
