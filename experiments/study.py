@@ -73,7 +73,7 @@ class Standing:
 
 def _without_effect(plan: StudyPlan, job: Job) -> str | None:
     """What a row sets beyond the others and its model does not look at, in the sentence that a run would warn of."""
-    shared = set.intersection(*(set(row.words) for row in plan.rows))
+    shared = set.intersection(*(set(row.words) for row in plan.rows if row.evaluates is None))
     own = [word.partition("=")[0] for word in job.row.words if word not in shared]
     sentences: list[str] = []
     with warnings.catch_warnings(), noting_warnings(sentences.append, are_shown=False):
@@ -159,11 +159,12 @@ class _Driver:
             )
         finally:
             progress.close()
-        for job in progress.jobs.values():
-            if job.run_id is None and job.outcome != INTERRUPTED:
-                self._failures[job.number] = (
-                    job.error or "its worker was lost again and again: look at the machines' logs"
-                )
+        for job in jobs:
+            done = progress.jobs[job.number]
+            if done.run_id is None and done.outcome != INTERRUPTED:
+                why = done.error or "its worker was lost again and again: look at the machines' logs"
+                stands_for = [other for other in self._plan.jobs if _work(other) == _work(job)]
+                self._failures |= dict.fromkeys((other.number for other in stands_for), why)
 
 
 class _ProgressCallback(TrialsCallback):
@@ -194,8 +195,13 @@ def _each_once(jobs: Sequence[Job]) -> list[Job]:
     """The jobs without those that do what an earlier one does: rows may share a configuration."""
     found: dict[str, Job] = {}
     for job in jobs:
-        found.setdefault(repr((job.kind, job.resolved)), job)
+        found.setdefault(_work(job), job)
     return list(found.values())
+
+
+def _work(job: Job) -> str:
+    """The same of jobs that one run does: of one configuration, or evaluations of one trained model."""
+    return repr((job.kind, job.resolved))
 
 
 def _progress(job: Job, estimate: float | None) -> JobProgress:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from experiments.presets import resolve
-from pipeline.config import ConfigError, SolverConfig, nearest
+from pipeline.config import ConfigError, NetworkConfig, SolverConfig, nearest
 from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
 from pipeline.reporting.metric_spec import MetricSpec
-from pipeline.studies.parse import StudyError, load_study
-from pipeline.studies.study import Kind, Scale, Study, StudyRun
+from pipeline.studies.parse import load_study
+from pipeline.studies.study import FULL, Kind, Scale, Study, StudyError, StudyRun
 from pipeline.tasks.lookup import metric_specs
 from pipeline.util.nested import merge
 
 STUDIES = Path(__file__).with_name("studies")
+TOLD_APART = ("method", "steps", "rtol", "atol", "control")
+"""Keys of `solver` by which the store tells evaluations apart, as `Setting.to_dict` has them."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,14 @@ class StudyPlan:
         return resolved
 
     @property
+    def is_full(self) -> bool:
+        """Whether it is done as the paper does: at its scale, and with nothing changed on the command line."""
+        return self.scale.name == FULL and not self.overrides
+
+    @property
     def conditions(self) -> str:
         """The scale in a phrase, which stands beside every number of it."""
-        changes = [*([self.scale.note] if self.scale.note else []), *self.overrides]
+        changes = [*filter(None, (self.scale.note, self.model)), *self.overrides]
         told = f": {', '.join(changes)}" if changes else ""
         return f"scale {self.scale.name}{told}"
 
@@ -107,11 +114,20 @@ def setting_of(row: StudyRun, resolved: Resolved) -> dict[str, Any]:
         ConfigError: an unknown key or an impossible value.
     """
     changes = dict(row.setting)
-    final_time = changes.pop("final_time", getattr(resolved.config.model, "final_time", None))
+    final_time = getattr(resolved.config.model, "final_time", None)
+    if "final_time" in changes:
+        if final_time is None:
+            raise ConfigError("solver has final_time, which this model has not: leave it out")
+        final_time = NetworkConfig(final_time=changes.pop("final_time")).final_time
     solver = resolved.config.to_dict()["solver"] | {"engine": "odenet", "gradient": "auto", "reuse_first_step": False}
     for key in changes:
         if key not in solver:
-            raise ConfigError(f"solver has no key {key}{nearest(key, solver)}")
+            raise ConfigError(f"solver has no key {key}{nearest(key, (*TOLD_APART, 'final_time'))}")
+        if key not in TOLD_APART:
+            raise ConfigError(
+                f"solver has {key}, by which evaluations are not told apart: there are {', '.join(TOLD_APART)} and "
+                "final_time"
+            )
     return {"solver": vars(SolverConfig(**solver | changes)), "final_time": final_time}
 
 

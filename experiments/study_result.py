@@ -25,7 +25,7 @@ def result_of(standing: Standing, failures: Mapping[int, str]) -> StudyResult:
             why = _parents_failure(standing, job.number)
         asked = setting(job) if job.kind == "evaluate" else None
         answers[job.row.name].append(answer_of(job.seed, whole, asked, why))
-    result = build_result(plan.study, plan.scale, plan.conditions, plan.seeds, answers)
+    result = build_result(plan.study, plan.scale, plan.conditions, plan.is_full, plan.seeds, answers)
     return replace(result, tried=_tried(result))
 
 

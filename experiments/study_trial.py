@@ -22,6 +22,7 @@ from pipeline.config import Config, SolverConfig
 from pipeline.plugins.loading import PluginSource, load_sources
 from pipeline.runs.alike import find_alike
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.studies.same_runs import SameRuns
 from pipeline.sweeps.state import RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.tasks.lookup import config_class
@@ -101,13 +102,15 @@ class StudyTrialRun(TrialRun):
         return config_class(self._spec.task).from_dict(self._spec.config)
 
     def _broken_off(self, database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
-        """A run of this configuration that was stopped and left a checkpoint here, as this one's lost worker may have.
+        """A run of this configuration and code that was stopped and left a checkpoint here, as a lost worker may have.
 
         Raises:
             StillRunning: somebody is at work on it.
         """
+        same = SameRuns(self._study.device, self._study.same_sources)
         for run in find_alike(Runs(database), self._spec.task, config):
-            if run.status in BROKEN_OFF and (run_folder(home(), run.document) / "checkpoint.pt").exists():
+            is_broken_off = run.status in BROKEN_OFF and same.has_same_code(run)
+            if is_broken_off and (run_folder(home(), run.document) / "checkpoint.pt").exists():
                 found = inherit(run.run_id, database)
                 if found.status in BROKEN_OFF:
                     return found

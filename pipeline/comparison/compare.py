@@ -346,8 +346,14 @@ def _group(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
     )
 
 
-def _kind(run: ComparedRun) -> tuple[str, Mapping[str, Any]]:
-    return task_of(run.document), without_seed(run.config)
+def _kind(run: ComparedRun) -> tuple[str, Mapping[str, Any], list[str]]:
+    return task_of(run.document), without_seed(run.config), _plugins(run)
+
+
+def _plugins(run: ComparedRun) -> list[str]:
+    """Its plug-ins' files, by content."""
+    plugins = run.document.get("experiment", {}).get("plugins", [])
+    return sorted(f"{plugin['name']} {str(plugin['file_id'])[:7]}" for plugin in plugins)
 
 
 def letter(number: int) -> str:
@@ -357,7 +363,10 @@ def letter(number: int) -> str:
 
 
 def _names(runs: Sequence[ComparedRun]) -> list[str]:
-    """The models' names, or the experiments'; those of one name are told apart by what differs between them."""
+    """The models' names, or the experiments'; those of one name are told apart by what differs between them.
+
+    That is their configuration, and else the content of their plug-ins.
+    """
     configs = [run.config for run in runs]
     models = [model_name({key.removeprefix("model."): value for key, value in c.items()}) for c in configs]
     models = [task_of(run.document) if model == UNKNOWN else model for run, model in zip(runs, models, strict=True)]
@@ -366,7 +375,10 @@ def _names(runs: Sequence[ComparedRun]) -> list[str]:
         namesakes = [other for other, name in zip(configs, models, strict=True) if name == model]
         apart = [key for key in _differing_keys(namesakes) if key != "seed"]
         names.append(", ".join([model, *(f"{key}={config.get(key)}" for key in apart)]))
-    return names
+    return [
+        name if names.count(name) == 1 else ", ".join([name, *_plugins(run)])
+        for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:

@@ -1,11 +1,13 @@
 """What a reader of a study is to bear in mind: what is unfair, unfinished, unexpected; with what it was done."""
 
+from collections import Counter
+
 from pipeline.comparison.compare import Comparison, Group
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.tables import conditions as conditions_of_runs
 from pipeline.reporting.words import counted
-from pipeline.studies.result import REFUSED, StudyResult
-from pipeline.sweeps.state import FAILURES
+from pipeline.studies.result import MISSING, REFUSED, RowResult, StudyResult
+from pipeline.sweeps.state import COMPLETED, FAILURES
 
 
 def cautions(result: StudyResult) -> list[str]:
@@ -51,13 +53,31 @@ def _unexpected(result: StudyResult) -> list[str]:
     sentences = []
     for row in result.rows:
         for outcome, number in row.outcomes().items():
-            if outcome in ("completed", "missing", row.row.ends):
+            if outcome in (MISSING, row.row.ends or COMPLETED):
+                continue
+            if outcome == REFUSED:
+                sentences += _not_done(row)
+                continue
+            of = _share(row, number)
+            if outcome == COMPLETED:
+                sentences.append(
+                    f"{of} completed, where {FAILURES.get(row.row.ends or '', row.row.ends)} was expected."
+                )
                 continue
             example = next(answer for answer in row.answers if answer.outcome == outcome)
-            if outcome == REFUSED:
-                sentences.append(f"{row.row.label} was not done: {example.why}.")
-                continue
-            of = f"{number} of {counted(len(row.answers), 'run')} of {row.row.label}"
             meaning = FAILURES.get(outcome, outcome)
             sentences.append(f"{of} ended by {meaning} and are in no mean{f': {example.why}' if example.why else ''}.")
     return sentences
+
+
+def _not_done(row: RowResult) -> list[str]:
+    """A sentence for each reason."""
+    reasons = Counter(answer.why for answer in row.answers if answer.outcome == REFUSED)
+    return [
+        f"{row.row.label if number == len(row.answers) else _share(row, number)} was not done: {why.removesuffix('.')}."
+        for why, number in reasons.items()
+    ]
+
+
+def _share(row: RowResult, number: int) -> str:
+    return f"{number} of {counted(len(row.answers), 'run')} of {row.row.label}"

@@ -41,8 +41,16 @@ class JudgedClaim:
     tested: Tested
     adjusted_p: float | None
     """Holm's, for all claims of the study."""
+    adjusted_p_against: float | None
     verdict: str
     """supported, contradicted or undecided."""
+
+    @property
+    def deciding(self) -> tuple[float | None, float | None]:
+        """p and its adjusted value: of the claim, or where it is contradicted of its opposite."""
+        if self.verdict == CONTRADICTED:
+            return self.tested.p_against, self.adjusted_p_against
+        return self.tested.p, self.adjusted_p
 
     def text(self, is_full: bool) -> str:
         """The verdict as a table shows it."""
@@ -66,7 +74,7 @@ def judge_claims(study: Study, rows: "Mapping[str, RowResult]") -> tuple[JudgedC
             verdict = SUPPORTED
         elif opposite is not None and opposite < study.rule.alpha:
             verdict = CONTRADICTED
-        judged.append(JudgedClaim(claim, test, p, verdict))
+        judged.append(JudgedClaim(claim, test, p, opposite, verdict))
     return tuple(judged)
 
 
@@ -83,11 +91,13 @@ def _test(study: Study, claim: Claim, rows: "Mapping[str, RowResult]") -> Tested
     if claim.kind == "ends":
         return _test_ends(claim, of_claim)
     column = study.column(claim.column)
+    if claim.over == "epochs":
+        return _test_epochs(claim, column, of_claim)
     lacking = [row.row.label for row in of_claim if not row.values(column)]
-    if lacking and claim.over == "rows":
+    if lacking:
         return Tested(f"no number of {', '.join(lacking)}")
     if claim.kind in ("rises", "falls"):
-        return _test_epochs(claim, column, of_claim) if claim.over == "epochs" else _test_trend(claim, column, of_claim)
+        return _test_trend(claim, column, of_claim)
     if claim.kind == "ratio":
         return _test_ratio(claim, column, of_claim)
     if claim.kind == "order":
@@ -111,7 +121,8 @@ def _test_two(claim: Claim, column: Column, first: Values, second: Values) -> Te
     if claim.kind == "equivalent":
         margin = claim.within or 0.0
         words = _words(column, difference, 0.90)
-        outside = max(min(difference.p_above(margin), difference.p_below(-margin)), 0.0)
+        # It lies outside on either side: two tests, of which the smaller p-value is adjusted for both.
+        outside = min(1.0, 2 * min(difference.p_above(margin), difference.p_below(-margin)))
         return Tested(f"{words}, margin ±{column.text(margin)} (TOST)", difference.p_equivalent(margin), outside)
     words = _words(column, difference, 0.95)
     if claim.kind == "differ":
@@ -142,12 +153,12 @@ def _test_order(column: Column, rows: "Sequence[RowResult]") -> Tested:
 
 def _test_trend(claim: Claim, column: Column, rows: "Sequence[RowResult]") -> Tested:
     points = [(row.row.level or 0.0, value) for row in rows for value in row.values(column).values()]
-    means = [f"{row.row.level:g}: {column.text(fmean(row.values(column).values()))}" for row in rows]
-    words = ", ".join(means)
-    if column.is_exact:
-        ordered = [value for _, value in sorted(points)]
-        rising = all(low < high for low, high in pairwise(dict.fromkeys(ordered)))
-        return Tested(words, is_true=rising if claim.kind == "rises" else ordered == sorted(ordered, reverse=True))
+    levels = sorted({level for level, _ in points})
+    means = [fmean(value for at, value in points if at == level) for level in levels]
+    words = ", ".join(f"{level:g}: {column.text(mean)}" for level, mean in zip(levels, means, strict=True))
+    if column.is_exact and len(levels) > 1:
+        steps = [high - low if claim.kind == "rises" else low - high for low, high in pairwise(means)]
+        return Tested(words, is_true=all(step > 0 for step in steps))
     trend = trend_of(*zip(*points, strict=True)) if len(points) > 2 else None
     if trend is None:
         return Tested(f"{words}; too few numbers for a trend")

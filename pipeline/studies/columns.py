@@ -101,6 +101,8 @@ def parse_column(given: Any, metrics: Iterable[MetricSpec]) -> Column:
     if name not in known:
         raise InvalidInput(f"there is nothing to read called {brief(name)}{nearest(name, known)}")
     _refuse_unknown(name, options)
+    if "at" in options and known[name].at is None:
+        raise InvalidInput(f"{name} has one value a run and none over epochs: leave at out")
     return replace(known[name], **options)
 
 

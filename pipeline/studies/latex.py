@@ -91,4 +91,5 @@ def _line(result: StudyResult, row: RowResult, columns: Sequence[Column], beside
         cells.append(spread_text(cell))
         if column in beside:
             cells.append(NOTHING if cell.paper is None else f"{cell.paper.text}{'*' if cell.paper.doubtful else ''}")
-    return " & ".join(map(escaped, cells)) + r" \\"
+    # A label that begins with [ or * would be an argument of the line before.
+    return "{}" + " & ".join(map(escaped, cells)) + r" \\"

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from pipeline.util.errors import InvalidInput, brief
@@ -35,7 +36,8 @@ class PaperNumber:
 def parse_number(given: Any) -> PaperNumber:
     """`86.06`; `"69.80"`, whose last digit counts; `[75, 80]`; or a section with `value` or `above` and more.
 
-    A section may have `within`, half of what the number was rounded to, and `doubtful`, a sentence.
+    A section may have `within`, half of what the number was rounded to, and `doubtful`, a sentence. A bound `above` is
+    not rounded unless `within` says so: below 90 is not above 90.
 
     Raises:
         PaperNumberError: it is none of these.
@@ -48,11 +50,12 @@ def parse_number(given: Any) -> PaperNumber:
             f"a paper's number has value or above, and perhaps within and doubtful, not {brief(given)}"
         )
     doubtful, within = given.get("doubtful"), given.get("within")
-    if not isinstance(doubtful, str | None) or not (within is None or _is_number(within)):
-        raise PaperNumberError(f"within is a number and doubtful a sentence, not {brief(given)}")
+    fits = within is None or (_is_number(within) and 0 <= within < inf)
+    if not isinstance(doubtful, str | None) or not fits:
+        raise PaperNumberError(f"within is a number from 0 and doubtful a sentence, not {brief(given)}")
     if "above" in given:
-        low = _plain(given["above"], within, doubtful)
-        return PaperNumber(low.low, float("inf"), f"above {low.text}", low.rounding, doubtful)
+        low = _plain(given["above"], within or 0.0, doubtful)
+        return PaperNumber(low.low, inf, f"above {low.text}", low.rounding, doubtful)
     return _plain(given["value"], within, doubtful)
 
 

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pipeline.config import nearest
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.studies.columns import STATUS, Column, parse_column
 from pipeline.studies.paper_numbers import PaperNumber, PaperNumberError, parse_number
-from pipeline.studies.study import FULL, Claim, ClaimKind, Kind, Scale, Study, StudyRun, VerdictRule
+from pipeline.studies.parse_claim import parse_claim, refuse_unknown_ending
+from pipeline.studies.study import FULL, Kind, Scale, Study, StudyError, StudyRun, VerdictRule
 from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.yaml_text import parse_yaml, read_yaml
 
@@ -41,16 +42,9 @@ RUN_KEYS = {
     "tuned": int, "level": float, "ends": str,
 }  # fmt: skip
 SCALE_KEYS = {"with": list, "seeds": list, "without": list, "note": str}
-CLAIM_KINDS: tuple[ClaimKind, ...] = get_args(ClaimKind)
-CLAIM_KEYS = ("says", "in", "within", "between", "over", "as", *CLAIM_KINDS)
-TWO_ROWS = ("equivalent", "differ", "higher", "lower", "ratio")
 KINDS: tuple[Kind, ...] = ("train", "measure")
 """What a row may say after `do`; an evaluation says what it evaluates."""
 _WORDS = {str: "text", list: "a list", dict: "a section", int: "a whole number", float: "a number"}
-
-
-class StudyError(InvalidInput):
-    """A study that cannot be read."""
 
 
 def load_study(path: Path, find_metrics: FindMetrics) -> Study:
@@ -100,7 +94,7 @@ class _Parser:
             scales=self._scales(values.get("scales", {}), rows),
             paper=self._paper(values.get("paper", {}), rows, columns),
             rule=self._rule(values.get("verdict", {})),
-            claims=tuple(self._claim(claim, rows, columns) for claim in values.get("claims", [])),
+            claims=tuple(parse_claim(claim, self._where, rows, columns) for claim in values.get("claims", [])),
             axis=axis,
         )
 
@@ -124,12 +118,19 @@ class _Parser:
                         level,
                     )
                 )
-        names = [row.name for row in rows]
+        kinds: dict[str, Kind] = {row.name: row.kind for row in rows}
         for row in rows:
-            if row.evaluates is not None and row.evaluates not in names:
+            if row.evaluates is None:
+                continue
+            if row.evaluates not in kinds:
                 raise StudyError(
                     f"{self._where}: the run {row.name} evaluates {brief(row.evaluates)}, which is no "
-                    f"run{nearest(row.evaluates, names)}"
+                    f"run{nearest(row.evaluates, kinds)}"
+                )
+            if kinds[row.evaluates] != "train":
+                raise StudyError(
+                    f"{self._where}: the run {row.name} evaluates {row.evaluates}, which trains no model: name a run "
+                    "that does"
                 )
         return tuple(rows), axis
 
@@ -149,6 +150,8 @@ class _Parser:
             raise StudyError(
                 f"{self._where}: solver of the run {name} is for what evaluates another; write solver.method=… in with"
             )
+        if "ends" in run:
+            refuse_unknown_ending(run["ends"], f"{self._where}: ends of the run {name}")
         return StudyRun(
             name=name,
             label=run.get("label", name)
@@ -170,7 +173,7 @@ class _Parser:
             if not isinstance(values, list) or not values or any(isinstance(value, list | dict) for value in values):
                 raise StudyError(f"{self._where}: vary.{key} must be a list of values, not {brief(values)}")
         if not vary:
-            return [("", (), None)], ""
+            return [("", (), None)], "level"
         found = []
         for combination in product(*vary.values()):
             suffix = ", ".join(
@@ -180,7 +183,7 @@ class _Parser:
             only = combination[0]
             is_level = len(vary) == 1 and isinstance(only, int | float) and not isinstance(only, bool)
             found.append((suffix, words, float(only) if is_level else None))
-        return found, next(iter(vary)) if len(vary) == 1 else ""
+        return found, next(iter(vary)) if len(vary) == 1 else "level"
 
     # The rest
 
@@ -197,6 +200,9 @@ class _Parser:
                 columns.append(parse_column(entry, of_tasks.values()))
         if not columns:
             raise StudyError(f"{self._where} reads nothing: name metrics in read")
+        names = [column.name for column in columns]
+        if len(set(names)) < len(names):
+            raise StudyError(f"{self._where} reads {max(names, key=names.count)} twice: name it once")
         return tuple(columns)
 
     def _scales(self, given: Mapping[str, Any], rows: Sequence[StudyRun]) -> dict[str, Scale]:
@@ -261,75 +267,6 @@ class _Parser:
                     "prediction, level and alpha are between 0 and 1, seeds are at least 2"
                 )
         return VerdictRule(**given)
-
-    def _claim(self, given: Any, rows: Sequence[StudyRun], columns: Sequence[Column]) -> Claim:
-        if not isinstance(given, dict) or not isinstance(given.get("says"), str):
-            raise StudyError(
-                f"{self._where}: a claim is a sentence and its test, as in {{says: …, higher: [a, b], "
-                f"in: accuracy}}, "
-                f"not {brief(given)}"
-            )
-        where = f"{self._where}, the claim {brief(given['says'])}"
-        for key in given:
-            if key not in CLAIM_KEYS:
-                raise StudyError(f"{where} has the key {brief(key)}{nearest(key, CLAIM_KEYS)}")
-        kinds = [kind for kind in CLAIM_KINDS if kind in given]
-        if len(kinds) != 1:
-            raise StudyError(f"{where} needs one test, of {', '.join(CLAIM_KINDS)}, and has {len(kinds)}")
-        kind, names = kinds[0], [row.name for row in rows]
-        named = names if given[kind] == "all" else given[kind]
-        if not isinstance(named, list) or not named:
-            raise StudyError(f"{where}: {kind} names runs in a list, or all, not {brief(given[kind])}")
-        for name in named:
-            if name not in names:
-                raise StudyError(f"{where} is of {brief(name)}, which is no run{nearest(str(name), names)}")
-        if kind in TWO_ROWS and len(named) != 2:
-            raise StudyError(f"{where}: {kind} compares two runs, not {len(named)}")
-        if len(set(named)) < len(named):
-            raise StudyError(f"{where} names {brief(max(named, key=named.count))} twice: name each run once")
-        readings = [column.name for column in columns if column.name != STATUS]
-        column = given.get("in", "")
-        if kind != "ends" and column not in readings:
-            raise StudyError(
-                f"{where} needs what it is about, in: one of {', '.join(readings)}, not "
-                f"{brief(column)}{nearest(str(column), readings)}"
-            )
-        over = given.get("over", "rows")
-        if over not in ("rows", "epochs"):
-            raise StudyError(f"{where}: over is rows or epochs, not {brief(over)}")
-        if (
-            kind in ("rises", "falls")
-            and over == "rows"
-            and any(row.level is None for row in rows if row.name in named)
-        ):
-            raise StudyError(
-                f"{where}: {kind} needs the level of each run: vary one key with numbers, or give runs a level"
-            )
-        return Claim(
-            says=given["says"],
-            kind=kind,
-            rows=tuple(named),
-            column=column,
-            within=self._number(given, "within", where) if kind == "equivalent" else None,
-            between=self._range(given, where) if kind == "ratio" else None,
-            over=over,
-            ends=given.get("as", "") if kind == "ends" else "",
-        )
-
-    def _number(self, given: Mapping[str, Any], key: str, where: str) -> float:
-        value = given.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-            raise StudyError(
-                f"{where} needs {key}, a number above 0 in the unit of the column: the largest difference "
-                "that does not matter"
-            )
-        return float(value)
-
-    def _range(self, given: Mapping[str, Any], where: str) -> tuple[float, float]:
-        match given.get("between"):
-            case [int() | float() as low, int() | float() as high] if low <= high:
-                return float(low), float(high)
-        raise StudyError(f"{where} needs between, two numbers: the ratio of the first run to the second")
 
     def _texts(self, given: Any, what: str) -> tuple[str, ...]:
         if not isinstance(given, list) or not all(isinstance(word, str) for word in given):

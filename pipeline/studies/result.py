@@ -14,7 +14,7 @@ from pipeline.studies.claims import JudgedClaim, judge_claims
 from pipeline.studies.columns import STATUS, At, Column
 from pipeline.studies.paper_numbers import PaperNumber
 from pipeline.studies.same_runs import row_of
-from pipeline.studies.study import FULL, Scale, Study, StudyRun
+from pipeline.studies.study import Scale, Study, StudyRun
 from pipeline.studies.verdicts import Verdict, judge
 from pipeline.sweeps.state import COMPLETED
 from pipeline.tasks.solver_grid import Setting
@@ -108,16 +108,13 @@ class StudyResult:
     scale: Scale
     conditions: str
     """The scale, with what was changed, in a phrase."""
+    is_full: bool
+    """Whether it is done as the paper does, so that there is a verdict."""
     seeds: tuple[int, ...]
     rows: tuple[RowResult, ...]
     claims: tuple[JudgedClaim, ...]
     tried: Mapping[str, int] = field(default_factory=dict)
     """Letter of a row -> how many configurations of its training were tried."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is done as the paper does."""
-        return self.scale.name == FULL
 
     def cell(self, row: RowResult, column: Column) -> Cell:
         paper = self.study.paper.get((row.row.name, column.name))
@@ -173,6 +170,8 @@ class StudyResult:
                     "test": judged.tested.words,
                     "p_value": judged.tested.p,
                     "adjusted_p_value": judged.adjusted_p,
+                    "p_value_against": judged.tested.p_against,
+                    "adjusted_p_value_against": judged.adjusted_p_against,
                     "verdict": judged.text(self.is_full),
                 }
                 for judged in self.claims
@@ -217,6 +216,7 @@ def build_result(
     study: Study,
     scale: Scale,
     conditions: str,
+    is_full: bool,
     seeds: Sequence[int],
     answers: Mapping[str, Sequence[Answer]],
 ) -> StudyResult:
@@ -228,7 +228,7 @@ def build_result(
     rows = tuple(RowResult(row, tuple(answers[row.name]), letter(k)) for k, row in enumerate(study.at(scale)))
     by_name = {row.row.name: row for row in rows}
     claims = judge_claims(study, by_name)
-    return StudyResult(study, scale, conditions, tuple(seeds), rows, claims)
+    return StudyResult(study, scale, conditions, is_full, tuple(seeds), rows, claims)
 
 
 def answer_of(seed: int, run: StoredRun | None, setting: Setting | None, why: str = "") -> Answer:

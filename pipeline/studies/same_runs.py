@@ -9,6 +9,8 @@ A stored run is the same as an asked one where
 - it came to an end that doing it again would come to as well: completed, or ended by the solver or by a loss that
   became no number;
 - with `same_sources`, the sources that decide numbers are those of this checkout, by content.
+
+A re-evaluation is one of such a run, on the items that it was tested on, and likewise but for the configuration.
 """
 
 import hashlib
@@ -68,23 +70,32 @@ class SameRuns:
         return next((run for run in self._alike(MEASUREMENT, task, config) if has_ended(run)), None)
 
     def evaluated(self, parent: StoredRun, settings: Sequence[Setting]) -> StoredRun | None:
-        """The newest re-evaluation of a run that has all of these settings."""
+        """The newest re-evaluation of a run that has all of these settings, on the items that the run was tested on."""
         wanted = [setting.to_dict() for setting in settings]
         for run in self._evaluations.get(parent.run_id, []):
-            if run.status is RunStatus.COMPLETED and all(row_of(run, setting) is not None for setting in wanted):
+            if run.status is not RunStatus.COMPLETED or not self.has_same_code(run) or not _has_same_test(run, parent):
+                continue
+            if all(row_of(run, setting) is not None for setting in wanted):
                 return run
         return None
 
     def _alike(self, kind: str, task: str, config: Mapping[str, Any]) -> Iterable[StoredRun]:
         for run in self._by_key.get(_key(kind, task, flatten(config)), []):
-            if self._has_same_code(run):
+            if self.has_same_code(run):
                 yield run
 
-    def _has_same_code(self, run: StoredRun) -> bool:
+    def has_same_code(self, run: StoredRun) -> bool:
+        """Whether it ran on this kind of device, with the plug-ins that are loaded and, where asked, these sources."""
         device = str(run.info.get("device", self.device))
         if device.partition(":")[0] != self.device or stored_plugins(run) != current_plugins():
             return False
         return not self.same_sources or sources_of(run) == current_sources()
+
+
+def _has_same_test(evaluation: StoredRun, parent: StoredRun) -> bool:
+    """By the data's content and how many items of it; what the parent is too old to have recorded is the same."""
+    told = parent.facts.data
+    return all(told.get(key, value) == value for key, value in evaluation.facts.data.items())
 
 
 def has_ended(run: StoredRun) -> bool:

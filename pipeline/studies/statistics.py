@@ -78,16 +78,19 @@ def interval_of(values: Sequence[float], level: float, of_one_more: bool = False
 def difference_of(first: Values, second: Values) -> Difference | None:
     """First less second: by pairs of a seed where both have the same two or more, otherwise Welch's.
 
-    Runs of one seed share the split, and so much of what varies. None where either has a single value, or none.
+    Runs of one seed share the split, and so much of what varies. None where either has a single value, or none. Values
+    that do not vary differ for certain, as counts of parameters do.
 
     Source: Welch 1947, Biometrika 34; Satterthwaite's degrees of freedom.
     """
     if len(first) < 2 or len(second) < 2:
         return None
+    a, b = list(first.values()), list(second.values())
     if first.keys() == second.keys():
         apart = [first[seed] - second[seed] for seed in first]
-        return Difference(fmean(apart), _deviation(apart) / sqrt(len(apart)), len(apart) - 1, is_paired=True)
-    a, b = list(first.values()), list(second.values())
+        # Differences that are equal by chance, while the values vary, bound nothing: they are no pairs then.
+        if _deviation(apart) > 1e-9 * max(_deviation(a), _deviation(b)) or _deviation(a) == _deviation(b) == 0:
+            return Difference(fmean(apart), _deviation(apart) / sqrt(len(apart)), len(apart) - 1, is_paired=True)
     of_a, of_b = _deviation(a) ** 2 / len(a), _deviation(b) ** 2 / len(b)
     error = sqrt(of_a + of_b)
     freedom = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1)) if error else inf

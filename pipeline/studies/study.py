@@ -6,12 +6,17 @@ from typing import Any, Literal
 
 from pipeline.studies.columns import Column
 from pipeline.studies.paper_numbers import PaperNumber
+from pipeline.util.errors import InvalidInput
 
 Kind = Literal["train", "measure", "evaluate"]
 FULL = "full"
 """The scale at which a verdict is given; at the others it is a tendency."""
 ORDER = (FULL, "small", "smoke")
 """The scales that come along, the largest first; a study may have others."""
+
+
+class StudyError(InvalidInput):
+    """A study that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Study:
     """(row, column) -> what the paper has there."""
     rule: VerdictRule
     claims: tuple[Claim, ...]
-    axis: str = ""
+    axis: str = "level"
     """What the rows' levels are, where they have some."""
 
     def row(self, name: str) -> StudyRun:

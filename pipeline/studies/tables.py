@@ -70,13 +70,13 @@ def claims_table(result: StudyResult) -> TextTable:
     """Every claim with its test."""
     rows = []
     for judged in result.claims:
-        p = NOTHING if judged.tested.p is None else p_text(judged.tested.p)
-        adjusted = NOTHING if judged.adjusted_p is None else p_text(judged.adjusted_p)
+        p, adjusted = (NOTHING if p is None else p_text(p) for p in judged.deciding)
         rows.append((judged.claim.says, judged.tested.words, p, adjusted, judged.text(result.is_full)))
     verdict = "verdict" if result.is_full else f"tendency, {result.scale.name}"
     note = (
-        "p: of there being nothing to the claim. Holm: adjusted for all claims here, which decides. Not to differ is "
-        "claimed by two one-sided tests with a margin (TOST), not by a missing significance."
+        "p: of there being nothing to the claim, or to its opposite where the numbers speak against it. Holm: adjusted "
+        "for all claims here, which decides. Not to differ is claimed by two one-sided tests with a margin (TOST), not "
+        "by a missing significance."
     )
     return TextTable("Claims", ("claim", "test", "p", "Holm", verdict), tuple(rows), "llrrl", note)
 

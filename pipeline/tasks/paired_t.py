@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 from zipfile import BadZipFile
 
@@ -39,13 +39,15 @@ def compare_paired(first: FloatArray, second: FloatArray) -> PairedT:
     """Student's paired t test and interval.
 
     Args:
-        first, second: errors of the same items, shape (n,). Of one item the interval has no width, and p is 1.
+        first, second: errors of the same items, shape (n,). Of one item the interval has no width, and p is 1; so it is
+            where an error is not finite.
     """
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     n, mean = len(differences), float(differences.mean())
     error = float(differences.std(ddof=1)) / sqrt(n) if n > 1 else 0.0
     half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error if error > 0 else 0.0
-    p_value = float(2 * t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0 or n == 1)
+    is_untested = mean == 0 or n == 1 or not isfinite(mean)
+    p_value = float(2 * t.sf(abs(mean) / error, n - 1)) if error > 0 else float(is_untested)
     return PairedT(n, mean, mean - half, mean + half, float((differences < 0).mean()), p_value)
 
 

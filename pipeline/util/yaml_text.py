@@ -61,7 +61,9 @@ def read_yaml(path: Path, what: str) -> tuple[str, Any]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise YamlError(f"{what} {path} is not UTF-8 (byte {error.start + 1}): save it so") from error
-    return text, parse_yaml(text, f"{what} {path}")
+    values = parse_yaml(text, f"{what} {path}")
+    _refuse_repeated_keys(yaml.compose(text, _Loader), f"{what} {path}", set())
+    return text, values
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -83,6 +85,25 @@ def parse_yaml(text: str, where: str) -> Any:
         raise YamlError(f"{where} has a value that cannot be read ({shortened(str(error), 200)}): quote it") from error
     _Check(where).look(values, (), [])
     return values
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, where: str, seen: set[int]) -> None:
+    """PyYAML takes the last of them, so that what was copied and not renamed would be lost without a word."""
+    if node is None or id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                raise YamlError(
+                    f"{where} has {brief(key.value)} twice in one section, again in line "
+                    f"{key.start_mark.line + 1}: rename or remove one"
+                )
+            keys.add(key.value)
+    below = [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value
+    for each in below:
+        _refuse_repeated_keys(each, where, seen)
 
 
 class _Check:

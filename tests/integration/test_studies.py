@@ -127,6 +127,21 @@ def test_runs_with_another_plugin_source_or_configuration_are_others(studied: St
     assert sources.json["missing"] == 0
 
 
+def test_an_evaluation_of_some_of_the_test_items_is_not_that_of_all(studied: StudiedHome) -> None:
+    asked = FILES["my_study.yaml"].replace(
+        "  resnet: {", "  euler: {evaluates: damped, solver: {method: euler, steps: 1}}\n  resnet: {"
+    )
+    (studied.folder / "asked.yaml").write_text(asked)
+    words = ("paper", str(studied.folder / "asked.yaml"), *studied.words("--seeds", "0", "--no-training", "--json")[2:])
+    run_id = studied.command.json["rows"][0]["runs"][0]["run_id"]
+    for limit, missing in ((("--limit", "20"), 1), ((), 0)):
+        evaluated = start_command(studied.home, "evaluate", str(run_id), "--solver", "euler", "--steps", "1", *limit)
+        assert evaluated.wait() == 0, evaluated.stderr
+        found = start_command(studied.home, *words)
+        found.wait()
+        assert found.json["missing"] == missing, found.stderr
+
+
 def test_a_dry_run_says_what_it_would_do_and_what_it_takes(studied: StudiedHome) -> None:
     before = len(documents_of(studied.home))
     dry = start_command(studied.home, *studied.words("--seeds", "0,5", "--dry-run", "--json"))

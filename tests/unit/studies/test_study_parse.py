@@ -1,5 +1,6 @@
 """Studies as people write them: what they say, and what is wrong with them in one sentence."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,8 @@ import yaml
 from experiments.study_plan import find_metrics, find_study, make_plan, study_files
 from pipeline.config import ConfigError
 from pipeline.studies.paper_numbers import PaperNumberError, parse_number
-from pipeline.studies.parse import StudyError, parse_study
-from pipeline.studies.study import Study
+from pipeline.studies.parse import load_study, parse_study
+from pipeline.studies.study import Study, StudyError
 from pipeline.util.errors import InvalidInput
 
 STUDY: dict[str, Any] = {
@@ -105,6 +106,21 @@ def test_a_row_that_evaluates_another_has_its_configuration_and_a_setting_of_its
         ({"claims": [{"says": "x", "rises": ["a", "b"], "in": "loss"}]}, "needs the level of each run"),
         ({"claims": [{"says": "x"}]}, "needs one test"),
         ({"vary": {"model.augment": 3}}, "must be a list of values"),
+        ({"runs": {"a": {"ends": "underflw"}}}, "not 'underflw' (did you mean underflow?)"),
+        ({"claims": [{"says": "x", "ends": ["a"]}]}, "as is one of completed, underflow"),
+        ({"claims": [{"says": "x", "ends": ["a"], "as": ["underflow"]}]}, "as is one of completed, underflow"),
+        ({"claims": [{"says": "x", "order": ["a"], "in": "loss"}]}, "order compares two runs or more, not 1"),
+        (
+            {"claims": [{"says": "x", "order": ["a", "b"], "in": "loss", "over": "epochs"}]},
+            "over is for rises and falls",
+        ),
+        ({"claims": [{"says": "x", "higher": ["a", "b"], "in": "loss", "within": 1}]}, "within is for equivalent"),
+        ({"claims": [{"says": "x", "ends": ["a"], "as": "completed", "in": "loss"}]}, "ends does not take it"),
+        ({"claims": [{"says": "x", "rises": ["a"], "in": "loss", "over": "epochs"}]}, "has one value a run"),
+        ({"read": [{"accuracy": {"at": "first"}}]}, "accuracy has one value a run and none over epochs"),
+        ({"read": [{"solver.nfe_forward": {"at": at}} for at in ("first", "last")]}, "reads solver.nfe_forward twice"),
+        ({"runs": {"a": {}, "b": {"evaluates": "a"}, "e": {"evaluates": "b"}}}, "evaluates b, which trains no model"),
+        ({"runs": {"a": {}, "b": {"evaluates": "b"}}}, "evaluates b, which trains no model"),
         ({"runs": None}, "neither runs nor vary"),
     ],
 )
@@ -126,6 +142,38 @@ def test_a_row_that_cannot_be_configured_names_itself_and_the_key() -> None:
     wrong = parse(runs={"a": {}, "e": {"evaluates": "a", "solver": {"methd": "rk4"}}}, paper=None, claims=None)
     with pytest.raises(ConfigError, match=r"methd \(did you mean method\?\)"):
         make_plan(wrong, "full")
+
+
+@pytest.mark.parametrize(
+    ("solver", "sentence"),
+    [
+        ({"max_steps": 5}, "solver has max_steps, by which evaluations are not told apart"),
+        ({"final_time": -1}, "final_time"),
+        ({"final_time": "x"}, "final_time"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_or_cannot_be_found_again_is_refused(solver: Any, sentence: str) -> None:
+    study = parse(runs={"a": {}, "b": {"evaluates": "a", "solver": solver}}, claims=None)
+    with pytest.raises(ConfigError, match=sentence):
+        make_plan(study, "full")
+
+
+def test_a_key_that_stands_twice_in_a_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: t\nquestion: q\nread: [loss]\nruns:\n  a: {with: [digits]}\n  a: {with: [odenet_simple]}\n")
+    with pytest.raises(InvalidInput, match=r"has 'a' twice in one section, again in line 6: rename or remove one"):
+        load_study(path, find_metrics)
+
+
+def test_there_is_a_verdict_at_the_papers_scale_alone_and_with_nothing_changed() -> None:
+    study = parse()
+    assert make_plan(study, "full").is_full
+    assert not make_plan(study, "small").is_full
+    changed = make_plan(study, "full", overrides=["data.subset=100"])
+    assert not changed.is_full
+    assert changed.conditions == "scale full: data.subset=100"
+    other = make_plan(find_study("architecture"), "small", model="odenet_complex")
+    assert other.conditions.endswith(", odenet_complex")
 
 
 def test_unknown_studies_scales_and_a_model_where_none_is_replaced_are_refused() -> None:
@@ -164,7 +212,8 @@ def test_every_study_that_comes_along_can_be_configured_at_its_three_scales(name
         (17400, 17400, 17400, 0.5, "17,400"),
         ([75, 80], 75, 80, 0.5, "75 to 80"),
         ({"value": 169000, "within": 500}, 169000, 169000, 500, "169,000"),
-        ({"above": 90}, 90, float("inf"), 0.5, "above 90"),
+        ({"above": 90}, 90, float("inf"), 0.0, "above 90"),
+        ({"above": 90, "within": 0.5}, 90, float("inf"), 0.5, "above 90"),
         ("1.2e-3", 0.0012, 0.0012, 0.00005, "1.2e-3"),
     ],
 )
@@ -177,7 +226,18 @@ def test_a_papers_number_is_as_fine_as_it_was_written(
 
 
 @pytest.mark.parametrize(
-    "given", [None, True, "many", [2, 1], [1], {"value": 1, "above": 2}, {"vaule": 1}, {"within": 1}]
+    "given",
+    [
+        None,
+        True,
+        "many",
+        [2, 1],
+        [1],
+        {"value": 1, "above": 2},
+        {"vaule": 1},
+        {"within": 1},
+        {"value": 1, "within": -5},
+    ],
 )
 def test_what_is_no_number_is_refused(given: Any) -> None:
     with pytest.raises(PaperNumberError):

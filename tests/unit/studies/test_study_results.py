@@ -59,8 +59,8 @@ def made_up(number: int, seed: int, values: dict[str, float], backward: list[flo
     return ComparedRun(number, seed, RunStatus.COMPLETED, document, RunInfo(), config, values, history, None)
 
 
-def result_of(scale: str = "full", claims: Any = (), **outcomes: str) -> StudyResult:
-    """The study with its made-up runs; a row's outcome is that of all of its runs."""
+def result_of(scale: str = "full", claims: Any = (), **outcomes: str | tuple[str, ...]) -> StudyResult:
+    """The study with its made-up runs; a row's outcome is that of all of its runs, or they have one each."""
     study = parse_study(yaml.safe_dump(STUDY | {"claims": list(claims)}), "mine", find_metrics)
     answers, number = {}, 0
     for row, values in VALUES.items():
@@ -68,9 +68,11 @@ def result_of(scale: str = "full", claims: Any = (), **outcomes: str) -> StudyRe
         for seed in range(3):
             number += 1
             run = made_up(number, seed, {name: each[seed] for name, each in values.items()}, [20.0, 22.0 + seed, 26.0])
-            of_row.append(Answer(seed, run, outcomes.get(row, "completed"), "in its words"))
+            outcome = outcomes.get(row, "completed")
+            of_seed = outcome if isinstance(outcome, str) else outcome[seed]
+            of_row.append(Answer(seed, None if of_seed == "refused" else run, of_seed, "in its words"))
         answers[row] = of_row
-    return build_result(study, study.scales[scale], f"scale {scale}", (0, 1, 2), answers)
+    return build_result(study, study.scales[scale], f"scale {scale}", scale == "full", (0, 1, 2), answers)
 
 
 def claim(scale: str = "full", **test: Any) -> JudgedClaim:
@@ -97,6 +99,9 @@ def claim(scale: str = "full", **test: Any) -> JudgedClaim:
         ({"ratio": ["a", "b"], "in": "parameters", "between": [0.9, 1.1]}, "contradicted"),
         ({"equivalent": ["b", "c"], "in": "parameters", "within": 1}, "supported"),
         ({"higher": ["b", "c"], "in": "parameters"}, "contradicted"),
+        ({"rises": ["a", "b"], "in": "parameters"}, "supported"),
+        ({"rises": ["b", "c"], "in": "parameters"}, "contradicted"),
+        ({"falls": ["b", "c"], "in": "parameters"}, "contradicted"),
         ({"ends": ["a", "b"], "as": "completed"}, "supported"),
         ({"ends": ["a"], "as": "underflow"}, "contradicted"),
     ],
@@ -111,6 +116,16 @@ def test_claims_are_adjusted_for_how_many_they_are() -> None:
     assert alone.tested.p is not None
     assert alone.adjusted_p == alone.tested.p
     assert several[0].adjusted_p == pytest.approx(5 * alone.tested.p)
+
+
+def test_of_what_is_contradicted_the_p_value_of_the_opposite_is_shown() -> None:
+    judged = claim(lower=["a", "c"], **{"in": "accuracy"})
+    assert judged.verdict == "contradicted"
+    assert judged.tested.p is not None
+    assert judged.tested.p > 0.99
+    assert judged.deciding == (judged.tested.p_against, judged.adjusted_p_against)
+    assert judged.deciding[0] is not None
+    assert judged.deciding[0] < 0.01
 
 
 def test_at_a_smaller_scale_a_claim_has_a_tendency() -> None:
@@ -130,6 +145,13 @@ def test_runs_that_ended_otherwise_are_in_no_mean_and_their_outcome_is_shown() -
     assert not any("ended by" in line for line in text.splitlines())
     unexpected = markdown(result_of(b="diverged"))
     assert "3 of 3 runs of b ended by the state or its derivative became non-finite" in unexpected
+
+
+def test_of_a_row_that_was_done_in_part_or_ended_better_than_expected_the_share_is_told() -> None:
+    text = markdown(result_of(b=("completed", "refused", "refused"), c=("completed", "underflow", "underflow")))
+    assert "2 of 3 runs of b was not done: in its words." in text
+    assert "1 of 3 runs of c completed, where step size underflow of the solver was expected." in text
+    assert "b was not done: in its words." in markdown(result_of(b="refused"))
 
 
 def test_every_number_stands_beside_the_papers_with_its_scale_and_its_runs() -> None:
@@ -184,6 +206,10 @@ def test_nothing_breaks_out_of_a_latex_cell() -> None:
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "&" in line]
     columns = {len(re.findall(r"(?<!\\)&", line)) for line in body if "multicolumn" not in line}
     assert len(columns) == 1, "every line has as many cells"
+    assert not any(line.startswith(("[", "*")) for line in text.splitlines())
+    starred = result_of()
+    rows = tuple(replace(row, row=replace(row.row, label="[1] first")) for row in starred.rows)
+    assert "\n[" not in latex(replace(starred, rows=rows))
     assert "90.23 $\\pm$ 0.15 & 90.2 &" in text
     assert "95*" in text
 

@@ -89,6 +89,13 @@ def test_numbers_that_do_not_vary_differ_for_certain() -> None:
     assert (difference.p_below(0.0), difference.p_above(0.0)) == (0.0, 1.0)
 
 
+def test_differences_that_are_equal_by_chance_are_not_certain() -> None:
+    difference = difference_of({0: 90.0, 1: 92.0}, {0: 89.0, 1: 91.0})
+    assert difference is not None
+    assert not difference.is_paired
+    assert difference.p_above(0.0) > 0.1
+
+
 def test_a_trend_is_kendalls() -> None:
     levels, values = [1, 1, 2, 2, 5, 5], [20.0, 22.0, 26.0, 25.0, 33.0, 38.0]
     trend = trend_of(levels, values)
@@ -117,6 +124,7 @@ def test_the_slope_of_a_constant_series_is_zero_and_not_a_rounding_error() -> No
         ([77.0, 76.5, 79.0], [75, 80], "reproduced"),
         ([91.0, 91.2, 91.1], {"above": 90}, "reproduced"),
         ([85.0, 85.2, 85.1], {"above": 90}, "lower"),
+        ([89.6, 89.61, 89.59], {"above": 90}, "lower"),
     ],
 )
 def test_a_verdict_follows_from_the_interval_and_the_rounding(values: list[float], paper: object, word: str) -> None:
