@@ -209,7 +209,9 @@ class Flow(CompiledInTraining):
         self._refuse_other(x)
         names = self.penalties if self.training else ()
         nothing = x.new_zeros(len(x))
-        uses_probes = self.is_estimated or ("jacobian" in names and self.dimension > EXACT_DIMENSIONS)
+        # An exact trace has the whole Jacobian, and a closed form none of it.
+        is_dear = has_closed_form(self.field) and self.dimension > EXACT_DIMENSIONS
+        uses_probes = self.is_estimated or ("jacobian" in names and is_dear)
         probes = [draw_probes(x, self.probes, self.noise, generator)] if uses_probes else []
         dynamics = self._dynamics_for(uses_probes, names)
         state = {"point": x, "change": nothing} | dict.fromkeys(names, nothing)

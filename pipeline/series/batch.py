@@ -23,7 +23,7 @@ class Series:
         label: class of the series, from 0; None where it is not known.
         truth: values without noise, at all times, shape (n, D); None where they are not known.
         start: time of the latent state that a model infers.
-        end: until when the series was watched, which matters for a model of the times themselves.
+        begin, end: between them it was watched for what is wanted, which matters for a model of the times themselves.
         name: for messages.
     """
 
@@ -38,6 +38,7 @@ class Series:
         label: int | None = None,
         truth: Any = None,
         start: float | None = None,
+        begin: float | None = None,
         end: float | None = None,
         name: str = "",
     ) -> None:
@@ -46,6 +47,7 @@ class Series:
             times, values, mask, observed, wanted, truth: tensors or arrays. Masks of shape (n,) hold for whole rows.
                 Without `mask` all values are known; without `observed` or `wanted`, those are all that are known.
             start: the first time with something observed, if it is not given.
+            begin: the start, if it is not given.
             end: the last time with something known, if it is not given.
 
         Raises:
@@ -72,6 +74,7 @@ class Series:
                 f"{tuple(self.values.shape)}"
             )
         self.start = float(self.times[self.observed.any(1)][0]) if start is None else float(start)
+        self.begin = self.start if begin is None else float(begin)
         self.end = float(self.times[self.mask.any(1)][-1]) if end is None else float(end)
 
     def __len__(self) -> int:
@@ -143,7 +146,7 @@ class SeriesBatch:
         times: shape (b, n), float64; padding repeats the last time.
         values: shape (b, n, D); 0 where the mask is False.
         mask, observed, wanted: as of a Series, shape (b, n, D); False in the padding.
-        starts, ends: shape (b,), float64.
+        starts, begins, ends: shape (b,), float64.
         lengths: number of times of each, shape (b,).
         labels: shape (b,), -1 where it is not known.
         truth: shape (b, n, D), not a number where it is not known; None where it is of no series.
@@ -155,6 +158,7 @@ class SeriesBatch:
     observed: Tensor
     wanted: Tensor
     starts: Tensor
+    begins: Tensor
     ends: Tensor
     lengths: Tensor
     labels: Tensor
@@ -268,6 +272,7 @@ def collate(series: Sequence[Series], dtype: torch.dtype | None = None) -> Serie
         observed=torch.stack([_padded(one.observed, longest, False) for one in series]),
         wanted=torch.stack([_padded(one.wanted, longest, False) for one in series]),
         starts=torch.tensor([one.start for one in series], dtype=torch.float64),
+        begins=torch.tensor([one.begin for one in series], dtype=torch.float64),
         ends=torch.tensor([one.end for one in series], dtype=torch.float64),
         lengths=torch.tensor([len(one) for one in series]),
         labels=torch.tensor([-1 if one.label is None else one.label for one in series]),

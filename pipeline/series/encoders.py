@@ -56,5 +56,6 @@ class Encoder(nn.Module):
         observations = batch.descending
         state = self.cell.last(observations, observations.gaps / time_unit)
         state = self.cell.evolve(state, observations.rest[:, None] / time_unit)
-        mean, log_variance = self.head(self.cell.features(state)).chunk(2, dim=-1)
+        # The state of an ODE begins with it, and stays in full precision under autocast.
+        mean, log_variance = self.head(self.cell.features(state)).to(batch.values.dtype).chunk(2, dim=-1)
         return Posterior(mean, torch.exp(log_variance / 2))

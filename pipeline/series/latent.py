@@ -204,7 +204,7 @@ class LatentODE(nn.Module):
         """Of the wanted values and, with an intensity, of their times: (samples, b) each."""
         times, within = batch.relative_times, None
         if self.intensity is not None:
-            within = poisson.quadrature(batch.ends - batch.starts)
+            within = poisson.quadrature(batch.begins - batch.starts, batch.ends - batch.starts)
             times = torch.cat([times, within.times], dim=1)
         states = self.trajectory(z0, times)
         length = batch.values.shape[1]

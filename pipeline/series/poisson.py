@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.series.fields import mlp
 
 NODES = 32
-"""Of the quadrature over each series' window."""
+"""Of the quadrature over the time in which each series was watched."""
 
 
 class Intensity(nn.Module):
@@ -30,21 +30,22 @@ class Intensity(nn.Module):
 
 @dataclass(frozen=True)
 class Quadrature:
-    """Times and weights for an integral over a window of each series.
+    """Times and weights for an integral over a span of each series.
 
     Attributes:
         times: shape (b, nodes).
-        weights: which sum to the length of the window, shape (b, nodes).
+        weights: which sum to the length of the span, shape (b, nodes).
     """
 
     times: Tensor
     weights: Tensor
 
 
-def quadrature(ends: Tensor, nodes: int = NODES) -> Quadrature:
-    """From 0 to each of `ends`, shape (b,), by Gauss and Legendre."""
+def quadrature(begins: Tensor, ends: Tensor, nodes: int = NODES) -> Quadrature:
+    """From each of `begins` to its end, shapes (b,), by Gauss and Legendre."""
     points, weights = (torch.from_numpy(array).to(ends) for array in np.polynomial.legendre.leggauss(nodes))
-    return Quadrature(ends[:, None] * (points + 1) / 2, ends[:, None] * weights / 2)
+    half = (ends - begins)[:, None] / 2
+    return Quadrature(begins[:, None] + half * (points + 1), half * weights)
 
 
 def log_likelihood(log_rates: Tensor, mask: Tensor, log_rates_within: Tensor, weights: Tensor) -> Tensor:

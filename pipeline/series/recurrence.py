@@ -18,7 +18,8 @@ def tanh_recurrence(inputs: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         All states, h_0 among them, shape (k + 1, b, hidden), and the last of them, shape (b, hidden): where that alone
         is used, the backward pass has less to do.
     """
-    return _TanhRecurrence.apply(inputs, weight)  # type: ignore[no-any-return]
+    # In the weight's number format, where autocast has rounded the inputs: products that are written cannot mix them.
+    return _TanhRecurrence.apply(inputs.to(weight.dtype), weight)  # type: ignore[no-any-return]
 
 
 class _TanhRecurrence(torch.autograd.Function):

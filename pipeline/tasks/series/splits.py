@@ -160,6 +160,8 @@ class _Thinned:
     is_inside: Any
     observed: Any
     wanted: Any
+    is_beyond: bool
+    """Whether what is wanted lies behind the window."""
 
     @property
     def length(self) -> float:
@@ -168,7 +170,9 @@ class _Thinned:
         return float(times[-1] - times[0])
 
     def series(self, scaling: Scaling) -> Series:
-        one = self.recorded
+        one, begin, end = self.recorded, None, float(self.recorded.times[self.is_inside][-1])
+        if self.is_beyond:
+            begin, end = end, float(one.times[-1])
         return Series(
             one.times,
             np.nan_to_num(scaling.scaled(one.values)),
@@ -178,7 +182,8 @@ class _Thinned:
             label=one.label,
             truth=None if one.truth is None else scaling.scaled(one.truth),
             start=float(one.times[0]),
-            end=float(one.times[self.is_inside][-1]),
+            begin=begin,
+            end=end,
             name=one.name,
         )
 
@@ -237,7 +242,7 @@ def _thinned(one: RecordedSeries, number: int, found: SeriesSet, config: SeriesT
         "interpolation": is_known & is_inside[:, None],
         "extrapolation": is_known & ~is_inside[:, None],
     }[goal]
-    return _Thinned(one, is_inside, observed, wanted)
+    return _Thinned(one, is_inside, observed, wanted, goal == "extrapolation")
 
 
 def _is_the_longest(last: float, found: SeriesSet) -> bool:

@@ -208,6 +208,16 @@ def test_penalties_are_added_by_their_factors(points: Tensor) -> None:
     torch.testing.assert_close(more - plain, expected)
 
 
+def test_an_exact_trace_is_exact_beside_a_penalty_on_the_jacobian() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 5, dtype=torch.float64)
+    flow = Flow(MLPField(5, 8, 1), solver=TIGHT, dimension=5, trace="exact", penalties=["jacobian"]).double()
+    found = [flow.log_prob(x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    assert torch.equal(found[0].value, found[1].value)
+    torch.testing.assert_close(found[0].value, flow.eval().log_prob(x).value)
+    assert torch.equal(found[0].penalties["jacobian"], found[1].penalties["jacobian"])
+
+
 def test_penalties_are_of_training_alone(points: Tensor) -> None:
     flow = Flow(Linear(matrix()), dimension=3, penalties=["kinetic"]).eval()
     assert flow.log_prob(points).penalties == {}

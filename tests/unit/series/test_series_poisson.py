@@ -14,14 +14,19 @@ COARSE = SolverConfig(rtol=1e-3, atol=1e-3)
 
 
 def test_a_smooth_rate_is_integrated_to_rounding():
-    nodes = quadrature(torch.tensor([2.0, 0.5]))
+    nodes = quadrature(torch.zeros(2), torch.tensor([2.0, 0.5]))
     integrals = (torch.exp(-nodes.times) * nodes.weights).sum(1)
     assert integrals.tolist() == pytest.approx([1 - exp(-2.0), 1 - exp(-0.5)], abs=1e-12)
 
 
+def test_a_span_may_begin_behind_the_start():
+    nodes = quadrature(torch.tensor([1.0]), torch.tensor([2.0]))
+    assert float((torch.exp(-nodes.times) * nodes.weights).sum()) == pytest.approx(exp(-1.0) - exp(-2.0), abs=1e-6)
+
+
 def test_the_log_likelihood_is_that_of_the_rate():
     """λ(t) = exp(-t) over two windows, with events of which one is masked."""
-    nodes = quadrature(torch.tensor([2.0, 0.5]))
+    nodes = quadrature(torch.zeros(2), torch.tensor([2.0, 0.5]))
     times = torch.tensor([[0.1, 1.0, 1.9], [0.2, 0.4, 0.0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
     found = log_likelihood(-times, mask, -nodes.times, nodes.weights)
@@ -59,7 +64,7 @@ def test_the_rate_that_is_learned_is_the_one_that_the_times_had():
         optimiser.zero_grad()
         (-model.elbo(batch, generator=generator).times.mean()).backward()
         optimiser.step()
-    nodes = quadrature(batch.ends - batch.starts)
+    nodes = quadrature(batch.begins - batch.starts, batch.ends - batch.starts)
     states = model.trajectory(model.posterior(batch).mean[None], nodes.times)
     expected_counts = (model.intensity(states).exp() * nodes.weights).sum(-1)
     assert float(expected_counts.detach().mean()) == pytest.approx(float(batch.lengths.double().mean()), rel=0.05)

@@ -69,6 +69,14 @@ def test_the_goal_says_what_is_learned_to_be_said(goal: str, wanted: list[int]) 
     assert [int(rows[0, :6].sum()), int(rows[0, 6:].sum())] == wanted
 
 
+def test_the_times_that_are_wanted_are_those_of_the_window_or_of_what_lies_behind_it() -> None:
+    spans = {}
+    for goal in ("interpolation", "extrapolation"):
+        batch = prepare(recorded(window=5.0), configured(goal=goal)).train.batch
+        spans[goal] = (batch.begins - batch.starts)[0].item(), (batch.ends - batch.starts)[0].item()
+    assert spans == {"interpolation": (0.0, 5.0), "extrapolation": (5.0, 9.0)}
+
+
 def test_without_a_window_extrapolation_is_given_the_first_half() -> None:
     batch = prepare(recorded(length=9), configured(goal="extrapolation")).train.batch
     assert batch.observed.any(-1)[0].tolist() == [True] * 5 + [False] * 4
