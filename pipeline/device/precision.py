@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,21 +30,47 @@ def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     fp32 means full float32 products; tf32 lets a GPU round their inputs to 10 bits of mantissa; bf16 runs
     convolutions and linear layers in bfloat16, the state of an ODE and the weights staying in float32.
     """
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     deterministic_before = torch.are_deterministic_algorithms_enabled()
-    tf32 = config.precision == "tf32"
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
     if config.deterministic:
         torch.use_deterministic_algorithms(True)
     try:
         # Uncached: a cast kept from before an optimiser step, or made without gradients, would be stale.
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False):
+        with (
+            _products_in_tf32(config.precision == "tf32"),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False),
+        ):
             yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
         torch.use_deterministic_algorithms(deterministic_before)
+
+
+@contextmanager
+def _products_in_tf32(is_allowed: bool) -> Iterator[None]:
+    """torch has two interfaces for this, and the older one refuses to tell what was set by the newer one.
+
+    What was set is restored by the one that set it; within, it is the older one's, which both can read.
+    """
+    backends: Any = torch.backends  # which its annotations know in part
+    newer = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul)
+    before = [each.fp32_precision for each in newer]
+    try:
+        older = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        older = None
+    _set_products("high" if is_allowed else "highest", is_allowed)
+    try:
+        yield
+    finally:
+        if older is not None:
+            _set_products(*older)
+        else:
+            for each, precision in zip(newer, before, strict=True):
+                each.fp32_precision = precision
+
+
+def _set_products(of_matrices: str, in_cudnn: bool) -> None:
+    torch.set_float32_matmul_precision(of_matrices)
+    torch.backends.cudnn.allow_tf32 = in_cudnn
 
 
 def backward(output: Tensor, gradient: Tensor | None = None) -> None:

@@ -12,6 +12,7 @@ from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from pipeline.ode.state import Layout
 from pipeline.util.errors import InvalidInput
@@ -51,7 +52,8 @@ class VectorField:
         self._device_type = device.type
         self._autocast = torch.is_autocast_enabled(device.type)
         self._autocast_dtype = torch.get_autocast_dtype(device.type)
-        self._tf32 = device.type == "cuda" and not self._autocast and torch.backends.cudnn.allow_tf32
+        may_be_tf32 = device.type == "cuda" and layout.dtype == torch.float32 and not self._autocast
+        self._tf32 = may_be_tf32 and _rounds_to_tf32(self.module)
         self.coarsest: torch.dtype | None = None
         """Number format of what the function returned where that is coarser than the state's."""
         self._last: ReferenceType[Tensor] | None = None
@@ -227,6 +229,19 @@ def coarse_format(values: Tensor) -> torch.dtype | None:
 
 def _fits(values: Tensor, dtype: torch.dtype) -> bool:
     return bool((values.to(dtype).to(values.dtype) == values).all())
+
+
+def _rounds_to_tf32(module: nn.Module | None) -> bool:
+    """Whether a GPU may round what goes into products.
+
+    Of matrices where it was allowed to; in convolutions and recurrent layers torch allows it unless told otherwise.
+    """
+    if torch.backends.cuda.matmul.fp32_precision == "tf32":
+        return True
+    cudnn: Any = torch.backends.cudnn
+    kinds = ((nn.RNNBase, cudnn.rnn), (_ConvNd, cudnn.conv))
+    allowed = tuple(kind for kind, backend in kinds if backend.fp32_precision == "tf32")
+    return module is not None and any(isinstance(part, allowed) for part in module.modules())
 
 
 def _owner(function: Callable[..., Any]) -> nn.Module | None:

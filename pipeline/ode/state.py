@@ -60,6 +60,7 @@ class Layout:
 
     Attributes:
         is_plain: the state is a single real tensor.
+        dtype: number format of the packed state.
     """
 
     def __init__(self, z0: State, per_sample: bool) -> None:
@@ -81,6 +82,7 @@ class Layout:
         self._kind = type(z0)
         self._refuse_unsuitable(named)
         self.is_plain = isinstance(z0, Tensor) and not z0.is_complex()
+        self.dtype = next(iter(named.values())).real.dtype
         self.parts = [self._part(name, part) for name, part in named.items()]
         self.sizes = [part.size for part in self.parts]
 

@@ -106,6 +106,17 @@ def test_on_a_gpu_tf32_rounds_to_ten_bits_and_fp32_does_not() -> None:
     assert in_tf32.rounding == in_bf16.rounding / 8
 
 
+def test_on_a_gpu_torchs_own_tf32_concerns_convolutions_in_float32_alone() -> None:
+    """Outside of a training torch rounds what goes into convolutions, and not what goes into products of matrices."""
+    gpu = torch.device("cuda")
+    images, points = torch.zeros(1, 6, 7, 7), torch.zeros(3, 6)
+    assert VectorField(Convolved(), Layout(images, per_sample=False), gpu).number_format == "tf32"
+    assert VectorField(Convolved(), Layout(images.double(), per_sample=False), gpu).rounding == 0
+    assert VectorField(nn.Linear(6, 6), Layout(points, per_sample=False), gpu).rounding == 0
+    with numerics(TrainingConfig(precision="tf32"), torch.device("cpu")):
+        assert VectorField(nn.Linear(6, 6), Layout(points, per_sample=False), gpu).number_format == "tf32"
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 1e-2), ("bf16", 1e-3), ("fp32", 1e-6)])
 def test_rounding_below_the_tolerance_is_not_mentioned(precision: str, tolerance: float) -> None:
     with warnings.catch_warnings():

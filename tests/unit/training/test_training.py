@@ -671,6 +671,21 @@ def test_fp32_asks_for_full_products_whatever_was_set_before() -> None:
         torch.set_float32_matmul_precision("highest")
 
 
+def test_switches_that_were_set_by_torchs_newer_interface_are_restored_too() -> None:
+    conv, matmul = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = conv.fp32_precision, matmul.fp32_precision
+    conv.fp32_precision, matmul.fp32_precision = "ieee", "tf32"
+    try:
+        with numerics(TrainingConfig(precision="fp32"), CPU):
+            assert matmul.fp32_precision == "ieee"
+            assert not torch.backends.cudnn.allow_tf32
+        assert (conv.fp32_precision, matmul.fp32_precision) == ("ieee", "tf32")
+    finally:
+        conv.fp32_precision, matmul.fp32_precision = before
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+
+
 def test_a_deterministic_training_runs_and_repeats_itself(digits: Splits, tmp_path: Path) -> None:
     losses = [train(digits, network(0, **ODENET), tmp_path, deterministic=True).batch_losses for _ in range(2)]
     assert losses[0] == losses[1]
