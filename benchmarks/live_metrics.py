@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.own_home import use_own_home
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
 from experiments.live_metrics import LiveCallback, LiveRecorder
@@ -111,9 +112,8 @@ def main() -> None:
         "data": {"subset": arguments.subset},
         "training": {"max_epochs": arguments.epochs, "patience": None, "device": arguments.device},
     }
-    os.environ.pop("ODENET_MONGO_URL", None)
     with terminable(), tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        os.environ["ODENET_HOME"] = folder
+        use_own_home(os.environ, folder)
         stack.callback(EmbeddedStore(Path(folder)).stop)  # last, once no run writes any more
         workers = {
             name: stack.enter_context(Worker(Watched, arguments.data, updates, name == "watched"))

@@ -28,6 +28,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as expected
 from selenium.webdriver.support.ui import WebDriverWait
 
+from benchmarks.own_home import use_own_home
 from pipeline.dashboard.board import Board, ensure_columns
 from pipeline.runs.backup.create_backup import back_up
 from pipeline.runs.filters import Filters
@@ -58,8 +59,7 @@ def main() -> None:
     sizes = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        os.environ["ODENET_HOME"] = folder
-        os.environ.pop("ODENET_MONGO_URL", None)
+        use_own_home(os.environ, home)
         subprocess.run([sys.executable, "-m", "odenet.main", *PATTERN], check=True, stdout=subprocess.DEVNULL)
         store = EmbeddedStore(home)
         database = connect(store.start())

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.own_home import use_own_home
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
 from experiments.presets import resolve
@@ -126,9 +127,8 @@ def main() -> None:
         "data": {"subset": arguments.subset},
         "training": {"max_epochs": arguments.epochs, "patience": None, "device": arguments.device},
     }
-    os.environ.pop("ODENET_MONGO_URL", None)
     with terminable(), tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        os.environ["ODENET_HOME"] = folder
+        use_own_home(os.environ, folder)
         stack.callback(EmbeddedStore(Path(folder)).stop)  # last, once no run writes any more
         workers = {name: stack.enter_context(Worker(kind, arguments.data, updates)) for name, kind in KINDS.items()}
         answers = take_turns(workers, ["run"], arguments.repeats)

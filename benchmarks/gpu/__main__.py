@@ -9,9 +9,11 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +62,23 @@ def carry_out(part: Part, out: Path, seconds_left: float) -> dict[str, Any]:
     file.unlink(missing_ok=True)
     command = [sys.executable, *part.arguments, *(() if part.is_tests else (str(file),))]
     began = time.monotonic()
+    # In a session of its own, so that what it started ends with it and does not go on with the card.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds_left, check=False)
+        printed, said = process.communicate(timeout=seconds_left)
     except subprocess.TimeoutExpired:
         return told | {"ended": "cut off as the time was up"}
-    told |= {"seconds": time.monotonic() - began, "printed": done.stdout.strip()}
-    nothing_to_test = part.is_tests and done.returncode == 5  # pytest's word for it
-    if done.returncode != 0 and not nothing_to_test:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [f"status {done.returncode}"]
-        return told | {"ended": f"failed: {last[0]}", "said": done.stderr}
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    told |= {"seconds": time.monotonic() - began, "printed": printed.strip()}
+    nothing_to_test = part.is_tests and process.returncode == 5  # pytest's word for it
+    if process.returncode != 0 and not nothing_to_test:
+        last = (said.strip() or printed.strip()).splitlines()[-1:] or [f"status {process.returncode}"]
+        return told | {"ended": f"failed: {last[0]}", "said": said}
     measured = json.loads(file.read_text()) if file.exists() else None
     return told | {"ended": "done", "measured": measured}
 

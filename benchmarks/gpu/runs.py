@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import odenet
+from benchmarks.own_home import use_own_home
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 
@@ -46,7 +47,8 @@ class Runs:
         """`odenet run with` these words, for two epochs."""
         settings = (f"data.name={self._data}", f"training.device={self._device}", "training.max_epochs=2")
         command = [sys.executable, "-m", "odenet.main", "run", "--tag", "measured", "with", *words, *settings]
-        environment = os.environ | {"ODENET_HOME": str(self._home)}
+        environment = dict(os.environ)
+        use_own_home(environment, self._home)
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def facts(self, processes: Sequence["subprocess.Popen[str]"]) -> list[dict[str, Any]]:
@@ -55,10 +57,14 @@ class Runs:
         Raises:
             SystemExit: one of them failed.
         """
-        for process in processes:
-            _, said = process.communicate()
-            if process.returncode != 0:
-                raise SystemExit(said.strip() or f"a run ended with status {process.returncode}")
+        try:
+            for process in processes:
+                _, said = process.communicate()
+                if process.returncode != 0:
+                    raise SystemExit(said.strip() or f"a run ended with status {process.returncode}")
+        finally:
+            for process in processes:
+                process.kill()  # no others go on with the card where one has failed
         store = EmbeddedStore(self._home)
         try:
             newest = odenet.Runs(connect(store.start())).find(limit=len(processes))

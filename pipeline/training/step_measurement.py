@@ -101,6 +101,7 @@ class _Steps:
         self.optimiser.step()
 
     def timed_step(self) -> float:
+        self._wait()  # what a step before has left to do is none of this one's
         started = time.perf_counter()
         self.step()
         self._wait()

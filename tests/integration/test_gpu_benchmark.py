@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -13,10 +14,15 @@ from benchmarks.gpu.__main__ import carry_out, page
 from benchmarks.gpu.merge import merged
 from benchmarks.gpu.parts import Part, parts
 from tests.helpers.paths import ROOT
+from tests.helpers.waiting import wait_until
 
 ECHO = Part(
     "echo", "An echo", ("-c", "import sys, json; json.dump({'a': 1}, open(sys.argv[1], 'w')); print('told')"), 0
 )
+
+
+def is_at_work(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def run(module: str, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -46,6 +52,13 @@ def test_a_part_without_enough_time_is_left_out_one_that_takes_too_long_is_cut_o
     assert carry_out(replace(ECHO, minutes=2), tmp_path, 60)["ended"] == "left out: it needs 2 min, and 1.0 are left"
     slow = replace(ECHO, arguments=("-c", "import time; time.sleep(60)"))
     assert carry_out(slow, tmp_path, 0.5)["ended"] == "cut off as the time was up"
+    starts_another = (
+        "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    )
+    started = tmp_path / "started"
+    slow = replace(ECHO, arguments=("-c", f"{starts_another}; open({str(started)!r}, 'w').write(str(c.pid)); c.wait()"))
+    assert carry_out(slow, tmp_path, 5)["ended"] == "cut off as the time was up"
+    wait_until(lambda: not is_at_work(int(started.read_text())))
     failing = replace(ECHO, arguments=("-c", "raise SystemExit('out of memory')"))
     assert carry_out(failing, tmp_path, 60)["ended"] == "failed: out of memory"
 
