@@ -29,7 +29,7 @@ from experiments.trial import SweepTrialRun, objective_of, summarise
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
 from pipeline.reporting.words import counted, duration
-from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.query import RunNotFound, Runs, StoredRun
 from pipeline.runs.resume import take_over
 from pipeline.runs.stored_parts import load_plugins_of
 from pipeline.sweeps.interruption import Interruption, interruptible
@@ -87,7 +87,7 @@ class SweepOutcome(Outcome):
             "best": asdict(sweep.best) if sweep.best else None,
             "front": [asdict(trial) for trial in sweep.front],
             "trials": sweep.state.counts(),
-            "checks": [asdict(check) for check in sweep.state.checks],
+            "checks": [asdict(check) for check in sweep.checks],
             "folder": str(self.folder),
             "error": self.error,
         }
@@ -103,6 +103,7 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
     Raises:
         OdenetError: the sweep could not begin: its space, its data, the store or the cluster.
     """
+    plan.refuse_hidden_overrides()
     plan.check()
     return _run(plan, SweepState(), address)
 
@@ -177,7 +178,8 @@ class _Driver:
                 trial.outcome = INTERRUPTED
             self._keep()
             self._progress.close(self._state)
-        results = [check.result for check in self._state.checks if check.result is not None]
+        checks = self._state.checks_of(found[0]) if found else []
+        results = [check.result for check in checks if check.result is not None]
         result = fmean(results) if results else None
         over = self._state.over()
         has_come_to_nothing = bool(over) and all(trial.has_failed for trial in over)
@@ -212,7 +214,7 @@ class _Driver:
 
     def _check(self, best: Trial, interruption: Interruption) -> None:
         """Train the best configuration on seeds that the search has not seen."""
-        done = {check.seed for check in self._state.checks}
+        done = {check.seed for check in self._state.checks_of(best)}
         specs = [
             _trial_spec(number, "check", self._plan.resolved(best.suggestion, seed))
             for number, seed in enumerate(self._fresh_seeds, start=1)
@@ -231,8 +233,8 @@ class _Driver:
             if outcome in (RUNNING, INTERRUPTED) or report.get("run_id") is None:
                 continue
             run = self._runs.get(report["run_id"])
-            violates = tuple(report.get("violates", ()))
-            self._state.checks.append(Check(int(run.config["seed"]), run.run_id, outcome, run.result, violates))
+            violates, seed = tuple(report.get("violates", ())), int(run.config["seed"])
+            self._state.checks.append(Check(seed, run.run_id, outcome, run.result, violates, best.number))
             self._keep()
         self._state.checks.sort(key=lambda check: check.run_id)
 
@@ -269,7 +271,10 @@ class _Driver:
         for trial in self._state.over():
             if trial.run_id is None or not trial.epochs:
                 continue
-            points = self._runs.get(trial.run_id).points()
+            try:
+                points = self._runs.get(trial.run_id).points()
+            except RunNotFound:  # it was removed: the searcher knows its value, and the scheduler is without it
+                continue
             until = [
                 {name: {"values": one["values"][:epoch]} for name, one in points.items()}
                 for epoch in range(1, trial.epochs + 1)

@@ -11,11 +11,11 @@ from experiments.presets import resolve
 from pipeline.config import ConfigError, DataConfig, EvaluationConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
-from pipeline.sweeps.parse import load_space, parse_space
+from pipeline.sweeps.parse import FindTask, load_space, parse_space
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError
 from pipeline.util.errors import InvalidInput
-from pipeline.util.nested import merge, nest
+from pipeline.util.nested import flatten, merge, nest
 
 SPACES = Path(__file__).with_name("spaces")
 
@@ -89,6 +89,16 @@ class Plan:
                 task.limited(task.load_data(config), config.evaluation.subset)
                 loaded.append((config.data, config.evaluation))
 
+    def refuse_hidden_overrides(self) -> None:
+        """
+        Raises:
+            InvalidInput: the command line sets what the space sets for every trial, and would have no effect.
+        """
+        _, updates = parse_arguments(self.overrides)
+        of_space = {key for corner in self.space.corners() for key in corner}
+        if hidden := [key for key in flatten(updates) if key in of_space]:
+            raise InvalidInput(f"{hidden[0]} is set by the space {self.space_file}: change it there, or leave it out")
+
     def _refuse_single_best(self) -> None:
         if self.space.goal.is_single:
             return
@@ -118,9 +128,10 @@ class Plan:
         """What `to_dict` gave."""
         file, text = values["space"]["file"], values["space"]["text"]
         constraints = tuple(values.get("constraints", ()))  # sweeps of earlier versions have none
-        space = parse_space(text, file, _find_task, constraints)
+        overrides = tuple(values["with"])
+        space = parse_space(text, file, _finds_task(overrides), constraints)
         plain = {name: values[name] for name in _PLAIN}
-        return cls(space, file, tuple(values["with"]), constraints=constraints, **plain)
+        return cls(space, file, overrides, constraints=constraints, **plain)
 
 
 _OTHERS = ("space", "space_file", "overrides", "constraints")
@@ -128,8 +139,12 @@ _PLAIN = [setting.name for setting in fields(Plan) if setting.name not in _OTHER
 """What of a plan is stored as it is."""
 
 
-def find_space(name: str, constraints: Sequence[str] = ()) -> Space:
-    """The space in a file, or one of those that come along by its name; `constraints` are added to its own.
+def find_space(name: str, constraints: Sequence[str] = (), overrides: Sequence[str] = ()) -> Space:
+    """The space in a file, or one of those that come along by its name.
+
+    Args:
+        constraints: of the command line, added to its own.
+        overrides: of the command line, which may choose another task.
 
     Raises:
         SpaceError: there is neither.
@@ -137,13 +152,13 @@ def find_space(name: str, constraints: Sequence[str] = ()) -> Space:
     shipped = {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
     if name not in shipped and not Path(name).exists():
         raise SpaceError(f"{name} is neither a file nor one of the spaces that come along: {', '.join(shipped)}")
-    return load_space(shipped.get(name, Path(name)), _find_task, constraints)
+    return load_space(shipped.get(name, Path(name)), _finds_task(overrides), constraints)
 
 
-def _find_task(overrides: Sequence[str]) -> SearchedTask:
-    """The task that the words of a space choose.
+def _finds_task(overrides: Sequence[str]) -> FindTask:
+    """The task that the words of a space and those of the command line choose.
 
     Raises:
         ConfigError: one is unknown.
     """
-    return SearchedTask.of(resolve(*parse_arguments(overrides)).task)
+    return lambda own: SearchedTask.of(resolve(*parse_arguments([*own, *overrides])).task)

@@ -94,11 +94,17 @@ class SweepTrialRun(TrialRun):
         return report_of(ended, self._sweep)
 
     def _find(self, database: Database[dict[str, Any]]) -> StoredRun | None:
-        """The run of this trial that an earlier worker, or this one, has begun."""
+        """The run of this trial that an earlier worker, or this one, has begun.
+
+        Of fresh seeds there may be runs of a configuration that was the best before.
+        """
         mark = self._spec.mark(self._sweep)["sweep"]
         with translate_store_errors():
-            document = database.runs.find_one({f"info.sweep.{key}": value for key, value in mark.items()})
-        return StoredRun(document, database) if document else None
+            documents = list(database.runs.find({f"info.sweep.{key}": value for key, value in mark.items()}))
+        found = [StoredRun(document, database) for document in documents]
+        if self._spec.phase == "check":
+            found = [run for run in found if run.whole_config == flatten(self._spec.config)]
+        return found[0] if found else None
 
     def _refuse_other_store(self, database: Database[dict[str, Any]]) -> None:
         with translate_store_errors():

@@ -80,7 +80,7 @@ def _list(
 ) -> tuple[list[dict[str, Any]], "Table"]:
     """What the command prints, as a document and as a table."""
     from pipeline.reporting.terminal import Terminal
-    from pipeline.runs.listing import field_table, group_runs, groups_table, runs_table, sorted_runs
+    from pipeline.runs.listing import field_table, field_values, group_runs, groups_table, runs_table, sorted_runs
     from pipeline.runs.summary import summaries
 
     width = None if wide else Terminal().width
@@ -88,7 +88,10 @@ def _list(
     if sort:
         found = sorted_runs(found, sort)[: limit or None]
     if columns and found:
-        return [run.to_row() for run in found], field_table(found, [name.strip() for name in columns], width)
+        fields = [name.strip() for name in columns]
+        asked = field_values(found, fields)
+        whole = [run.to_row() | {name: values[k] for name, values in asked.items()} for k, run in enumerate(found)]
+        return whole, field_table(found, fields, width)
     rows = summaries(stored, found)
     if group_by:
         groups = group_runs(found, rows, group_by)

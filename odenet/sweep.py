@@ -92,7 +92,8 @@ def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, se
     """What a new sweep is to do, or the id of the one that goes on."""
     if resumed is not None:
         if space is not None:
-            raise InvalidInput(f"--resume {resumed} goes on with its own space, not with {space}")
+            other = "what follows with" if space == "with" else space
+            raise InvalidInput(f"--resume {resumed} goes on with its own space and settings: leave {other} out")
         return resumed
     from experiments.sweep_plan import Plan, find_space
 
@@ -100,7 +101,7 @@ def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, se
         raise InvalidInput("odenet sweep needs a space, as in: odenet sweep digits --trials 20")
     if overrides and overrides[0] != "with":
         raise InvalidInput(f"expected `with` before {overrides[0]!r}")
-    found = find_space(space, settings["constraints"])
+    found = find_space(space, settings["constraints"], overrides[1:])
     if settings["fresh_seeds"] is None:
         settings["fresh_seeds"] = 3 if found.goal.is_single else 0
     settings["prunes"] &= found.goal.is_single

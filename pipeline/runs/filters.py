@@ -63,6 +63,8 @@ class Condition:
     operator: str
     value: Any
     word: str
+    text: str | None = None
+    """Of the value, as it was written."""
 
     def query(self) -> dict[str, Any]:
         """As MongoDB asks it; for what is computed, what every run that meets it meets."""
@@ -78,7 +80,7 @@ class Condition:
             # As an operator: a pattern itself is looked for in an index by the embedded store.
             contains = {"$regex": re.escape(str(self.value)), "$options": "i"}
             return {self.path: contains if self.operator == "~" else {"$not": contains}}
-        values = [self.value] if isinstance(self.value, datetime) else _values(self.value)
+        values = [self.value] if isinstance(self.value, datetime) else _values(self.value, self.text)
         return {self.path: {"$in" if self.operator == "=" else "$nin": values}}
 
     def holds(self, document: Mapping[str, Any]) -> bool:
@@ -157,7 +159,7 @@ def parse(word: str) -> Condition:
         raise InvalidInput(
             f"{brief(word)} compares with {brief(text)}, which is no number: write it as in 'result>=0.9'"
         )
-    return Condition(path, operator, text if operator in ("~", "!~") else value, word)
+    return Condition(path, operator, text if operator in ("~", "!~") else value, word, text)
 
 
 def path_of(field: str) -> str:
@@ -210,9 +212,10 @@ def refuse_unknown_fields(wanted: Iterable[Condition], is_stored: Callable[[str]
         raise InvalidInput(f"no run has a field {shown}{meant}")
 
 
-def _values(value: Any) -> list[Any]:
-    """What somebody may mean by a value of a command line: a number, or the text of one."""
-    return [value] if isinstance(value, str) or value is None else [value, str(value)]
+def _values(value: Any, text: str | None) -> list[Any]:
+    """What somebody may mean by a value of a command line: a number, the text of one, or what was written."""
+    meant = [value] if isinstance(value, str) or value is None else [value, str(value)]
+    return meant if text is None or text in meant else [*meant, text]
 
 
 def _status_query(operator: str, status: str) -> dict[str, Any]:

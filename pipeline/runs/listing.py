@@ -67,17 +67,25 @@ def field_table(runs: Sequence[StoredRun], fields: Sequence[str], width: int | N
     Raises:
         InvalidInput: none of the runs has a field of this name.
     """
-    values = [run_values(run) for run in runs]
     columns = [
         ListColumn("run", tuple(str(run.run_id) for run in runs), None),
         ListColumn("status", tuple(run.status.value for run in runs), None),
     ]
-    for field in fields:
-        path = _path_in(field, values)
-        found = [row.get(path) for row in values]
+    for field, found in field_values(runs, fields).items():
         is_number = all(isinstance(value, int | float | None) for value in found)
         columns.append(ListColumn(field, tuple(_cell(value) for value in found), None, is_number))
     return fitted_table(columns, width)
+
+
+def field_values(runs: Sequence[StoredRun], fields: Sequence[str]) -> dict[str, list[Any]]:
+    """Field -> what each run has there.
+
+    Raises:
+        InvalidInput: none of the runs has a field of this name.
+    """
+    values = [run_values(run) for run in runs]
+    paths = {field: _path_in(field, values) for field in fields}
+    return {field: [row.get(path) for row in values] for field, path in paths.items()}
 
 
 def run_values(run: StoredRun) -> dict[str, Any]:

@@ -172,14 +172,13 @@ class StoredRun:
 
     def to_row(self) -> dict[str, Any]:
         """The run as one flat row: status, result, times, tags, note, `config.*`, `info.*`."""
-        annotations = self.document.get("omniboard", {})
-        marks = {"tags": annotations.get("tags", []), "note": annotations.get("notes")}
-        return self._basics() | marks | flatten(self.config, "config") | flatten(self._told(), "info")
+        return self._basics() | self._marks() | flatten(self.config, "config") | flatten(self._told(), "info")
 
     def to_dict(self) -> dict[str, Any]:
         """What `odenet show --json` prints: plain values."""
         return {
             **self._basics(),
+            **self._marks(),
             "config": self.config,
             "info": self._told(),
             "metrics": self.points(),
@@ -192,6 +191,15 @@ class StoredRun:
     def _basics(self) -> dict[str, Any]:
         times = {name: self.document.get(name) for name in ("start_time", "stop_time")}
         return {"run_id": self.run_id, "status": self.status.value, "result": self.result, **times}
+
+    def _marks(self) -> dict[str, Any]:
+        """What people have given it."""
+        annotations = self.document.get("omniboard", {})
+        return {
+            "name": annotations.get("name"),
+            "tags": annotations.get("tags", []),
+            "note": annotations.get("notes"),
+        }
 
     def _told(self) -> dict[str, Any]:
         """The info without what says to Omniboard where the metrics are."""

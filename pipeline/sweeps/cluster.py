@@ -43,9 +43,22 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     per_trial = evenly if gpus_per_trial is None else gpus_per_trial
     if per_trial > gpus:
         raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
-    most = trials_on(gpus, per_trial) if per_trial else parallel or min(4, cores)
+    refuse_no_share("--cpus-per-trial", cpus_per_trial)
+    if cpus_per_trial is not None and cpus_per_trial > cores:
+        raise InvalidInput(f"--cpus-per-trial {cpus_per_trial:g} asks for more than the {cores} cores of this machine")
+    fitting = max(1, min(4, int(cores // (cpus_per_trial or 1))))
+    most = trials_on(gpus, per_trial) if per_trial else parallel or fitting
     chosen = min(parallel or most, most)
     return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
+
+
+def refuse_no_share(flag: str, given: float | None) -> None:
+    """
+    Raises:
+        InvalidInput: nothing is no share.
+    """
+    if given is not None and given <= 0:
+        raise InvalidInput(f"{flag} {given:g} leaves a trial nothing: give a number above 0, or leave it out")
 
 
 def trials_on(gpus: float, per_trial: float) -> int:

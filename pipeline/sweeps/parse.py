@@ -51,7 +51,9 @@ def load_space(path: Path, find_task: FindTask, constraints: Sequence[str] = ())
         text, _ = read_yaml(path, "the space")
     except YamlError as error:
         raise SpaceError(str(error)) from error
-    return parse_space(text, str(path), find_task, constraints)
+    space = parse_space(text, str(path), find_task, constraints)
+    space.refuse_keys_set_twice()
+    return space
 
 
 def parse_space(
@@ -102,7 +104,7 @@ def _objectives(values: Mapping[str, Any], where: str, task: SearchedTask) -> tu
             f"{where}: say either minimise or maximise, or both, and what, as in minimise: validation.loss"
         )
     for number, (key, metric) in enumerate(named):
-        if metric not in task.searchable:
+        if not isinstance(metric, str) or metric not in task.searchable:
             known = task.searchable
             raise SpaceError(
                 f"{where}: {key} must name one of {', '.join(known)}, not {metric!r}{_nearest(str(metric), known)}"
@@ -208,8 +210,10 @@ class _BranchParser:
         return Choice(tuple(self._parse_value(key, option) for option in options))
 
     def _parse_value(self, key: Any, value: Any) -> Any:
-        number = _number(value)
-        if self._kind(key) is float and number is not None:
+        number, kind = _number(value), self._kind(key)
+        if value == "None" and self._may_be_none(key):
+            return None  # as a command line has it
+        if kind is float and number is not None:
             return number  # YAML takes 1e-5, without a point, for text
         if isinstance(value, list | Mapping):
             raise self._error(f"{key} must be a value, a distribution or a choice, not {value!r}")
@@ -226,6 +230,9 @@ class _BranchParser:
             raise self._error(f"unknown key {key}{nearest(str(key), kinds)}")
         alternatives = [kind for kind in get_args(kinds[key]) if kind is not type(None)] or [kinds[key]]
         return alternatives[0] if alternatives[0] in (int, float, str, bool) else str
+
+    def _may_be_none(self, key: str) -> bool:
+        return type(None) in get_args(self._task.kinds.get(key))
 
     def _error(self, message: str) -> SpaceError:
         return SpaceError(f"{self._where}: {message}")

@@ -133,6 +133,13 @@ class Space:
         """Whether `key` is drawn on a logarithmic scale, for the axes of figures."""
         return any(name == key and isinstance(p, Distribution) and p.is_logarithmic for name, p in self.varied())
 
+    def refuse_keys_set_twice(self) -> None:
+        """
+        Raises:
+            SpaceError: some draw would set a key twice.
+        """
+        _keys(self.branch)
+
     def corners(self) -> list[dict[str, Any]]:
         """Suggestions that have each parameter's extremes and each choice's options between them."""
         return _corners(self.branch)
@@ -194,6 +201,18 @@ def _corners(branch: Branch) -> list[dict[str, Any]]:
         _united([options[min(i, len(options) - 1)] for options in alternatives])
         for i in range(max((len(options) for options in alternatives), default=1))
     ]
+
+
+def _keys(branch: Branch) -> set[str]:
+    """All that its draws may set."""
+    found: set[str] = set()
+    for key, node in branch.items():
+        is_choice = isinstance(node, Choice) and node.is_between_branches
+        keys = set().union(*map(_keys, node.options)) if is_choice else {key}
+        if twice := sorted(found & keys):
+            raise SpaceError(f"{twice[0]} is set twice in the space: by {key}, and by what stands before it")
+        found |= keys
+    return found
 
 
 def _united(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -103,6 +103,8 @@ class Check:
     """Of its run."""
     violates: tuple[str, ...] = ()
     """The constraints that its run does not meet."""
+    trial: int | None = None
+    """Whose configuration it is, as a search that went on may have found a better one; earlier versions did not say."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored; what is empty is left out."""
@@ -123,6 +125,7 @@ class SweepState:
     events: list[tuple[Literal["suggested", "over"], int]] = field(default_factory=list)
     """With the sweep's seed they decide everything that the searcher proposes."""
     checks: list[Check] = field(default_factory=list)
+    """Of the best trial, and of those that were the best when an earlier session ended."""
 
     def counts(self) -> dict[str, int]:
         """Outcome -> number of trials, of the outcomes that there are."""
@@ -157,6 +160,10 @@ class SweepState:
             return [] if best is None else [best]
         losses = {trial.number: goal.losses(trial.measured) for trial in self.trials.values() if trial.is_eligible}
         return [self.trials[number] for number in sorted(undominated(losses), key=lambda number: losses[number])]
+
+    def checks_of(self, trial: Trial | None) -> list[Check]:
+        """The best configuration on fresh seeds, given the best trial."""
+        return [check for check in self.checks if trial is not None and check.trial in (None, trial.number)]
 
     def nearest(self, goal: Goal) -> Trial | None:
         """The trial that misses the constraints by least; None where one meets them, or none is known."""

@@ -107,15 +107,20 @@ class Sweep:
         return replace(self, space=space, state=replace(self.state, trials=trials))
 
     @property
+    def checks(self) -> list[Check]:
+        """The runs of the best configuration on fresh seeds."""
+        return self.state.checks_of(self.best)
+
+    @property
     def checked(self) -> list[Check]:
-        """The completed runs of the best configuration on fresh seeds."""
-        return [check for check in self.state.checks if check.outcome == COMPLETED and check.result is not None]
+        """Those of them that completed."""
+        return [check for check in self.checks if check.outcome == COMPLETED and check.result is not None]
 
     @property
     def is_whole(self) -> bool:
         """Whether every trial is over and, if any completed, the best one was tried on all the fresh seeds."""
         checks = self.config["fresh_seeds"] if self.best else 0
-        return len(self.state.over()) >= self.trials and len(self.state.checks) >= checks
+        return len(self.state.over()) >= self.trials and len(self.checks) >= checks
 
     def command(self, trial: Trial | None = None) -> list[str]:
         """The words of the command that trains a trial's configuration, by default the best; empty where none is."""

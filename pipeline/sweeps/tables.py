@@ -64,12 +64,12 @@ def _all_else(sweep: Sweep) -> str:
 def checks_table(sweep: Sweep) -> TextTable:
     """The best configuration on seeds that the search did not use."""
     title = "On fresh seeds"
-    if not sweep.state.checks:
+    if not sweep.checks:
         return TextTable(title, (), (), "", note=_no_checks(sweep))
     result = sweep.space.task.result
     rows = [
         (str(check.run_id), str(check.seed), check_text(check), metric_text(result, check.result))
-        for check in sweep.state.checks
+        for check in sweep.checks
     ]
     if sweep.checked:
         rows.append(("mean", "", f"{len(sweep.checked)} completed", test_result(sweep)))
@@ -143,6 +143,8 @@ def _no_checks(sweep: Sweep) -> str:
         return "None: of several objectives no one trial is the best."
     if not wanted:
         return "None was asked for."
+    if sweep.nearest is not None:
+        return "No trial meets the constraints, so there was nothing to try."
     if sweep.is_whole:
         return "No trial completed, so there was nothing to try."
     return f"{counted(wanted, 'run')} on fresh seeds follow the search."

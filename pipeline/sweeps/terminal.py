@@ -170,7 +170,7 @@ def to_dict(sweep: Sweep) -> dict[str, Any]:
         "front": [trial.number for trial in sweep.front],
         "nearest": sweep.nearest.number if sweep.nearest else None,
         "command": sweep.command() or None,
-        "checks": [asdict(check) for check in sweep.state.checks],
+        "checks": [asdict(check) for check in sweep.checks],
         result: mean,
         f"{result}_deviation": deviation,
         "cautions": cautions(sweep),

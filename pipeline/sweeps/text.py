@@ -285,7 +285,7 @@ def _at_edge(sweep: Sweep) -> list[str]:
 
 
 def _unchecked(sweep: Sweep) -> list[str]:
-    checks = sweep.state.checks
+    checks = sweep.checks
     lost = len(checks) - len(sweep.checked)
     sentences = [f"{lost} of {counted(len(checks), 'run')} on fresh seeds did not complete."] if lost else []
     if violating := sum(bool(check.violates) for check in checks):

@@ -261,6 +261,29 @@ def test_a_store_that_is_away_for_half_a_minute_costs_nothing_but_time(home: Pat
 
 
 @pytest.mark.slow
+def test_a_search_that_goes_on_checks_its_new_best_whatever_became_of_the_runs_of_the_old_one(home: Path) -> None:
+    sweep = ("sweep", write_space(home, SPACE), "--trials", "1", "--parallel", "1", "--fresh-seeds", "1")
+    first = start_command(home, *sweep)
+    assert first.wait() == 0, first.stderr
+    (trial,) = sweep_of(home).state.trials.values()
+    (old,) = sweep_of(home).checks
+    beaten = {"config.trials": 3, "info.sweep.trials.0.value": 99.0}
+    database_of(home).runs.update_one({"experiment.name": "sweep"}, {"$set": beaten})
+    removed = start_command(home, "rm", str(trial.run_id), "--yes")
+    assert removed.wait() == 0, removed.stderr
+    again = start_command(home, "sweep", "--resume", str(sweep_of(home).sweep_id))
+    assert again.wait() == 0, again.stderr
+    found = sweep_of(home)
+    assert found.best is not None
+    assert found.best.number != 1
+    (new,) = found.checks
+    assert (new.trial, old.trial) == (found.best.number, 1)
+    assert new.run_id != old.run_id
+    trained = flatten(Runs(database_of(home)).get(new.run_id).config)
+    assert trained == trained | found.best.suggestion
+    assert found.result == new.result
+
+
 def test_ctrl_c_ends_a_sweep_in_order_and_it_can_be_resumed(home: Path) -> None:
     command = start_long(home)
     wait_until(lambda: max(running_epochs(home), default=0) >= 3, command)

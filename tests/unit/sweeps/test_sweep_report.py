@@ -78,6 +78,21 @@ def test_the_headline_is_the_accuracy_on_fresh_seeds() -> None:
     )
 
 
+def test_fresh_seeds_of_a_configuration_that_is_no_longer_the_best_count_no_more() -> None:
+    state = sample_ledger(50)
+    best = sweep_of(state).best
+    assert best is not None
+    other = next(number for number in state.trials if number != best.number)
+    state.checks = [Check(7, 60, "completed", 0.5, trial=other), Check(8, 61, "completed", 0.6, trial=other)]
+    assert not sweep_of(state).is_whole
+    assert "on test" not in headline(sweep_of(state))
+    assert checks_table(sweep_of(state)).rows == ()
+    state.checks += [Check(seed, 70 + seed, "completed", 0.9, trial=best.number) for seed in (7, 8, 9)]
+    assert sweep_of(state).is_whole
+    assert headline(sweep_of(state)).startswith("90.00")
+    assert [row[0] for row in checks_table(sweep_of(state)).rows] == ["77", "78", "79", "mean"]
+
+
 def test_without_fresh_seeds_the_headline_is_the_best_value() -> None:
     state = sample_ledger(50)
     best = min(t.value for t in state.trials.values() if t.outcome == "completed" and t.value is not None)

@@ -47,6 +47,23 @@ def test_of_the_trials_that_run_at_once_each_has_an_even_share(
         assert share.parallel <= trials_on(gpus, share.gpus_per_trial)
 
 
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(
+    ("asked", "share"), [((None, 2), Share(4, 2, 0)), ((None, 6), Share(2, 6, 0)), ((None, 16), Share(1, 16, 0))]
+)
+def test_no_more_trials_run_at_once_than_the_cores_that_are_asked_for_each_allow(asked: Asked, share: Share) -> None:
+    assert local_share(asked[0], asked[1], 0) == share
+
+
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(
+    ("cpus", "sentence"), [(0, "leaves a trial nothing"), (17, "asks for more than the 16 cores of this machine")]
+)
+def test_no_cores_and_more_than_there_are_are_refused(cpus: float, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        local_share(None, cpus, None)
+
+
 def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InvalidInput, match="--gpus-per-trial 2 asks for more than the 1 GPUs of this machine"):

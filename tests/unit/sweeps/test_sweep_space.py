@@ -13,6 +13,7 @@ from pipeline.config import ImageConfig
 from pipeline.data import Splits, load_splits
 from pipeline.sweeps.parse import parse_space
 from pipeline.sweeps.space import Space, SpaceError
+from pipeline.util.errors import InvalidInput
 
 CONDITIONAL = """
 with: [odenet_simple, digits]
@@ -130,6 +131,8 @@ def test_the_corners_hold_every_extreme_and_every_option() -> None:
         (of("seed: {choice: [1, 2]}"), "odenet sweep --seed"),
         (of("training.lr: 0.1"), "nothing in space varies"),
         (of("training.lr: {uniform: [0, 1]}\n  o: {choice: [{training.lr: 1}, {training.lr: 2}]}"), "set twice"),
+        (of("training.lr: {uniform: [0, 1]}").replace("validation.loss", "{a: 1}"), "minimise must name one of"),
+        (of("training.lr: {uniform: [0, 1]}").replace("validation.loss", "[[validation.loss]]"), "must name one of"),
         ("with: digits\n" + of("training.lr: {uniform: [0, 1]}").partition("\n")[2], "must be a list"),
     ],
 )
@@ -138,6 +141,39 @@ def test_a_space_that_cannot_be_is_refused_with_what_and_where(text: str, words:
         space(text)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_keys_that_only_some_draws_would_set_twice_are_refused_in_a_new_file(tmp_path: Path) -> None:
+    branches = (
+        "a: {choice: [{training.lr: 0.1}, {training.momentum: 0.5}]}\n"
+        "  b: {choice: [{training.momentum: 0.9}, {training.lr: 0.2}]}"
+    )
+    (tmp_path / "mine.yaml").write_text(of(branches))
+    with pytest.raises(SpaceError, match=r"training\.lr is set twice in the space: by b, and by what stands before it"):
+        find_space(str(tmp_path / "mine.yaml"))
+    assert space(of(branches)).parameters(), "what a store has stays readable"
+
+
+def test_none_is_a_value_where_a_key_may_have_it() -> None:
+    parsed = space(of("training.patience: {choice: [None, 3]}"))
+    assert {corner["training.patience"] for corner in parsed.corners()} == {None, 3}
+
+
+def test_the_command_line_may_choose_the_task_and_no_key_that_the_space_sets(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("minimise: validation.loss\nspace: {training.lr: {uniform: [0.1, 1]}}")
+    found = find_space(str(path), (), ("cnf", "two_moons"))
+    assert found.task.result.name == "test.nll"
+    assert Plan.from_dict(plan_of(found, "cnf", "two_moons").to_dict()).space.task.result.name == "test.nll"
+    accuracy = tmp_path / "accuracy.yaml"
+    accuracy.write_text("maximise: validation.accuracy\nspace: {training.lr: {uniform: [0.1, 1]}}")
+    assert find_space(str(accuracy), (), ("odenet_simple", "digits")).mode == "max"
+    with pytest.raises(SpaceError, match="maximise must name one of"):
+        find_space(str(accuracy), (), ("cnf", "two_moons"))
+    hidden = plan_of(found, "cnf", "two_moons", "training.lr=1e-3")
+    with pytest.raises(InvalidInput, match=r"training\.lr is set by the space space\.yaml: change it there"):
+        hidden.refuse_hidden_overrides()
+    plan_of(found, "cnf", "two_moons", "training.max_epochs=1").refuse_hidden_overrides()
 
 
 def test_a_space_that_allows_an_impossible_value_is_refused_before_anything_runs() -> None:
