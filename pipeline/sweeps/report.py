@@ -89,7 +89,7 @@ def _commands(sweep: Sweep, files: Mapping[int, Path]) -> list[str]:
     if sweep.best is not None and sweep.best.number not in files:
         return [shlex.join(sweep.command())]
     trials = [trial for trial in sweep.front if trial.number in files]
-    return [shlex.join(["odenet", "run", "with", str(files[trial.number])]) for trial in trials]
+    return [shlex.join(sweep.command_with([str(files[trial.number])])) for trial in trials]
 
 
 def _views(sweep: Sweep) -> list[dict[str, Any]]:

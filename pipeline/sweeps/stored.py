@@ -5,7 +5,7 @@ from pipeline.sweeps.stored import load_sweep
 load_sweep(Runs(), 12).best
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +34,8 @@ class Sweep:
     state: SweepState
     overrides: tuple[str, ...]
     """What followed `with` on the command line."""
+    plugins: tuple[str, ...]
+    """As `--plugin` takes them."""
     trials: int
     """That it is to have."""
     config: Mapping[str, Any]
@@ -64,6 +66,7 @@ class Sweep:
                 name=space_name(config),
                 state=SweepState() if info.sweep is None else SweepState.from_dict(info.sweep),
                 overrides=tuple(config["with"]),
+                plugins=tuple(dict.fromkeys(plugin["spec"] for plugin in document["experiment"].get("plugins", []))),
                 trials=config["trials"],
                 config=config,
                 result=document.get("result"),
@@ -128,7 +131,12 @@ class Sweep:
         if trial is None:
             return []
         suggested = [f"{key}={value}" for key, value in trial.suggestion.items()]
-        return ["odenet", "run", "with", *self.space.overrides, *self.overrides, *suggested]
+        return self.command_with([*self.space.overrides, *self.overrides, *suggested])
+
+    def command_with(self, words: Sequence[str]) -> list[str]:
+        """`odenet run with` these words, and with the sweep's plug-ins."""
+        plugins = [word for spec in self.plugins for word in ("--plugin", spec)]
+        return ["odenet", "run", *plugins, "with", *words]
 
 
 def find_sweeps(runs: Runs, limit: int = 0) -> list[StoredRun]:

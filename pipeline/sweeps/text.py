@@ -256,8 +256,11 @@ def _unfinished(sweep: Sweep) -> list[str]:
     endings = {
         RunStatus.INTERRUPTED: "was interrupted",
         RunStatus.DIED: "died",
-        RunStatus.COMPLETED: f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given",
     }
+    if sweep.status is RunStatus.COMPLETED and len(sweep.state.over()) < sweep.trials:
+        endings[sweep.status] = f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given"
+    elif sweep.status is RunStatus.COMPLETED:
+        endings[sweep.status] = "ended"
     ended = endings.get(sweep.status, "failed")
     return [f"The sweep {ended}: {over}. `odenet sweep --resume {sweep.sweep_id}` goes on with it."]
 

@@ -99,6 +99,21 @@ def test_tags_and_notes_are_where_omniboard_has_them(trained: TrainedHome, capsy
     assert run(trained, 1).document["omniboard"]["notes"] == "- a list of one"
 
 
+def test_what_people_gave_a_run_is_in_what_machines_read_of_it(
+    trained: TrainedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("rename", "1", "wide field"), ("tag", "1", "1.10"), ("note", "1", "of table 3")):
+        assert main(list(words)) == 0
+    capsys.readouterr()
+    assert main(["show", "1", "--json"]) == 0
+    given = {"name": "wide field", "tags": ["1.10"], "note": "of table 3"}
+    shown = json.loads(capsys.readouterr().out)
+    assert shown | given == shown
+    assert main(["runs", "tag=1.10", "--columns", "name,host", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row | given | {"run_id": 1, "host": run(trained, 1).document["host"]["hostname"]} == row
+
+
 def test_an_empty_tag_is_refused(trained: TrainedHome) -> None:
     assert main(["tag", "1", "paper", " "]) == 2
     assert "omniboard" not in run(trained, 1).document

@@ -115,6 +115,12 @@ def test_a_single_trial_is_no_best_of_many() -> None:
     assert headline(sweep_of(only, 1)).endswith("in the only trial")
 
 
+def test_the_command_names_the_plugins_that_the_sweep_had() -> None:
+    document = sweep_document(sample_ledger(50), 50)
+    document["experiment"]["plugins"] = [{"spec": "my field.py", "name": "my field.py", "file_id": 1}]
+    assert Sweep.from_document(document).command()[:5] == ["odenet", "run", "--plugin", "my field.py", "with"]
+
+
 def test_the_command_trains_exactly_what_was_suggested() -> None:
     sweep = sweep_of(sample_ledger(50, checks=3))
     command = sweep.command()
