@@ -67,7 +67,7 @@ class SweepTrialRun(TrialRun):
         self._refuse_other_store(database)
         load_sources(self._sweep.plugins)
         config = config_class(self._spec.task).from_dict(self._spec.config)
-        run = self._find(database)
+        run = self._find(database, config)
         skips = run is None and self._sweep.skips_existing
         if skips and (existing := find_completed(database, self._spec.task, config)) is not None:
             return report_of(existing, self._sweep) | {"is_reused": True}
@@ -84,7 +84,7 @@ class SweepTrialRun(TrialRun):
             failure = error
         database.client.close()
         database = connect_patiently()  # it may have gone meanwhile
-        ended = self._find(database)
+        ended = self._find(database, config)
         if ended is not None and ended.status is RunStatus.RUNNING:  # its end waits on disk
             ended = inherit(ended.run_id, database)
         if ended is None:
@@ -93,7 +93,7 @@ class SweepTrialRun(TrialRun):
             raise OdenetError(f"run {ended.run_id} was trained with another configuration than the suggested one")
         return report_of(ended, self._sweep)
 
-    def _find(self, database: Database[dict[str, Any]]) -> StoredRun | None:
+    def _find(self, database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
         """The run of this trial that an earlier worker, or this one, has begun.
 
         Of fresh seeds there may be runs of a configuration that was the best before.
@@ -103,7 +103,7 @@ class SweepTrialRun(TrialRun):
             documents = list(database.runs.find({f"info.sweep.{key}": value for key, value in mark.items()}))
         found = [StoredRun(document, database) for document in documents]
         if self._spec.phase == "check":
-            found = [run for run in found if run.whole_config == flatten(self._spec.config)]
+            found = [run for run in found if run.whole_config == flatten(config.to_dict())]
         return found[0] if found else None
 
     def _refuse_other_store(self, database: Database[dict[str, Any]]) -> None:

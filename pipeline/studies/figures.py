@@ -48,7 +48,7 @@ def plot_evaluations_over_epochs(rows: Sequence[RowResult], title: str) -> Figur
                 ax.plot(epochs[-1:], mean[-1:], "X", color=colours[row.row.name], markersize=9)
         ax.set_ylabel(PASSES[metric])
         label_epochs(ax)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.04 * ax.get_ylim()[1])
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=min(4, len(labels)), frameon=False)
