@@ -88,10 +88,9 @@ def _list(
     if sort:
         found = sorted_runs(found, sort)[: limit or None]
     if columns and found:
-        fields = [name.strip() for name in columns]
-        asked = field_values(found, fields)
+        asked = field_values(found, [name.strip() for name in columns])
         whole = [run.to_row() | {name: values[k] for name, values in asked.items()} for k, run in enumerate(found)]
-        return whole, field_table(found, fields, width)
+        return whole, field_table(found, asked, width)
     rows = summaries(stored, found)
     if group_by:
         groups = group_runs(found, rows, group_by)

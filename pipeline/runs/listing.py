@@ -61,17 +61,13 @@ def runs_table(rows: Sequence[RunSummary], width: int | None = None) -> Table:
     return fitted_table(list_columns(rows), width)
 
 
-def field_table(runs: Sequence[StoredRun], fields: Sequence[str], width: int | None = None) -> Table:
-    """One line a run, with its id, its status and the named fields.
-
-    Raises:
-        InvalidInput: none of the runs has a field of this name.
-    """
+def field_table(runs: Sequence[StoredRun], fields: Mapping[str, list[Any]], width: int | None = None) -> Table:
+    """One line a run, with its id, its status and its fields, as `field_values` gives them."""
     columns = [
         ListColumn("run", tuple(str(run.run_id) for run in runs), None),
         ListColumn("status", tuple(run.status.value for run in runs), None),
     ]
-    for field, found in field_values(runs, fields).items():
+    for field, found in fields.items():
         is_number = all(isinstance(value, int | float | None) for value in found)
         columns.append(ListColumn(field, tuple(_cell(value) for value in found), None, is_number))
     return fitted_table(columns, width)

@@ -43,7 +43,7 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     per_trial = evenly if gpus_per_trial is None else gpus_per_trial
     if per_trial > gpus:
         raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
-    refuse_no_share("--cpus-per-trial", cpus_per_trial)
+    _refuse_no_share("--cpus-per-trial", cpus_per_trial)
     if cpus_per_trial is not None and cpus_per_trial > cores:
         raise InvalidInput(f"--cpus-per-trial {cpus_per_trial:g} asks for more than the {cores} cores of this machine")
     fitting = max(1, min(4, int(cores // (cpus_per_trial or 1))))
@@ -52,7 +52,7 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
 
 
-def refuse_no_share(flag: str, given: float | None) -> None:
+def _refuse_no_share(flag: str, given: float | None) -> None:
     """
     Raises:
         InvalidInput: nothing is no share.
@@ -125,6 +125,7 @@ def cluster_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_t
     Raises:
         ClusterError: no trial fits into it.
     """
+    _refuse_no_share("--cpus-per-trial", cpus_per_trial)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     per_trial = min(1.0, gpus) if gpus_per_trial is None else gpus_per_trial

@@ -256,11 +256,10 @@ def _unfinished(sweep: Sweep) -> list[str]:
     endings = {
         RunStatus.INTERRUPTED: "was interrupted",
         RunStatus.DIED: "died",
+        RunStatus.COMPLETED: "ended",
     }
-    if sweep.status is RunStatus.COMPLETED and len(sweep.state.over()) < sweep.trials:
-        endings[sweep.status] = f"ended after the {sweep.config.get('minutes') or 0:g} minutes that it was given"
-    elif sweep.status is RunStatus.COMPLETED:
-        endings[sweep.status] = "ended"
+    if len(sweep.state.over()) < sweep.trials:
+        endings[RunStatus.COMPLETED] += f" after the {sweep.config.get('minutes') or 0:g} minutes that it was given"
     ended = endings.get(sweep.status, "failed")
     return [f"The sweep {ended}: {over}. `odenet sweep --resume {sweep.sweep_id}` goes on with it."]
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments.study_plan import find_metrics, find_study, make_plan, study_files
-from pipeline.config import ConfigError
+from experiments.study_plan import TOLD_APART, find_metrics, find_study, make_plan, study_files
+from pipeline.config import ConfigError, SolverConfig
 from pipeline.studies.paper_numbers import PaperNumberError, parse_number
 from pipeline.studies.parse import load_study, parse_study
 from pipeline.studies.study import Study, StudyError
+from pipeline.tasks.solver_grid import Setting
 from pipeline.util.errors import InvalidInput
 
 STUDY: dict[str, Any] = {
@@ -156,6 +157,10 @@ def test_an_evaluation_that_cannot_be_or_cannot_be_found_again_is_refused(solver
     study = parse(runs={"a": {}, "b": {"evaluates": "a", "solver": solver}}, claims=None)
     with pytest.raises(ConfigError, match=sentence):
         make_plan(study, "full")
+
+
+def test_the_keys_by_which_evaluations_are_told_apart_are_those_that_the_store_has_of_a_setting() -> None:
+    assert {*TOLD_APART, "final_time"} == Setting(SolverConfig(), 1.0).to_dict().keys()
 
 
 def test_a_key_that_stands_twice_in_a_file_is_refused_with_its_line(tmp_path: Path) -> None:
