@@ -19,8 +19,9 @@ from benchmarks.own_home import use_own_home
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
 from experiments.live_metrics import LiveCallback, LiveRecorder
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import prepare, run_tracked
+from experiments.tracked import run_tracked
 from pipeline.plugins import registry
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.record import Record

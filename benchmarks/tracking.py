@@ -18,8 +18,9 @@ import torch
 from benchmarks.own_home import use_own_home
 from benchmarks.report import Conditions, markdown, spread
 from benchmarks.worker import Worker, parser, take_turns, use_threads
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import prepare, run_tracked
+from experiments.tracked import run_tracked
 from pipeline.device.precision import choose_device, numerics
 from pipeline.plugins import registry
 from pipeline.tasks.classification.task import Classification

@@ -11,7 +11,7 @@ from pipeline.util import early_signals  # noqa: F401 - first, as it says
 import sys
 
 from experiments.command_line import main
-from experiments.tracked import experiment_of
+from experiments.task_experiment import experiment_of
 
 ex = experiment_of("classification").sacred
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from experiments.recording import describe_failure
 from experiments.sacred_options import check_sacred_options
-from experiments.tracked import FAILURES, experiment_of, observer_for
+from experiments.task_experiment import experiment_of
+from experiments.tracked import FAILURES, observer_for
 from pipeline.plugins import load_plugins
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.tracking.lean_sacred import SacredError

@@ -7,8 +7,9 @@ from pipeline.util import early_signals
 import sys
 import time
 
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import Outcome, prepare, run_tracked
+from experiments.tracked import Outcome, run_tracked
 from pipeline.reporting.terminal import Terminal
 from pipeline.runs.listing import runs_table
 from pipeline.runs.summary import last_values, summary

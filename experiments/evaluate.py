@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from experiments.prepare import whole_test
 from experiments.recording import record_report
-from experiments.tracked import Outcome, observer_for, run_once, whole_test
+from experiments.tracked import Outcome, observer_for, run_once
 from pipeline.config import Config
 from pipeline.device.precision import choose_device
 from pipeline.ode.counts import ode_blocks

@@ -15,7 +15,7 @@ import torch
 
 from pipeline.config import TrainingConfig
 from pipeline.device.machine_use import MachineUse
-from pipeline.tracking.record import Point
+from pipeline.tracking.metric_lines import Point
 from pipeline.tracking.run_document import MACHINE, STEPS
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from experiments.prepare import Prepared
 from experiments.recording import recording_failure, recording_warnings
-from experiments.tracked import Outcome, Prepared, observer_for, run_once
+from experiments.tracked import Outcome, observer_for, run_once
 from pipeline.device.out_of_memory import naming_lack_of_memory
 from pipeline.device.precision import choose_device
 from pipeline.plugins.loading import naming_plugin_failures

@@ -12,8 +12,9 @@ import torch
 from pymongo.database import Database
 from ray import tune
 
+from experiments.prepare import prepare
 from experiments.recording import Pruned
-from experiments.tracked import prepare, resume_tracked
+from experiments.tracked import resume_tracked
 from pipeline.device.host_memory import give_back_freed_memory
 from pipeline.runs.query import StoredRun
 from pipeline.runs.resume import StillRunning, prepare_resume, take_over
@@ -23,8 +24,8 @@ from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.tracking.address import StoreError
 from pipeline.tracking.lean_sacred import SacredInterrupt
-from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import connect
 from pipeline.training import Callback
 from pipeline.training.callback import Metrics

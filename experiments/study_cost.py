@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 
 from experiments.measure import measure
+from experiments.prepare import prepare
 from experiments.study import Standing
 from experiments.study_plan import Job
-from experiments.tracked import prepare
 from pipeline.ode import SolverFailure
 from pipeline.reporting.console import progress_bar
 from pipeline.reporting.text_table import left, list_table, right, shown

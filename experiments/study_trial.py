@@ -8,6 +8,7 @@ from pymongo.database import Database
 
 from experiments.evaluate import reevaluate_tracked
 from experiments.measure import measure_tracked
+from experiments.prepare import prepare
 from experiments.ray_trial import (
     BROKEN_OFF,
     OUT_OF_MEMORY_ERROR,
@@ -17,7 +18,7 @@ from experiments.ray_trial import (
     outcome_of,
     take_up,
 )
-from experiments.tracked import prepare, run_tracked
+from experiments.tracked import run_tracked
 from pipeline.config import Config, SolverConfig
 from pipeline.plugins.loading import PluginSource, load_sources
 from pipeline.runs.alike import find_alike
@@ -27,8 +28,8 @@ from pipeline.sweeps.state import RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.tasks.lookup import config_class
 from pipeline.tasks.solver_grid import Listed, Setting
-from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_folder import run_folder
 from pipeline.training.callback import Metrics
 from pipeline.util.paths import home
 

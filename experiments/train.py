@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import nn
 
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import prepare, run_tracked
+from experiments.tracked import run_tracked
 from pipeline.plugins import load_plugins
 from pipeline.plugins.loading import PluginSource, recording_source
 from pipeline.plugins.registry import Kind, forget, register

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pymongo.database import Database
 
+from experiments.prepare import prepare
 from experiments.ray_trial import (
     BROKEN_OFF,
     OUT_OF_MEMORY_ERROR,
@@ -17,7 +18,7 @@ from experiments.ray_trial import (
     outcome_of,
     take_up,
 )
-from experiments.tracked import prepare, run_tracked
+from experiments.tracked import run_tracked
 from pipeline.config import Config
 from pipeline.plugins.loading import load_sources
 from pipeline.runs.alike import find_alike

@@ -117,7 +117,7 @@ def _strays() -> Iterator[Finding]:
 
 
 def _waiting() -> Iterator[Finding]:
-    from pipeline.tracking.record import is_locked, waiting_records
+    from pipeline.tracking.run_folder import is_locked, waiting_records
 
     waiting = [folder for folder in waiting_records(home()) if not is_locked(folder)]
     names = ", ".join(folder.name for folder in waiting)

@@ -52,8 +52,9 @@ def rerun(
         load_plugins_of(original)
         resolved = resolve_changed(original.task, original.config, updates)
     # Here, when all that was asked for can be: torch and its like take seconds to import.
+    from experiments.prepare import prepare
     from experiments.rerun import rerun_stored_source
-    from experiments.tracked import prepare, run_tracked
+    from experiments.tracked import run_tracked
     from pipeline.runs.reproduce import deviations, differences
 
     prepared = prepare(resolved.task, resolved.config) if resolved else None
@@ -106,7 +107,8 @@ def resume(run_id: int, overrides: tuple[str, ...], workers: int | None, as_json
     runs = Runs()
     runs.get(run_id)
     # Here, when there is such a run: torch and its like take seconds to import.
-    from experiments.tracked import prepare, resume_tracked
+    from experiments.prepare import prepare
+    from experiments.tracked import resume_tracked
     from pipeline.runs.resume import prepare_resume
 
     run, config, data = prepare_resume(run_id, updates, home(), runs.database)

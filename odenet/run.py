@@ -64,7 +64,8 @@ def run(
         raise InvalidInput("--seeds are several runs, and torchrun is for one: start it once for each seed")
     if seeds is not None and "seed" in updates:
         raise InvalidInput(f"--seeds and seed={updates['seed']} both say which: leave one out")
-    from experiments.tracked import prepare, run_tracked
+    from experiments.prepare import prepare
+    from experiments.tracked import run_tracked
 
     if seeds is None:
         prepared = prepare(resolved.task, resolved.config, workers=size)
@@ -104,7 +105,7 @@ def _network(config: Any) -> tuple[dict[str, Any], Printed]:
 
 def _facts(resolved: "Resolved") -> tuple[dict[str, Any], Printed]:
     """What a task records of its data and its model before it trains, likewise."""
-    from experiments.tracked import prepare
+    from experiments.prepare import prepare
 
     facts = dict(prepare(resolved.task, resolved.config).facts)
     return facts, "\n".join(f"{key}: {value}" for key, value in flatten(facts).items())

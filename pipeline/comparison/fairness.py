@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.comparison.compare import ComparedRun, Comparison, Group
+from pipeline.comparison.compare import Comparison
+from pipeline.comparison.compared_run import ComparedRun
+from pipeline.comparison.groups import Group
 from pipeline.tracking.conditions import machine
 from pipeline.tracking.run_document import task_of
 

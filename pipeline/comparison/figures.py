@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from pipeline.comparison.compare import ComparedRun, Group
+from pipeline.comparison.compared_run import ComparedRun
+from pipeline.comparison.groups import Group
 from pipeline.reporting.figure_style import INK, PALETTE, Colour, new_figure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.training_figures import axis_label, label_epochs

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.comparison.compare import Comparison, Group
+from pipeline.comparison.compare import Comparison
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.figures import plot_run_curves
+from pipeline.comparison.groups import Group
 from pipeline.comparison.tables import (
     conditions,
     config_table,

@@ -5,8 +5,10 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.comparison.compare import ComparedRun, Comparison, Group, PairTest, Spread, failure_of
+from pipeline.comparison.compare import Comparison, PairTest
+from pipeline.comparison.compared_run import ComparedRun, failure_of
 from pipeline.comparison.fairness import by_value, find_unfairness, listed
+from pipeline.comparison.groups import Group, Spread
 from pipeline.comparison.quantities import COST, EPOCHS, Quantity, quantity_of
 from pipeline.config.display_names import data_name
 from pipeline.reporting.markdown import escaped, markdown_table, note

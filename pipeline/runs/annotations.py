@@ -10,8 +10,8 @@ from pymongo import ReturnDocument
 
 from pipeline.runs.query import StoredRun
 from pipeline.tracking.gridfs import put_file
-from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError, brief
 

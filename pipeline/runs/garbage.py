@@ -22,8 +22,8 @@ from pipeline.tracking.environment import ENVIRONMENTS
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import readable
-from pipeline.tracking.record import claimed, run_folder
 from pipeline.tracking.run_document import READABLE, RunStatus, result_spec
+from pipeline.tracking.run_folder import claimed, run_folder
 from pipeline.tracking.store import MAX_RUN_ID, translate_store_errors
 
 CHECKPOINT_AGE = timedelta(days=30)

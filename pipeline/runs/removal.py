@@ -14,8 +14,8 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import names_of
 from pipeline.tracking.environment import ENVIRONMENTS, environment_of
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
-from pipeline.tracking.record import claimed, run_folder
 from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, object_ids, source_files
+from pipeline.tracking.run_folder import claimed, run_folder
 from pipeline.tracking.store import retire_run_id, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 

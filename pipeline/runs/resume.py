@@ -11,8 +11,8 @@ from pipeline.config import Config, ConfigError
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.lookup import get_task
-from pipeline.tracking.record import claimed, run_folder
 from pipeline.tracking.run_document import RunStatus, refuse_reevaluation, refuse_sweep
+from pipeline.tracking.run_folder import claimed, run_folder
 from pipeline.tracking.sync import sync_folder
 from pipeline.training import load_checkpoint
 from pipeline.util.errors import InvalidInput, OdenetError

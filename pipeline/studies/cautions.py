@@ -2,8 +2,9 @@
 
 from collections import Counter
 
-from pipeline.comparison.compare import Comparison, Group
+from pipeline.comparison.compare import Comparison
 from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.groups import Group
 from pipeline.comparison.tables import conditions as conditions_of_runs
 from pipeline.reporting.words import counted
 from pipeline.studies.result import MISSING, REFUSED, RowResult, StudyResult
@@ -66,17 +67,19 @@ def _unexpected(result: StudyResult) -> list[str]:
                 continue
             example = next(answer for answer in row.answers if answer.outcome == outcome)
             meaning = FAILURES.get(outcome, outcome)
-            sentences.append(f"{of} ended by {meaning} and are in no mean{f': {example.why}' if example.why else ''}.")
+            why = f": {example.why}" if example.why else ""
+            sentences.append(f"{of} ended by {meaning} and {'is' if number == 1 else 'are'} in no mean{why}.")
     return sentences
 
 
 def _not_done(row: RowResult) -> list[str]:
     """A sentence for each reason."""
     reasons = Counter(answer.why for answer in row.answers if answer.outcome == REFUSED)
-    return [
-        f"{row.row.label if number == len(row.answers) else _share(row, number)} was not done: {why.removesuffix('.')}."
-        for why, number in reasons.items()
-    ]
+    sentences = []
+    for why, number in reasons.items():
+        what = f"{row.row.label} was" if number == len(row.answers) else f"{_share(row, number)} were"
+        sentences.append(f"{what} not done: {why.removesuffix('.')}.")
+    return sentences
 
 
 def _share(row: RowResult, number: int) -> str:

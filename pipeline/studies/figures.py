@@ -21,6 +21,8 @@ PASSES = {
     "solver.nfe_backward": "Evaluations per batch, backward",
 }
 MARKERS = "osD^vP*X"
+DODGE = 0.07
+"""Epochs by which the markers of two rows are apart, as many rows take the same evaluations."""
 
 
 def plot_evaluations_over_epochs(rows: Sequence[RowResult], title: str) -> Figure | None:
@@ -37,12 +39,14 @@ def plot_evaluations_over_epochs(rows: Sequence[RowResult], title: str) -> Figur
     figure, axes = new_figure(5.2 * len(passes), 4.6, title, columns=len(passes))
     colours = colours_of(rows)
     for ax, metric in zip(axes, passes, strict=True):
-        for row in rows:
+        for number, row in enumerate(rows):
             series = list(row.series(metric).values())
             if not series:
                 continue
             epochs, mean, low, high = _over_seeds(series)
-            ax.plot(epochs, mean, color=colours[row.row.name], label=row.row.label, marker="o", markersize=3)
+            epochs = epochs + DODGE * (number - (len(rows) - 1) / 2)
+            marker = MARKERS[number % len(MARKERS)]
+            ax.plot(epochs, mean, color=colours[row.row.name], label=row.row.label, marker=marker, markersize=5)
             ax.fill_between(epochs, low, high, color=colours[row.row.name], alpha=0.18, linewidth=0)
             if COMPLETED not in row.outcomes():
                 ax.plot(epochs[-1:], mean[-1:], "X", color=colours[row.row.name], markersize=9)

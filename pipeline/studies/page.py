@@ -10,6 +10,7 @@ from pipeline.comparison.figures import plot_run_curves
 from pipeline.reporting.figure_style import own_style
 from pipeline.reporting.html import render
 from pipeline.reporting.text_table import TextTable
+from pipeline.reporting.words import sentence_case
 from pipeline.studies.cautions import cautions, conditions
 from pipeline.studies.columns import Column
 from pipeline.studies.figures import (
@@ -71,7 +72,7 @@ def _figures(result: StudyResult, block: str, rows: Sequence[RowResult]) -> Iter
     for column in beside[:3]:
         if (figure := plot_beside(result, rows, column)) is not None:
             yield Drawn(
-                f"{column.heading}{of_block}", figure, f"{column.heading} of every row beside the paper's",
+                sentence_case(f"{column.heading}{of_block}"), figure, f"{column.heading} of every row beside the paper's",
                 "Points: seeds and their mean, with the interval of the table; squares: the paper.",
             )  # fmt: skip
     if (figure := plot_over_levels(result, rows, result.columns)) is not None:
@@ -88,8 +89,8 @@ def _figures(result: StudyResult, block: str, rows: Sequence[RowResult]) -> Iter
         and cost is not None
         and (figure := plot_result_over_cost(result, rows, what, cost)) is not None
     ):
-        caption = f"{what.heading} over {cost.heading}, scale {result.scale.name}."
-        yield Drawn(f"{what.heading} over {cost.heading}{of_block}", figure, caption, caption)
+        caption = sentence_case(f"{what.heading} over {cost.heading}, scale {result.scale.name}.")
+        yield Drawn(sentence_case(f"{what.heading} over {cost.heading}{of_block}"), figure, caption, caption)
     groups = [row.group for row in rows if any(len(run.history) for run in row.runs)]
     if groups:
         specs = {spec.name: spec for group in groups for run in group.runs for spec in metric_specs(run.document)}

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.compare import ComparedRun, Comparison, Group, Spread, config_differences, letter, read_run
+from pipeline.comparison.compare import Comparison
+from pipeline.comparison.compared_run import ComparedRun, read_run
+from pipeline.comparison.groups import Group, Spread, config_differences, letter
 from pipeline.runs.query import StoredRun
 from pipeline.studies.claims import JudgedClaim, judge_claims
 from pipeline.studies.columns import STATUS, At, Column

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.tracking.record import is_locked, run_folder
 from pipeline.tracking.run_document import RunStatus, aware
+from pipeline.tracking.run_folder import is_locked, run_folder
 from pipeline.util.paths import home
 
 HEARTBEAT_PATIENCE = timedelta(seconds=60)

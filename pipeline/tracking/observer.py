@@ -23,8 +23,10 @@ from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.environment import put_environment
 from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
-from pipeline.tracking.record import Point, Record, run_folder
+from pipeline.tracking.metric_lines import Point
+from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
+from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
 from pipeline.util import paths

@@ -312,7 +312,9 @@ def script_of(document: Mapping[str, Any]) -> str:
 
 
 def logged_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
-    """What such a run has logged, as metrics whose last value is compared."""
+    """What a run of a user's own code has logged, as metrics whose last value is compared; none of any other run."""
+    if not is_tracked(document):
+        return ()
     listed = document.get("info", {}).get("metrics") or []
     names = [one["name"] for one in listed if not one["name"].startswith(MACHINE)]
     return tuple(MetricSpec(f"test.{name}", f"{name}, last", "its last value", format=".4g") for name in names)

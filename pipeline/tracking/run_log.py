@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.tracking.lean_sacred import Run
+from pipeline.tracking.metric_lines import Point
 from pipeline.tracking.observer import StoreObserver
-from pipeline.tracking.record import Point
 from pipeline.util.errors import shortened
 from pipeline.util.json_text import to_json
 from pipeline.util.user_warnings import OdenetWarning

@@ -15,18 +15,10 @@ from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from pipeline.tracking.address import StoreError
-from pipeline.tracking.record import (
-    NotInStore,
-    Record,
-    RecordError,
-    claimed,
-    is_locked,
-    load_record,
-    revision,
-    run_folder,
-    waiting_records,
-)
+from pipeline.tracking.load_record import RecordError, load_record
+from pipeline.tracking.record import NotInStore, Record, revision
 from pipeline.tracking.run_document import RunStatus, died
+from pipeline.tracking.run_folder import claimed, is_locked, run_folder, waiting_records
 from pipeline.tracking.store import is_same_store
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import private_folder
@@ -83,7 +75,7 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             run_id = _parts_of(folder)[0]
             return DeliveryResult(run_id, "live", f"run {run_id} is still running and delivers by itself")
         try:
-            record = Record.load(folder)
+            record = load_record(folder)
         except RecordError as error:
             return _save_what_can_be_read(folder, database, str(error))
         run_id = record.run_id

@@ -15,7 +15,7 @@ from pipeline.runs.query import Runs
 from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.observer import StoreObserver, _take_up
-from pipeline.tracking.record import run_folder
+from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import MAX_RUN_ID, connect, next_run_id
 from pipeline.tracking.sync import sync
 from pipeline.util.errors import InvalidInput

@@ -8,8 +8,9 @@ from typing import Any
 from pymongo.database import Database
 
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import BETWEEN_EPOCHS, FORMAT
+from pipeline.tracking.run_folder import run_folder
 
 
 def document_of(run_id: Any, **changes: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest import mock
 
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import Outcome, prepare, run_tracked
+from experiments.tracked import Outcome, run_tracked
 from pipeline.tracking.run_log import RunLog
 from tests.helpers.commands import draw_figure, store_pixel
 

@@ -18,9 +18,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from odenet.main import main
-from pipeline.comparison.compare import Comparison, Group, compare
+from pipeline.comparison.compare import Comparison, compare
 from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.figures import plot_run_curves
+from pipeline.comparison.groups import Group
 from pipeline.comparison.page import page, write_page
 from pipeline.comparison.tables import comparison_tables, markdown
 from pipeline.comparison.tuning import count_tried

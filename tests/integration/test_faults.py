@@ -23,7 +23,9 @@ from pymongo.errors import PyMongoError
 from pipeline.runs.query import Runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.record import NotInStore, Record, run_folder
+from pipeline.tracking.load_record import load_record
+from pipeline.tracking.record import NotInStore, Record
+from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.training import load_checkpoint
@@ -361,7 +363,7 @@ def test_a_torn_line_spoils_none_that_comes_after_it(tmp_path: Path) -> None:
     with (record.folder / "metrics.jsonl").open("a") as file:
         file.write('\n{"id": {"$oid": "6')
     record.add_metrics(2, {"training.loss": 0.5})
-    assert Record.load(record.folder).metrics() == {"training.loss": {"steps": [1, 2], "values": [1.0, 0.5]}}
+    assert load_record(record.folder).metrics() == {"training.loss": {"steps": [1, 2], "values": [1.0, 0.5]}}
 
 
 def test_points_that_a_full_disk_kept_out_are_written_when_there_is_room(tmp_path: Path) -> None:
@@ -372,7 +374,7 @@ def test_points_that_a_full_disk_kept_out_are_written_when_there_is_room(tmp_pat
         record.add_metrics(1, {"training.loss": 1.0})
     metrics.rmdir()
     record.update({"status": "FAILED"})
-    assert Record.load(record.folder).metrics() == {"training.loss": {"steps": [1], "values": [1.0]}}
+    assert load_record(record.folder).metrics() == {"training.loss": {"steps": [1], "values": [1.0]}}
 
 
 def test_points_written_before_a_kill_reached_the_document_are_found_by_omniboard(
@@ -413,7 +415,7 @@ def test_delivering_a_record_twice_changes_nothing(store_home: Path, database: D
     record.deliver(database)
     before = everything(database)
     record.deliver(database)
-    again = Record.load(record.folder)  # which knows nothing of the first time
+    again = load_record(record.folder)  # which knows nothing of the first time
     again.deliver(database)
     assert everything(database) == before
     again.discard()

@@ -18,7 +18,8 @@ import pytest
 from bson import ObjectId
 from gridfs import GridFS
 
-from experiments.tracked import prepare, resume_tracked
+from experiments.prepare import prepare
+from experiments.tracked import resume_tracked
 from odenet.main import main
 from pipeline.runs.annotations import add_tags, attach, remove_tags, set_note
 from pipeline.runs.export import write_export
@@ -28,7 +29,7 @@ from pipeline.runs.removal import remove_run
 from pipeline.runs.resume import prepare_resume
 from pipeline.tracking.environment import put_environment
 from pipeline.tracking.gridfs import put_bytes, remove_chunks, remove_file
-from pipeline.tracking.record import claimed
+from pipeline.tracking.run_folder import claimed
 from pipeline.tracking.store import next_run_id
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.commands import FORKSERVER, SLOW, Command, records, start_command, wait_until

@@ -14,14 +14,15 @@ from pymongo.database import Database
 
 from experiments import live_metrics
 from experiments.live_metrics import LiveRecorder
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import prepare, run_tracked
+from experiments.tracked import run_tracked
 from pipeline.config.overrides import parse_with
 from pipeline.device.machine_use import MachineUse
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.reproduce import deviations
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.record import Point
+from pipeline.tracking.metric_lines import Point
 from pipeline.training import Callback
 from tests.helpers.commands import QUICK, SLOW, database_of, last_epoch, start_command
 from tests.helpers.waiting import wait_until

@@ -15,7 +15,7 @@ from odenet.main import main
 from pipeline.dashboard import board
 from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore, stray_servers
-from pipeline.tracking.record import Record
+from pipeline.tracking.load_record import load_record
 from tests.helpers.commands import SLOW, last_epoch, records, start_command, start_script
 from tests.helpers.waiting import wait_until
 
@@ -103,7 +103,7 @@ def test_a_run_whose_home_is_deleted_writes_its_record_anew_and_says_where_it_wa
     assert "was deleted under run 1: it is made anew" in command.stderr
     assert f"its record waits in {waiting}" in command.stderr
     assert "Traceback" not in command.stderr
-    epochs = Record.load(waiting).metrics()["training.loss"]["steps"]
+    epochs = load_record(waiting).metrics()["training.loss"]["steps"]
     assert epochs == list(range(1, epochs[-1] + 1))
     assert epochs[-1] >= 3
 

@@ -37,8 +37,8 @@ from pipeline.sweeps.text import headline, subtitle
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.gridfs import put_bytes
-from pipeline.tracking.record import run_folder
 from pipeline.tracking.run_document import FORMAT, metric_entry
+from pipeline.tracking.run_folder import run_folder
 from tests.helpers.sweep_samples import sample_ledger, sweep_document
 
 Store = Database[dict[str, Any]]

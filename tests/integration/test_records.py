@@ -16,7 +16,9 @@ from pymongo.database import Database
 from odenet.main import main
 from pipeline.runs.query import Runs
 from pipeline.tracking.liveness import effective_status
-from pipeline.tracking.record import Record, run_folder
+from pipeline.tracking.load_record import load_record
+from pipeline.tracking.record import Record
+from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.sync import DeliveryResult, sync
 from tests.helpers.records import document_of, left_behind, read
 
@@ -204,7 +206,7 @@ def test_an_old_copy_that_is_delivered_later_takes_nothing_away(
 ) -> None:
     record = left_behind(store_home, database)
     shutil.copytree(record.folder, tmp_path / "copy")
-    again = Record.load(record.folder)
+    again = load_record(record.folder)
     again.add_metrics(3, {"training.loss": 0.25})
     again.update({"status": "COMPLETED", "result": 0.9})
     assert [result.outcome for result in sync(store_home, database)] == ["delivered"]
@@ -330,7 +332,7 @@ def test_a_record_whose_folder_is_deleted_under_the_run_is_made_anew_with_every_
     shutil.rmtree(record.folder)
     record.add_metrics(2, {"training.loss": 0.5})
     record.release()
-    assert Record.load(record.folder).metrics() == {"training.loss": {"steps": [1, 2], "values": [1.0, 0.5]}}
+    assert load_record(record.folder).metrics() == {"training.loss": {"steps": [1, 2], "values": [1.0, 0.5]}}
     assert [result.outcome for result in sync(store_home, database)] == ["delivered"]
 
 

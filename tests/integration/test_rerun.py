@@ -19,7 +19,7 @@ from pipeline.runs.stored_parts import stored_sources
 from pipeline.tracking.conditions import machine
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.provenance import ROOT
-from pipeline.tracking.record import run_folder
+from pipeline.tracking.run_folder import run_folder
 from tests.helpers.commands import (
     QUICK,
     SLOW,

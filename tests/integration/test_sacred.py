@@ -15,7 +15,7 @@ from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 
 OF_AN_INGREDIENT = """
-from experiments.tracked import experiment_of
+from experiments.task_experiment import experiment_of
 from pipeline import plugins
 
 experiment = experiment_of("classification")

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from experiments.study_plan import find_metrics
-from pipeline.comparison.compare import ComparedRun, Comparison, Group
+from pipeline.comparison.compare import Comparison
+from pipeline.comparison.compared_run import ComparedRun
 from pipeline.comparison.fairness import find_unfairness
+from pipeline.comparison.groups import Group
 from pipeline.comparison.tables import conditions
 from pipeline.reporting.markdown import escaped as markdown_escaped
 from pipeline.reporting.words import sentence_case
@@ -149,9 +151,11 @@ def test_runs_that_ended_otherwise_are_in_no_mean_and_their_outcome_is_shown() -
 
 def test_of_a_row_that_was_done_in_part_or_ended_better_than_expected_the_share_is_told() -> None:
     text = markdown(result_of(b=("completed", "refused", "refused"), c=("completed", "underflow", "underflow")))
-    assert "2 of 3 runs of b was not done: in its words." in text
+    assert "2 of 3 runs of b were not done: in its words." in text
     assert "1 of 3 runs of c completed, where step size underflow of the solver was expected." in text
     assert "b was not done: in its words." in markdown(result_of(b="refused"))
+    text = markdown(result_of(b=("completed", "completed", "diverged")))
+    assert "1 of 3 runs of b ended by the state or its derivative became non-finite and is in no mean" in text
 
 
 def test_every_number_stands_beside_the_papers_with_its_scale_and_its_runs() -> None:
@@ -229,6 +233,7 @@ def test_the_page_has_the_tables_the_figures_and_the_study_itself_escaped() -> N
     assert "50% of $x_1 &amp; \\input{a} | &lt;b&gt;*" in html
     assert "Evaluations over epochs" in html
     assert "it is a guess" in html
+    assert html.rindex("odenet show RUN</code> tells more of a run.</p>") < html.index("<img"), "numbers come first"
 
 
 def test_json_is_plain_and_has_every_number() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.tracked import prepare
+from experiments.prepare import prepare
 from pipeline.config import Config, ConfigError, TrainingConfig
 from pipeline.device.allocations import Allocations
 from pipeline.tasks.classification.config import ClassificationConfig

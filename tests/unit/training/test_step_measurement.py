@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from experiments.measure import measure
+from experiments.prepare import prepare
 from experiments.presets import resolve
-from experiments.tracked import prepare
 from pipeline.device.allocations import Allocations
 from pipeline.training.step_measurement import StepMeasurement, count_nodes
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.tracked import prepare
+from experiments.prepare import prepare
 from pipeline.config import ConfigError
 from pipeline.device.workers import WorkersParted, joined
 from pipeline.tasks.classification.config import ClassificationConfig

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from experiments.prepare import Prepared, prepare
 from experiments.presets import resolve
-from experiments.tracked import Prepared, prepare
 from pipeline.config import ConfigError
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, trained_setting

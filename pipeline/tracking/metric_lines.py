@@ -1,0 +1,64 @@
+"""The points of a run's metrics, and the lines in which its record keeps them on the disk: JSON, one a point."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from bson import ObjectId, encode, json_util
+
+
+class Point(NamedTuple):
+    """A value of a metric."""
+
+    name: str
+    step: int
+    value: float
+    at: datetime
+
+
+class MetricSeries:
+    """One metric: step -> (value, time)."""
+
+    def __init__(self, series_id: ObjectId) -> None:
+        self.id = series_id
+        self.points: dict[int, tuple[float, datetime]] = {}
+
+    def in_order(self) -> dict[str, list[Any]]:
+        """The points by their steps, as they are stored."""
+        points = sorted(self.points.items())
+        return {
+            "steps": [step for step, _ in points],
+            "values": [value for _, (value, _) in points],
+            "timestamps": [at for _, (_, at) in points],
+        }
+
+
+def listed(series: Mapping[str, MetricSeries]) -> list[dict[str, str]]:
+    """The series by name and id, as Omniboard finds them in a run's `info`."""
+    return [{"name": name, "id": str(one.id)} for name, one in series.items()]
+
+
+def metric_line(name: str, series_id: ObjectId, step: int, value: float, at: datetime) -> str:
+    return json_util.dumps({"id": series_id, "name": name, "step": step, "value": value, "at": at})
+
+
+def point_of(line: bytes) -> tuple[Point, ObjectId]:
+    """The point of a line and the id of its series.
+
+    Raises:
+        one of DAMAGE: it is not what `metric_line` writes.
+    """
+    point = json_util.loads(line.decode())
+    name, step, value, at, series_id = (point[key] for key in ("name", "step", "value", "at", "id"))
+    if not (isinstance(name, str) and isinstance(step, int) and isinstance(at, datetime)):
+        raise TypeError("a name, a step or a time is of another type")
+    if not (isinstance(value, int | float | None) and isinstance(series_id, ObjectId)):
+        raise TypeError("a value or an id is of another type")
+    encode({"name": name, "value": value, "step": step})
+    return Point(name, step, value, at), series_id  # type: ignore[arg-type]  # None where a metric is not defined
+
+
+def is_torn(line: bytes) -> bool:
+    """Whether the line is the beginning of one, left by a kill or a full disk, or empty."""
+    text = line.strip(b"\0\r ")
+    return not text or (text.startswith(b"{") and not text.endswith(b"}") and b"\0" not in text)
