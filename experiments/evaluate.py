@@ -28,6 +28,7 @@ from pipeline.tracking.run_document import REEVALUATION, refuse_reevaluation, re
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput
 from pipeline.util.interruption import terminable
+from pipeline.util.paths import is_same_place
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,10 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
                 "--predict"
             )
         settings = [trained]
-    name = data or model.config.data.name
+    name = model.config.data.name
+    if data is not None and is_same_place(data, name):
+        data = None  # however it is spelt: its test split, and not all of it
+    name = data or name
     whole = task.evaluation_data(model, data)
     if limit is None and name == model.config.data.name:
         limit = model.config.evaluation.subset

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,11 +10,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pymongo import ReturnDocument
+
+from experiments.presets import resolve_changed
 from pipeline.plugins.loading import PluginSource
 from pipeline.runs.query import StoredRun
 from pipeline.runs.reproduce import write_sources
-from pipeline.runs.stored_parts import refuse_object, refuse_other_experiment, stored_plugins, stored_sources
+from pipeline.runs.stored_parts import (
+    load_plugins_of,
+    refuse_object,
+    refuse_other_experiment,
+    stored_plugins,
+    stored_sources,
+)
+from pipeline.tasks.lookup import get_task
+from pipeline.tracking.board_entry import BOARD, board_entry
 from pipeline.tracking.provenance import PACKAGES
+from pipeline.tracking.readable import readable
+from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten, merge
 from pipeline.util.paths import data_folder, home
@@ -57,23 +71,60 @@ def rerun_stored_source(run: StoredRun, updates: Mapping[str, Any]) -> int:
         ]
         own = {*PACKAGES, *(source.spec.partition(".")[0] for source in plugins if not source.is_file)}
         command = ["run", "--json", *words]
-        done = subprocess.run(
-            # -P: nothing of the working folder.
-            [sys.executable, "-P", str(STARTER), environment["PYTHONPATH"], ",".join(own), module, *command],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        # -P: nothing of the working folder.
+        starter = [sys.executable, "-P", str(STARTER), environment["PYTHONPATH"], ",".join(own), module]
+        said, interruption = _run_to_its_end([*starter, *command], environment)
     try:
-        run_id = int(json.loads(done.stdout)["run_id"])
+        run_id = int(json.loads(said)["run_id"])
     except (ValueError, KeyError, TypeError):
+        if interruption is not None:
+            raise interruption from None
         raise OdenetError(f"the stored sources of run {run.run_id} did not start a run; see above") from None
-    marks = {"info.rerun_of": run.run_id, "info.source_of": run.run_id}
-    if "plugins" in run.document["experiment"]:  # where they were found, and not in the folder that is gone
-        marks["experiment.plugins"] = run.document["experiment"]["plugins"]
-    run.database.runs.update_one({"_id": run_id}, {"$set": marks})
+    _mark(run, run_id)
+    if interruption is not None:
+        raise interruption
     return run_id
+
+
+def fingerprint_here(run: StoredRun, updates: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The sha256 of the run's data as the sources here load them, or None and why they cannot."""
+    try:
+        load_plugins_of(run)
+        resolved = resolve_changed(run.task, run.config, updates)
+        sha256: str = get_task(resolved.task).load_data(resolved.config).sha256
+    except OdenetError as error:
+        return None, str(error)
+    return sha256, ""
+
+
+def _run_to_its_end(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, KeyboardInterrupt | None]:
+    """What the command printed, and what interrupted this process meanwhile: the other one is told, and ends its run.
+
+    The other has a session of its own, so that one interruption does not reach it twice.
+    """
+    interruption = None
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, start_new_session=True)
+        while process.returncode is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt as error:
+                interruption = error
+                process.send_signal(signal.SIGINT)
+        output.seek(0)
+        return output.read(), interruption
+
+
+def _mark(original: StoredRun, run_id: int) -> None:
+    """Say in the new run's document what it repeats, which its own sources need not know of."""
+    marks = {"info.rerun_of": original.run_id, "info.source_of": original.run_id}
+    if "plugins" in original.document["experiment"]:  # where they were found, and not in the folder that is gone
+        marks["experiment.plugins"] = original.document["experiment"]["plugins"]
+    runs = original.database.runs
+    with translate_store_errors():
+        marked = runs.find_one_and_update({"_id": run_id}, {"$set": marks}, return_document=ReturnDocument.AFTER)
+        if marked is not None:
+            runs.update_one({"_id": run_id}, {"$set": {BOARD: board_entry(readable(marked)[0])}})
 
 
 def _plugin_words(run: StoredRun, plugins: Sequence[PluginSource], folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ run.metrics()["validation.loss"].plot()
 """
 
 import inspect
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,7 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.run_document import RunStatus
 from pipeline.training import Callback
 from pipeline.util.errors import InvalidInput, OdenetError, brief
-from pipeline.util.nested import merge, nest
+from pipeline.util.nested import merge, nest_keys
 
 
 class RunFailed(OdenetError):
@@ -31,11 +32,11 @@ class RunFailed(OdenetError):
 
 
 def train(
-    *names: str,
+    *names: str | os.PathLike[str],
     config: Mapping[str, Any] | None = None,
     model: nn.Module | None = None,
     field: nn.Module | None = None,
-    plugins: Sequence[str] = (),
+    plugins: Sequence[str | os.PathLike[str]] = (),
     callbacks: Sequence[Callback] = (),
     name: str | None = None,
     tags: Sequence[str] = (),
@@ -44,7 +45,7 @@ def train(
     """Train and evaluate, tracked, as `odenet run with NAMES …` does, in this process.
 
     Args:
-        names: named configurations.
+        names: named configurations, YAML files and data among them.
         config: values over theirs, nested or with dotted keys: `{"training.lr": 1e-3}`.
         model: a module from inputs to scores, trained in place; it takes the place of the configured architecture.
         field: a module (t, z) -> dz/dt, trained in place, in the ODE block between the usual stem and head.
@@ -66,20 +67,35 @@ def train(
         raise InvalidInput(f"callbacks is {brief(callbacks)}: give a list of objects of odenet.Callback, as [Mine()]")
     if not isinstance(config, Mapping | None):
         raise InvalidInput(f"config is {brief(config)}: give a dictionary, as {{'training.max_epochs': 3}}")
-    load_plugins(plugins)
+    load_plugins([_as_text("plugins", one) for one in plugins])
     if model is not None and field is not None:
         raise InvalidInput("give train() a model or a field, not both: a field becomes part of a model")
-    updates: dict[str, Any] = {}
-    for key, value in (config or {}).items():
-        updates = merge(updates, nest({key: value}))
+    if not all(isinstance(key, str) for key in config or {}):
+        raise InvalidInput(f"config is {brief(config)}: its keys are texts, as in {{'training.max_epochs': 3}}")
+    if isinstance(tags, str):
+        raise InvalidInput(f"tags is the text {tags!r}: give a list, as [{tags!r}]")
+    updates, called = nest_keys(config or {}), [_as_text("names", one) for one in names]
     with _as_part("model", model) as of_model, _as_part("field", field) as of_field:
-        resolved = resolve(names, merge(updates, of_model | of_field))
+        resolved = resolve(called, merge(updates, of_model | of_field))
+        if field is not None and (blocks := getattr(resolved.config.model, "blocks", 1)) > 1:
+            raise InvalidInput(
+                f"the field given to train() is that of one block, and model.blocks is {blocks}: leave that at 1, or "
+                "register the field's class with plugins.field, of which each block has its own"
+            )
         marks = annotations(name, tags, note)
         prepared = prepare(resolved.task, resolved.config)
-        outcome = run_tracked(prepared, names, callbacks=callbacks, changed=updates, annotations=marks)
+        outcome = run_tracked(prepared, called, callbacks=callbacks, changed=updates, annotations=marks)
     if outcome.status == RunStatus.FAILED:
         raise RunFailed(f"run {outcome.run_id} failed: {outcome.error}")
     return Runs().get(outcome.run_id)
+
+
+def _as_text(argument: str, value: Any) -> str:
+    """A name or a path, as a command line has it."""
+    if isinstance(value, str | os.PathLike):
+        return str(os.fspath(value))
+    hint = "values are given as config={…}" if isinstance(value, Mapping) else "give texts or paths"
+    raise InvalidInput(f"{argument} of train() has {brief(value)}: {hint}")
 
 
 @contextmanager

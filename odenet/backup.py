@@ -27,6 +27,8 @@ def backup(file: Path, as_json: bool) -> None:
     written = back_up(connect(), file)
     for name in written.damaged_files:
         print(f"{name} is not whole in the store: its content is not in the backup", file=sys.stderr)
+    for name in written.left_out:
+        print(f"{name} of another program is not in the backup, which cannot hold its like", file=sys.stderr)
     text = f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)"
     answer(as_json, {**vars(written), "file": str(written.file)}, text)
 

@@ -9,7 +9,7 @@ import click
 
 from odenet.arguments import ANY_RUN_ID, FILTERS, JSON, PATH, RUN_ID, RUN_IDS, count, examples, number
 from odenet.output import answer, print_json, tell_left_out, tell_why_nothing
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.paths import home
 
 if TYPE_CHECKING:
@@ -173,7 +173,13 @@ def _confirmed(question: str) -> bool:
 
 def _in_words(run: "StoredRun") -> str:
     data = run.config.get("data", {}).get("name", run.task)
-    result = "no result" if run.result is None else f"result {run.result:.4f}"
+    match run.result:
+        case None:
+            result = "no result"
+        case int() | float() as value:
+            result = f"result {value:.4f}"
+        case other:
+            result = f"result {brief(other)}"
     started = run.document["start_time"].isoformat(sep=" ", timespec="minutes")
     return f"{run.status}, {data}, {result}, started {started}, {len(run.artifacts)} artifacts"
 

@@ -75,7 +75,7 @@ def predict(run_id: int, file: Path, times: list[float], as_json: bool) -> None:
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(map(inert, _header(model.channels)))
-    writer.writerows(_rows(said))
+    writer.writerows([inert(name), *numbers] for name, *numbers in _rows(said))
 
 
 def _header(channels: tuple[str, ...]) -> list[str]:
@@ -91,4 +91,4 @@ def _rows(said: "list[Forecast]") -> Iterator[list[Any]]:
                 for channel in range(one.mean.shape[1])
                 for column in (one.mean, *(end for band in one.bands.values() for end in band))
             ]
-            yield [inert(one.name), float(f"{time:.12g}"), *numbers]
+            yield [one.name, float(f"{time:.12g}"), *numbers]

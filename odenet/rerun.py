@@ -8,7 +8,7 @@ import click
 
 from experiments.presets import resolve_changed
 from odenet.arguments import JSON, PLUGINS, RUN_ID, WORKERS, examples, overrides_argument
-from odenet.output import answer, fail, finish_run
+from odenet.output import answer, fail, finish, finish_run
 from pipeline.config.overrides import parse_changes
 from pipeline.util.errors import InvalidInput
 from pipeline.util.paths import home
@@ -53,23 +53,24 @@ def rerun(
         resolved = resolve_changed(original.task, original.config, updates)
     # Here, when all that was asked for can be: torch and its like take seconds to import.
     from experiments.prepare import prepare
-    from experiments.rerun import rerun_stored_source
+    from experiments.rerun import fingerprint_here, rerun_stored_source
     from experiments.tracked import run_tracked
     from pipeline.runs.reproduce import deviations, differences
 
     prepared = prepare(resolved.task, resolved.config) if resolved else None
-    fingerprint = prepared.data.sha256 if prepared else None
-    found = list(differences(original, fingerprint))
+    fingerprint, problem = (prepared.data.sha256, "") if prepared else fingerprint_here(original, updates)
+    found = list(differences(original, fingerprint, problem))
     _print_differences(original, found)
     if strict and found:
         raise InvalidInput(f"--strict: {len(found)} things differ from the world of run {original.run_id}")
+    outcome = None
     if prepared is None:
         _print_stored_sources(original, describe_plugins(stored_plugins(original)))
         repeated = Runs().get(rerun_stored_source(original, updates))
     else:
         outcome = run_tracked(prepared, info={"rerun_of": original.run_id}, changed=updates)
-        if outcome.error is not None:
-            return finish_run(outcome, as_json)
+        if outcome.error is not None and not as_json:
+            return finish(outcome)
         repeated = Runs().get(outcome.run_id)
     parted = deviations(original, repeated)
     document = {
@@ -81,6 +82,8 @@ def rerun(
         "deviations": [vars(deviation) for deviation in parted],
     }
     answer(as_json, document, _in_words(original, repeated, parted))
+    if outcome is not None and outcome.error is not None:
+        return finish(outcome)
     if repeated.status != "COMPLETED":
         return fail(f"run {repeated.run_id} {repeated.status}: `odenet show {repeated.run_id}` says why", 1)
     return 1 if parted and expect_identical else 0

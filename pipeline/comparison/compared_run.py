@@ -112,8 +112,8 @@ def _multiply_adds_test(run: StoredRun, info: RunInfo) -> float | None:
     if evaluations is None:
         return None
     model = run.config["model"]
-    ode_blocks = 1 if model.get("architecture") == "complex" else model.get("blocks", 1)
-    return total - per_evaluation + per_evaluation * evaluations / ode_blocks
+    configured = 1 if model.get("architecture") == "complex" else model.get("blocks", 1)
+    return total - per_evaluation + per_evaluation * evaluations / (info.ode_blocks or configured)
 
 
 def _finite(value: Any) -> float | None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.config import Config
+from pipeline.config.config import Config, with_names_of_now
 from pipeline.config.section import ConfigError, nearest
-from pipeline.util.nested import merge, nest
+from pipeline.util.nested import merge, nest_keys
 from pipeline.util.yaml_text import YamlError, read_yaml
 
 DATA_FILES = (".npz", ".csv", ".parquet", "/")
@@ -39,8 +39,8 @@ def merge_presets(
         values = _named(name, known)
         if values.keys() - {"seed"} and not name.endswith(DATA_FILES):
             tasks[name] = tasks_of(values, default_task)
-        merged = merge(merged, {key: value for key, value in values.items() if key != "task"})
-    merged = merge(merged, updates)
+        merged = merge(merged, with_names_of_now({key: value for key, value in values.items() if key != "task"}))
+    merged = merge(merged, with_names_of_now(updates))
     task = merged.pop("task", None)
     if task is None:
         task = _common_task(tasks, default_task)
@@ -50,7 +50,7 @@ def merge_presets(
 
 
 def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    if name.endswith(".yaml"):
+    if name.endswith((".yaml", ".yml")):
         return load_config(Path(name))
     if name.endswith(DATA_FILES):
         return {"data": {"name": name}}
@@ -89,9 +89,7 @@ def load_config(path: Path) -> dict[str, Any]:
         raise ConfigError(str(error)) from error
     if not isinstance(values, dict):
         raise ConfigError(f"the configuration {path} must have sections, as in training: {{lr: 0.01}}")
-    sections: dict[str, Any] = {}
-    for key, value in values.items():  # sections, and dotted keys as a command line has them
+    for key in values:
         if not all(key.split(".")):
             raise ConfigError(f"the configuration {path} has the key {key!r}; write it as in training.lr: 0.01")
-        sections = merge(sections, nest({key: value}))
-    return sections
+    return nest_keys(values)  # sections, and dotted keys as a command line has them

@@ -321,7 +321,7 @@ def _run_npm(pins: Sequence[Path], folder: Path, log: Path) -> None:
 
 def _require(program: str) -> None:
     if shutil.which(program) is None:
-        raise BoardError(f"The dashboard needs {program}, which is not here; install Node.js 18 or later.")
+        raise BoardError(f"The dashboard needs {program}, which is not here; install Node.js 20 or later.")
 
 
 @contextlib.contextmanager

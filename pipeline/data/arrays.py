@@ -79,6 +79,9 @@ def checked_arrays(
                 f"{origin}: {name} has labels from {labels.min()} to {labels.max()}, "
                 f"but with {len(classes)} classes they must be 0 to {len(classes) - 1}"
             )
+    # As torch takes them: a reversed axis has a negative stride, and what cannot be written may be a buffer of others.
+    x_train, x_test = (np.require(images, requirements=["C", "W"]) for images in (x_train, x_test))
+    y_train, y_test = (np.require(labels, requirements=["C", "W"]) for labels in (y_train, y_test))
     return Arrays(x_train, y_train, x_test, y_test, classes, notes)
 
 

@@ -63,7 +63,7 @@ def _split(
     except TooFewItems as error:
         raise DataError(
             f"{origin} has no test split, and {len(labels)} images are too few to hold {fraction:.0%} of them out with "
-            "every class on both sides: give more images, another data.test_fraction, or a test split"
+            f"every class on both sides ({error}): give more images, another data.test_fraction, or a test split"
         ) from error
     notes.append(f"{len(test)} of {len(labels)} images were held out as the test split, the same for every seed")
     train, test = np.sort(train), np.sort(test)

@@ -114,6 +114,8 @@ def _image_column(file: Path, columns: dict[str, Any], pa: Any) -> str:
 
 def _label_column(file: Path, columns: dict[str, Any], pa: Any) -> str:
     def is_label(kind: Any) -> bool:
+        if pa.types.is_dictionary(kind):  # as pandas writes categories
+            return is_label(kind.value_type)
         return bool(
             pa.types.is_integer(kind)
             or pa.types.is_string(kind)
@@ -122,6 +124,10 @@ def _label_column(file: Path, columns: dict[str, Any], pa: Any) -> str:
         )
 
     found = [name for name, kind in columns.items() if is_label(kind)]
+    if LABEL not in found and LABEL in columns:
+        if pa.types.is_floating(columns[LABEL]):  # which are looked at where labels are converted
+            return LABEL
+        raise DataError(f"the column {LABEL} of {file} has {columns[LABEL]}: give whole numbers or text")
     return _one_of(file, LABEL, "whole numbers or text", found, columns)
 
 

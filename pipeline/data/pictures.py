@@ -16,8 +16,10 @@ from pipeline.data.errors import DataError
 from pipeline.util.errors import InvalidInput
 
 FORMATS = ("PNG", "JPEG")
-ENDINGS = (".png", ".jpg", ".jpeg")
-OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".avif")
+JPEGS = ("JPEG", "MPO")
+"""What Pillow calls them: the second where a camera has put further pictures behind the first."""
+ENDINGS = (".png", ".jpg", ".jpeg", ".jfif")
+OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".avif", ".ppm", ".pgm", ".pbm", ".pnm")
 """Endings of pictures that are not read."""
 Size = tuple[int, int]
 """Height and width."""
@@ -51,7 +53,7 @@ class Picture:
         """
         with self._opened() as image:
             width, height = image.size
-            is_lying = image.format == "JPEG" and image.getexif().get(_ORIENTATION) in _LYING
+            is_lying = image.format in JPEGS and image.getexif().get(_ORIENTATION) in _LYING
             return ((width, height) if is_lying else (height, width)), image.mode in _GREY
 
     def read(self, channels: int, size: Size | None = None) -> tuple[NDArray[np.uint8], bool]:
@@ -66,8 +68,9 @@ class Picture:
         with self._opened() as image:
             if image.mode.startswith("I"):  # Pillow would cut off all that is brighter than 255
                 raise PictureError(f"{self.name} has 16 bits per channel; save it with 8")
-            upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
-            opaque = upright if upright.mode in ("1", "L", "RGB") else _on_black(upright)
+            upright = ImageOps.exif_transpose(image) if image.format in JPEGS else image
+            is_opaque = upright.mode in ("1", "L", "RGB") and "transparency" not in upright.info
+            opaque = upright if is_opaque else _on_black(upright)
             converted = opaque.convert("L" if channels == 1 else "RGB")
         height, width = size or (converted.height, converted.width)
         is_resized = converted.size != (width, height)

@@ -1,5 +1,6 @@
 """A data set, split and on the device, ready to be trained on."""
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.data.errors import DataError
 from pipeline.data.forms import Forms
 from pipeline.data.images import Images
 from pipeline.data.stratified import Indices, Labels, TooFewItems, draw, stratified_split
+from pipeline.util.user_warnings import OdenetWarning
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,24 @@ def _choose(config: DataConfig, labels: Labels, seed: int) -> tuple[Indices, Ind
     random_state = seed % 2**32  # the range that numpy takes
     chosen = _subset(config, labels, random_state)
     classes = len(np.unique(labels))
-    too_few = ConfigError(
-        f"{len(chosen)} training images of {config.name} are too few for a data.validation_fraction of "
-        f"{config.validation_fraction:g} with all {classes} classes on both sides; take more images"
-    )
+
+    def too_few(why: str = "") -> ConfigError:
+        return ConfigError(
+            f"{len(chosen)} training images of {config.name} are too few for a data.validation_fraction of "
+            f"{config.validation_fraction:g} with all {classes} classes on both sides{why}; take more images"
+        )
+
     if len(np.unique(labels[chosen])) < classes:
-        raise too_few
+        raise too_few()
     try:
         train, validation = stratified_split(labels[chosen], config.validation_fraction, random_state)
     except TooFewItems as error:
-        raise too_few from error
+        raise too_few(f" ({error})") from error
+    lacking = np.setdiff1d(labels[chosen], labels[chosen[validation]])
+    if len(lacking):
+        said = f"the validation split of {config.name} has no image of the classes labelled {lacking.tolist()}"
+        remedy = "use a larger data.validation_fraction, or give more images of them"
+        warnings.warn(OdenetWarning(f"{said}: {remedy}"), stacklevel=2)
     return chosen[train], chosen[validation]
 
 

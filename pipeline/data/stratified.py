@@ -15,7 +15,10 @@ Labels = NDArray[np.int64]
 
 
 class TooFewItems(ValueError):
-    """A class that has a single item, or a side with fewer items than classes."""
+    """A class that has a single item, or a side with fewer items than classes; its text is of the smallest class."""
+
+    def __init__(self, label: int, count: int) -> None:
+        super().__init__(f"the smallest, labelled {label}, has {count}")
 
 
 def stratified_split(labels: Labels, fraction: float, random_state: int) -> tuple[Indices, Indices]:
@@ -34,7 +37,8 @@ def stratified_split(labels: Labels, fraction: float, random_state: int) -> tupl
     held = ceil(fraction * len(labels))
     stay = len(labels) - held
     if counts.min() < 2 or min(held, stay) < len(members):
-        raise TooFewItems(f"{len(labels)} items of {len(members)} classes, {held} of them held out")
+        smallest = int(counts.argmin())
+        raise TooFewItems(int(labels[members[smallest][0]]), int(counts[smallest]))
     random = np.random.RandomState(random_state)
     staying = _shares(counts, stay, random)
     held_out = _shares(counts - staying, held, random)

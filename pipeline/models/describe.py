@@ -1,12 +1,16 @@
 """What a network is made of: layers, sizes, parameters, multiply-adds."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pipeline.config import ConfigError, NetworkConfig, SolverConfig
 from pipeline.device.out_of_memory import is_out_of_memory
@@ -42,6 +46,7 @@ class Description:
     """Of all ODE blocks' fields, each evaluated once; None for a residual network."""
     multiply_adds: int
     """Of one forward pass in which every field is evaluated once."""
+    ode_blocks: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `odenet describe --json` prints them."""
@@ -50,6 +55,7 @@ class Description:
             "classes": self.classes,
             "parameters": {"total": self.parameters, "outside_linear": self.parameters_outside_linear},
             "multiply_adds": {"per_evaluation": self.multiply_adds_per_evaluation, "total": self.multiply_adds},
+            "ode_blocks": self.ode_blocks,
             "layers": [asdict(layer) | {"output": list(layer.output)} for layer in self.layers],
         }
 
@@ -72,20 +78,33 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
     with torch.random.fork_rng(devices=()):
         model = build_model(config, one_evaluation, image_shape, classes).eval()
     with _blaming(named_part(config), image_shape):
-        outputs = _layer_outputs(model, image_shape, classes)
-    outputs |= {name: () for name, module in model.named_modules() if isinstance(module, Design)}
-    layers = tuple(_layer(name, module, outputs[name]) for name, module in model.named_modules() if name in outputs)
-    in_fields = sum(layer.multiply_adds for layer in layers if ".field." in layer.name)
+        seen = _send_an_image(model, image_shape, classes)
+    seen.outputs.update({name: () for name, module in model.named_modules() if isinstance(module, Design)})
+    in_field = {id(part): id(field) for field in seen.evaluations_of for part in field.modules()}
+    calls = {id(field): calls for field, calls in seen.evaluations_of.items()}
+    layers, outside, of_field = [], 0, Counter[int]()
+    for name, module in model.named_modules():
+        if name not in seen.outputs:
+            continue
+        field = in_field.get(id(module))
+        multiply_adds = seen.multiply_adds[name] // (1 if field is None else calls[field])
+        layers.append(_layer(name, module, seen.outputs[name], multiply_adds))
+        if field is None:
+            outside += multiply_adds
+        else:
+            of_field[field] += multiply_adds
+    in_fields = sum(of_field[id(block.field)] for block in ode_blocks(model))  # which may share one
     parameters = sum(p.numel() for p in model.parameters())
     linear = sum(layer.parameters for layer in layers if layer.kind == "Linear")
     return Description(
         image_shape=image_shape,
         classes=classes,
-        layers=layers,
+        layers=tuple(layers),
         parameters=parameters,
         parameters_outside_linear=parameters - linear,
         multiply_adds_per_evaluation=in_fields if ode_blocks(model) else None,
-        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        multiply_adds=outside + in_fields,
+        ode_blocks=len(ode_blocks(model)),
     )
 
 
@@ -109,32 +128,70 @@ def _blaming(part: Part, image_shape: tuple[int, int, int]) -> Iterator[None]:
         ) from error
 
 
-def _layer_outputs(model: nn.Module, image_shape: tuple[int, int, int], classes: int) -> dict[str, tuple[int, ...]]:
-    """Name -> output shape, without the batch, of every leaf that changes its input.
+@dataclass
+class _Seen:
+    """What an image that was sent through a network came by.
+
+    Attributes:
+        outputs: name -> output shape, without the batch, of every leaf that changes its input.
+        multiply_adds: name -> of all calls of the leaf.
+        evaluations_of: field of an ODE block -> how often it was called.
+        solves: ODE block -> how often it was called.
+    """
+
+    outputs: dict[str, tuple[int, ...]] = dataclass_field(default_factory=dict)
+    multiply_adds: Counter[str] = dataclass_field(default_factory=Counter)
+    evaluations_of: Counter[nn.Module] = dataclass_field(default_factory=Counter)
+    solves: Counter[nn.Module] = dataclass_field(default_factory=Counter)
+
+    def watch(self, model: nn.Module) -> Iterator[RemovableHandle]:
+        for name, module in model.named_modules():
+            if not isinstance(module, nn.Identity) and not list(module.children()):
+                yield module.register_forward_hook(partial(self._note, name))
+        for field in {id(block.field): block.field for block in ode_blocks(model)}.values():
+            yield field.register_forward_hook(self._note_evaluation)
+        for block in ode_blocks(model):
+            if isinstance(block, nn.Module):
+                yield block.register_forward_hook(self._note_solve)
+
+    def _note(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        given, found = _first_tensor(inputs), _first_tensor(output)
+        self.outputs[name] = () if found is None else tuple(found.shape[1:])
+        if given is not None and found is not None:
+            self.multiply_adds[name] += _multiply_adds(module, given, found)
+
+    def _note_evaluation(self, field: nn.Module, _inputs: Any, _output: Any) -> None:
+        self.evaluations_of[field] += 1
+
+    def _note_solve(self, block: nn.Module, _inputs: Any, _output: Any) -> None:
+        self.solves[block] += 1
+
+
+def _send_an_image(model: nn.Module, image_shape: tuple[int, int, int], classes: int) -> _Seen:
+    """Send an image of zeros through the network.
 
     Raises:
-        ValueError: a field, or the network, gives something of a shape that it must not have.
+        ValueError: a field, or the network, gives something of a shape that it must not have, or an ODE block is solved
+            more than once.
     """
-    outputs: dict[str, tuple[int, ...]] = {}
-    hooks = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Identity) or list(module.children()):
-            continue
-
-        def note(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> None:
-            outputs[name] = tuple(output.shape[1:])
-
-        hooks.append(module.register_forward_hook(note))
+    seen = _Seen()
+    hooks = list(seen.watch(model))
     fields = [block.field for block in ode_blocks(model)]
     fields += [part.function for part in model.modules() if isinstance(part, ResidualBlock)]
     hooks += [of_block.register_forward_hook(_check_field) for of_block in fields]
+    where = next((parameter.device for parameter in model.parameters()), None)  # a module of one's own may be on a GPU
     with torch.no_grad():
-        scores = model(torch.zeros(1, *image_shape))
+        scores = model(torch.zeros(1, *image_shape, device=where))
     for hook in hooks:
         hook.remove()
     if _shape(scores) != (1, classes):
         raise ValueError(f"it gives {_shape(scores)} and not (1, {classes}), a score for each class")
-    return outputs
+    if (solves := max(seen.solves.values(), default=1)) > 1:
+        raise ValueError(
+            f"an ODE block is solved {solves} times in a forward pass, of which the last alone would be counted: use a "
+            "block for each solve, which may share their field"
+        )
+    return seen
 
 
 def _check_field(_field: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -147,11 +204,33 @@ def _shape(value: Any) -> tuple[int, ...] | str:
     return tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def _layer(name: str, module: nn.Module, output: tuple[int, ...]) -> Layer:
+def _first_tensor(value: Any) -> Tensor | None:
+    """The first tensor in what a module is given or gives, as the outputs of a recurrent layer are a tuple."""
+    match value:
+        case Tensor():
+            return value
+        case Mapping():
+            return _first_tensor(tuple(value.values()))
+        case tuple() | list():
+            return next((found for one in value if (found := _first_tensor(one)) is not None), None)
+    return None
+
+
+def _multiply_adds(module: nn.Module, given: Tensor, output: Tensor) -> int:
+    """Of one call with one image: of convolutions, linear and recurrent layers; of all others none are counted."""
+    match module:
+        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
+            return module.weight.numel() * (given.numel() // module.in_channels)
+        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
+            return module.weight.numel() * (output.numel() // module.out_channels)
+        case nn.Linear():
+            return module.weight.numel() * (output.numel() // module.out_features)
+        case nn.RNNBase() | nn.RNNCellBase():
+            weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
+            return weights * (output.numel() // output.shape[-1])
+    return 0
+
+
+def _layer(name: str, module: nn.Module, output: tuple[int, ...], multiply_adds: int) -> Layer:
     parameters = sum(p.numel() for p in module.parameters())
-    multiply_adds = 0
-    if isinstance(module, nn.Conv2d):
-        multiply_adds = module.weight.numel() * output[-2] * output[-1]
-    elif isinstance(module, nn.Linear):
-        multiply_adds = module.weight.numel()
     return Layer(name, type(module).__name__, output, parameters, multiply_adds)

@@ -93,7 +93,7 @@ class Hypernetwork(Design):
 
 
 class Gate(Design):
-    """2 σ(g t + h) times what a layer gives, plus b t, for each of its outputs; g, h and b begin at zero."""
+    """2 σ(g t + h) times what a layer gives, plus b t if it has a bias, for each of its outputs; all begin at zero."""
 
     def __init__(self, weights: Weights, chosen: Sequence[str]) -> None:
         super().__init__()
@@ -222,10 +222,20 @@ def _design(function: nn.Module, name: str, terms: int | None) -> Design:
         case "hypernetwork":
             return Hypernetwork(weights, list(weights), terms or HYPERNETWORK_HIDDEN, has_bias=False)
         case "gate":
+            _refuse_transposed(function)
             return Gate(weights, layers)
         case "low_rank":
             return LowRank(weights, layers, terms or RANK)
     raise ConfigError(f"there are no model.time_weights={name}")
+
+
+def _refuse_transposed(function: nn.Module) -> None:
+    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    if any(isinstance(module, kinds) for module in function.modules()):
+        raise ConfigError(
+            "model.time_weights is gate, which weighs the outputs of layers, and the weights of the field's transposed "
+            "convolution are not ordered by them: use another one, such as fourier"
+        )
 
 
 def fourier(times: Tensor, terms: int) -> Tensor:

@@ -1,11 +1,14 @@
 """How a part is registered: one decorator a kind."""
 
+import builtins
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pipeline.plugins.registry import Kind, PluginError, place_of, register
+from pipeline.util.errors import brief
+from pipeline.util.nested import nest_keys
 
 Build = TypeVar("Build")
 _RECORDED_ALREADY = (
@@ -13,6 +16,8 @@ _RECORDED_ALREADY = (
     *("kinetic", "jacobian", "curvature"),
 )
 """Beside the metrics of a split."""
+_WITHOUT_METRICS = ("density", "trajectories")
+"""Tasks whose metrics are all their own."""
 STEPS_PER_EPOCH = "steps_per_epoch"
 """The argument of a schedule that is stepped after every step of the optimiser."""
 
@@ -113,12 +118,18 @@ def metric(
             `training.NAME` is recorded too. `split`: it gives one number for all items of the split together.
 
     Raises:
-        PluginError: another `better` or `per`.
+        PluginError: another `better` or `per`, a format of no float, or a task that takes none.
     """
     if better not in ("lower", "higher", None):
         raise PluginError(f"the metric {name} has better={better!r}: give lower, higher or None")
     if per not in ("item", "split"):
         raise PluginError(f"the metric {name} has per={per!r}: give item or split")
+    if task in _WITHOUT_METRICS:
+        raise PluginError(f"the metric {name} is of the task {task}, which takes none of plug-ins: leave it out")
+    try:
+        builtins.format(1.0, format)
+    except (ValueError, TypeError):
+        raise PluginError(f"the metric {name} has format={format!r}: give one of a float, as .3f or .0f") from None
     return _registering(
         "metric",
         name,
@@ -134,12 +145,18 @@ def metric(
 
 
 def optimiser(name: str) -> Callable[[Build], Build]:
-    """A function `(parameters, lr, weight_decay, *, options) -> torch.optim.Optimizer`."""
+    """A function `(parameters, lr, weight_decay, *, options) -> torch.optim.Optimizer`.
+
+    Args of the function:
+        momentum: where the function has it, `training.momentum`, which has a default of its own.
+    """
     return _registering("optimiser", name, ("parameters", "lr", "weight_decay"), reserved=("momentum",))
 
 
 def schedule(name: str) -> Callable[[Build], Build]:
     """A function `(optimiser, max_epochs, *, options) -> LRScheduler`, which is stepped once an epoch.
+
+    A `ReduceLROnPlateau` is stepped with the epoch's validation loss.
 
     Args of the function:
         steps_per_epoch: where the function has it, the optimiser's steps; the schedule is then stepped after each.
@@ -156,10 +173,19 @@ def callback(name: str) -> Callable[[Build], Build]:
 
 
 def named_config(name: str, values: Mapping[str, Any]) -> None:
-    """A named configuration: sections with what they set, as `{"model": {"channels": 16}}`."""
+    """A named configuration: sections with what they set, `{"model": {"channels": 16}}`, or `{"model.channels": 16}`.
+
+    Raises:
+        PluginError: the values are none of a configuration.
+    """
     caller = sys._getframe(1)
     where, module = f"{caller.f_code.co_filename}:{caller.f_lineno}", str(caller.f_globals.get("__name__"))
-    register("named configuration", name, dict(values), place=(where, module))
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) and all(key.split(".")) for key in values):
+        raise PluginError(
+            f"{where}: the named configuration {name} is {brief(values)}: give sections with what they set, as "
+            '{"model": {"channels": 16}}'
+        )
+    register("named configuration", name, nest_keys(values), place=(where, module))
 
 
 def task(name: str) -> Callable[[Build], Build]:

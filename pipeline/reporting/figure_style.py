@@ -46,6 +46,7 @@ def own_style() -> Iterator[None]:
     """
     with _drawing, style.context("default", after_reset=True), warnings.catch_warnings(record=True) as caught:
         installed = {font.name for font in fontManager.ttflist}
+        rcParams["text.parse_math"] = False  # names have dollar signs of their own; powers are set in `png`
         rcParams["font.family"] = [name for name in FONTS if name in installed] or ["sans-serif"]
         yield
     lacking = []

@@ -1,5 +1,7 @@
 """Tables as Markdown, whose cells nothing can break out of."""
 
+import re
+
 from pipeline.reporting.text_table import TextTable
 
 
@@ -19,4 +21,5 @@ def escaped(text: str) -> str:
 
 def note(text: str) -> str:
     """A sentence of ours, in which what is between backticks is code."""
-    return escaped(text).replace("\\`", "`")
+    parts = re.split(r"(`[^`]+`)", text)  # every second part is code, in which a backslash would be shown
+    return "".join(part if number % 2 else escaped(part) for number, part in enumerate(parts))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +19,7 @@ from pymongo.database import Database
 
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.runs.removal import claimed_files
-from pipeline.tracking.environment import ENVIRONMENTS
+from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.readable import readable
@@ -115,7 +116,8 @@ def collect(garbage: Garbage, database: Database[dict[str, Any]]) -> None:
         StoreError: the store went away; what is left is found again.
     """
     with translate_store_errors():
-        database.metrics.delete_many({"_id": {"$in": list(garbage.metrics)}})
+        # Asked once more: a run may be restored just now, whose series come before it.
+        database.metrics.delete_many({"_id": {"$in": list(_without_run(database, garbage.metrics))}})
         unused = {"_id": {"$in": list(garbage.environments)}, "stored": {"$lt": garbage.stored_before}}
         database[ENVIRONMENTS].delete_many(unused)
         for file_id in garbage.files:
@@ -153,7 +155,12 @@ def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> 
 def _environments_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[str, ...]:
     """Listed before the runs are, of which one that just starts may have renewed its own."""
     old = [one["_id"] for one in database[ENVIRONMENTS].find({"stored": {"$lt": before}}, {"_id": True})]
-    return tuple(one for one in old if database.runs.find_one({"experiment.environment": one}, {"_id": True}) is None)
+    places = ("experiment.environment", f"resumed.{ENVIRONMENT_BEFORE}")
+
+    def is_used(environment: str) -> bool:
+        return any(database.runs.find_one({place: environment}, {"_id": True}) is not None for place in places)
+
+    return tuple(one for one in old if not is_used(one))
 
 
 def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -> tuple[ObjectId, ...]:
@@ -164,10 +171,14 @@ def _metrics_without_run(database: Database[dict[str, Any]], before: datetime) -
         if upper - lower > 1:
             between = {"run_id": {"$gt": lower, "$lt": upper}, "_id": {"$lt": ObjectId.from_datetime(before)}}
             series += database.metrics.find(between, {"run_id": True})
-    # Once more: a run that is being restored may have come between, and its series are old.
-    come = {
-        run["_id"] for run in database.runs.find({"_id": {"$in": [one["run_id"] for one in series]}}, {"_id": True})
-    }
+    return _without_run(database, [one["_id"] for one in series])
+
+
+def _without_run(database: Database[dict[str, Any]], series_ids: Sequence[ObjectId]) -> tuple[ObjectId, ...]:
+    """Those of the series whose run is not there: one that is being restored may have come, and its series are old."""
+    series = list(database.metrics.find({"_id": {"$in": list(series_ids)}}, {"run_id": True}))
+    of_runs = {"_id": {"$in": [one["run_id"] for one in series]}}
+    come = {run["_id"] for run in database.runs.find(of_runs, {"_id": True})}
     return tuple(one["_id"] for one in series if one["run_id"] not in come)
 
 
@@ -192,10 +203,11 @@ def _best(ended: Mapping[Path, Mapping[str, Any]], number: int) -> set[Path]:
     """Folders of the `number` runs with the best results on each data set; a run without a result is never best."""
     results: dict[tuple[Any, str], list[tuple[float, Path]]] = {}
     for folder, document in ended.items():
-        if isinstance(document.get("result"), int | float):
+        result = document.get("result")
+        if isinstance(result, int | float) and isfinite(result):
             data = document["config"].get("data")
             spec, data = result_spec(document), str(data.get("name") if isinstance(data, Mapping) else data)
-            good = -document["result"] if spec.better == "lower" else document["result"]
+            good = -result if spec.better == "lower" else result
             results.setdefault((data, spec.name), []).append((good, folder))
     return {folder for of_data in results.values() for _, folder in sorted(of_data)[::-1][:number]}
 

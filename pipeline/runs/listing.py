@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -102,8 +103,9 @@ def sorted_runs(runs: Sequence[StoredRun], field: str) -> list[StoredRun]:
     name, is_descending = field.removeprefix("-"), field.startswith("-")
     values = [run_values(run) for run in runs]
     path = _path_in(name, values)
-    having = [(row[path], run) for row, run in zip(values, runs, strict=True) if row.get(path) is not None]
-    without = [run for row, run in zip(values, runs, strict=True) if row.get(path) is None]
+    rows = list(zip(values, runs, strict=True))
+    having = [(row[path], run) for row, run in rows if _is_there(row.get(path))]
+    without = [run for row, run in rows if not _is_there(row.get(path))]
     kinds = {str if isinstance(value, str) else type(None) for value, _ in having}
     as_text = len(kinds) > 1 or any(isinstance(value, list | dict) for value, _ in having)
 
@@ -111,6 +113,11 @@ def sorted_runs(runs: Sequence[StoredRun], field: str) -> list[StoredRun]:
         return str(pair[0]) if as_text else pair[0]
 
     return [run for _, run in sorted(having, key=key, reverse=is_descending)] + without
+
+
+def _is_there(value: Any) -> bool:
+    """Whether there is a value, which what is no number has no place among."""
+    return not (value is None or (isinstance(value, float) and isnan(value)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from pipeline.runs.portions import LISTING_SECONDS, in_portions, list_ids
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import names_of
-from pipeline.tracking.environment import ENVIRONMENTS, environment_of
+from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS, environments_of
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
 from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, object_ids, source_files
 from pipeline.tracking.run_folder import claimed, run_folder
@@ -40,12 +40,7 @@ def removable_runs(run_ids: Sequence[int], home: Path, database: Database[dict[s
                 f"run {run.run_id} was recorded by another program: remove it with that, or in Omniboard"
             )
         _refuse_live(run, home)
-        names = names_of(run.run_id, database)
-        if names:
-            raise InvalidInput(
-                f"run {run.run_id} is the model {names[0]}: give the name up first, "
-                f"with `odenet promote --remove {names[0]}`"
-            )
+        _refuse_promoted(run)
     return runs
 
 
@@ -56,7 +51,7 @@ def remove_run(run: StoredRun, home: Path) -> None:
     Source files that a run about to start could refer to are left to `odenet gc` as well.
 
     Raises:
-        InvalidInput: the run is going on.
+        InvalidInput: the run is going on, or a promoted model is made of it.
         OdenetError: it changed meanwhile, or the store holds runs of a format that this version does not know.
         StoreError: the store went away.
     """
@@ -65,6 +60,7 @@ def remove_run(run: StoredRun, home: Path) -> None:
     with claimed(folder) as is_free:
         if not is_free:
             raise _still_running(run)
+        _refuse_promoted(run)  # perhaps since a person was asked
         with translate_store_errors():
             retire_run_id(database, run.run_id)
             unchanged = {key: run.document[key] for key in ("_id", "uid", "status", "heartbeat")}
@@ -86,10 +82,11 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     refuse_unknown_formats(database)
     files: set[Any] = set()
     used = set()
-    wanted = dict.fromkeys(["artifacts", *(f"experiment.{key}" for key in ("environment", "sources", "plugins"))], True)
+    of_experiment = [f"experiment.{key}" for key in ("environment", "sources", "plugins")]
+    wanted = dict.fromkeys(["artifacts", f"resumed.{ENVIRONMENT_BEFORE}", *of_experiment], True)
     for document in in_portions(database.runs, "_id", list_ids(database.runs), wanted):
         files |= files_of(document)
-        used.add(environment_of(document))
+        used |= environments_of(document)
     for environment in database[ENVIRONMENTS].find({}, {"sources": True}):
         if environment["_id"] in used:
             files |= object_ids(environment["sources"])
@@ -123,6 +120,14 @@ def _refuse_live(run: StoredRun, home: Path) -> None:
     with claimed(run_folder(home, run.document)) as is_free:
         if run.status is RunStatus.RUNNING or not is_free:
             raise _still_running(run)
+
+
+def _refuse_promoted(run: StoredRun) -> None:
+    if names := names_of(run.run_id, run.database):
+        raise InvalidInput(
+            f"run {run.run_id} is the model {names[0]}: give the name up first, "
+            f"with `odenet promote --remove {names[0]}`"
+        )
 
 
 def _still_running(run: StoredRun) -> InvalidInput:

@@ -51,11 +51,11 @@ class Deviation:
         return f"{'step' if self.metric.startswith(STEPS) else 'epoch'} {self.first_epoch}"
 
 
-def differences(run: StoredRun, fingerprint: str | None) -> Iterator[Difference]:
+def differences(run: StoredRun, fingerprint: str | None, problem: str = "") -> Iterator[Difference]:
     """What differs here from the world in which `run` was made: sources, plug-ins, data, commit, packages, machine.
 
     Args:
-        fingerprint: of the data that are here; None where they were not loaded.
+        fingerprint: of the data that are here; None where they could not be loaded, and `problem` says why.
     """
     then = stored_sources(run)
     now = {str(path.relative_to(provenance.ROOT)): path.read_bytes() for path in provenance.source_files()}
@@ -64,9 +64,9 @@ def differences(run: StoredRun, fingerprint: str | None) -> Iterator[Difference]
     for source in stored_plugins(run):
         yield from _content_difference("plug-in", run.run_id, source.name, source.content, current_source(source))
     sha256 = run.facts.data_sha256
-    if sha256 and fingerprint and sha256 != fingerprint:
-        words = (f"sha256 {of_data[:12]}…" for of_data in (sha256, fingerprint))
-        yield Difference("data", str(run.config["data"]["name"]), *words)
+    if sha256 and sha256 != fingerprint:
+        found = f"sha256 {fingerprint[:12]}…" if fingerprint else f"not compared, as they cannot be loaded ({problem})"
+        yield Difference("data", str(run.config["data"]["name"]), f"sha256 {sha256[:12]}…", found)
     experiment = run.document["experiment"]
     facts: tuple[tuple[Kind, Mapping[str, Any], Mapping[str, Any]], ...] = (
         ("commit", _commit(experiment["repositories"]), _commit(provenance.repositories())),
@@ -111,22 +111,31 @@ def deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
 
 
 def _by_epoch(points: Mapping[str, list[Any]] | None) -> dict[int, float]:
-    return dict(zip(points["steps"], points["values"], strict=True)) if points else {}
+    return dict(zip(points["steps"], map(_number, points["values"]), strict=True)) if points else {}
+
+
+def _number(value: float | None) -> float:
+    """NaN for none, as where a metric is not defined."""
+    return np.nan if value is None else value
 
 
 def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -> bool:
     if epoch not in first or epoch not in second:
         return False
-    return first[epoch] == second[epoch] or (np.isnan(first[epoch]) and np.isnan(second[epoch]))
+    return _are_alike(first[epoch], second[epoch])
+
+
+def _are_alike(first: float, second: float) -> bool:
+    return first == second or bool(np.isnan(first) and np.isnan(second))
 
 
 def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
     """Result and weights, which have no epoch: that of the last one is named."""
     epoch = repeated.facts.epochs or 0
     found = []
-    if original.result != repeated.result:
-        gap = abs((original.result or np.nan) - (repeated.result or np.nan))
-        found.append(Deviation("result", float(gap), epoch))
+    then, now = _number(original.result), _number(repeated.result)
+    if not _are_alike(then, now):
+        found.append(Deviation("result", float(abs(then - now)), epoch))
     if original.facts.weights_sha256 != repeated.facts.weights_sha256:
         found.append(Deviation("weights", np.nan, epoch))
     return found

@@ -72,7 +72,8 @@ def _figures(result: StudyResult, block: str, rows: Sequence[RowResult]) -> Iter
     for column in beside[:3]:
         if (figure := plot_beside(result, rows, column)) is not None:
             yield Drawn(
-                sentence_case(f"{column.heading}{of_block}"), figure, f"{column.heading} of every row beside the paper's",
+                sentence_case(f"{column.heading}{of_block}"), figure,
+                f"{column.heading} of every row beside the paper's",
                 "Points: seeds and their mean, with the interval of the table; squares: the paper.",
             )  # fmt: skip
     if (figure := plot_over_levels(result, rows, result.columns)) is not None:

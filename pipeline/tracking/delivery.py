@@ -5,9 +5,7 @@ import threading
 import time
 from typing import Any
 
-from bson.errors import BSONError
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from pipeline.tracking.record import NotInStore, Record
 
@@ -73,7 +71,7 @@ class DeliveryThread:
                 )
             self.is_removed = True
             return False
-        except (PyMongoError, BSONError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the run goes on and is delivered later
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 log.warning(

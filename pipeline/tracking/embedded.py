@@ -54,7 +54,7 @@ class EmbeddedStore:
     """
 
     def __init__(self, home: Path) -> None:
-        self.folder = home.absolute() / "store"
+        self.folder = home.resolve() / "store"  # by which one server is found, however the home is spelt
         self._log = self.folder / "server.log"
         self._credentials = self.folder / "credentials.json"
         self._record = self.folder / "server.json"
@@ -141,7 +141,7 @@ class EmbeddedStore:
             process = psutil.Process(server.pid)
         except (psutil.Error, ValueError):
             return None
-        return server if _served_folder(process) == self.folder else None
+        return server if _is_same(_served_folder(process), self.folder) else None
 
     def _ended(self, seconds: float) -> bool:
         """Wait until the server has ended, at most so long; a zombie has ended."""
@@ -240,6 +240,16 @@ def _served_folder(process: psutil.Process) -> Path | None:
         return None
     # By name alone: another checkout of these sources may have started it.
     return Path(words[-2]) if len(words) > 3 and Path(words[-3]).name == SERVER.name else None
+
+
+def _is_same(served: Path | None, folder: Path) -> bool:
+    """Whether it is the folder, or another name of it: an earlier version's server may have been given one."""
+    if served is None:
+        return False
+    try:
+        return served == folder or served.samefile(folder)
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:

@@ -19,6 +19,10 @@ ENVIRONMENTS = "environments"
 "stored"}`; the id follows from the content, and `stored` is when a run last began with it."""
 
 
+ENVIRONMENT_BEFORE = "environment_before"
+"""The entry of a session in a run's `resumed` with the id of the environment that the run had until then."""
+
+
 def put_environment(database: Database[dict[str, Any]], sources: Mapping[str, Any], dependencies: Sequence[str]) -> str:
     """Store an environment, whose source files are stored already, once for all runs that have it; its id.
 
@@ -51,6 +55,14 @@ def with_environment(database: Database[dict[str, Any]], document: Mapping[str, 
     found = database[ENVIRONMENTS].find_one({"_id": named}) or {}
     parts = {key: found[key] for key in ("sources", "dependencies") if key in found}
     return {**document, "experiment": {**document["experiment"], **parts}}
+
+
+def environments_of(document: Mapping[str, Any]) -> set[Any]:
+    """The ids of all environments that a run has had, those before it was resumed as well."""
+    sessions = document.get("resumed")
+    earlier = [session for session in sessions if isinstance(session, Mapping)] if isinstance(sessions, list) else []
+    found = {environment_of(document), *(session.get(ENVIRONMENT_BEFORE) for session in earlier)}
+    return found - {None}
 
 
 def environment_of(document: Mapping[str, Any]) -> Any:

@@ -18,9 +18,9 @@ from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tracking import provenance
 from pipeline.tracking.address import StoreError
 from pipeline.tracking.board_entry import BOARD, board_entry
-from pipeline.tracking.conditions import machine_now
+from pipeline.tracking.conditions import machine_now, software_now
 from pipeline.tracking.delivery import DeliveryThread
-from pipeline.tracking.environment import put_environment
+from pipeline.tracking.environment import ENVIRONMENT_BEFORE, environment_of, put_environment
 from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
 from pipeline.tracking.metric_lines import Point
@@ -215,9 +215,7 @@ class StoreObserver(RunObserver):
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
         if info:
             self.update_info(info)
-        # A lone surrogate, half of a file's name perhaps, is nothing that the store takes.
-        output = (self._earlier_output + captured_out).encode(errors="replace").decode()
-        values = {"captured_out": output, "heartbeat": beat_time}
+        values = {"captured_out": self._earlier_output + captured_out, "heartbeat": beat_time}
         if result is not None:
             values["result"] = flatten(result)
         self._keep(lambda: self.record.update(values))
@@ -272,8 +270,15 @@ class StoreObserver(RunObserver):
             "time": now,
             "status_before": document["status"],
             "machine_before": machine_now(document),
+            "software_before": software_now(document),
+            ENVIRONMENT_BEFORE: environment_of(document),
             "uid": uuid.uuid4().hex,
         }
+        if environment_of(document) != environment_of(values):
+            log.warning(
+                "the sources or packages here are not those with which run %s came so far; its record has both",
+                document["_id"],
+            )
         changes = {**values, **goes_on, "resumed": [*document.get("resumed", []), session]}
         changes[BOARD] = board_entry({**document, **changes})
         return _take_up(document, changes, run_folder(self._home, document), database)

@@ -32,6 +32,7 @@ from pipeline.tracking.metric_lines import MetricSeries, Point, listed, metric_l
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.run_folder import is_lock_of, lock_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
+from pipeline.tracking.storable import storable, storable_text
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import PRIVATE_FOLDER, append, private_folder, write_whole
 
@@ -130,7 +131,7 @@ class Record:
     def update(self, values: Mapping[str, Any]) -> None:
         """Set top-level entries of the run's document."""
         with self._mutex:
-            self.document.update(values)
+            self.document.update(storable(values))
             output = self.document.get("captured_out") or ""
             if len(output) > CAPTURED_OUTPUT_LIMIT:
                 self.document["captured_out"] = f"[beginning cut]\n{output[-CAPTURED_OUTPUT_LIMIT:]}"
@@ -150,7 +151,7 @@ class Record:
     def add_points(self, points: Sequence[Point]) -> None:
         """Add points of any series, written together; one that is there already stays as it is."""
         with self._mutex:
-            for point in points:
+            for point in (point._replace(name=storable_text(point.name)) for point in points):
                 if point.name not in self._series or point.step not in self._series[point.name].points:
                     self._note_point(*point)
             self._list_series()
@@ -158,7 +159,7 @@ class Record:
 
     def add_artifact(self, name: str, content: bytes, content_type: str) -> None:
         """Add a file, or replace the one of the same name."""
-        file_id = ObjectId()
+        file_id, name = ObjectId(), storable_text(name)
         with self._mutex:
             write_whole(self.folder / "files" / str(file_id), content)
             entry = {"id": file_id, "name": name, "content_type": content_type, "sent": False}
@@ -168,7 +169,7 @@ class Record:
 
     def _set_info(self, values: Mapping[str, Any]) -> None:
         # A new dictionary: the delivery may be sending the old one.
-        self.document["info"] = self.document["info"] | dict(values)
+        self.document["info"] = self.document["info"] | storable(values)
 
     def _list_series(self) -> None:
         """As Omniboard finds them."""

@@ -103,6 +103,8 @@ class RunInfo:
     """Of one sample, with one evaluation of each field."""
     multiply_adds_per_evaluation: int | None = _stored_at("multiply_adds.per_evaluation")
     """Of the fields alone; None for a network without an ODE."""
+    ode_blocks: int | None = _stored_at("ode_blocks")
+    """How many are solved; None of runs of earlier versions."""
     epochs: int | None = _stored_at("training.epochs")
     best_epoch: int | None = _stored_at("training.best_epoch")
     stopped_early: bool = _stored_at("training.stopped_early", False)

@@ -125,6 +125,8 @@ class RunLog:
 
     def add_weights(self, name: str, weights: Mapping[str, torch.Tensor]) -> None:
         """Tensors as safetensors, their sha256 in the run's info."""
-        content = save({key: value.detach().cpu().contiguous() for key, value in weights.items()})
+        # Each for itself: safetensors refuses tensors that share their numbers, as tied layers do.
+        own = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in weights.items()}
+        content = save(own)
         self.add_artifact(name, content)
         self.update_info({"weights": {"name": name, "sha256": hashlib.sha256(content).hexdigest()}})

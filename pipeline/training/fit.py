@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pipeline.config import TrainingConfig
 from pipeline.device.compilation import STEPS_WORTH_COMPILING, CompiledInTraining, compile_for_training
@@ -249,6 +249,8 @@ class _Trainer:
             "time.images_per_second": self.objective.training_items / training_seconds,
             "memory.peak_mb": _peak_memory_mb(device),
         }
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(metrics["validation.loss"])
         if self.early_stopping.is_best(self.epoch, metrics["validation.loss"]):
             with self._validated_weights():
                 self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -266,7 +268,7 @@ class _Trainer:
         trained = self._train().means("training")  # waits for the device, so that the clock is right
         if not math.isfinite(trained["training.loss"]):
             raise LossDiverged(self.epoch, trained["training.loss"], self.config.lr)
-        if not self.steps_schedule_each_time:
+        if not (self.steps_schedule_each_time or isinstance(self.schedule, ReduceLROnPlateau)):
             self.schedule.step()
         return lr, trained
 

@@ -5,34 +5,51 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn, optim
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pipeline.config import TrainingConfig
 from pipeline.plugins import registry
 from pipeline.plugins.decorators import STEPS_PER_EPOCH
 
 
+def takes_momentum(optimiser: str) -> bool:
+    """Whether the optimiser of this name is given `training.momentum`."""
+    return "momentum" in inspect.signature(registry.find("optimiser", optimiser).build).parameters
+
+
 def build_optimiser(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
     """The optimiser that `training.optimiser` names, with its options; `momentum` where it takes one."""
     part = registry.find("optimiser", config.optimiser)
-    takes_momentum = "momentum" in inspect.signature(part.build).parameters
-    options = dict(config.optimiser_options) | ({"momentum": config.momentum} if takes_momentum else {})
+    momentum = {"momentum": config.momentum} if takes_momentum(config.optimiser) else {}
+    options = dict(config.optimiser_options) | momentum
     built = part.build(parameters, config.lr, config.weight_decay, **options)
     if not isinstance(built, optim.Optimizer):
         raise _wrong(part, built, "torch.optim.Optimizer")
+    closure = inspect.signature(type(built).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise registry.PluginError(
+            f"{part.where}: the optimiser {part.name} returned {type(built).__name__}, whose steps evaluate the loss "
+            "themselves, and here a step has the gradients of one batch: return another"
+        )
     return built
 
 
 def build_schedule(config: TrainingConfig, optimiser: optim.Optimizer, steps_per_epoch: int) -> LRScheduler:
     """The schedule that `training.schedule` names, with its options; it is told `steps_per_epoch` where it takes them.
 
-    It is to be stepped once an epoch, or after every step of the optimiser where `is_stepped_each_time`.
+    It is to be stepped once an epoch, a `ReduceLROnPlateau` with its validation loss, or after every step of the
+    optimiser where `is_stepped_each_time`.
     """
     part = registry.find("schedule", config.schedule)
     steps = {STEPS_PER_EPOCH: steps_per_epoch} if is_stepped_each_time(config) else {}
     built = part.build(optimiser, config.max_epochs, **config.schedule_options, **steps)
     if not isinstance(built, LRScheduler):
         raise _wrong(part, built, "torch.optim.lr_scheduler.LRScheduler")
+    if isinstance(built, ReduceLROnPlateau) and steps:
+        raise registry.PluginError(
+            f"{part.where}: the schedule {part.name} returned a ReduceLROnPlateau, which is stepped by the validation "
+            f"loss after each epoch: leave its argument {STEPS_PER_EPOCH} out"
+        )
     return built
 
 

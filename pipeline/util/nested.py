@@ -25,6 +25,14 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries whose keys may be dotted, at any depth, as nested dictionaries; later ones come on top."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = merge(nested, nest({key: nest_keys(value) if isinstance(value, Mapping) else value}))
+    return nested
+
+
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`under` with `over` on top, deeply: where both have a section, what only one of them says stays."""
     merged = dict(under)

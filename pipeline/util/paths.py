@@ -35,6 +35,11 @@ def named_path(text: str | Path, what: str) -> Path:
     return path
 
 
+def is_same_place(first: str, second: str) -> bool:
+    """Whether both name the same file or folder, or are the same name of something else."""
+    return first == second or Path(first).resolve() == Path(second).resolve()
+
+
 def home() -> Path:
     """The folder of the embedded store, the checkpoints and the runs not yet in the store.
 

@@ -382,6 +382,30 @@ def test_a_backup_that_unpacks_to_more_than_it_says_is_refused(
     assert everything(database) == {}
 
 
+def test_what_other_programs_keep_comes_back_and_what_cannot_is_named(
+    full: Store, database: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("2024-results", "my notes", "größe")
+    for name in names:
+        full[name].insert_one({"_id": 1, "value": name})
+    full["of/a path"].insert_one({"_id": 1})
+    small = GridFS(full).put(b"x" * 1000, chunk_size=100)
+    odd = GridFS(full).put(b"y", _id={"of": "another"})
+    file = tmp_path / "store.zip"
+    try:
+        assert main(["backup", str(file)]) == 0
+    finally:
+        GridFS(full).delete(odd)
+    told = capsys.readouterr().err
+    assert "the collection of/a path of another program is not in the backup" in told
+    assert "the file {'of': 'another'} of another program is not in the backup" in told
+    restore(database, file)
+    for name in names:
+        assert database[name].find_one() == {"_id": 1, "value": name}
+    assert GridFS(database).get(small).read() == b"x" * 1000
+    assert Runs(database).get(1).artifact("roc.png") == Runs(full).get(1).artifact("roc.png")
+
+
 def test_a_file_that_the_store_has_lost_does_not_hinder_the_others(
     full: Store, weights: str, database: Store, tmp_path: Path
 ) -> None:

@@ -299,6 +299,40 @@ def test_classes_with_other_names_are_pointed_out(odenet: int, tmp_path: Path) -
     assert done.warnings == [f"the classes of {named} have other names than the network's: they are matched in order"]
 
 
+def test_classes_in_another_order_are_matched_by_their_names(odenet: int, tmp_path: Path) -> None:
+    digits = read_digits()
+    order = np.random.default_rng(0).permutation(10)
+    labels = {f"y_{part}": np.argsort(order)[getattr(digits, f"y_{part}")] for part in ("train", "test")}
+    shuffled = digits_file(tmp_path, classes=np.array(digits.classes)[order], **labels)
+    done = reevaluate_tracked(odenet, Grid(methods=()), str(shuffled))
+    assert done.rows[0].scores["accuracy"] == Runs().get(odenet).result
+    assert done.warnings == [
+        f"{shuffled}: the classes come in another order than the network's: they are matched by their names"
+    ]
+
+
+def test_the_trainings_own_data_are_asked_for_their_test_split_however_they_are_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures that are not split, at a size that a preset's crop makes smaller."""
+    draw = np.random.default_rng(0)
+    for name, level in (("cat", 60), ("dog", 160)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(20):
+            pixels = draw.integers(level, level + 60, size=(32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{k}.png")
+    monkeypatch.chdir(tmp_path)
+    updates = {"training": {"max_epochs": 1, "device": "cpu"}, "model": {"blocks": 1}}
+    run_id = training.train(["gladzik_resnet", "photos/"], updates).run_id
+    asked = [reevaluate_tracked(run_id, Grid(methods=()), spelt) for spelt in ("photos/", "photos", "./photos/")]
+    asked.append(reevaluate_tracked(run_id, Grid(methods=()), str(tmp_path / "photos")))
+    loss = Runs().get(run_id).info["test"]["loss"]
+    for done in asked:
+        assert Runs().get(done.run_id).info["test"]["images"] == 8
+        assert done.rows[0].scores["loss"] == pytest.approx(loss, rel=1e-6)
+        assert done.warnings == []
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

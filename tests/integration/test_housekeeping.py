@@ -25,6 +25,7 @@ from pipeline.runs.annotations import add_tags, attach, remove_tags, set_note
 from pipeline.runs.export import write_export
 from pipeline.runs.garbage import collect, find_garbage
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.registry import promote
 from pipeline.runs.removal import remove_run
 from pipeline.runs.resume import prepare_resume
 from pipeline.tracking.environment import put_environment
@@ -256,6 +257,22 @@ def test_a_run_that_goes_on_again_while_the_person_thinks_is_not_removed(trained
     assert trained.run_folder(1).exists()
 
 
+def test_a_run_that_is_promoted_while_the_person_thinks_is_not_removed(trained: TrainedHome) -> None:
+    stored = run(trained, 1)
+    promote(stored, "mine")
+    with pytest.raises(InvalidInput, match="run 1 is the model mine"):
+        remove_run(stored, trained.home)
+    assert_whole(trained, 1)
+
+
+def test_a_run_whose_result_is_no_number_is_removed_like_any(
+    trained: TrainedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"result": {"accuracy": 0.9}}})
+    assert main(["rm", "1", "--yes"]) == 0, capsys.readouterr().err
+    assert trained.database.runs.count_documents({"_id": 1}) == 0
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.5, 1.0, 1.5, 2.5])
 def test_of_a_removal_and_a_process_that_goes_on_with_the_run_one_does_and_the_other_is_told(
     trained: TrainedHome, delay: float
@@ -360,6 +377,17 @@ def test_the_list_of_sources_and_packages_stays_for_a_run_that_starts_while_it_i
     assert trained.database.environments.count_documents({}) == 1
 
 
+def test_the_series_of_a_run_that_comes_back_while_it_is_being_cleared_stay(trained: TrainedHome) -> None:
+    document = trained.database.runs.find_one({"_id": 1})
+    trained.database.runs.delete_one({"_id": 1})
+    garbage = find_garbage(trained.database, trained.home, LONG, now=in_two_days())
+    assert garbage.metrics
+    trained.database.runs.insert_one(document)
+    before = trained.database.metrics.count_documents({"run_id": 1})
+    collect(garbage, trained.database)
+    assert trained.database.metrics.count_documents({"run_id": 1}) == before > 0
+
+
 def test_a_file_that_a_starting_run_stores_again_while_it_is_being_cleared_stays(trained: TrainedHome) -> None:
     age_files(trained)
     name, file_id = run(trained, 1).document["experiment"]["sources"][0]
@@ -425,6 +453,11 @@ def test_old_checkpoints_go_but_for_the_best_of_each_data_set(trained: TrainedHo
     assert find(kept_checkpoints=2) == ()
     assert find(kept_checkpoints=0, checkpoint_age=timedelta(days=50)) == ()
     assert find(kept_checkpoints=1) == (checkpoints[2],)
+    trained.database.runs.update_one({"_id": 2}, {"$set": {"result": float("nan")}})
+    assert find(kept_checkpoints=1) == (checkpoints[2],)
+    trained.database.runs.update_many({}, {"$set": {"result": float("nan")}})
+    assert set(find(kept_checkpoints=1)) == set(checkpoints.values()), "what is no number is never best"
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"result": 0.9}})
     trained.database.runs.update_one({"_id": 2}, {"$set": {"config.data.name": "mnist"}})
     assert find(kept_checkpoints=1) == ()
     assert main(["gc", "--keep-best", "0", "--yes"]) == 0

@@ -8,12 +8,17 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.runs.garbage import find_garbage
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
+from pipeline.runs.removal import claimed_files
 from pipeline.runs.reproduce import deviations, machine_facts, write_sources
 from pipeline.runs.stored_parts import stored_sources
 from pipeline.tracking.conditions import machine
@@ -182,6 +187,33 @@ def test_a_run_resumed_elsewhere_tells_of_both_machines(home: Path) -> None:
     assert before == here.replace(platform.node(), "node7")
 
 
+def test_a_run_resumed_with_other_sources_says_so_and_keeps_both(home: Path, tmp_path: Path) -> None:
+    changed = changed_sources(tmp_path)
+    words = (*QUICK, "model.body=resnet", "training.max_epochs=1")
+    there = run_command(home, "run", "--json", *words, options=("-P",), PYTHONPATH=str(changed))
+    assert there.returncode == 0, there.stderr
+    run_id = json.loads(there.stdout)["run_id"]
+    before = stored(home, run_id).document["experiment"]["environment"]
+    resumed = start_command(home, "resume", str(run_id), "with", "training.max_epochs=2")
+    assert resumed.wait() == 0, resumed.stderr
+    assert f"not those with which run {run_id} came so far" in resumed.stderr
+    again = start_command(home, "resume", str(run_id), "with", "training.max_epochs=3")
+    assert again.wait() == 0, again.stderr
+    assert "came so far" not in again.stderr
+
+    document = stored(home, run_id).document
+    assert [session["environment_before"] for session in document["resumed"]] == [
+        before,
+        document["experiment"]["environment"],
+    ]
+    database, then = database_of(home), datetime.now(UTC) - timedelta(days=3)
+    database.environments.update_many({}, {"$set": {"stored": then}})
+    database.fs.files.update_many({}, {"$set": {"uploadDate": then}})
+    assert find_garbage(database, home).environments == ()
+    sources = {file_id for _, file_id in database.environments.find_one({"_id": before})["sources"]}
+    assert sources <= claimed_files(database)
+
+
 def test_a_live_run_is_not_resumed(empty_home: Path) -> None:
     command = start_command(empty_home, "run", "--json", *SLOW, "training.max_epochs=50")
     wait_until(lambda: last_epoch(empty_home) >= 1, command)
@@ -270,14 +302,65 @@ def test_another_processor_of_the_same_name_is_a_difference_of_the_machine() -> 
     assert facts("avx2, avx512f, avx512_bf16") != facts("avx2, avx512f, avx512_bf16, amx_bf16")
 
 
-def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:
-    changed = tmp_path / "changed"
+def changed_sources(folder: Path) -> Path:
+    """The sources here with a residual block that takes its input twice, in a folder of their own."""
+    changed = folder / "changed"
     for package in ("pipeline", "experiments", "odenet"):
         shutil.copytree(ROOT / package, changed / package, ignore=shutil.ignore_patterns("__pycache__"))
     source = changed / "pipeline" / "models" / "layers.py"
     text = source.read_text()
     assert "output: Tensor = z + function" in text
     source.write_text(text.replace("output: Tensor = z + function", "output: Tensor = 2 * z + function"))
+    return changed
+
+
+def test_data_that_have_changed_are_a_difference_for_the_stored_sources_too(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "points.npz"
+    draw = np.random.default_rng(0)
+    np.savez(file, x_train=draw.normal(size=(64, 2)), x_test=draw.normal(size=(64, 2)))
+    words = ("run", "--json", "with", "planar_nf", str(file), "training.max_epochs=1")
+    run_id = completed(start_command(home, *words))
+    np.savez(file, x_train=draw.normal(size=(64, 2)), x_test=draw.normal(size=(64, 2)))
+    changed = start_command(home, "rerun", str(run_id), "--strict", "--use-stored-source")
+    assert changed.wait() == 2
+    assert f"data {file}: sha256" in changed.stderr
+    file.unlink()
+    gone = start_command(home, "rerun", str(run_id), "--strict", "--use-stored-source")
+    assert gone.wait() == 2
+    assert "not compared, as they cannot be loaded" in gone.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stored_sources_that_are_interrupted_end_their_run_in_order(empty_home: Path, number: signal.Signals) -> None:
+    run_id = completed(start_command(empty_home, "run", "--json", *SLOW, "training.max_epochs=1"))
+    words = ("rerun", str(run_id), "--use-stored-source", "with", "training.max_epochs=3000")
+    command = start_command(empty_home, *words)
+    wait_until(lambda: last_epoch(empty_home) >= 1, command)
+    command.send(number)
+    assert command.wait() == 130, command.stderr
+    run = Runs(database_of(empty_home)).find(limit=1)[0]
+    assert run.status == "INTERRUPTED"
+    assert run.info["rerun_of"] == run.info["source_of"] == run_id
+    assert run.document["board"]["kind"] == "rerun"
+
+
+def test_metrics_without_a_value_and_results_of_zero_are_compared(home: Path) -> None:
+    runs = database_of(home)
+    first, second = (completed(start_command(home, "run", "--json", *QUICK, "training.max_epochs=1")) for _ in range(2))
+    for run_id, result, value in ((first, 0.0, None), (second, 0.25, 1.0)):
+        runs.runs.update_one({"_id": run_id}, {"$set": {"result": result}})
+        runs.metrics.update_one({"run_id": run_id, "name": "validation.loss"}, {"$set": {"values": [value]}})
+    found = {one.metric: one.largest for one in deviations(stored(home, first), stored(home, second))}
+    assert found["result"] == 0.25
+    assert isnan(found["validation.loss"])
+    for run_id in (first, second):
+        runs.runs.update_one({"_id": run_id}, {"$set": {"result": float("nan")}})
+        runs.metrics.update_one({"run_id": run_id, "name": "validation.loss"}, {"$set": {"values": [None]}})
+    assert deviations(stored(home, first), stored(home, second)) == []
+
+
+def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:
+    changed = changed_sources(tmp_path)
     words = (*QUICK, "model.body=resnet", "training.max_epochs=2")
     there = run_command(home, "run", "--json", *words, options=("-P",), PYTHONPATH=str(changed))
     assert there.returncode == 0, there.stderr

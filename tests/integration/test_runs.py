@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -310,6 +312,10 @@ def test_runs_are_sorted_by_any_field_and_those_without_it_come_last(runs: Runs)
     assert ids(sorted_runs(found, "params")) == [1, 2]
     assert ids(sorted_runs(found, "-params")) == [2, 1]
     assert ids(sorted_runs(found, "info.rerun_of")) == [2, 1]
+    results = (0.4, nan, 0.99, 0.5, nan, 0.7, 0.3)
+    many = [replace(found[0], document={**found[0].document, "_id": k, "result": one}) for k, one in enumerate(results)]
+    assert ids(sorted_runs(many, "-result")) == [2, 5, 3, 0, 6, 1, 4], "what is no number comes last, too"
+    assert ids(sorted_runs(many, "result")) == [6, 0, 3, 5, 2, 1, 4]
     with pytest.raises(InvalidInput, match="none of these runs has a field 'parms'"):
         sorted_runs(found, "parms")
 

@@ -96,6 +96,11 @@ def test_a_model_says_values_of_a_users_own_series(
     assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
     rows = list(csv.DictReader(StringIO(capsys.readouterr().out)))
     assert [float(row["time"]) for row in rows] == [3, 3.5, 4, 4.5, 5]
+    path.write_text("series,time,x,y\n=me,3,1.0,2.0\n-5,3,1.0,2.0\n")
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3", "--json"]) == 0
+    assert [row["series"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["=me", "-5"]
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3"]) == 0
+    assert "'=me" in capsys.readouterr().out, "a spreadsheet is not to compute a name"
     path.write_text("series,time,y,x\nme,3,2.0,1.0\nme,3.5,,1.5\nme,4,2.5,2.0\n")
     assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
     assert list(csv.DictReader(StringIO(capsys.readouterr().out))) == rows

@@ -199,6 +199,22 @@ def test_a_moved_home_keeps_its_runs(store: EmbeddedStore, tmp_path: Path) -> No
         moved.stop()
 
 
+@pytest.mark.parametrize("spelling", ["link", "folder/../home"])
+def test_a_home_spelt_otherwise_has_the_same_server(tmp_path: Path, spelling: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(home)
+    store, other = EmbeddedStore(home), EmbeddedStore(tmp_path / spelling)
+    try:
+        assert store.start() == other.start()
+        assert other.status().pid == store.status().pid
+        assert other.stop()
+        assert not store.status().running
+    finally:
+        store.stop()
+
+
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=rf"^The store's folder {tmp_path}/home/store cannot be used .*\.$"):

@@ -227,6 +227,28 @@ def test_a_killed_script_has_died_and_what_it_logged_is_delivered_by_sync(script
     assert run.points()["loss"]["values"] == [0.5]
 
 
+def test_what_no_store_takes_is_recorded_in_another_form_and_the_run_ends_as_it_did(scripts: Scripts) -> None:
+    name = "b'caf\\xe9.png'.decode(errors='surrogateescape')"
+    body = f"""
+    run.update_info({{"entropy": 2**100, "file": {name}, "by file": {{{name}: [1, -2**70]}}}})
+    Path({name}).write_text("here")
+    run.add_artifact({name})
+    run.log({{{name}: 1.0}})
+    run.result = 0.5
+    raise ValueError({name})
+    """
+    command = scripts.failing(body)
+    assert "waits" not in command.stderr, command.stderr
+    run = scripts.last()
+    assert (run.status, run.result) == ("FAILED", 0.5)
+    assert "caf?.png" in "".join(run.document["fail_trace"])
+    assert run.info["entropy"] == str(2**100)
+    assert run.info["file"] == "caf?.png"
+    assert run.info["by file"] == {"caf?.png": [1, str(-(2**70))]}
+    assert run.artifact("caf?.png") == b"here"
+    assert run.points()["caf?.png"]["values"] == [1.0]
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -19,9 +19,12 @@ LARGEST_DOCUMENT = 16 * 2**20 - 64 * 2**10
 """Bytes; MongoDB's bound is 16 MiB, and what is restored may grow by an entry or two."""
 LARGEST_CHUNK = 8 * 2**20
 SMALLEST_CHUNK = 2**10
+LARGEST_CHUNK_OF_OTHERS = 15 * 2**20
+MOST_CHUNKS = 10**6
 LONGEST_ID = 200
+LONGEST_NAME = 200
+"""Bytes of a collection's; MongoDB's bound is 255, the database's name included."""
 
-_COLLECTION = re.compile(r"[A-Za-z_][\w.-]{0,100}")
 _OWN = ("runs", "metrics", "fs.files")
 
 
@@ -32,7 +35,7 @@ def check_contents(archive: "Archive") -> None:
         ValueError: with what is wrong, in words.
     """
     for name in archive.documents_of:
-        if not _COLLECTION.fullmatch(name) or name == "fs.chunks" or name.startswith("system."):
+        if not is_collection(name):
             raise ValueError(f"no store has a collection {name[:40]!r}")
     run_ids = _check_runs(archive.documents("runs"))
     _check_metrics(archive.documents("metrics"), run_ids)
@@ -49,6 +52,17 @@ def check_contents(archive: "Archive") -> None:
         if name not in _OWN:
             for document in archive.documents(name):
                 _check_document(name, document)
+
+
+def is_collection(name: str) -> bool:
+    """Whether a backup may hold a collection of this name, which may be another program's; chunks come as files."""
+    is_hidden = name.startswith((".", "system.")) or name == "fs.chunks"
+    return 0 < len(name.encode()) <= LONGEST_NAME and not is_hidden and not set(name) & set("$/\\\0")
+
+
+def is_file_id(value: Any) -> bool:
+    """Whether a backup may hold a stored file with this id."""
+    return not isinstance(value, Mapping | list)
 
 
 def _check_runs(documents: Iterable[dict[str, Any]]) -> set[Any]:
@@ -88,18 +102,25 @@ def _check_files(archive: "Archive") -> None:
     for file_id, raw in archive.file_entries().items():
         entry = decode(raw)
         _check_document("fs.files", entry)
-        if isinstance(file_id, Mapping | list):
+        if not is_file_id(file_id):
             raise ValueError("a stored file has an id that no store takes")
         metadata, name = entry.get("metadata"), entry.get("filename")
         is_ours = isinstance(metadata, Mapping) and "sha256" in metadata
         if not isinstance(metadata, Mapping | None) or not isinstance(name, str if is_ours else str | None):
             raise ValueError(f"the entry of the file {str(file_id)[:40]} is none that a store has")
         size, length = entry.get("chunkSize"), entry.get("length")
-        if not (_is_whole(size) and SMALLEST_CHUNK <= size <= LARGEST_CHUNK):
+        if not (_is_whole(size) and _is_chunk(size, is_ours, length)):
             raise ValueError(f"the file {str(file_id)[:40]} has chunks of {size!r} bytes")
         content_length = archive.length_of(file_id)
         if content_length is not None and content_length != length:
             raise ValueError(f"the file {str(file_id)[:40]} is not as long as it says")
+
+
+def _is_chunk(size: int, is_ours: bool, length: Any) -> bool:
+    """Whether a file may be stored in chunks of so many bytes; other programs have theirs as they like."""
+    if is_ours:
+        return SMALLEST_CHUNK <= size <= LARGEST_CHUNK
+    return 0 < size <= LARGEST_CHUNK_OF_OTHERS and _is_whole(length) and length <= MOST_CHUNKS * size
 
 
 def _check_model(document: Mapping[str, Any]) -> None:

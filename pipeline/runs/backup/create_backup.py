@@ -13,6 +13,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.database import Database
 
 from pipeline.runs.backup.archive import ArchiveWriter, new_archive
+from pipeline.runs.backup.contents import is_collection, is_file_id
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.store import translate_store_errors
 
@@ -26,6 +27,8 @@ class Backup:
     files: int
     damaged_files: tuple[str, ...]
     """Names of the files that the store does not have whole, of which there is no content in the backup."""
+    left_out: tuple[str, ...]
+    """Collections and files of other programs that no backup can hold, as their names or ids are none for it."""
     megabytes: float
 
 
@@ -44,13 +47,17 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         archive.add_collection("runs", _bytes(in_portions(_raw(database, "runs"), "_id", run_ids)))
         series = in_portions(_raw(database, "metrics"), "run_id", run_ids, order=("run_id", "name"))
         archive.add_collection("metrics", _bytes(series))
-        file_ids = list_ids(database.fs.files)
+        all_files, others = list_ids(database.fs.files), _other_collections(database)
+        file_ids = [file_id for file_id in all_files if is_file_id(file_id)]
         archive.add_collection("fs.files", _bytes(in_portions(_raw(database, "fs.files"), "_id", file_ids)))
         entries = in_portions(database.fs.files, "_id", file_ids)
         damaged = [name for entry in entries if (name := _add_file(database, entry, archive)) is not None]
-        for name in _other_collections(database):
+        for name in filter(is_collection, others):
             archive.add_collection(name, _bytes(_raw(database, name).find().sort("_id")))
-    return Backup(file, len(run_ids), archive.files, tuple(damaged), round(file.stat().st_size / 1e6, 1))
+    left_out = [f"the collection {name}" for name in others if not is_collection(name)]
+    left_out += [f"the file {file_id}" for file_id in all_files if not is_file_id(file_id)]
+    megabytes = round(file.stat().st_size / 1e6, 1)
+    return Backup(file, len(run_ids), archive.files, tuple(damaged), tuple(left_out), megabytes)
 
 
 def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError
 
 from pipeline.runs.backup.archive import Archive, open_archive
 from pipeline.runs.portions import in_portions, list_ids
-from pipeline.tracking.environment import ENVIRONMENTS, environment_of, put_environment
+from pipeline.tracking.environment import ENVIRONMENTS, environments_of, put_environment
 from pipeline.tracking.gridfs import put_entry
 from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of, object_ids
 from pipeline.tracking.store import next_run_id, retire_run_id, translate_store_errors
@@ -147,10 +147,10 @@ class _Restore:
         if there is not None:
             what = "has been put in by another restore" if _identity(there) == _identity(document) else "has begun"
             raise OdenetError(f"run {there['_id']} {what} just now: restore once more, and the rest follows")
-        environment = self._environments.get(environment_of(document))
-        for file_id in (files_of(document) | object_ids(environment)) - self._stored_files:
+        environments = [self._environments[one] for one in environments_of(document) if one in self._environments]
+        for file_id in (files_of(document) | object_ids(environments)) - self._stored_files:
             self._restore_file(file_id, f"artifact://runs/{document['_id']}/", f"artifact://runs/{run_id}/")
-        if environment is not None:
+        for environment in environments:
             put_environment(self._database, dict(environment["sources"]), environment["dependencies"])
         self._restore_metrics(run_id, series)
         is_running = document.get("status") == RunStatus.RUNNING

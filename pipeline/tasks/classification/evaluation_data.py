@@ -1,5 +1,6 @@
 """The test split of another data set, for a trained network; and images without labels."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,8 @@ def load_test_split(
     """The data set `config.name`, downloaded if need be, as the network can take it: its test split alone.
 
     Args:
-        preprocessing, classes: of the network. Pictures of a folder or a `.parquet` are resized to its images' size.
+        config: pictures of a folder or a `.parquet` are resized to its `image_size`.
+        preprocessing, classes: of the network. Classes of the same names in another order are put into its own.
         test_fraction: that is held out of images that are not split; None: all of them are asked about.
 
     Raises:
@@ -24,8 +26,7 @@ def load_test_split(
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
     name, wanted = config.name, preprocessing.output_shape
-    size = config.image_size or (wanted[1] if wanted[1] == wanted[2] else None)
-    arrays = read(name, prepare(name), config.options, Forms(size, test_fraction))
+    arrays = read(name, prepare(name), config.options, Forms(config.image_size, test_fraction))
     _, height, width, channels = arrays.x_test.shape
     if build_preprocessing(config, (channels, height, width)).output_shape != wanted:
         raise InvalidInput(
@@ -37,9 +38,13 @@ def load_test_split(
             f"{name} has {len(arrays.classes)} classes, but the network knows {len(classes)}: "
             "choose a data set with as many"
         )
-    images = Images.from_arrays(arrays.x_test, arrays.y_test, torch.device("cpu"))
+    labels, names, notes = arrays.y_test, arrays.classes, list(arrays.notes)
+    if names != classes and sorted(names) == sorted(classes) and len(set(names)) == len(names):
+        labels, names = np.array([classes.index(one) for one in names])[labels], classes
+        notes.append("the classes come in another order than the network's: they are matched by their names")
+    images = Images.from_arrays(arrays.x_test, labels, torch.device("cpu"))
     none = Images(images.pixels[:0], images.labels[:0])
-    return Splits(name, none, none, images, arrays.classes, arrays.fingerprint(), arrays.notes)
+    return Splits(name, none, none, images, names, arrays.fingerprint(), tuple(notes))
 
 
 def without_labels(pixels: Tensor) -> Images:

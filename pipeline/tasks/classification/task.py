@@ -166,6 +166,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
             },
             "parameters": description["parameters"],
             "multiply_adds": description["multiply_adds"],
+            "ode_blocks": description["ode_blocks"],
         }
 
     def _refuse_lone_image(self, config: ClassificationConfig, data: ImageData) -> None:
@@ -213,10 +214,13 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> ImageData:
         config = trained.config.data
-        fraction: float | None = config.test_fraction
-        if name is not None and name != config.name:
-            config, fraction = replace(config, name=name, options={}), None
-        splits = load_test_split(config, trained.preprocessing, trained.classes, fraction)
+        if name is None or name == config.name:
+            splits = load_test_split(config, trained.preprocessing, trained.classes, config.test_fraction)
+        else:
+            wanted = trained.preprocessing.output_shape
+            size = config.image_size or (wanted[1] if wanted[1] == wanted[2] else None)
+            other = replace(config, name=name, options={}, image_size=size)
+            splits = load_test_split(other, trained.preprocessing, trained.classes, None)
         return ImageData(splits, trained.preprocessing)
 
     def data_notes(self, trained: TrainedModel, data: ImageData, recorded_sha256: str, run_id: int) -> list[str]:

@@ -63,6 +63,12 @@ class TrajectoriesConfig(Config):
         super().__post_init__()
         self.regularisation.refuse_unless_below(self.model.final_time)
         refuse_unsolvable_time_weights(self.model.time_weights, self.solver)
+        # The named configuration of crossings has channel, which a residual network does without.
+        if self.model.architecture == "resnet" and self.model.time_weights not in ("none", "channel"):
+            raise ConfigError(
+                f"model.time_weights is {self.model.time_weights}, but a residual network has no time "
+                "(model.architecture=resnet): leave it out"
+            )
         if self.training.compile is True:
             raise ConfigError("training.compile is True, but these small networks are not compiled: use auto or False")
 

@@ -10,6 +10,7 @@ from pipeline.models.layers import ACTIVATIONS
 from pipeline.ode import ODEBlock, integrate
 from pipeline.tasks.trajectories.config import MapConfig
 
+ROUNDING = 2 * torch.finfo(torch.float32).eps
 TIMES = 65
 """At which a continuous trajectory is shown."""
 
@@ -53,7 +54,8 @@ class EulerSteps(nn.Module):
         """Before the first step and after each."""
         found = [z]
         for step in range(self.steps):
-            t = z.new_tensor(step * self.dt)
+            # A rounding beyond, as the solver has it: weights that jump at this time are those after it.
+            t = z.new_tensor(step * self.dt * (1 + ROUNDING))
             function = self.functions[step % len(self.functions)]
             found.append(found[-1] + self.dt * function(t, found[-1]))
         return found

@@ -1,7 +1,6 @@
 """Points that a network moves: what continuous trajectories can do, and discrete ones."""
 
 import io
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,13 +21,13 @@ from pipeline.ode.counts import nfe_forward
 from pipeline.ode.regularisation import regularise
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Progress, Report, Task, TrainedModel
-from pipeline.tasks.classification.unused_settings import UnusedSettingWarning
 from pipeline.tasks.trajectories import metric_specs
 from pipeline.tasks.trajectories.config import TrajectoriesConfig
 from pipeline.tasks.trajectories.data import Points, load_points
 from pipeline.tasks.trajectories.networks import PointNetwork
 from pipeline.tasks.trajectories.objective import SmoothL1, scores
 from pipeline.tasks.trajectories.survey import survey
+from pipeline.tasks.trajectories.unused_settings import warn_of_unused_settings
 from pipeline.training import Objective
 from pipeline.util.errors import InvalidInput
 
@@ -141,10 +140,7 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
         return points
 
     def warn(self, config: TrajectoriesConfig) -> None:
-        model = config.model
-        if model.architecture == "odenet" and model.layers != type(model).layers:
-            message = f"model.layers={model.layers} changes nothing: model.architecture=odenet has no layers"
-            warnings.warn(message, UnusedSettingWarning, stacklevel=2)
+        warn_of_unused_settings(config)
 
 
 def build_network(config: TrajectoriesConfig, solver: SolverConfig, dimension: int, is_map: bool) -> PointNetwork:

@@ -13,11 +13,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.config import ImageConfig
-from pipeline.data import DataError, Splits, load_splits, prepare
+from pipeline.config import ConfigError, ImageConfig
+from pipeline.data import DataError, Images, Splits, load_splits, prepare
+from pipeline.data.arrays import checked_arrays
 from pipeline.data.catalogue import list_data_sets
 from pipeline.data.image_files import read_images
+from pipeline.data.pictures import Picture
 from pipeline.util.errors import InvalidInput
+from pipeline.util.user_warnings import OdenetWarning
 
 pq = pytest.importorskip("pyarrow.parquet")
 pa = pytest.importorskip("pyarrow")
@@ -145,6 +148,32 @@ def test_names_of_classes_are_in_the_order_of_labels_from_0_or_from_1_and_say_wh
     assert from_0.classes == from_1.classes == as_text.classes == ("owl", "cat", "dog")
     assert from_0.fingerprint == from_1.fingerprint == as_text.fingerprint
     assert (from_0.notes, from_1.notes, as_text.notes) == ((), ("labels from 1 to 3 became 0 to 2",), ())
+
+
+def test_a_class_with_one_image_is_named_and_one_that_validation_lacks_is_warned_of(tmp_path: Path) -> None:
+    labels = np.array([0] * 402 + [1] * 402 + [2] * 2)
+    images = np.random.default_rng(0).integers(256, size=(806, 4, 4), dtype=np.uint8)
+    test = {"x_test": images[:6], "y_test": np.arange(6) % 3}
+    lone = {"x_train": images[:805], "y_train": labels[:805]}
+    with pytest.raises(DataError, match=r"on both sides \(the smallest, labelled 2, has 1\)"):
+        load(saved(tmp_path, **lone, x_test=None, y_test=None))
+    with pytest.raises(ConfigError, match=r"on both sides \(the smallest, labelled 2, has 1\)"):
+        load(saved(tmp_path, **lone, **test))
+    file = saved(tmp_path, x_train=images, y_train=labels, **test)
+    with pytest.warns(OdenetWarning, match=r"has no image of the classes labelled \[2\]"):
+        load_splits(ImageConfig(name=str(file), validation_fraction=0.1), 0, torch.device("cpu"))
+
+
+def test_arrays_with_a_reversed_axis_or_that_cannot_be_written_are_taken(tmp_path: Path) -> None:
+    given = arrays()
+    reversed_axis = {key: value[..., ::-1] if key.startswith("x") else value for key, value in given.items()}
+    fixed = {key: np.array(value) for key, value in given.items()}
+    for value in fixed.values():
+        value.flags.writeable = False
+    for images, first in ((reversed_axis, given["x_test"][..., ::-1]), (fixed, given["x_test"])):
+        checked = checked_arrays(tmp_path, classes=None, **images)
+        found = Images.from_arrays(checked.x_test, checked.y_test, torch.device("cpu"))
+        assert np.array_equal(found.pixels.permute(0, 2, 3, 1).numpy(), first)
 
 
 def test_a_test_split_is_made_of_the_training_images_the_same_for_every_seed(tmp_path: Path) -> None:
@@ -381,6 +410,25 @@ def test_a_photo_stands_as_the_camera_says(tmp_path: Path) -> None:
     assert bool((photo[:, 4:] < 50).all())
 
 
+def test_a_photo_with_further_pictures_behind_it_stands_as_the_camera_says(tmp_path: Path) -> None:
+    lying, exif = Image.new("RGB", (6, 5), "white"), Image.Exif()
+    exif[0x0112] = 6
+    lying.save(tmp_path / "photo.jpg", "MPO", exif=exif, save_all=True, append_images=[Image.new("RGB", (3, 2))])
+    picture = Picture("photo.jpg", tmp_path / "photo.jpg")
+    assert picture.look() == ((6, 5), False)
+    assert picture.read(3)[0].shape == (6, 5, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_what_a_png_says_is_transparent_lies_on_black(tmp_path: Path, mode: str) -> None:
+    white = 255 if mode == "L" else (255, 255, 255)
+    image = Image.new(mode, (2, 1), "white")
+    image.putpixel((1, 0), 40 if mode == "L" else (40, 40, 40))
+    image.save(tmp_path / "a.png", transparency=white)
+    pixels_read, _ = Picture("a.png", tmp_path / "a.png").read(1)
+    assert pixels_read[..., 0].tolist() == [[0, 40]]
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -498,6 +546,12 @@ def test_labels_may_be_text_and_columns_be_called_otherwise_where_there_is_one_o
     assert "the labels 'cat', 'dog', 'owl' became 0 to 2" in load(file).notes
     pq.write_table(pq.read_table(file).rename_columns(["img", "species"]), file)
     assert load(file).classes == CLASSES
+    categories = pa.array(CLASSES * 8).dictionary_encode()
+    pq.write_table(pa.table({"image": pq.read_table(file)["img"], "label": categories}), file)
+    assert load(file).classes == CLASSES, "as pandas writes categories"
+    pq.write_table(pa.table({"image": pq.read_table(file)["image"], "label": [0.0, 1.0, 2.0] * 8}), file)
+    assert load(file).classes == ("0", "1", "2")
+    pq.write_table(pa.table({"img": pq.read_table(file)["image"], "species": list(CLASSES) * 8}), file)
     cells = [cell["bytes"] for cell in pq.read_table(file)["img"].to_pylist()]
     pq.write_table(pa.table({"img": cells, "species": pq.read_table(file)["species"]}), file)
     assert load(file).classes == CLASSES
@@ -513,6 +567,7 @@ def test_labels_may_be_text_and_columns_be_called_otherwise_where_there_is_one_o
         ),
         ({"image": None, "width": [0.5] * 24}, "has no column of bytes of images"),
         ({"label": [0, 1, None] * 8}, "row 2 of"),
+        ({"label": [b"x"] * 24, "image": None}, "the column label of"),
         (
             {"image": [{"bytes": b"no picture", "path": "a.png"}] * 24},
             "pets.parquet cannot be read as a PNG or JPEG image",

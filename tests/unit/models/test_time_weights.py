@@ -24,8 +24,9 @@ from pipeline.ode.counts import nfe_forward, ode_blocks
 from pipeline.ode.regularisation import regularise, take_penalties
 from pipeline.reporting.time_weights_figure import plot_time_weights
 from pipeline.tasks.classification.config import ClassificationConfig
-from pipeline.tasks.classification.unused_settings import UnusedSettingWarning, warn_of_unused_settings
+from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
 from pipeline.tasks.trajectories.task import Trajectories
+from pipeline.tasks.unused_settings import UnusedSettingWarning
 from pipeline.training import fit
 from pipeline.util.errors import InvalidInput
 

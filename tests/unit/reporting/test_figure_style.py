@@ -9,9 +9,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from pipeline.reporting.figure_style import new_figure, own_style, png, save_figure, write_caption
+from pipeline.tasks.classification.figures import plot_confusion_counts, plot_report_of_counts
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import OdenetWarning
 from tests.helpers.paths import ROOT
@@ -35,6 +37,13 @@ def test_no_text_of_a_figure_is_read_as_mathematics_wherever_it_stands(tmp_path:
     ax.legend(title=evil)
     write_caption(figure, [evil])
     save_figure(figure, tmp_path / "figure.png")
+
+
+def test_dollar_signs_are_no_mathematics_while_a_figure_is_laid_out_either() -> None:
+    with own_style():
+        counts = np.array([[3, 1], [0, 4]])
+        for draw in (plot_confusion_counts, plot_report_of_counts):
+            png(draw(counts, (r"a$_$b", r"$\frac$"), "a title"))
 
 
 def test_powers_along_a_logarithmic_axis_are_not_written_as_formulas() -> None:

@@ -13,7 +13,8 @@ from pipeline.ode.regularisation import take_penalties, weighted_penalty
 from pipeline.runs.query import Runs
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.task import Classification, ImageData
-from pipeline.tasks.classification.unused_settings import UnusedSettingWarning, warn_of_unused_settings
+from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
+from pipeline.tasks.unused_settings import UnusedSettingWarning
 from pipeline.training import Callback, Fitted, fit
 from tests.helpers import training
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.tasks.classification.config import ClassificationConfig
-from pipeline.tasks.classification.unused_settings import UnusedSettingWarning, warn_of_unused_settings
+from pipeline.tasks.classification.unused_settings import warn_of_unused_settings
+from pipeline.tasks.unused_settings import UnusedSettingWarning
 
 
 def said(**sections: dict[str, Any]) -> list[str]:

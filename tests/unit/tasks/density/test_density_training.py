@@ -15,8 +15,9 @@ from pipeline.tasks.density.loose_tolerances import ToleranceWarning, warn_of_lo
 from pipeline.tasks.density.network import DensityNetwork, build_density
 from pipeline.tasks.density.paired import PAIRED_TEST, read_point_errors
 from pipeline.tasks.density.task import Density
-from pipeline.tasks.density.unused_settings import UnusedSettingWarning, warn_of_unused_settings
+from pipeline.tasks.density.unused_settings import warn_of_unused_settings
 from pipeline.tasks.solver_grid import Row
+from pipeline.tasks.unused_settings import UnusedSettingWarning
 from pipeline.training import BatchLoss
 
 TASK = Density()
@@ -173,6 +174,8 @@ def test_a_loose_tolerance_is_warned_of_with_the_shift_that_was_measured() -> No
         ({"model": {"architecture": "planar_nf"}, "solver": {"method": "rk4"}}, r"solver\.method=rk4 .* no ODE"),
         ({"model": {"architecture": "cnf"}, "flow": {"layers": 8}}, r"flow\.layers=8 changes nothing"),
         ({"model": {"architecture": "cnf"}, "flow": {"trace": "exact"}}, "closed form"),
+        ({"model": {"architecture": "cnf"}, "solver": {"steps": 9}}, r"solver\.steps=9 .* chooses its steps itself"),
+        ({"model": {"architecture": "gaussian"}, "training": {"momentum": 0.5}}, r"momentum=0\.5 .* for sgd"),
     ],
 )
 def test_settings_without_effect_are_named(sections: dict[str, dict[str, object]], said: str) -> None:

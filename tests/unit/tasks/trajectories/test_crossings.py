@@ -1,5 +1,6 @@
 """What continuous trajectories can do and discrete ones, trained; the points, the networks, what is refused."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from experiments.presets import resolve
 from pipeline import plugins
 from pipeline.config import ConfigError
+from pipeline.models.time_weights import indicators
 from pipeline.plugins import registry
 from pipeline.plugins.registry import PluginError
 from pipeline.reporting.figure_style import png
@@ -21,6 +23,7 @@ from pipeline.tasks.trajectories.data import Points, checked
 from pipeline.tasks.trajectories.networks import EulerSteps, PointNetwork
 from pipeline.tasks.trajectories.survey import survey
 from pipeline.tasks.trajectories.task import Trajectories
+from pipeline.tasks.unused_settings import UnusedSettingWarning
 from pipeline.training import Fitted, fit
 from pipeline.util.errors import InvalidInput
 
@@ -273,3 +276,46 @@ def test_what_cannot_be_is_refused_in_a_sentence(updates: dict[str, Any], senten
 def test_impossible_points_are_refused_when_they_are_made(data: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="data"):
         TASK.load_data(configured(data=data))
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"model": {"architecture": "resnet", "final_time": 7.0}}, "model.final_time=7.0 changes nothing"),
+        ({"model": {"architecture": "resnet"}, "solver": {"method": "rk4"}}, "solver.method=rk4 changes nothing"),
+        (
+            {"model": {"architecture": "euler"}, "regularisation": {"kinetic": 1.0}},
+            "regularisation.kinetic=1.0 changes nothing: model.architecture=euler solves no ODE",
+        ),
+        ({"solver": {"steps": 7}}, "solver.steps=7 changes nothing: solver.method=dopri5 chooses its steps itself"),
+        ({"training": {"momentum": 0.5}}, "training.momentum=0.5 changes nothing"),
+        ({"model": {"layers": 7}}, "model.layers=7 changes nothing: model.architecture=odenet has no layers"),
+        ({"model": {"time_terms": 4}}, "model.time_terms=4 changes nothing"),
+    ],
+)
+def test_settings_without_effect_are_named(sections: dict[str, Any], sentence: str) -> None:
+    with pytest.warns(UnusedSettingWarning, match=re.escape(sentence)):
+        TASK.warn(TrajectoriesConfig.from_dict(sections))
+
+
+def test_a_residual_network_has_no_time_on_which_weights_could_depend() -> None:
+    with pytest.raises(ConfigError, match=r"model\.time_weights is fourier, but a residual network has no time"):
+        TrajectoriesConfig.from_dict({"model": {"architecture": "resnet", "time_weights": "fourier"}})
+
+
+@pytest.mark.parametrize("final_time", [0.3, 0.7, 1.0, 3.0])
+def test_each_of_eulers_steps_has_an_interval_of_piecewise_weights(final_time: float) -> None:
+    class Times(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[Tensor] = []
+
+        def forward(self, t: Tensor, z: Tensor) -> Tensor:
+            self.seen.append(t)
+            return z
+
+    for steps in range(2, 12):
+        field = Times()
+        EulerSteps([field], steps, final_time / steps)(torch.zeros(1, 1))
+        chosen = indicators(torch.stack(field.seen) / final_time, steps)
+        assert torch.equal(chosen, torch.eye(steps)[:, 1:]), steps

@@ -1,0 +1,58 @@
+"""Settings that somebody chose and that change nothing beside the others: what the tasks have in common."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+
+from pipeline.config import Section, SolverConfig, TrainingConfig
+from pipeline.config.sections import WITH_TIME_TERMS
+from pipeline.methods import METHODS
+from pipeline.training.optimisation import takes_momentum
+from pipeline.util.user_warnings import OdenetWarning
+
+OF_ADAPTIVE_METHODS = ("rtol", "atol", "controller", "max_steps", "reuse_first_step")
+Unused = tuple[Section, str, str]
+"""A section, the name of a setting that has no effect, and why."""
+
+
+class UnusedSettingWarning(OdenetWarning):
+    """A setting without effect: likely another one was meant to be set too."""
+
+
+def warn_of_unused(found: Iterable[Unused]) -> None:
+    """Name each of the settings that is not at its default."""
+    for section, name, why in found:
+        value = getattr(section, name)
+        if value != getattr(type(section), name):
+            message = f"{section.section}.{name}={value} changes nothing: {why}"
+            warnings.warn(message, UnusedSettingWarning, stacklevel=3)
+
+
+def every_setting(sections: Iterable[Section], why: str) -> Iterator[Unused]:
+    """All settings of these sections."""
+    return ((section, one.name, why) for section in sections for one in fields(section))
+
+
+def unused_in_a_solve(solver: SolverConfig) -> Iterator[Unused]:
+    """What the method and the gradient of a solve do not look at."""
+    if METHODS[solver.method].is_adaptive:
+        yield solver, "steps", f"solver.method={solver.method} chooses its steps itself"
+    else:
+        for name in OF_ADAPTIVE_METHODS:
+            yield solver, name, f"solver.method={solver.method} takes equal steps, as many as solver.steps"
+    if solver.gradient != "adjoint":
+        for name in ("adjoint_rtol", "adjoint_atol"):
+            yield solver, name, f"no adjoint is solved with solver.gradient={solver.gradient}"
+
+
+def unused_in_a_training(training: TrainingConfig) -> Iterator[Unused]:
+    """What the optimiser does not look at."""
+    if not takes_momentum(training.optimiser):
+        yield training, "momentum", f"it is for sgd, not for training.optimiser={training.optimiser}"
+
+
+def unused_time_terms(model: Section) -> Iterator[Unused]:
+    """The number of terms, where weights that depend on time have none."""
+    kind = getattr(model, "time_weights", "none")
+    if kind not in WITH_TIME_TERMS:
+        yield model, "time_terms", f"there are none with model.time_weights={kind}"

@@ -1,0 +1,154 @@
+"""Parts of a user's own that trainings take or refuse in a sentence, in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn, optim
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+import odenet
+from pipeline import plugins
+from pipeline.comparison.compared_run import read_run
+from pipeline.config import SolverConfig
+from pipeline.ode import ODEBlock
+from pipeline.plugins import registry
+from pipeline.plugins.registry import PluginError
+from pipeline.runs.load_model import load_model
+from pipeline.util.errors import InvalidInput, OdenetError
+
+pytestmark = pytest.mark.usefixtures("store_home")
+SMALL: dict[str, Any] = {"data.subset": 100, "training.max_epochs": 2, "training.device": "cpu"}
+
+
+class Tied(nn.Module):
+    """Two layers with one matrix of weights."""
+
+    def __init__(self, outputs: int = 10) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, outputs)
+        self.second.weight = self.first.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.head(torch.relu(self.second(torch.relu(self.first(images.flatten(1))))))
+        return scores
+
+
+class Damped(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
+        return torch.tanh(self.layer(z)) - z
+
+
+class Seen(odenet.Callback):
+    """Notes the learning rate after each epoch."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def epoch_done(self, epoch: int, history: Any) -> None:  # noqa: ARG002
+        self.rates.append(history[-1]["training.lr"])
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    yield
+    registry.forget(__file__)
+
+
+def train(*names: str, **more: Any) -> Any:
+    config = SMALL | more.pop("config", {})
+    return odenet.train("digits", *names, config=config, **more)
+
+
+def test_a_network_with_tied_weights_is_stored_and_loaded_as_it_was() -> None:
+    @plugins.model("tied")
+    def tied(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return Tied(outputs)
+
+    run = train(config={"model.architecture": "tied"})
+    assert run.status == "COMPLETED"
+    network = load_model(run.run_id).network
+    assert network.second.weight is network.first.weight
+    assert torch.equal(run.weights()["second.weight"], network.first.weight)
+
+
+def test_the_multiply_adds_of_several_blocks_are_those_of_their_own_evaluations() -> None:
+    @plugins.model("two_odes")
+    def two_odes(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        blocks = [ODEBlock(Damped(16), 1.0, solver) for _ in range(2)]
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *blocks, nn.Linear(16, outputs))
+
+    euler = {"model.architecture": "two_odes", "solver.method": "euler", "solver.steps": 3}
+    values = read_run(train(config=euler)).values
+    assert values["nfe_test"] == 6
+    assert values["multiply_adds_test"] == 2 * 256 * 3 + 64 * 16 + 16 * 10
+
+
+def test_a_schedule_by_the_validation_loss_is_stepped_with_it() -> None:
+    @plugins.schedule("plateau")
+    def plateau(optimiser: optim.Optimizer, max_epochs: int) -> ReduceLROnPlateau:  # noqa: ARG001
+        return ReduceLROnPlateau(optimiser, factor=0.1, patience=0, threshold=10.0)  # no loss is so much lower
+
+    seen = Seen()
+    run = train("resnet_small", config={"training.schedule": "plateau", "training.max_epochs": 4}, callbacks=[seen])
+    assert run.status == "COMPLETED"
+    assert seen.rates == pytest.approx([seen.rates[0] * 0.1**k for k in range(4)])
+
+
+def test_parts_that_a_training_cannot_step_are_refused_by_their_line() -> None:
+    @plugins.optimiser("lbfgs")
+    def lbfgs(parameters: Any, lr: float, weight_decay: float) -> optim.Optimizer:  # noqa: ARG001
+        return optim.LBFGS(parameters, lr)
+
+    @plugins.schedule("plateau_a_step")
+    def plateau(optimiser: Any, max_epochs: int, *, steps_per_epoch: int) -> ReduceLROnPlateau:  # noqa: ARG001
+        return ReduceLROnPlateau(optimiser)
+
+    with pytest.raises(OdenetError, match=r"test_own_parts.py:\d+: the optimiser lbfgs returned LBFGS, whose steps"):
+        train("resnet_small", config={"training.optimiser": "lbfgs"})
+    with pytest.raises(OdenetError, match="leave its argument steps_per_epoch out"):
+        train("resnet_small", config={"training.schedule": "plateau_a_step"})
+
+
+def test_metrics_that_cannot_be_shown_or_are_of_no_use_are_refused_when_they_are_registered() -> None:
+    with pytest.raises(PluginError, match="the metric hits has format='d': give one of a float"):
+        plugins.metric("hits", format="d")
+    with pytest.raises(PluginError, match="the metric tail is of the task density, which takes none of plug-ins"):
+        plugins.metric("tail", task="density")
+
+
+def test_a_named_configuration_may_have_dotted_keys() -> None:
+    plugins.named_config("brief", {"training.max_epochs": 1, "training": {"lr": 0.01}})
+    run = odenet.train("digits", "resnet_small", "brief", config={"data.subset": 100, "training.device": "cpu"})
+    assert (run.config["training"]["max_epochs"], run.config["training"]["lr"]) == (1, 0.01)
+    with pytest.raises(PluginError, match=r"the named configuration odd is 3: give sections"):
+        plugins.named_config("odd", 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"names": ["digits", {"training.max_epochs": 1}]}, "values are given as config="),
+        ({"names": ["digits"], "plugins": [3]}, "plugins of train\\(\\) has 3: give texts or paths"),
+        ({"names": ["digits"], "config": {1: 2}}, "its keys are texts"),
+        ({"names": ["digits"], "tags": "paper"}, r"tags is the text 'paper': give a list, as \['paper'\]"),
+        ({"names": ["digits"], "field": Damped(8), "config": {"model.blocks": 2}}, "is that of one block"),
+    ],
+)
+def test_usual_slips_of_a_call_are_told_in_a_sentence(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        odenet.train(*arguments.pop("names"), **arguments)
+
+
+def test_paths_and_dotted_keys_at_any_depth_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("training.max_epochs: 1\n")
+    config = {"data": {"subset": 100}, "training": {"device": "cpu"}, "model.stride": 2}
+    run = odenet.train("digits", "resnet_small", tmp_path / "mine.yml", config=config)
+    assert run.config["training"]["max_epochs"] == 1
+    assert run.config["model"]["stride"] == 2
