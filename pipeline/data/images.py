@@ -16,10 +16,12 @@ class Images:
     Attributes:
         pixels: uint8, shape (n, channels, height, width).
         labels: int64, shape (n,).
+        numbers: of some images of a split which they are of it, int64, shape (n,); None for a whole one.
     """
 
     pixels: Tensor
     labels: Tensor
+    numbers: Tensor | None = None
 
     @classmethod
     def from_arrays(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device) -> "Images":
@@ -31,7 +33,9 @@ class Images:
 
     def to(self, device: torch.device) -> "Images":
         """The same on another device."""
-        return Images(self.pixels.to(device), self.labels.to(device))
+        return Images(
+            self.pixels.to(device), self.labels.to(device), None if self.numbers is None else self.numbers.to(device)
+        )
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -130,6 +130,17 @@ def test_a_training_with_steps_of_their_own_records_them_with_its_test(shared: i
     assert counted(again.run_id)["evaluations"].tolist() == counts.tolist()
 
 
+def test_images_of_a_part_of_the_test_keep_their_numbers(apart: Reevaluation, shared: int) -> None:
+    whole = counted(apart.run_id)
+    grid = Grid(("dopri5",), (), (TOLERANCE,), control="sample")
+    part = counted(reevaluate_tracked(shared, grid, limit=40).run_id)
+    assert len(part) == 40
+    assert part["image"].max() >= 40
+    of_whole = whole[whole["rtol"] == TOLERANCE].set_index("image").loc[part["image"]]
+    assert of_whole["label"].tolist() == part["label"].tolist()
+    assert of_whole["evaluations"].tolist() == part["evaluations"].tolist()
+
+
 def test_a_run_with_shared_steps_leaves_no_counts_of_images(shared: int) -> None:
     run = Runs().get(shared)
     assert run.info["test"]["nfe_per_image"] is None

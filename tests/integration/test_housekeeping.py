@@ -457,7 +457,7 @@ def test_old_checkpoints_go_but_for_the_best_of_each_data_set(trained: TrainedHo
     assert find(kept_checkpoints=1) == (checkpoints[2],)
     trained.database.runs.update_many({}, {"$set": {"result": float("nan")}})
     assert set(find(kept_checkpoints=1)) == set(checkpoints.values()), "what is no number is never best"
-    trained.database.runs.update_one({"_id": 1}, {"$set": {"result": 0.9}})
+    trained.database.runs.update_many({}, {"$set": {"result": 0.9}})
     trained.database.runs.update_one({"_id": 2}, {"$set": {"config.data.name": "mnist"}})
     assert find(kept_checkpoints=1) == ()
     assert main(["gc", "--keep-best", "0", "--yes"]) == 0

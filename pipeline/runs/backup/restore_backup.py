@@ -101,6 +101,7 @@ class _Restore:
                 self._restore_run(document, series)
             was_running = backup_id in new and document.get("status") == RunStatus.RUNNING
             runs.append(RestoredRun(backup_id, self._run_ids[backup_id], backup_id in new, was_running))
+        self._restore_files_of_others()
         kept = [
             f"{name}/{document.get('name', document['_id'])}"
             for name in self._archive.documents_of
@@ -157,12 +158,19 @@ class _Restore:
         ended = died(document) if is_running else {}
         self._database.runs.insert_one({**self._pointing_here("runs", document), "_id": run_id, **ended})
 
-    def _restore_file(self, file_id: Any, folder_then: str, folder_now: str) -> None:
+    def _restore_files_of_others(self) -> None:
+        """What other programs keep as files, to which no run refers; one that is here stays as it is."""
+        for file_id, raw in self._entries.items():
+            is_ours = "sha256" in (decode(raw).get("metadata") or {})
+            if not is_ours and self._database.fs.files.find_one({"_id": file_id}, {"_id": True}) is None:
+                self._restore_file(file_id)
+
+    def _restore_file(self, file_id: Any, folder_then: str | None = None, folder_now: str = "") -> None:
         content = self._archive.content(file_id)
         if content is None or file_id not in self._entries:
             return
         entry = {key: value for key, value in decode(self._entries[file_id]).items() if key != "_id"}
-        if str(entry.get("filename")).startswith(folder_then):
+        if folder_then is not None and str(entry.get("filename")).startswith(folder_then):
             entry["filename"] = folder_now + entry["filename"].removeprefix(folder_then)
         put_entry(self._database, file_id, entry, content)
         self._stored_files.add(file_id)

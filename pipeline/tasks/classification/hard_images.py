@@ -18,9 +18,10 @@ def hard_images_report(
 ) -> Report:
     """Every image's own evaluations as a table; where they differ most, the images with the fewest and the most."""
     tables = []
+    numbers = range(len(images)) if images.numbers is None else images.numbers.cpu().numpy()
     for setting, predictions in answers.items():
         columns = {
-            "image": range(len(predictions.labels)),
+            "image": numbers,
             "label": predictions.labels,
             "predicted": predictions.logits.argmax(axis=1),
             "evaluations": predictions.nfe_per_image,

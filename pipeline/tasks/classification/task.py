@@ -90,7 +90,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
     def test_subset(self, data: ImageData, items: int) -> ImageData:
         test = data.splits.test
         rows = draw_subset(len(test), items, test.labels.cpu().numpy()).to(data.device)
-        test = Images(test.pixels[rows], test.labels[rows])
+        test = Images(test.pixels[rows], test.labels[rows], rows)
         return replace(data, splits=replace(data.splits, test=test))
 
     def build_model(self, config: ClassificationConfig, data: ImageData) -> nn.Module:

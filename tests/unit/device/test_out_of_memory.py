@@ -9,8 +9,10 @@ import pytest
 import torch
 from pymongo.database import Database
 
-from experiments import tracked
+from experiments import task_experiment
+from experiments.prepare import prepare
 from experiments.presets import resolve
+from experiments.tracked import run_tracked
 from pipeline.device.out_of_memory import OutOfMemory, naming_lack_of_memory
 from pipeline.runs.query import Runs
 from tests.helpers.commands import start_command
@@ -61,9 +63,9 @@ def test_a_model_that_is_too_large_for_the_computer_is_refused_and_leaves_nothin
 def test_a_run_that_is_without_memory_in_its_training_is_on_record_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, database: Database[dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(tracked, "fit", lambda *_arguments, **_named: torch.empty(2**50))
+    monkeypatch.setattr(task_experiment, "fit", lambda *_arguments, **_named: torch.empty(2**50))
     resolved = resolve(["odenet_simple", "digits"], {"training": {"device": "cpu"}})
-    outcome = tracked.run_tracked(tracked.prepare(resolved.task, resolved.config))
+    outcome = run_tracked(prepare(resolved.task, resolved.config))
     assert (outcome.status, outcome.error) == ("FAILED", f"the computer {SENTENCE}")
     stored = Runs(database).get(outcome.run_id)
     assert stored.info["failure"] == {"reason": "out_of_memory", "message": outcome.error}
