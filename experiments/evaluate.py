@@ -137,12 +137,11 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
                 "--predict"
             )
         settings = [trained]
-    name = model.config.data.name
-    if data is not None and is_same_place(data, name):
+    if data is not None and is_same_place(data, model.config.data.name):
         data = None  # however it is spelt: its test split, and not all of it
-    name = data or name
+    name = data or model.config.data.name
     whole = task.evaluation_data(model, data)
-    if limit is None and name == model.config.data.name:
+    if limit is None and data is None:
         limit = model.config.evaluation.subset
     chosen = task.limited(whole, limit or None).to(device)
     return Subject(parent, task, model, settings, name, chosen, whole, device)

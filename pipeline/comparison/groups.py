@@ -77,6 +77,7 @@ def _classes(run: ComparedRun) -> tuple[str, ...]:
 
 
 def group_runs(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
+    """The runs by task, configuration but for the seed, and plug-ins; groups in the order of their first runs."""
     alike: list[list[ComparedRun]] = []
     for run in runs:
         for members in alike:
@@ -128,6 +129,7 @@ def _names(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
+    """Dotted key -> its value in each group, for the keys whose values differ; None where a group lacks the key."""
     configs = [group.config for group in groups]
     return {key: tuple(config.get(key) for config in configs) for key in _differing_keys(configs)}
 

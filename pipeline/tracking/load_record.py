@@ -50,10 +50,11 @@ def load_record(folder: Path, problems: list[str] | None = None, document: Mappi
     try:
         stored = _read_stored(folder)
     except (*_DAMAGE, IsADirectoryError) as error:
+        told = f"{folder / 'record.json'} is damaged ({_in_words(error)})"
         if document is None:
-            problem = _Problem(None)
-        problem.found(f"{folder / 'record.json'} is damaged ({_in_words(error)})", error)
-        stored = {"document": dict(document or {}), "files": []}
+            raise RecordError(told) from error
+        problem.found(told, error)
+        stored = {"document": dict(document), "files": []}
     own = stored["document"]
     if document is not None:
         if any(own.get(key) != document.get(key) for key in _SAME_RUN):

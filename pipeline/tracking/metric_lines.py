@@ -39,6 +39,7 @@ def listed(series: Mapping[str, MetricSeries]) -> list[dict[str, str]]:
 
 
 def metric_line(name: str, series_id: ObjectId, step: int, value: float, at: datetime) -> str:
+    """The line of a point, without its end."""
     return json_util.dumps({"id": series_id, "name": name, "step": step, "value": value, "at": at})
 
 
@@ -46,7 +47,8 @@ def point_of(line: bytes) -> tuple[Point, ObjectId]:
     """The point of a line and the id of its series.
 
     Raises:
-        one of DAMAGE: it is not what `metric_line` writes.
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, BSONError: it is not what
+            `metric_line` writes.
     """
     point = json_util.loads(line.decode())
     name, step, value, at, series_id = (point[key] for key in ("name", "step", "value", "at", "id"))
