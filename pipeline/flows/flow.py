@@ -218,11 +218,12 @@ class Flow(CompiledInTraining):
         return self._integrated(dynamics, state, (start, end), RootMeanSquare(outside=names), probes).state  # type: ignore[return-value]
 
     def _dynamics_for(self, uses_probes: bool, penalties: tuple[str, ...]) -> Dynamics:
-        # Made once each: a compiled step is compiled for these objects.
+        # Made once each for a field: a compiled step is compiled for these objects.
         chosen = (uses_probes, penalties, self.solver.control == "sample")
-        if chosen not in self._dynamics:
-            self._dynamics[chosen] = Dynamics(self.field, *chosen)
-        return self._dynamics[chosen]
+        known = self._dynamics.get(chosen)
+        if known is None or known.field is not self.field:
+            known = self._dynamics[chosen] = Dynamics(self.field, *chosen)
+        return known
 
     def _moved(self, z: Tensor, times: Sequence[float]) -> Tensor:
         """The points alone at the times, shape (times, n, D)."""

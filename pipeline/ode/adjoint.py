@@ -103,7 +103,8 @@ class _Adjoint(torch.autograd.Function):
         states = [outcome.end] if outcome.between is None else [outcome.end, outcome.between]
         ctx.save_for_backward(z0, *states, *parameters)
         ctx.has_between = outcome.between is not None
-        return outcome.end, outcome.between
+        # Not what is saved, which a layer behind the solve may change in place.
+        return outcome.end.clone(), None if outcome.between is None else outcome.between.clone()
 
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -150,26 +151,14 @@ class _Sweep:
         jumps = self.call.times
         legs_back = legs(jumps[::-1], call.knots, True, states[0].dtype)
         self.reached = [None if leg.output is None else len(jumps) - 2 - leg.output for leg in legs_back]
-        norm = call.tolerance.norm
-        layout = Layout(self._flat(states[-1], self._flow(-1)), per_sample=False)
-        packed_field = VectorField(self._derivative, layout, states[0].device)
-        self.problem = replace(
-            call.problem,
-            field=packed_field,
-            tolerance=replace(call.tolerance, norm=self._seminorm(norm)),
-            legs=[replace(leg, output=None) for leg in legs_back],
-            first_dt=None,
-            direction="backward",
-            event=None,
-            change=self._jump,
-        )
+        self.legs = [replace(leg, output=None) for leg in legs_back]
 
     def run(self) -> tuple[Tensor, list[Tensor]]:
         """The gradients of the start and of the parameters."""
         statistics = Statistics()
         begin = self._flat(self.states[-1], self._flow(-1))
         try:
-            solved = solve(self.problem, begin, Path(), statistics).end
+            solved = solve(self._problem(begin), begin, Path(), statistics).end
         except SolverFailure as failure:
             self.call.statistics.status = failure.status
             raise
@@ -181,6 +170,19 @@ class _Sweep:
         shares = by_parameters.split([_real_numbers(p) for p in self.parameters])
         shaped = [_shaped_as(share, p) for share, p in zip(shares, self.parameters, strict=True)]
         return by_state.view(self.shape), shaped
+
+    def _problem(self, begin: Tensor) -> Problem:
+        # Not kept by this object, to which it refers: both would live until Python looks for such rings.
+        return replace(
+            self.call.problem,
+            field=VectorField(self._derivative, Layout(begin, per_sample=False), begin.device),
+            tolerance=replace(self.call.tolerance, norm=self._seminorm(self.call.tolerance.norm)),
+            legs=self.legs,
+            first_dt=None,
+            direction="backward",
+            event=None,
+            change=self._jump,
+        )
 
     def _flow(self, number: int) -> Tensor:
         flow = self.flows[number]
@@ -198,7 +200,7 @@ class _Sweep:
         inputs = (z, *self.parameters)
         if not slope.requires_grad:
             return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
-        refuse_unknown([slope], inputs, self.call.began.field)
+        refuse_unknown([slope], inputs)
         shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
         return torch.cat([slope.detach().flatten(), *(_reals(share).to(flat.dtype).flatten() for share in shares)])
 

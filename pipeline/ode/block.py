@@ -55,7 +55,7 @@ class ODEBlock(CompiledInTraining):
     def forward(self, z: Tensor) -> Tensor:
         state = z.to(torch.promote_types(z.dtype, torch.float32))
         reuses = self.solver.reuse_first_step and self.training
-        penalised = self._penalised[0] if self.training and self._penalised else None
+        penalised = self._with_penalties() if self.training and self._penalised else None
         solution = integrate(
             self.field if penalised is None else penalised,
             state if penalised is None else penalised.start(state),
@@ -73,7 +73,7 @@ class ODEBlock(CompiledInTraining):
         )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
-            self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * self.final_time)
+            self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * abs(self.final_time))
         end = solution.state
         if isinstance(end, Tensor):
             return end
@@ -91,6 +91,14 @@ class ODEBlock(CompiledInTraining):
     def knots(self) -> Sequence[float]:
         """Times at which the field says that it jumps, by an attribute `knots`; steps end there."""
         return getattr(self.field, "knots", ())
+
+    def _with_penalties(self) -> PenalisedField:
+        # Made once for a field: a compiled step is compiled for this object.
+        (known,) = self._penalised
+        if known.field is not self.field:
+            known = PenalisedField(self.field, known.names)
+            self._penalised = (known,)
+        return known
 
     def _end_time(self) -> float:
         if not (self.training and self.end_time_spread):

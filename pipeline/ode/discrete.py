@@ -96,6 +96,8 @@ def _sequence_number() -> int:
 
 def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Tensor], bool]:
     """Further leaves that an evaluation read, and whether it read what was computed before it."""
+    if first.grad_fn is None and first.requires_grad:
+        return [first], False
     leaves, seen = [], {id(tensor) for tensor in known}
     for node in nodes_behind([first], _nodes_of(known)):
         if hasattr(node, "variable"):
@@ -111,10 +113,8 @@ def _nodes_of(tensors: Sequence[Tensor]) -> set[Any]:
     return {tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None}
 
 
-def refuse_unknown(outputs: Sequence[Tensor | None], known: Sequence[Tensor], field: VectorField) -> None:
+def refuse_unknown(outputs: Sequence[Tensor | None], known: Sequence[Tensor]) -> None:
     """Refuse a graph that begins at leaves other than these, which the first evaluation did not read."""
-    if not field.may_read_others:
-        return
     leaves = {id(tensor) for tensor in known}
     for node in nodes_behind([output for output in outputs if output is not None], _nodes_of(known)):
         if hasattr(node, "variable") and id(node.variable) not in leaves:
@@ -278,7 +278,7 @@ class _Backward:
                 graph = self._build(segment, z, first)
             self._compare(segment, graph.end)
         begins = [z] if first is None else [z, first]
-        refuse_unknown(graph, [*begins, *self.parameters], self.field)
+        refuse_unknown(graph, [*begins, *self.parameters])
         by_end = self.gradient if segment.rows is None else self.gradient[segment.rows]
         flows = [
             (graph.end, by_end),

@@ -16,30 +16,42 @@ BISECTIONS = 60
 """Of a step: afterwards nothing is left of it in double precision."""
 
 
-@torch.no_grad()
-def crossing(
-    event: Event, start: float, end: float, z: Tensor, z_end: Tensor, state_at: Callable[[float], Tensor]
-) -> float | None:
-    """The fraction of a step at which an event's sign changes, found by bisection; None where it does not.
+class EventSearch:
+    """Looks for an event in one accepted step after the other."""
 
-    An event that is 0 where the step begins is one that has just happened, not one to come.
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self._sign: float | None = None
 
-    Args:
-        state_at: the state at a fraction of the step, by the method's continuous extension.
-    """
-    before, after = _sign(event, start, z), _sign(event, end, z_end)
-    if before == 0 or before == after:
-        return None
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        if middle in (low, high):
-            break
-        if _sign(event, start + middle * (end - start), state_at(middle)) == before:
-            low = middle
-        else:
-            high = middle
-    return high
+    @torch.no_grad()
+    def within(
+        self, start: float, end: float, z: Tensor, slope: Tensor, z_end: Tensor, state_at: Callable[[float], Tensor]
+    ) -> float | None:
+        """The fraction of a step at which the event's sign changes, found by bisection; None where it does not.
+
+        Its sign before is that at the end of the step before, which a knot may lie behind. An event that is 0 there
+        and changes has just happened, and its sign is that of its rate; one that does not change is still to come.
+
+        Args:
+            slope: dz/dt at the start.
+            state_at: the state at a fraction of the step, by the method's continuous extension.
+        """
+        before = _sign(self.event, start, z) if self._sign is None else self._sign
+        if before == 0:
+            before = float(np.sign(_rate(self.event, start, z, slope) * (end - start)))
+        self._sign = _sign(self.event, end, z_end)
+        if before == self._sign:
+            return None
+        low, high = 0.0, 1.0
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            if middle in (low, high):
+                break
+            if _sign(self.event, start + middle * (end - start), state_at(middle)) == before:
+                low = middle
+            else:
+                high = middle
+        return high
 
 
 def _sign(event: Event, t: float, z: Tensor) -> float:
@@ -72,17 +84,23 @@ def with_gradient(
     Source: Chen, Amos & Nickel 2021, *Learning Neural Event Functions for Ordinary Differential Equations*, section 3.
     """
     time = torch.full((), t, dtype=z.dtype, device=z.device)
-    with torch.enable_grad():
-        still, moment = z.detach().requires_grad_(), time.clone().requires_grad_()
-        value = event(moment, still).reshape(())
-        if not value.requires_grad:
-            return time, z
-        by_time, by_state = torch.autograd.grad(value, (moment, still), allow_unused=True, materialize_grads=True)
-    along = slope(time, z.detach())
-    rate = (by_time + (by_state * along).sum()).detach()
+    along = slope(time, z.detach()).detach()
+    rate = _rate(event, t, z, along)
     if rate == 0:
         return time, z
     value = event(time, z).reshape(())
     moved = time - (value - value.detach()) / rate
-    state = z + along.detach() * (moved - moved.detach())
+    state = z + along * (moved - moved.detach())
     return differentiated_once(moved, "an event"), differentiated_once(state, "an event")
+
+
+def _rate(event: Event, t: float, z: Tensor, slope: Tensor) -> float:
+    """dg/dt along the solution, which goes on with this slope; 0 of a function that only switches."""
+    with torch.enable_grad():
+        still = z.detach().clone().requires_grad_()
+        moment = torch.full((), t, dtype=z.dtype, device=z.device, requires_grad=True)
+        value = event(moment, still).reshape(())
+        if not value.requires_grad:
+            return 0.0
+        by_time, by_state = torch.autograd.grad(value, (moment, still), allow_unused=True, materialize_grads=True)
+    return float(by_time + (by_state * slope.detach()).sum())

@@ -4,7 +4,6 @@ import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cached_property
 from math import sqrt
 from types import CellType
 from typing import Any
@@ -43,6 +42,7 @@ class VectorField:
         self.module = function if isinstance(function, nn.Module) else _owner(function)
         self.layout = layout
         self.context = tuple(context)
+        _refuse_unsuitable(parameters, self.context, layout)
         self._tensors = _named_tensors(self.module)
         own = [tensor for tensor in self._tensors.values() if tensor.requires_grad]
         given = [tensor for tensor in (*parameters, *context) if tensor.requires_grad]
@@ -144,11 +144,6 @@ class VectorField:
         # Uncached, since torch would hand casts made without gradients to an evaluation that wants them.
         return torch.autocast(self._device_type, self._autocast_dtype, self._autocast, cache_enabled=False)
 
-    @cached_property
-    def may_read_others(self) -> bool:
-        """Whether it may read tensors that are neither its parameters nor its buffers, by closure or otherwise."""
-        return self.module is not self.function or any(map(_holds_others, self.module.modules()))
-
     def generators(self) -> list[tuple[torch.Generator, Tensor]]:
         """Generators of random numbers that it has, beside torch's own, and their states."""
         holders = [] if self.module is None else [vars(module).values() for module in self.module.modules()]
@@ -211,6 +206,22 @@ class VectorField:
         return [(buffer, 0 if buffer.is_inference() else buffer._version) for buffer in buffers]
 
 
+def _refuse_unsuitable(parameters: Sequence[Any], context: Sequence[Any], layout: Layout) -> None:
+    for name, given in (("parameters", parameters), ("context", context)):
+        for number, one in enumerate(given):
+            if not isinstance(one, Tensor):
+                raise InvalidInput(f"{name}[{number}] is a {type(one).__name__}: give a tensor (torch.as_tensor)")
+    if not layout.per_sample:
+        return
+    samples = layout.parts[0].shape[0]
+    for number, tensor in enumerate(context):
+        if tensor.dim() == 0 or len(tensor) != samples:
+            raise InvalidInput(
+                f"context[{number}] has the shape {tuple(tensor.shape)}, and control=sample takes a row for each of "
+                f"the {samples} samples from it: give it one (.expand), or let the field hold what is the same for all"
+            )
+
+
 def format_name(dtype: torch.dtype | None) -> str:
     """As in 'bfloat16'."""
     return str(dtype).removeprefix("torch.")
@@ -258,21 +269,6 @@ def _contents(closure: Iterable[CellType]) -> Iterator[object]:
 
 def _named_tensors(module: nn.Module | None) -> dict[str, Tensor]:
     return {} if module is None else dict([*module.named_parameters(), *module.named_buffers()])
-
-
-def _holds_others(module: nn.Module) -> bool:
-    """Whether a module has attributes that may be or hold tensors beside its own, such as functions and lists."""
-    found = (value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE)
-    return any(not isinstance(value, _HOLD_NOTHING) and not _is_numbers(value) for value in found)
-
-
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, (tuple, list)) and all(isinstance(one, _HOLD_NOTHING) for one in value)
-
-
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-_HOLD_NOTHING = (int, float, str, bool, type(None), torch.dtype, torch.device, torch.Generator)
-"""Kinds of attributes that hold no tensors."""
 
 
 def _coarser(dtype: torch.dtype, than: torch.dtype) -> torch.dtype | None:

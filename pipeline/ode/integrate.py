@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from pipeline.config import SolverConfig
 from pipeline.ode import events
@@ -35,7 +36,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def _outside_of_graphs(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def outside_of_graphs(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """A function before which torch.compile ends a graph, and begins another behind it: steps depend on values."""
 
     @wraps(function)
@@ -67,7 +68,7 @@ def _outside_of_inference(function: Callable[Arguments, Result]) -> Callable[Arg
     return called
 
 
-@_outside_of_graphs
+@outside_of_graphs
 @_outside_of_inference
 def integrate(
     field: Field,
@@ -135,8 +136,8 @@ def integrate(
         raise InvalidInput(f"the first step is {first_dt:g} long: give a length above 0, whichever way time goes")
     layout = Layout(z0, per_sample=solver.control == "sample")
     packed = layout.pack(z0)
-    if packed.is_inference():
-        packed = packed.clone()
+    if packed.is_inference() or dense:
+        packed = packed.clone()  # the caller may write into it
     moments = checked_times(times, packed.dtype)
     moving_times = times if isinstance(times, Tensor) and times.requires_grad and torch.is_grad_enabled() else None
     vector_field = VectorField(field, layout, packed.device, parameters, context)
@@ -180,22 +181,28 @@ def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, even
         raise InvalidInput(f"dense=True keeps the graphs of all steps, as gradient=direct does, not {solver.gradient}")
 
 
-def _is_transformed(tensors: Sequence[Tensor], gradient: str) -> bool:
-    """Whether a function transform of `torch.func` goes through the solve, as the graph of all steps alone lets it.
+def _is_transformed(gradient: str) -> bool:
+    """Whether the solve is within a transform of `torch.func` or carries tangents forward.
+
+    The graph of all steps alone lets these through, and what the field reads may be transformed where nothing else is.
 
     Raises:
         InvalidInput: `vmap`, or another gradient that was asked for.
     """
     functorch = torch._C._functorch
-    if not any(map(functorch.is_functorch_wrapped_tensor, tensors)):
+    innermost = functorch.peek_interpreter_stack()
+    if innermost is None and forward_ad._current_level < 0:
         return False
-    if any(map(functorch.is_batchedtensor, tensors)):
+    if innermost is not None and innermost.key() == functorch.TransformType.Vmap:
         raise InvalidInput(
             "torch.func.vmap cannot go around a solve, whose steps are decided by numbers: give the batch as the "
             "state's first dimension, with control=sample for steps of each item's own"
         )
     if gradient not in ("auto", "direct"):
-        raise InvalidInput(f"torch.func differentiates a solve with gradient=direct alone, not {gradient}: use that")
+        raise InvalidInput(
+            f"torch.func and torch.autograd.forward_ad differentiate a solve with gradient=direct alone, not "
+            f"{gradient}: use that"
+        )
     return True
 
 
@@ -210,7 +217,7 @@ def _solve(
 ) -> Outcome:
     """The solution, with gradients as the solver is to compute them."""
     gradient = "checkpointed" if problem.per_sample and solver.gradient == "auto" else solver.gradient
-    if _is_transformed([z0, *problem.field.parameters], solver.gradient):
+    if _is_transformed(solver.gradient):
         gradient = "direct"
     if gradient in ("checkpointed", "recursive", "adjoint"):
         statistics.nfe_backward = 0
@@ -283,15 +290,17 @@ def _solution(
         times = torch.tensor([*passed, outcome.event_time], dtype=torch.float64)
         _count(statistics, 1)
         event_time, end = events.with_gradient(problem.event, field, outcome.event_time, end)
-    elif moving_times is not None:
+    if moving_times is not None:
         # dL/dt = ⟨∂L/∂z(t), f⟩, of the solution and not of the steps: those keep their sizes.
         changes = moved(moving_times).to(end)
-        _count(statistics, len(moments) - 1)
-        end = end + _slope(problem, solver, moments[-1], end) * changes[-1]
+        if event_time is None:
+            _count(statistics, 1)
+            end = end + _slope(problem, solver, moments[-1], end) * changes[-1]
         if between is not None:
-            pairs = zip(moments[1:-1], between, strict=True)
+            _count(statistics, len(between))
+            pairs = zip(moments[1 : 1 + len(between)], between, strict=True)
             slopes = torch.stack([_slope(problem, solver, time, state) for time, state in pairs])
-            between = between + slopes * changes[1:-1].view(-1, *[1] * (between.dim() - 1))
+            between = between + slopes * changes[1 : 1 + len(between)].view(-1, *[1] * (between.dim() - 1))
     return Solution(times, layout, (start, between, end), statistics, interpolant, event_time)
 
 

@@ -51,13 +51,19 @@ class Interpolant:
         Raises:
             InvalidInput: a time outside of the solve.
         """
-        times = torch.as_tensor(t, dtype=torch.float64, device=self._spans[0].z.device)
+        given = torch.as_tensor(t, device=self._spans[0].z.device)
+        # In the number format of the times the ends may be behind the ends.
+        rounding = torch.finfo(given.dtype).eps if isinstance(t, Tensor) and given.is_floating_point() else 0.0
+        slack = rounding * max(abs(self._start), abs(self.end))
+        times = (
+            given.double() if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64, device=given.device)
+        )
         sign = 1.0 if self.end >= self._start else -1.0
         ends = [sign * span.end for span in self._spans]
         states = []
         for time in times.reshape(-1).unbind():
             value = float(time.detach())
-            if not sign * self._start <= sign * value <= sign * self.end:
+            if not sign * self._start - slack <= sign * value <= sign * self.end + slack:
                 raise InvalidInput(f"the solution is known from {self._start:g} to {self.end:g}, not at {value:g}")
             span = self._spans[min(bisect_right(ends, sign * value), len(ends) - 1)]
             theta = ((time - span.start) / (span.end - span.start)).reshape(1)

@@ -25,7 +25,7 @@ from pipeline.ode.control import (
     shortest,
     sizes,
 )
-from pipeline.ode.events import crossing
+from pipeline.ode.events import EventSearch
 from pipeline.ode.field import VectorField
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.memory import is_small
@@ -114,6 +114,7 @@ class _Solve:
         self.interpolant = interpolant
         self.roughness = 0.0
         self.between: list[Tensor] = []
+        self.search = None if problem.event is None else EventSearch(problem.event)
         self.event_time: float | None = None
         self.first_is_leaf = False
         self.before_first = before_first
@@ -498,8 +499,7 @@ class _Solve:
 
     def _look_for_event(self, vector: Vector, end: Floats, tried: _Tried, last: Tensor) -> float | None:
         """Where in the step an event happens, as a fraction of it."""
-        event = self.problem.event
-        if event is None:
+        if self.search is None:
             return None
 
         def state_at(theta: float) -> Tensor:
@@ -507,7 +507,7 @@ class _Solve:
             stages = [*tried.step.stages, last]
             return self.problem.method.between(self.problem.field, where, tried.t, tried.dt, self.z, stages)[0]
 
-        return crossing(event, float(vector.t[0]), float(end[0]), self.z, tried.step.end, state_at)
+        return self.search.within(float(vector.t[0]), float(end[0]), self.z, self.first, tried.step.end, state_at)
 
     # What ends a solve.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.ode.control import Floats
 from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.state import Layout, State
-from pipeline.util.errors import OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError
 
 
 class Status(StrEnum):
@@ -151,6 +151,7 @@ class Solution:
         self.event_time = event_time
         self._layout = layout
         self._start, self._between, self._end = packed
+        self._version_of_start = _version(self._start)
 
     @property
     def state(self) -> State:
@@ -158,9 +159,23 @@ class Solution:
 
     @property
     def states(self) -> State:
-        """At all times, the start among them, with a dimension for the times in front."""
+        """At all times, the start among them, with a dimension for the times in front.
+
+        Raises:
+            InvalidInput: the state that the solve began with was changed in place since.
+        """
+        if _version(self._start) != self._version_of_start:
+            raise InvalidInput(
+                "the state that the solve began with was changed in place since, and is one of the states that are "
+                "asked for: ask for them before, or solve from z0.clone()"
+            )
         between = [] if self._between is None else [self._between]
         return self._layout.unpack(torch.cat([self._start.unsqueeze(0), *between, self._end.unsqueeze(0)]))
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was changed in place, as far as torch counts."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def state_norm(z: Tensor) -> float:

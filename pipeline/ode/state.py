@@ -97,6 +97,16 @@ class Layout:
                     f"the state's {_called(name)} is of {part.dtype}, which cannot change continuously: "
                     "give it as floating-point numbers (z0.float())"
                 )
+            if part.real.dtype not in (torch.float32, torch.float64):
+                raise InvalidInput(
+                    f"the state's {_called(name)} is of {part.dtype}, whose rounding is above any tolerance: give it "
+                    "as float32 (z0.float()); the field may be computed more coarsely (torch.autocast)"
+                )
+            if part.layout != torch.strided or part.is_meta:
+                raise InvalidInput(
+                    f"the state's {_called(name)} is {'on the meta device' if part.is_meta else 'sparse'}: give a "
+                    "dense tensor of numbers"
+                )
             if self.per_sample and (part.dim() == 0 or len(part) != len(next(iter(named.values())))):
                 raise InvalidInput(
                     "control=sample needs a state whose first dimension is the batch, the same for all its parts: "
@@ -142,10 +152,10 @@ class Layout:
         """What a field returned at `z`, in its number format and layout.
 
         Raises:
-            InvalidInput: it is not shaped as the state.
+            InvalidInput: it is not shaped as the state, or complex where that is real.
         """
         if self.is_plain:
-            _refuse_other_shape(derivative, z.shape, "state")
+            _refuse_other(derivative, z.shape, "state", is_complex=False)
             return _as_laid(derivative.to(z.dtype), z)
         if not isinstance(derivative, Mapping if issubclass(self._kind, Mapping) else (Tensor, tuple, list)):
             raise InvalidInput(
@@ -157,7 +167,7 @@ class Layout:
         flat = []
         for part, tensor in zip(self.parts, tensors, strict=True):
             batch = (len(z),) if self.per_sample else part.shape[:1]
-            _refuse_other_shape(tensor, torch.Size([*batch, *part.shape[1:]]), part.name)
+            _refuse_other(tensor, torch.Size([*batch, *part.shape[1:]]), part.name, part.is_complex)
             wanted = tensor.to(z.dtype.to_complex()) if part.is_complex else tensor.to(z.dtype)
             flat.append(part.flatten(wanted, self.per_sample))
         return torch.cat(flat, dim=-1)
@@ -181,9 +191,14 @@ def _tensors(state: Any, names: Sequence[str] | None = None) -> list[Tensor]:
     return [state[name] for name in names or state]
 
 
-def _refuse_other_shape(derivative: Any, shape: torch.Size, name: str) -> None:
+def _refuse_other(derivative: Any, shape: torch.Size, name: str, is_complex: bool) -> None:
     if not isinstance(derivative, Tensor):
         raise InvalidInput(f"the field returned a {type(derivative).__name__} as dz/dt: return a tensor")
+    if derivative.is_complex() and not is_complex:
+        raise InvalidInput(
+            f"the field returned a complex dz/dt for a real state{'' if name == 'state' else f' (part {name})'}: give "
+            "z0 as complex numbers (z0.to(torch.complex64)), or return the real part"
+        )
     if derivative.shape != shape:
         raise InvalidInput(
             f"the field returned dz/dt of shape {tuple(derivative.shape)} for a state of shape {tuple(shape)}"

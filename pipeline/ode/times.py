@@ -43,9 +43,7 @@ def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[f
     Raises:
         InvalidInput: fewer than two, not finite, not strictly monotone, or equal in the number format of the state.
     """
-    values = (
-        times.detach().double().reshape(-1).tolist() if isinstance(times, Tensor) else [float(time) for time in times]
-    )
+    values = _as_numbers(times, "the times of a solve")
     if len(values) < 2:
         raise InvalidInput(f"a solve needs a start and an end, at least two times, not {values}")
     rounded = torch.tensor(values, dtype=dtype).double()
@@ -57,6 +55,15 @@ def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[f
             f"the times of a solve must all ascend or all descend, and differ in {dtype}: they are {_shown(values)}"
         )
     return values
+
+
+def _as_numbers(times: Tensor | Sequence[float], what: str) -> list[float]:
+    if isinstance(times, Tensor):
+        return [float(time) for time in times.detach().double().reshape(-1)]
+    try:
+        return [float(time) for time in times]
+    except TypeError as error:
+        raise InvalidInput(f"{what} are {times!r}: give a sequence of numbers, as in (0.0, 1.0)") from error
 
 
 def moved(times: Tensor) -> Tensor:
@@ -80,7 +87,7 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
     """
     start, end = times[0], times[-1]
     sign = 1.0 if end > start else -1.0
-    edges = {float(knot) for knot in knots}
+    edges = set(_as_numbers(knots, "the knots of a solve"))
     if any(isnan(knot) for knot in edges):
         raise InvalidInput("a knot at nan is at no time: leave it out")
     jumps = {knot for knot in edges if 0 < sign * (knot - start) < sign * (end - start)}
@@ -88,13 +95,15 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
     stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)
     found = []
     for begin, stop in pairwise([start, *stops, end]):
-        margins = [sign * _beside(time, start, end, dtype) if time in edges else 0.0 for time in (begin, stop)]
+        safe = [_beside(time, start, end, dtype) if time in edges else 0.0 for time in (begin, stop)]
+        # Of knots side by side half of what is between them stays.
+        first, last = (sign * min(margin, 0.25 * abs(stop - begin)) for margin in safe)
         within = [time for time in numbers if min(sign * (time - begin), sign * (stop - time)) > 0]
-        lowest, highest = sorted((begin + margins[0], stop - margins[1]))
+        # Behind the leg's start: what is asked for there is not within a step.
+        lowest, highest = sorted((float(np.nextafter(begin + first, stop)), stop - last))
         times_within: Floats = np.clip(np.array(within, np.float64), lowest, highest)
         outputs = np.array([numbers[time] for time in within], np.int64)
-        leg = Leg(begin + margins[0], stop - margins[1], times_within, outputs, numbers.get(stop), begin in jumps)
-        found.append(leg)
+        found.append(Leg(begin + first, stop - last, times_within, outputs, numbers.get(stop), begin in jumps))
     return found
 
 

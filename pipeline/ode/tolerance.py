@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.config.section import nearest
 from pipeline.ode.state import Layout, State
 from pipeline.util.errors import InvalidInput
 
@@ -33,7 +34,7 @@ class RootMeanSquare:
     across: Sum | None = None
 
 
-Norm = RootMeanSquare | Callable[[State], Tensor]
+Norm = RootMeanSquare | Callable[[State], Tensor | float]
 """A root mean square, or a function of a state that returns a scalar, with step control per sample one a sample."""
 
 
@@ -65,7 +66,10 @@ def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
     if not isinstance(norm, RootMeanSquare):
         return lambda packed: _own(norm, packed, layout)
     outside = {str(name) for name in norm.outside}
-    counted = [part.name not in outside for part in layout.parts]
+    names = [part.name for part in layout.parts]
+    for name in sorted(outside - set(names)):
+        raise InvalidInput(f"the norm leaves out the part {name}{nearest(name, names)}; there are {', '.join(names)}")
+    counted = [part.name not in outside and part.size > 0 for part in layout.parts]
     if layout.per_sample:
         return lambda packed: _largest(packed, layout, counted, norm.zeros)
     if (across := norm.across) is not None:
@@ -76,13 +80,13 @@ def packed_norm(norm: Norm, layout: Layout, batch: int) -> PackedNorm:
     return lambda packed: _largest(packed, layout, counted, norm.zeros * batch)
 
 
-def _own(norm: Callable[[State], Tensor], packed: Tensor, layout: Layout) -> Tensor:
+def _own(norm: Callable[[State], Tensor | float], packed: Tensor, layout: Layout) -> Tensor:
     """By a function of a state.
 
     Raises:
         InvalidInput: it does not return one number, of samples with steps of their own one for each.
     """
-    size = norm(layout.unpack(packed))
+    size = torch.as_tensor(norm(layout.unpack(packed)), device=packed.device)
     if size.numel() != (len(packed) if layout.per_sample else 1):
         wanted = f"one for each of the {len(packed)} samples" if layout.per_sample else "one number"
         raise InvalidInput(f"the norm returned a tensor of shape {tuple(size.shape)}: return {wanted}")
@@ -127,5 +131,5 @@ def _largest_across(packed: Tensor, layout: Layout, counted: list[bool], zeros: 
         sizes.append(float(piece.numel() + zeros))
     own = torch.stack([*squares, *torch.tensor(sizes, dtype=torch.float64, device=packed.device)])
     of_all, size = across(own).to(packed.device).split(len(pieces))
-    largest: Tensor = (of_all / size).sqrt().amax(0, keepdim=True)
+    largest: Tensor = (of_all / size.clamp(min=1)).sqrt().amax(0, keepdim=True)
     return largest.to(packed.dtype)

@@ -16,7 +16,7 @@ from pipeline.config import SolverConfig
 from pipeline.config.section import nearest
 from pipeline.config.sections import SMALLEST_TOLERANCE
 from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
-from pipeline.ode.integrate import EventFunction, Field, integrate
+from pipeline.ode.integrate import EventFunction, Field, integrate, outside_of_graphs
 from pipeline.ode.solution import Solution, SolverFailure, Status
 from pipeline.ode.state import State
 from pipeline.ode.tolerance import Norm, RootMeanSquare
@@ -64,6 +64,7 @@ VALUES_OF_EQUAL_STEPS: Mapping[str, tuple[Any, str]] = {
 }
 
 
+@outside_of_graphs
 def odeint(
     func: Field,
     y0: State,
@@ -97,10 +98,12 @@ def odeint(
         InvalidInput: what is not there, by name, and what cannot be solved.
         SolverFailure: as `integrate`.
     """
+    _refuse_callbacks(func)
     asked = _Asked.of(t, y0, method, options, event_fn)
     return asked.solve(func, y0, _solver(asked, rtol, atol, "direct"))
 
 
+@outside_of_graphs
 def odeint_adjoint(
     func: Field,
     y0: State,
@@ -126,6 +129,7 @@ def odeint_adjoint(
         adjoint_params: the tensors that gradients are to reach beside `y0` and `t`; without it the parameters of a
             module, or the leaves that a function reads.
     """
+    _refuse_callbacks(func)
     asked = _Asked.of(t, y0, method, options, event_fn)
     if asked.method not in TABLEAUS:
         raise InvalidInput(f"the adjoint ODE is not solved by method={asked.method}: use odeint, or an explicit method")
@@ -140,6 +144,7 @@ def odeint_adjoint(
     return asked.solve(field, y0, _solver(asked, rtol, atol, "adjoint", adjoint_rtol, adjoint_atol), parameters)
 
 
+@outside_of_graphs
 def odeint_event(
     func: Field,
     y0: State,
@@ -156,7 +161,7 @@ def odeint_event(
         odeint_interface: `odeint` or `odeint_adjoint`, both of which give the event's time its gradient.
         kwargs: of that function.
     """
-    start = t0.reshape(-1)
+    start = (t0 if isinstance(t0, Tensor) else torch.tensor(t0, dtype=torch.float64)).reshape(-1)
     t = torch.cat([start, start.detach() + (-1.0 if reverse_time else 1.0)])
     event_time, states = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
     return event_time, states
@@ -217,7 +222,6 @@ class _Asked:
 
     def solve(self, func: Field, y0: State, solver: SolverConfig, parameters: Sequence[Tensor] = ()) -> Any:
         """As torchdiffeq returns it."""
-        _refuse_callbacks(func)
         if len(self.times) == 1:
             return _mapped(y0, lambda part: part.unsqueeze(0))
         solution = self._integrate(func, y0, solver, parameters)
@@ -349,7 +353,10 @@ def _tolerance(name: str, value: Any) -> float:
 
 
 def _numbers(times: Any) -> list[float]:
-    return [] if times is None else torch.as_tensor(times).detach().double().reshape(-1).tolist()
+    if times is None:
+        return []
+    given = times if isinstance(times, Tensor) else torch.as_tensor(times, dtype=torch.float64)
+    return [float(time) for time in given.detach().double().reshape(-1)]
 
 
 def _steps(times: Tensor, size: float) -> int:
@@ -384,7 +391,10 @@ def _until_an_event(times: Tensor, method: str, step_size: float | None, knots: 
 def _one_event(event_fn: EventFunction, t0: Tensor, y0: State) -> EventFunction:
     """The first of an event function's elements to change its sign, as one number."""
     with torch.no_grad():
-        signs = torch.sign(event_fn(t0, y0))
+        value = event_fn(t0, y0)
+        if not isinstance(value, Tensor):
+            raise InvalidInput(f"event_fn returned a {type(value).__name__}: return a tensor, whose sign changes")
+        signs = torch.sign(value.to(t0))
     if signs.numel() == 1:
         return event_fn
     if bool((signs == 0).any()):
@@ -436,6 +446,12 @@ def _without_other_parameters(func: Field, parameters: Sequence[Tensor]) -> Fiel
     }
     if not others:
         return func
+
+    if hasattr(func, "at_times"):
+        raise InvalidInput(
+            f"adjoint_params leaves out {next(iter(others))} of a field with at_times, which cannot be held fixed: "
+            "name all of its parameters, or .requires_grad_(False) of those"
+        )
 
     def field(t: Tensor, y: State) -> Any:
         fixed = {name: parameter.detach() for name, parameter in others.items()}

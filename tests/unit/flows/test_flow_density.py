@@ -261,3 +261,12 @@ def test_compiled_steps_have_the_likelihood_and_the_gradient_of_eager_ones(kind:
     for eager, compiled in zip(*found, strict=True):
         if eager is not None:
             torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5)
+
+
+def test_a_field_that_was_replaced_is_the_one_that_densities_are_of(points: Tensor) -> None:
+    flow = Flow(Linear(matrix()), solver=TIGHT, dimension=3)
+    before = flow.log_prob(points).value
+    flow.field = Linear(-matrix())
+    fresh = Flow(Linear(-matrix()), solver=TIGHT, dimension=3)
+    torch.testing.assert_close(flow.log_prob(points).value, fresh.log_prob(points).value, rtol=0, atol=0)
+    assert not torch.equal(before, flow.log_prob(points).value)

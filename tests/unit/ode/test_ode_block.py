@@ -2,10 +2,10 @@
 
 import torch
 
-from pipeline.config import SolverConfig
+from pipeline.config import RegularisationConfig, SolverConfig
 from pipeline.ode import ODEBlock
 from pipeline.ode.block import LARGEST_REUSED_STEP
-from tests.helpers.ode_fields import Convolved
+from tests.helpers.ode_fields import Convolved, Growth
 
 
 def test_a_block_keeps_the_statistics_of_its_last_solve() -> None:
@@ -47,3 +47,21 @@ def test_steps_are_estimated_anew_for_every_batch_by_default() -> None:
     first, again = block(z), block(z)
     assert torch.equal(first, again)
     assert block.first_dt is None
+
+
+def test_a_step_is_reused_in_a_solve_that_goes_backwards_too() -> None:
+    torch.manual_seed(0)
+    block, z = ODEBlock(Convolved(), -1.0, SolverConfig(reuse_first_step=True)), torch.randn(4, 6, 5, 5)
+    block(z)
+    block(z)
+    assert block.first_dt is not None
+    assert 0 < block.first_dt <= LARGEST_REUSED_STEP
+
+
+def test_a_field_that_was_replaced_is_the_one_that_is_solved_with_penalties_too() -> None:
+    block = ODEBlock(Growth(0.5), 1.0, SolverConfig())
+    block.regularise(RegularisationConfig(kinetic=1.0))
+    z = torch.ones(1, 1)
+    block.train()(z)
+    block.field = Growth(-0.5)
+    torch.testing.assert_close(block.train()(z), block.eval()(z), rtol=1e-3, atol=1e-3)

@@ -332,3 +332,46 @@ def test_an_event_that_is_no_number_is_refused_with_its_time(first: float) -> No
             (0.0, 2.0),
             event=lambda t, z: torch.where(t < first, z[0], math.nan),
         )
+
+
+# What is 0 where a solve begins, and knots
+
+
+@pytest.mark.parametrize("speed", [2.0, 0.3, 0.01])
+def test_a_ball_that_leaves_the_ground_comes_back_to_it_however_short_its_jump_is(speed: float) -> None:
+    def fall(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG001
+        return torch.ones_like(state[0]), state[2], torch.full_like(state[2], -9.81)
+
+    start = (vector(100.0), vector(0.0), vector(speed))  # far along the way, so that steps are long
+    solution = integrate(fall, start, (0.0, 10.0), event=lambda _t, state: state[1])
+    assert solution.event_time is not None
+    assert float(solution.event_time) == pytest.approx(2 * speed / 9.81, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [lambda _t, z: z[0] > 2, lambda _t, z: (z[0] > 2).double(), lambda _t, z: torch.relu(z[0] - 2)],
+    ids=["a truth value", "0 or 1", "0 until then"],
+)
+def test_an_event_that_is_0_until_it_happens_is_found(event: Callable[[Tensor, Any], Tensor]) -> None:
+    solution = integrate(lambda _t, z: z, vector(1.0), (0.0, 1.0), SolverConfig(**TIGHT), event=event)
+    assert solution.event_time is not None
+    assert float(solution.event_time) == pytest.approx(math.log(2), abs=1e-8)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_event_that_happens_at_a_knot_is_found(backwards: bool) -> None:
+    times = (1.0, 0.0) if backwards else (0.0, 1.0)
+    solution = integrate(lambda _t, z: -z, vector(1.0), times, knots=(0.5,), event=lambda t, _z: t - 0.5)
+    assert solution.event_time is not None
+    assert float(solution.event_time) == pytest.approx(0.5, abs=1e-12)
+
+
+@pytest.mark.parametrize("gradient", MODES)
+def test_gradients_reach_the_times_before_an_event(gradient: Any) -> None:
+    times = torch.tensor([0.0, 0.2, 0.4, 10.0], dtype=torch.float64, requires_grad=True)
+    solver = SolverConfig(gradient=gradient, **TIGHT)
+    solution = integrate(lambda _t, z: z, vector(1.0), times, solver, event=lambda _t, z: z[0] - 2)
+    assert isinstance(solution.states, Tensor)
+    (found,) = torch.autograd.grad(solution.states[1].sum(), times)
+    torch.testing.assert_close(found, vector(-math.exp(0.2), math.exp(0.2), 0.0, 0.0), rtol=1e-6, atol=1e-6)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-from pipeline.ode import ODEBlock, integrate
+from pipeline.ode import ODEBlock, RootMeanSquare, integrate
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.ode_fields import Growth, Layer
-from tests.helpers.ode_modes import MODES, TIMES, by_hand, check_gradients, loss_of, solver_for, z_start
+from tests.helpers.ode_modes import MODES, TIMES, WHOLE, by_hand, check_gradients, loss_of, solver_for, z_start
 
 Function = Callable[[Tensor, Tensor], Tensor]
 
@@ -387,3 +388,105 @@ def test_steps_by_hand_are_those_of_the_solve(mode: str, layer: Layer) -> None:
         solution = integrate(layer, z_start(), TIMES, solver_for(mode, method, rtol=1e-4, atol=1e-4))
         hand = by_hand(layer, z_start(), solution.statistics, method)
         torch.testing.assert_close(solution.state, hand, rtol=1e-12, atol=1e-12)
+
+
+# Number formats, parts and context
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_state_coarser_than_float32_is_refused(mode: str, dtype: torch.dtype) -> None:
+    with pytest.raises(InvalidInput, match=rf"^the state's tensor is of {dtype}.+float32 \(z0\.float\(\)\)"):
+        integrate(lambda _t, z: -z, torch.ones(2, 1, dtype=dtype), TIMES, solver_for(mode))
+
+
+def test_a_complex_derivative_of_a_real_state_is_refused_in_each_part(mode: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^the field returned a complex dz/dt for a real state: give z0 as complex"):
+        integrate(lambda _t, z: (1 + 1j) * z, torch.ones(2, 1), TIMES, solver_for(mode))
+    state = (torch.ones(2, 1), torch.ones(2, 1, dtype=torch.complex64))
+    with pytest.raises(InvalidInput, match=r"^the field returned a complex dz/dt for a real state \(part 0\)"):
+        integrate(lambda _t, z: (1j * z[0], z[1]), state, TIMES, solver_for(mode))
+
+
+@pytest.mark.parametrize(
+    ("z0", "what"),
+    [(torch.ones(2, 2, device="meta"), "on the meta device"), (torch.eye(2).to_sparse(), "sparse")],
+)
+def test_a_state_without_dense_numbers_is_refused(z0: Tensor, what: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^the state's tensor is {what}: give a dense tensor"):
+        integrate(lambda _t, z: -z, z0, TIMES)
+
+
+@pytest.mark.parametrize("name", ["parameters", "context"])
+def test_a_number_in_the_place_of_a_tensor_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^{name}\[1\] is a float: give a tensor"):
+        integrate(lambda _t, z, *_: -z, torch.ones(1), TIMES, **{name: (torch.ones(1), 2.0)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1)])
+def test_a_context_without_a_row_for_each_sample_is_refused_before_the_first_step(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match=r"^context\[0\] has the shape .+ takes a row for each of the 4 samples"):
+        integrate(
+            lambda _t, z, rate: -rate * z, torch.ones(4, 1), TIMES, solver_for("sample"), context=(torch.ones(shape),)
+        )
+
+
+def test_a_part_without_elements_stays_as_it_is_and_leaves_the_others_theirs(mode: str) -> None:
+    state = (torch.ones(2, 0, dtype=torch.float64), z_start())
+    nothing, found = integrate(lambda _t, z: (-z[0], -z[1]), state, TIMES, solver_for(mode)).state
+    alone = integrate(lambda _t, z: -z, z_start(), TIMES, solver_for(mode)).state
+    assert nothing.shape == (2, 0)
+    torch.testing.assert_close(found, alone, rtol=1e-6, atol=1e-6)
+
+
+# Norms
+
+
+def test_a_norm_may_return_a_number() -> None:
+    as_number = integrate(lambda _t, z: -z, torch.ones(2), TIMES, norm=lambda z: float(z.abs().max()))
+    as_tensor = integrate(lambda _t, z: -z, torch.ones(2), TIMES, norm=lambda z: z.abs().max())
+    torch.testing.assert_close(as_number.state, as_tensor.state, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("outside", "said"), [(("momentun",), r" \(did you mean momentum\?\)"), ((3,), "")])
+def test_a_part_that_a_norm_is_to_leave_out_and_that_is_none_is_refused(outside: tuple[str | int], said: str) -> None:
+    state = {"place": torch.ones(1), "momentum": torch.ones(1)}
+    with pytest.raises(
+        InvalidInput, match=rf"^the norm leaves out the part {outside[0]}{said}; there are place, momen"
+    ):
+        integrate(lambda _t, z: z, state, TIMES, norm=RootMeanSquare(outside=outside))
+
+
+# Tangents and transforms
+
+
+def test_tangents_are_carried_through_the_steps_or_refused(mode: str) -> None:
+    tangent = torch.linspace(1, 2, 40_000, dtype=torch.float64).view(2, -1)
+    with forward_ad.dual_level():
+        z0 = forward_ad.make_dual(torch.ones_like(tangent), tangent)
+        if mode not in (*WHOLE, "kept", "starved", "sample"):
+            with pytest.raises(InvalidInput, match=r"forward_ad differentiate a solve with gradient=direct alone"):
+                integrate(lambda _t, z: -z, z0, TIMES, solver_for(mode))
+            return
+        state = integrate(lambda _t, z: -z, z0, TIMES, solver_for(mode)).state
+        found = forward_ad.unpack_dual(state).tangent
+    torch.testing.assert_close(found, tangent * math.exp(TIMES[0] - TIMES[1]), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("elements", [2, 40_000])
+def test_a_transform_of_what_the_field_reads_goes_through_a_solve_or_is_refused(mode: str, elements: int) -> None:
+    z0 = torch.ones(2, elements // 2, dtype=torch.float64)
+
+    def end(rate: Tensor) -> Tensor:
+        state = integrate(lambda _t, z: -rate * z, z0, TIMES, solver_for(mode)).state
+        assert isinstance(state, Tensor)
+        return state.mean()
+
+    rate, span = torch.tensor(1.0, dtype=torch.float64), TIMES[1] - TIMES[0]
+    with pytest.raises(InvalidInput, match=r"^torch\.func\.vmap cannot go around a solve"):
+        torch.func.vmap(end)(rate.expand(3))
+    if mode not in (*WHOLE, "kept", "starved", "sample"):
+        with pytest.raises(InvalidInput, match=r"^torch\.func and .+ with gradient=direct alone"):
+            torch.func.grad(end)(rate)
+        return
+    assert float(torch.func.grad(end)(rate)) == pytest.approx(-span * math.exp(-span), rel=1e-5)
+    assert float(torch.func.hessian(end)(rate)) == pytest.approx(span**2 * math.exp(-span), rel=1e-4)

@@ -1,6 +1,7 @@
 """What the graphs of a solve take."""
 
 import gc
+import weakref
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from pipeline.ode import discrete, integrate, memory
 from pipeline.ode.path import RecordedPath
 from tests.helpers.ode_fields import Layer
-from tests.helpers.ode_modes import solver_for, z_start
+from tests.helpers.ode_modes import TIMES, Weighted, loss_of, solver_for, z_start
 
 
 class Saved:
@@ -53,3 +54,16 @@ def test_rejected_steps_keep_nothing_alive_and_count_for_nothing(chosen: str, mo
     assert counts[1][0] == pytest.approx(counts[0][0], rel=0.1, abs=1)
     assert counts[1][1] == counts[0][1]
     assert (counts[0][1] > 0) == (chosen == "auto")
+
+
+def test_nothing_of_a_solve_lives_on_once_its_gradients_were_asked_for(mode: str) -> None:
+    gc.collect()
+    gc.disable()  # what would find rings of references
+    try:
+        z0, field = z_start(), Weighted()
+        loss_of(integrate(field, z0, TIMES, solver_for(mode)).state).backward()
+        left = [weakref.ref(z0), *(weakref.ref(parameter) for parameter in field.parameters())]
+        del z0, field
+        assert [one() for one in left] == [None] * len(left)
+    finally:
+        gc.enable()

@@ -355,3 +355,63 @@ def test_a_knot_at_no_time_is_refused(method: str) -> None:
 def test_a_first_step_of_no_length_is_refused(first_dt: float) -> None:
     with pytest.raises(InvalidInput, match=rf"^the first step is {first_dt:g} long: give a length above 0"):
         integrate(lambda _t, z: -z, vector(1), (1.0, 0.0), first_dt=first_dt)
+
+
+# Times beside knots
+
+
+@pytest.mark.parametrize("control", ["batch", "sample"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_time_a_rounding_away_from_a_knot_is_answered_as_any_other(control: Any, dtype: torch.dtype) -> None:
+    z0 = torch.ones(2, 1, dtype=dtype, requires_grad=True)
+    times = [0.0, 0.3, 0.1 * 3, 0.3 + 1e-6, 0.6, 1.0] if dtype == torch.float64 else torch.linspace(0, 1, 11)
+    solution = integrate(lambda _t, z: -z, z0, times, SolverConfig(control=control, rtol=1e-6, atol=1e-6), knots=(0.3,))
+    assert isinstance(solution.states, Tensor)
+    expected = torch.exp(-torch.as_tensor(times, dtype=dtype)).view(-1, 1, 1).expand(-1, 2, 1)
+    torch.testing.assert_close(solution.states.detach(), expected, rtol=1e-4, atol=1e-4)
+    solution.states.sum().backward()
+    torch.testing.assert_close(z0.grad, expected.sum(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("control", ["batch", "sample"])
+def test_a_time_between_knots_side_by_side_or_behind_a_knot_at_the_start_is_answered(control: Any) -> None:
+    times, knots = [0.0, 1e-7, 0.3, 0.3000001, 0.3000002, 1.0], (0.0, 0.3, 0.3000002)
+    solution = integrate(lambda _t, z: -z, torch.ones(2, 1), times, SolverConfig(control=control), knots=knots)
+    assert isinstance(solution.states, Tensor)
+    expected = torch.exp(-torch.tensor(times)).view(-1, 1, 1).expand(-1, 2, 1)
+    torch.testing.assert_close(solution.states, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("times", [5.0, (0.0, None), None])
+def test_times_that_are_no_sequence_of_numbers_are_refused(times: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^the times of a solve are .+: give a sequence of numbers"):
+        integrate(lambda _t, z: -z, torch.ones(1), times)
+
+
+def test_knots_that_are_no_sequence_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^the knots of a solve are 0\.5: give a sequence of numbers"):
+        integrate(lambda _t, z: -z, torch.ones(1), (0.0, 1.0), knots=0.5)  # type: ignore[arg-type]
+
+
+# What is asked for later
+
+
+def test_the_solution_as_a_function_is_known_at_its_end_in_the_number_format_of_the_times() -> None:
+    solution = integrate(lambda _t, z: -z, torch.ones(1), (0.0, 0.1), dense=True)
+    assert solution.interpolant is not None
+    found = solution.interpolant(torch.linspace(0, 0.1, 5))  # 0.1 in float32 is behind 0.1
+    torch.testing.assert_close(found, torch.exp(-torch.linspace(0, 0.1, 5)).unsqueeze(1), rtol=1e-3, atol=1e-3)
+    with pytest.raises(InvalidInput, match=r"known from 0 to 0\.1, not at 0\.11$"):
+        solution.interpolant(torch.tensor(0.11))
+
+
+def test_a_start_that_is_overwritten_later_changes_no_solution() -> None:
+    z0 = torch.ones(1)
+    plain = integrate(lambda _t, z: -z, z0, (0.0, 0.5, 1.0))
+    dense = integrate(lambda _t, z: -z, z0, (0.0, 0.5, 1.0), dense=True)
+    assert dense.interpolant is not None
+    before = dense.states, dense.interpolant(1e-4)
+    z0.mul_(5)
+    torch.testing.assert_close((dense.states, dense.interpolant(1e-4)), before, rtol=0, atol=0)
+    with pytest.raises(InvalidInput, match=r"changed in place since.+z0\.clone\(\)$"):
+        _ = plain.states

@@ -521,3 +521,64 @@ def test_what_is_not_there_is_refused_by_its_name(name: str) -> None:
     call, sentence = REFUSED[name]
     with pytest.raises(InvalidInput, match=sentence):
         call()
+
+
+# What a script may hold beside
+
+
+@pytest.mark.parametrize("given", [[0.3], torch.tensor([0.3], dtype=torch.float64)], ids=["numbers", "a tensor"])
+def test_times_at_which_the_field_jumps_are_exact_however_they_are_given(given: Any) -> None:
+    calls: list[None] = []
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        calls.append(None)
+        return torch.where(t < 0.3, 1.0, -1.0) * torch.ones_like(y)
+
+    times = torch.linspace(0, 1, 3, dtype=torch.float64)
+    found = odeint(field, torch.zeros(1, dtype=torch.float64), times, options={"jump_t": [0.3]})
+    torch.testing.assert_close(found.flatten(), torch.tensor([0.0, 0.1, -0.4], dtype=torch.float64))
+    exact = len(calls)
+    odeint(field, torch.zeros(1, dtype=torch.float64), times, options={"jump_t": given})
+    assert exact < 60
+    assert len(calls) == 2 * exact
+
+
+@pytest.mark.parametrize("function", [odeint, odeint_adjoint])
+def test_a_compiled_function_may_hold_a_solve(function: Callable[..., Any]) -> None:
+    network, y0, times = Network(), torch.ones(2, 3, dtype=torch.float64), torch.linspace(0, 1, 3)
+
+    def end(y: Tensor) -> Tensor:
+        return function(network, 2 * y, times)[-1].sum()  # type: ignore[no-any-return]
+
+    torch.testing.assert_close(torch.compile(end, backend="eager")(y0), end(y0))
+
+
+class AtTimes(Network):
+    """Its weights depend on time."""
+
+    def at_times(self, times: Tensor) -> list[Tensor]:
+        return list(torch.cos(times) * self.second.bias[0])
+
+    def forward(self, t: Tensor, y: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
+        return weight * super().forward(t, y)
+
+
+def test_what_a_module_is_stays_known_where_some_of_its_parameters_are_named() -> None:
+    y0, times = torch.ones(2, 3, dtype=torch.float64), torch.linspace(0, 1, 3)
+    network: Any = Network()
+    network.callback_step = print
+    with pytest.raises(InvalidInput, match=r"^the field's callback_step would not be called"):
+        odeint_adjoint(network, y0, times, adjoint_params=tuple(network.first.parameters()))
+    timed = AtTimes()
+    with pytest.raises(InvalidInput, match=r"^adjoint_params leaves out second\.weight of a field with at_times"):
+        odeint_adjoint(timed, y0, times, adjoint_params=tuple(timed.first.parameters()))
+    odeint_adjoint(timed, y0, times, adjoint_params=tuple(timed.parameters()))[-1].sum().backward()
+    assert timed.first.weight.grad is not None
+
+
+def test_an_event_is_looked_for_from_a_number_and_must_be_a_tensor() -> None:
+    y0 = torch.ones(1, dtype=torch.float64)
+    time, _ = odeint_event(lambda _t, y: y, y0, 0.0, event_fn=lambda _t, y: y[0] - 2)  # type: ignore[arg-type]
+    assert float(time) == pytest.approx(math.log(2), abs=1e-5)
+    with pytest.raises(InvalidInput, match=r"^event_fn returned a float: return a tensor"):
+        odeint_event(lambda _t, y: y, y0, torch.tensor(0.0), event_fn=lambda _t, _y: 2.0)  # type: ignore[arg-type,return-value]
