@@ -88,9 +88,18 @@ def setting(job: Job) -> Setting:
     return Setting(SolverConfig(**values["solver"]), values["final_time"])
 
 
-def find_device() -> str:
-    """Where runs go that are not told: `cuda` where torch finds a GPU, else `cpu`."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def find_device(address: str = LOCAL, gpus_per_run: float | None = None) -> str:
+    """Where runs go that do not choose: `cuda` where they have a share of a GPU, else `cpu`.
+
+    Raises:
+        OdenetError: nobody answers at the address.
+    """
+    if gpus_per_run is None and address != LOCAL:
+        with joined(address, None, None, None) as pool:
+            gpus_per_run = pool.share.gpus_per_trial
+    if gpus_per_run is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if gpus_per_run > 0 else "cpu"
 
 
 def look(plan: StudyPlan, runs: Runs, device: str, same_sources: bool = False) -> Standing:

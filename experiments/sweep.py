@@ -11,11 +11,12 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ import yaml
 from ray import tune
 
 from experiments.ray_pool import Pool, joined
-from experiments.sweep_plan import Plan
+from experiments.sweep_plan import SHARES, Plan
 from experiments.tracked import Outcome, observer_for, run_once
 from experiments.trial import SweepTrialRun, objective_of, summarise
 from pipeline.config.presets import Resolved
@@ -52,6 +53,9 @@ from pipeline.util.errors import InvalidInput, OdenetError, shortened
 from pipeline.util.files import private_folder, write_result
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import OdenetWarning
+
+ASKED = "asked"
+"""Key of a sweep's configuration: its shares as asked for, None for what was not; beside it is what they became."""
 
 
 class SweepFailed(OdenetError):
@@ -108,10 +112,13 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
     return _run(plan, SweepState(), address)
 
 
-def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
+def resume_sweep(run_id: int, address: str = LOCAL, shares: Mapping[str, Any] = MappingProxyType({})) -> SweepOutcome:
     """Go on with a sweep whose driver is gone: same searcher, same budget, what was finished stays.
 
-    One that lacks its report alone gets it.
+    One that lacks its report alone gets it. How many trials run at once, and what each is given, is decided anew.
+
+    Args:
+        shares: `parallel`, `cpus_per_trial`, `gpus_per_trial`, in the place of what was asked for at first.
 
     Raises:
         InvalidInput: the run is no sweep, runs, or is over.
@@ -126,7 +133,8 @@ def resume_sweep(run_id: int, address: str = LOCAL) -> SweepOutcome:
     has_report = "report.html" in [artifact["name"] for artifact in document["artifacts"]]
     if sweep.is_whole and sweep.status is RunStatus.COMPLETED and has_report:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
-    plan = Plan.from_dict(document["config"])
+    asked = document["config"].get(ASKED) or dict.fromkeys(SHARES)  # earlier versions kept what it came to alone
+    plan = replace(Plan.from_dict(document["config"]), **(asked | dict(shares)))
     plan.check()
     return _run(plan, sweep.state, address, resumed=document)
 
@@ -140,7 +148,8 @@ def _run(plan: Plan, state: SweepState, address: str, **of_run: Any) -> SweepOut
             return _Driver(shared_plan, state, run_log, observer, pool).carry_out()
 
         remedy = "`odenet sweep --resume {run_id}` goes on with it"
-        error = run_once(NAME, carry_out, shared_plan.to_dict(), observer, remedy)
+        config = shared_plan.to_dict() | {ASKED: {name: getattr(plan, name) for name in SHARES}}
+        error = run_once(NAME, carry_out, config, observer, remedy)
     return SweepOutcome(document=observer.record.document, metrics={}, error=error)
 
 

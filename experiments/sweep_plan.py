@@ -134,6 +134,8 @@ class Plan:
         return cls(space, file, overrides, constraints=constraints, **plain)
 
 
+SHARES = ("parallel", "cpus_per_trial", "gpus_per_trial")
+"""What a sweep that goes on may be given anew: how many trials run at once, and what each is given."""
 _OTHERS = ("space", "space_file", "overrides", "constraints")
 _PLAIN = [setting.name for setting in fields(Plan) if setting.name not in _OTHERS]
 """What of a plan is stored as it is."""

@@ -58,6 +58,10 @@ def new_experiment(name: str, ingredients: Sequence[Ingredient] = ()) -> Experim
     """An experiment of Sacred's which leaves it to the command to tell of its run."""
     experiment = Experiment(name, ingredients=list(ingredients), base_dir=str(ROOT), save_git_info=False)
     experiment.logger = sacred_log  # type: ignore[assignment]  # annotated as None there
+    # How a run ended the command says, and why.
+    logging.getLogger(f"{sacred_log.name}.{name}").addFilter(
+        lambda said: not said.getMessage().startswith(("Failed after", "Aborted after"))
+    )
     return experiment
 
 
@@ -82,10 +86,7 @@ class TaskExperiment:
             self.ingredients[name].add_config({**asdict(section()), **no_options})
             self._complete_options(name)
         self.sacred = new_experiment(task.name, list(self.ingredients.values()))
-        log = logging.getLogger(f"odenet.sacred.{task.name}")
-        log.setLevel(logging.WARNING)
-        # The command says it, and why.
-        log.addFilter(lambda said: not said.getMessage().startswith(("Failed after", "Aborted after")))
+        logging.getLogger(f"{sacred_log.name}.{task.name}").setLevel(logging.WARNING)
         self.sacred.add_config(seed=task.config.seed)
         self.add_named_configs()
         self._define_stages()

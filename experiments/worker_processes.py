@@ -95,17 +95,20 @@ class WorkerProcesses:
         Raises:
             WorkerLost: one of them ended.
         """
-        if any(process.poll() is not None for process in self._processes):
+        if self._has_lost_one():
             raise self._lost()
         threads_before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
-            with joined(0, self.size, self._folder / "meeting") as workers:
+            with joined(0, self.size, self._folder / "meeting", self._has_lost_one) as workers:
                 yield workers
         except WorkersParted as parted:
             raise self._lost() from parted
         finally:
             torch.set_num_threads(threads_before)
+
+    def _has_lost_one(self) -> bool:
+        return any(process.poll() is not None for process in self._processes)
 
     def _lost(self) -> WorkerLost:
         """What the one came to that the others ended for."""

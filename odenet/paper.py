@@ -101,7 +101,7 @@ def _carry_out(
     from pipeline.runs.query import Runs
     from pipeline.studies.tables import print_study
 
-    device = find_device()
+    device = find_device(cluster, gpus_per_run)
     standing = look(plan, Runs(), device, same_sources)
     if dry_run:
         cost = estimate(standing, parallel, calibrates=True)

@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from odenet.arguments import (
     JSON,
@@ -53,7 +54,12 @@ if TYPE_CHECKING:
 @click.option(
     "--fresh-seeds", type=count, metavar="N", help="to check the best on (default 3; with several objectives 0)"
 )
-@click.option("--resume", type=whole_number, metavar="ID", help="go on with a sweep; the other flags are then its own")
+@click.option(
+    "--resume",
+    type=whole_number,
+    metavar="ID",
+    help="go on with a sweep; of the others --parallel, --*-per-trial, --address",
+)
 @click.option(
     "--no-pruning",
     "prunes",
@@ -82,7 +88,13 @@ def sweep(
     from experiments.sweep import resume_sweep, sweep_tracked
     from pipeline.sweeps.text import headline
 
-    outcome = resume_sweep(plan, cluster) if isinstance(plan, int) else sweep_tracked(plan, cluster)
+    if isinstance(plan, int):
+        from experiments.sweep_plan import SHARES
+
+        shares = {name: settings[name] for name in SHARES if settings[name] is not None}
+        outcome = resume_sweep(plan, cluster, shares)
+    else:
+        outcome = sweep_tracked(plan, cluster)
     text = f"{headline(outcome.sweep)}: `odenet sweeps show {outcome.run_id}`, {outcome.folder}/report.html"
     answer(as_json, outcome.to_dict(), text)
     return finish(outcome, "sweep")
@@ -94,6 +106,7 @@ def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, se
         if space is not None:
             other = "what follows with" if space == "with" else space
             raise InvalidInput(f"--resume {resumed} goes on with its own space and settings: leave {other} out")
+        _refuse_settings(resumed, settings)
         return resumed
     from experiments.sweep_plan import Plan, find_space
 
@@ -106,3 +119,17 @@ def _plan(space: str | None, overrides: tuple[str, ...], resumed: int | None, se
         settings["fresh_seeds"] = 3 if found.goal.is_single else 0
     settings["prunes"] &= found.goal.is_single
     return Plan(space=found, space_file=space, overrides=overrides[1:], **settings)
+
+
+def _refuse_settings(resumed: int, settings: dict[str, Any]) -> None:
+    """Those of the command line that would have no effect."""
+    from experiments.sweep_plan import SHARES
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name in settings and name not in SHARES:
+            raise InvalidInput(
+                f"--resume {resumed} goes on with its own space and settings: leave {parameter.opts[0]} out"
+            )

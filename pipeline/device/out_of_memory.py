@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from pipeline.util.errors import OdenetError
 
-SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """Of torch's own allocators, of CUDA itself, and of the libraries that allocate for themselves."""
 
 

@@ -48,7 +48,7 @@ def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
 def _products_in_tf32(is_allowed: bool) -> Iterator[None]:
     """torch has two interfaces for this, and the older one refuses to tell what was set by the newer one.
 
-    What was set is restored by the one that set it; within, it is the older one's, which both can read.
+    Within, both can read what is set, and nothing is left to what is said for all of torch; behind, all is what it was.
     """
     backends: Any = torch.backends  # which its annotations know in part
     newer = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul)
@@ -57,20 +57,18 @@ def _products_in_tf32(is_allowed: bool) -> Iterator[None]:
         older = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:
         older = None
-    _set_products("high" if is_allowed else "highest", is_allowed)
+    torch.set_float32_matmul_precision("high" if is_allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = is_allowed
+    for each in (backends.cudnn.conv, backends.cudnn.rnn):
+        each.fp32_precision = "tf32" if is_allowed else "ieee"
     try:
         yield
     finally:
         if older is not None:
-            _set_products(*older)
-        else:
-            for each, precision in zip(newer, before, strict=True):
-                each.fp32_precision = precision
-
-
-def _set_products(of_matrices: str, in_cudnn: bool) -> None:
-    torch.set_float32_matmul_precision(of_matrices)
-    torch.backends.cudnn.allow_tf32 = in_cudnn
+            torch.set_float32_matmul_precision(older[0])
+            torch.backends.cudnn.allow_tf32 = older[1]
+        for each, precision in zip(newer, before, strict=True):
+            each.fp32_precision = precision
 
 
 def backward(output: Tensor, gradient: Tensor | None = None) -> None:

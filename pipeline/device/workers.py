@@ -7,7 +7,9 @@ the host waits anyway, and the gradients of these networks are some megabytes.
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -85,16 +87,19 @@ class Workers:
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: Path) -> Iterator[Workers]:
+def joined(rank: int, size: int, meeting: Path, is_in_vain: Callable[[], bool] = lambda: False) -> Iterator[Workers]:
     """Meet the other processes of this machine, all of which name the same new file; leave them at the end.
 
+    Args:
+        is_in_vain: asked while they are waited for: whether one of them will not come.
+
     Raises:
-        WorkersParted: in it, where another one is gone.
+        WorkersParted: one did not come, or in it, one is gone.
     """
     # The loopback interface alone: who trains listens to nobody else.
     os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     store = distributed.FileStore(str(meeting), size)  # type: ignore[attr-defined]
-    with _group(store=store, rank=rank, world_size=size) as workers:
+    with _group(is_in_vain, store=store, rank=rank, world_size=size) as workers:
         yield workers
 
 
@@ -105,20 +110,40 @@ def joined_by_torchrun() -> Iterator[Workers]:
     Raises:
         WorkersParted: in it, where another one is gone.
     """
-    with _group() as workers:
+    with _group(lambda: False) as workers:
         yield workers
 
 
 @contextmanager
-def _group(**place: Any) -> Iterator[Workers]:
-    try:
-        distributed.init_process_group("gloo", timeout=LONGEST_WAIT, **place)
-    except RuntimeError as error:
-        raise WorkersParted(f"the processes of the training do not meet ({error})") from error
+def _group(is_in_vain: Callable[[], bool], **place: Any) -> Iterator[Workers]:
+    _meet(is_in_vain, place)
     try:
         yield Workers(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
+
+
+def _meet(is_in_vain: Callable[[], bool], place: Mapping[str, Any]) -> None:
+    """Wait for all of them; in a thread, as Python's signals would not be heeded within torch's own wait."""
+    met: Future[None] = Future()
+
+    def wait() -> None:
+        try:
+            distributed.init_process_group("gloo", timeout=LONGEST_WAIT, **place)
+        except BaseException as error:
+            met.set_exception(error)
+        else:
+            met.set_result(None)
+
+    threading.Thread(target=wait, daemon=True, name="meeting").start()
+    while True:
+        try:
+            return met.result(HEEDING.total_seconds())
+        except TimeoutError as error:
+            if is_in_vain():
+                raise WorkersParted("one of the processes of the training ended before all had met") from error
+        except RuntimeError as error:
+            raise WorkersParted(f"the processes of the training do not meet ({error})") from error
 
 
 def _wait_for(work: Any) -> None:

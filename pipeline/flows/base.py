@@ -57,6 +57,7 @@ class OfTorch:
         if generator is None:
             return self.distribution.sample((n,))
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        with torch.random.fork_rng():
+        gpus = [generator.device] if generator.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus):
             torch.manual_seed(seed)
             return self.distribution.sample((n,))

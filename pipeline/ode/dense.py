@@ -19,14 +19,22 @@ def between(
     Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*, section II.6.
     """
     factors = factors_of_stages(weights, theta).to(z.dtype).to(z.device, non_blocking=True)
-    if theta.dim() == 1:
+    if theta.dim() == 1 and not _rounds_products(z):
         slopes = factors @ torch.stack(list(stages)).reshape(len(stages), -1)
         return torch.addcmul(z, slopes.view(len(theta), *z.shape), dt)
-    trailing = (1,) * (z.dim() - 1)
+    trailing = (1,) * (z.dim() + 1 - theta.dim())
     total = torch.zeros((len(theta), *z.shape), dtype=z.dtype, device=z.device)
     for factor, stage in zip(factors.unbind(-1), stages, strict=True):
         total = total + factor.view(*factor.shape, *trailing) * stage
     return torch.addcmul(z, total, dt)
+
+
+def _rounds_products(z: Tensor) -> bool:
+    """Whether a product of matrices would be computed more coarsely than the solution, as the field's may be."""
+    if z.dtype != torch.float32:
+        return False
+    kind = z.device.type
+    return torch.is_autocast_enabled(kind) or (kind == "cuda" and torch.backends.cuda.matmul.fp32_precision == "tf32")
 
 
 def factors_of_stages(weights: Sequence[Sequence[float]], theta: Tensor) -> Tensor:

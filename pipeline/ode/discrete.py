@@ -334,7 +334,7 @@ class _Backward:
                 segment.before_last.restore(device)
                 last, nfe = method.evaluate(field, segment.end, step.end), nfe + 1
         if last is not None and segment.thetas is not None:
-            outputs = self._within(segment, z, [*step.stages, last])
+            outputs, nfe = self._within(segment, z, [*step.stages, last]), nfe + method.nfe_within
         statistics = self.call.statistics
         statistics.nfe_backward = (statistics.nfe_backward or 0) + nfe
         return StepGraph(step.end, last, outputs)
@@ -343,12 +343,12 @@ class _Backward:
         method, thetas, pairs = self.call.problem.method, segment.thetas, segment.pairs
         assert thetas is not None
         if pairs is None:
-            return method.between(self.field, thetas, segment.t, segment.dt, z, stages)
+            return method.between(thetas, segment.dt, z, method.complete(self.field, segment.t, segment.dt, z, stages))
         assert segment.rows is not None
         field = self.field.of_rows(segment.rows[pairs])
         of_pairs = [stage[pairs] for stage in stages]
         t, dt = segment.t[pairs], segment.dt[pairs]
-        return method.between(field, thetas.unsqueeze(0), t, dt, z[pairs], of_pairs)[0]
+        return method.between(thetas.unsqueeze(0), dt, z[pairs], method.complete(field, t, dt, z[pairs], of_pairs))[0]
 
     def _compare(self, segment: Segment, end: Tensor) -> None:
         """Refuse a step that did not come out again as it did."""

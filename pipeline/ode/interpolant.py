@@ -67,6 +67,7 @@ class Interpolant:
                 raise InvalidInput(f"the solution is known from {self._start:g} to {self.end:g}, not at {value:g}")
             span = self._spans[min(bisect_right(ends, sign * value), len(ends) - 1)]
             theta = ((time - span.start) / (span.end - span.start)).reshape(1)
-            states.append(self._method.between(self._field, theta, span.t, span.dt, span.z, span.stages)[0])
+            stages = self._method.complete(self._field, span.t, span.dt, span.z, span.stages)
+            states.append(self._method.between(theta, span.dt, span.z, stages)[0])
         packed = torch.stack(states) if states else self._spans[0].z.new_empty((0, *self._spans[0].z.shape))
         return self._field.layout.unpack(packed if times.dim() else packed[0])

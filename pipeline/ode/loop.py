@@ -5,6 +5,7 @@ arrived are evaluated no more, so that a solve costs what its samples take in su
 depend on the others, as far as the field does not mix them.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from math import isfinite
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ class _Solve:
         self.interpolant = interpolant
         self.roughness = 0.0
         self.between: list[Tensor] = []
+        self.completed: Sequence[Tensor] | None = None
         self.search = None if problem.event is None else EventSearch(problem.event)
         self.event_time: float | None = None
         self.first_is_leaf = False
@@ -377,6 +379,7 @@ class _Solve:
             vector: as the steps began.
         """
         moved = np.flatnonzero(accepted)
+        self.completed = None
         leaf, last, snapshot = tried.leaf, tried.last, tried.before_last
         all_moved = len(moved) == len(accepted)
         first = last
@@ -431,19 +434,31 @@ class _Solve:
         if not len(due.outputs):
             return None
         method, z = self.problem.method, self.z
-        stages = [*tried.step.stages, first]
         theta = torch.from_numpy(due.thetas)
         with self.path.recording():
             if not self.problem.per_sample:
-                return method.between(self.problem.field, theta, tried.t, tried.dt, z, stages)
+                return method.between(theta, tried.dt, z, self._completed(tried, first))
             rows = _moved(moved[due.positions], z)
             field = (
                 self._field(self.vector.index[moved[due.positions]])
                 if self.problem.field.context
                 else (self.problem.field)
             )
-            of_rows = [stage[rows] for stage in stages]
-            return method.between(field, theta.unsqueeze(0), tried.t[rows], tried.dt[rows], z[rows], of_rows)[0]
+            self.statistics.nfe_forward += method.nfe_within
+            assert self.statistics.nfe_of_samples is not None
+            self.statistics.nfe_of_samples[np.unique(self.vector.index[moved[due.positions]])] += method.nfe_within
+            of_rows = [stage[rows] for stage in (*tried.step.stages, first)]
+            of_rows = list(method.complete(field, tried.t[rows], tried.dt[rows], z[rows], of_rows))
+            return method.between(theta.unsqueeze(0), tried.dt[rows], z[rows], of_rows)[0]
+
+    def _completed(self, tried: _Tried, last: Tensor) -> Sequence[Tensor]:
+        """All that the solution within the step of the whole batch is made of, evaluated once."""
+        if self.completed is None:
+            method, stages = self.problem.method, [*tried.step.stages, last]
+            with self.path.recording():
+                self.completed = method.complete(self.problem.field, tried.t, tried.dt, self.z, stages)
+            self._count(method.nfe_within)
+        return self.completed
 
     def _take_outputs(self, vector: Vector, moved: Indices, due: Due, outputs: Tensor) -> None:
         if self.problem.per_sample:
@@ -502,10 +517,13 @@ class _Solve:
         if self.search is None:
             return None
 
+        wants_gradients = torch.is_grad_enabled()  # of the stages, which an output may be read off later
+
         def state_at(theta: float) -> Tensor:
             where = torch.tensor([theta], dtype=torch.float64)
-            stages = [*tried.step.stages, last]
-            return self.problem.method.between(self.problem.field, where, tried.t, tried.dt, self.z, stages)[0]
+            with torch.set_grad_enabled(wants_gradients):
+                stages = self._completed(tried, last)
+            return self.problem.method.between(where, tried.dt, self.z, stages)[0]
 
         return self.search.within(float(vector.t[0]), float(end[0]), self.z, self.first, tried.step.end, state_at)
 

@@ -47,7 +47,8 @@ class KnownCosts:
         for run in runs:
             known._learn(run)
         for entry in known._measured.values():
-            known._items.setdefault(entry["data"], entry["items"])
+            if entry.get("is_whole"):  # earlier versions did not say
+                known._items.setdefault(entry["data"], entry["items"])
         return known
 
     def of_item(self, config: Mapping[str, Any]) -> ItemCost | None:
@@ -70,11 +71,17 @@ class KnownCosts:
 
         Args:
             seconds: of an item.
-            items: training items of the data set, all of them.
+            items: training items of the data, before the validation split.
         """
-        entry = {"seconds": seconds, "memory_mb": memory_mb, "data": config["data.name"], "items": items}
-        self._measured[cost_key(config)] = entry
-        if not config["data.subset"]:
+        is_whole = not config["data.subset"]
+        self._measured[cost_key(config)] = {
+            "seconds": seconds,
+            "memory_mb": memory_mb,
+            "data": config["data.name"],
+            "items": items,
+            "is_whole": is_whole,
+        }
+        if is_whole:
             self._items[config["data.name"]] = items
         private_folder(_path().parent)
         write_whole(_path(), json.dumps(self._measured).encode())

@@ -169,6 +169,11 @@ class _Parser:
 
     def _variations(self, vary: Mapping[str, Any]) -> tuple[list[tuple[str, tuple[str, ...], float | None]], str]:
         """(what it adds to a row's name, its words, its level) of each combination; and what the levels are."""
+        # As `with` writes it; null is YAML's own word.
+        vary = {
+            key: [None if value == "None" else value for value in values] if isinstance(values, list) else values
+            for key, values in vary.items()
+        }
         for key, values in vary.items():
             if not isinstance(values, list) or not values or any(isinstance(value, list | dict) for value in values):
                 raise StudyError(f"{self._where}: vary.{key} must be a list of values, not {brief(values)}")

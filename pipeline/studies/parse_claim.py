@@ -1,5 +1,6 @@
 """Claims of a study's YAML: a sentence, and one test with what it takes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -15,6 +16,8 @@ OPTIONS: Mapping[ClaimKind, str] = {
 }  # fmt: skip
 """What a test takes beside its runs and its column."""
 KEYS = ("says", "in", *sorted(set(OPTIONS.values())), *KINDS)
+LARGEST = sys.float_info.max
+"""YAML's whole numbers have no end."""
 TWO_ROWS = ("equivalent", "differ", "higher", "lower", "ratio")
 SEVERAL_ROWS = ("order", "rises", "falls")
 """Tests that need two runs or more, unless over epochs."""
@@ -115,7 +118,7 @@ def _column(given: Mapping[str, Any], over: str, columns: Sequence[Column], wher
 
 def _margin(given: Mapping[str, Any], where: str) -> float:
     value = given.get("within")
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= LARGEST:
         raise StudyError(
             f"{where} needs within, a number above 0 in the unit of the column: the largest difference "
             "that does not matter"
@@ -125,6 +128,6 @@ def _margin(given: Mapping[str, Any], where: str) -> float:
 
 def _range(given: Mapping[str, Any], where: str) -> tuple[float, float]:
     match given.get("between"):
-        case [int() | float() as low, int() | float() as high] if low <= high:
+        case [int() | float() as low, int() | float() as high] if -LARGEST <= low <= high <= LARGEST:
             return float(low), float(high)
     raise StudyError(f"{where} needs between, two numbers: the ratio of the first run to the second")

@@ -40,7 +40,7 @@ class SameRuns:
     """The runs of a store by their configurations."""
 
     device: str
-    """`cpu` or `cuda`: where runs would go now."""
+    """`cpu` or `cuda`: where runs would go now that do not choose."""
     same_sources: bool = False
     _by_key: dict[Key, list[StoredRun]] = field(default_factory=dict)
     _evaluations: dict[Any, list[StoredRun]] = field(default_factory=dict)
@@ -85,9 +85,11 @@ class SameRuns:
                 yield run
 
     def has_same_code(self, run: StoredRun) -> bool:
-        """Whether it ran on this kind of device, with the plug-ins that are loaded and, where asked, these sources."""
-        device = str(run.info.get("device", self.device))
-        if device.partition(":")[0] != self.device or stored_plugins(run) != current_plugins():
+        """Whether it ran where it would run now, with the plug-ins that are loaded and, where asked, these sources."""
+        asked = str(run.whole_config.get("training.device", "auto")).partition(":")[0]
+        expected = self.device if asked == "auto" else asked
+        device = str(run.info.get("device", expected))
+        if device.partition(":")[0] != expected or stored_plugins(run) != current_plugins():
             return False
         return not self.same_sources or sources_of(run) == current_sources()
 

@@ -46,8 +46,10 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     _refuse_no_share("--cpus-per-trial", cpus_per_trial)
     if cpus_per_trial is not None and cpus_per_trial > cores:
         raise InvalidInput(f"--cpus-per-trial {cpus_per_trial:g} asks for more than the {cores} cores of this machine")
-    fitting = max(1, min(4, int(cores // (cpus_per_trial or 1))))
-    most = trials_on(gpus, per_trial) if per_trial else parallel or fitting
+    fitting = max(1, int(cores // (cpus_per_trial or 1)))
+    most = trials_on(gpus, per_trial) if per_trial else parallel or min(4, fitting)
+    if cpus_per_trial is not None:
+        most = min(most, fitting)
     chosen = min(parallel or most, most)
     return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
 
@@ -98,8 +100,14 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
                 )
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # of many kinds, and of none where Ray does not start in time
+            ray.shutdown()
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if share is not None:
+                raise ClusterError(
+                    f"Ray does not start on this machine ({reason}): try again when it is less busy, and see that it "
+                    "has memory to spare and space in /tmp"
+                ) from error
             raise ClusterError(
                 f"the Ray cluster at {address} cannot be joined ({reason}): see that it runs, that this machine is one "
                 "of its nodes, and that RAY_AUTH_TOKEN_PATH names its token"

@@ -294,8 +294,14 @@ def test_ctrl_c_ends_a_sweep_in_order_and_it_can_be_resumed(home: Path) -> None:
     wait_until(lambda: not any(worker.is_running() for worker in workers))
     assert {document["status"] for document in documents_of(home)} <= {"INTERRUPTED", "COMPLETED"}
     assert sweep_of(home).status == "INTERRUPTED"
-    resumed = start_command(home, "sweep", "--resume", "1")
+    other = start_command(home, "sweep", "--resume", "1", "--trials", "3")
+    assert other.wait() == 2
+    assert "--resume 1 goes on with its own space and settings: leave --trials out" in other.stderr
+    asked = database_of(home).runs.find_one({"_id": 1})["config"]["asked"]
+    assert asked == {"parallel": 2, "cpus_per_trial": None, "gpus_per_trial": None}
+    resumed = start_command(home, "sweep", "--resume", "1", "--parallel", "1")
     assert resumed.wait() == 0, resumed.stderr
+    assert sweep_of(home).config["parallel"] == 1
     assert_whole(sweep_of(home).state, home, 4)
 
 

@@ -14,20 +14,24 @@ class KnownAtItsEnds:
     evaluates_end = False
     is_compiled = False
     several = None
+    nfe_within = 0
 
     def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
         """dz/dt."""
         return field(t, z)
 
-    def between(
+    def complete(
         self,
         field: VectorField,  # noqa: ARG002
-        theta: Tensor,
         t: Tensor,  # noqa: ARG002
-        dt: Tensor,
-        z: Tensor,
+        dt: Tensor,  # noqa: ARG002
+        z: Tensor,  # noqa: ARG002
         stages: Sequence[Tensor],
-    ) -> Tensor:
+    ) -> Sequence[Tensor]:
+        """Both ends and the slopes there."""
+        return stages
+
+    def between(self, theta: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """By the cubic through both ends."""
         end, first, last = stages
         return hermite(theta, dt, z, end, first, last)

@@ -22,6 +22,7 @@ class ExplicitRungeKutta:
     def __init__(self, tableau: Tableau, is_compiled: bool = False) -> None:
         self.tableau = tableau
         self.nfe = len(tableau.b)
+        self.nfe_within = len(tableau.dense.c)
         self.is_compiled = is_compiled
         self.order = tableau.order
         self.error_order = tableau.error_order if tableau.is_adaptive else None
@@ -56,12 +57,15 @@ class ExplicitRungeKutta:
         """By the weights of the embedded solution."""
         return self._error_ratio(self.tableau, step.error, dt, z, step.end, last, tolerance)
 
-    def between(
-        self, field: VectorField, theta: Tensor, t: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]
-    ) -> Tensor:
+    def complete(
+        self, field: VectorField, t: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """With the stages of the tableau's continuous extension."""
+        all_of_them = list(stages)
+        for c, weights in zip(self.tableau.dense.c, self.tableau.dense.a, strict=True):
+            all_of_them.append(field(torch.add(t, dt, alpha=c), weighted_sum(z, dt, weights, all_of_them)))
+        return all_of_them
+
+    def between(self, theta: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """By the tableau's continuous extension."""
-        dense = self.tableau.dense
-        stages = list(stages)
-        for c, weights in zip(dense.c, dense.a, strict=True):
-            stages.append(field(torch.add(t, dt, alpha=c), weighted_sum(z, dt, weights, stages)))
-        return between(dense.weights, theta, dt, z, stages)
+        return between(self.tableau.dense.weights, theta, dt, z, stages)

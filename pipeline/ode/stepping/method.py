@@ -37,6 +37,7 @@ class Method(Protocol):
         error_order: of the embedded solution; None for a method of equal steps, which does not estimate its error.
         error_weight: of errors of the slopes in the estimated error, taken as independent.
         nfe: evaluations of a step at most.
+        nfe_within: further ones where the solution between its ends is wanted.
         is_compiled: its pieces are compiled.
         several: takes several steps in one call; None where it does not.
         evaluates_end: its error needs dz/dt at the end of the step, which is the first stage of the next.
@@ -53,6 +54,9 @@ class Method(Protocol):
 
     @property
     def nfe(self) -> int: ...
+
+    @property
+    def nfe_within(self) -> int: ...
 
     @property
     def is_compiled(self) -> bool: ...
@@ -93,12 +97,19 @@ class Method(Protocol):
             last: dz/dt at the end, for a method that `evaluates_end`.
         """
 
-    def between(
-        self, field: VectorField, theta: Tensor, t: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]
-    ) -> Tensor:
+    def complete(
+        self, field: VectorField, t: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """All that the solution within a step is made of, by `nfe_within` further evaluations.
+
+        Args:
+            stages: of the step, and dz/dt at its end behind them.
+        """
+
+    def between(self, theta: Tensor, dt: Tensor, z: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """The states at fractions `theta` of a step, shape (len(theta), *z.shape).
 
         Args:
             theta: shape (n,), or with steps of their own (n, batch).
-            stages: of the step, and dz/dt at its end behind them.
+            stages: as `complete` returned them.
         """

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -213,3 +214,16 @@ def test_where_autocast_rounds_nothing_nothing_is_said(mode: str, function: Call
         with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             warnings.simplefilter("error", RoundingWarning)
             integrate(function, z0, (0.0, 3.0), solver_for(mode, rtol=1e-7, atol=1e-7))
+
+
+@pytest.mark.parametrize("control", ["batch", "sample"])
+def test_states_between_the_steps_are_not_rounded_by_a_coarser_field(control: Any) -> None:
+    times, z0 = torch.linspace(0, 1, 8), torch.linspace(0.5, 1.5, 12).view(4, 3).requires_grad_()
+    solver = SolverConfig(rtol=1e-6, atol=1e-6, control=control)
+    with numerics(TrainingConfig(precision="bf16", device="cpu"), torch.device("cpu")):
+        states = integrate(lambda _t, z: -z, z0, times, solver).states  # nothing that autocast rounds
+    assert isinstance(states, Tensor)
+    expected = torch.exp(-times).view(-1, 1, 1) * z0.detach()
+    torch.testing.assert_close(states.detach(), expected, rtol=0, atol=5e-6)
+    states.sum().backward()
+    torch.testing.assert_close(z0.grad, torch.exp(-times).sum().expand_as(z0), rtol=1e-5, atol=0)

@@ -12,6 +12,7 @@ from benchmarks.problems import PROBLEMS, error, vector
 from pipeline.config import SolverConfig
 from pipeline.methods import METHODS
 from pipeline.ode import State, integrate
+from pipeline.ode.stepping import method_named
 from pipeline.util.errors import InvalidInput
 from tests.helpers.ode_fields import OSCILLATION, Field, Layer
 
@@ -92,7 +93,7 @@ def test_output_times_are_solves_to_each_of_them(tolerance: float, method: str, 
 @pytest.mark.parametrize("control", ["batch", "sample"])
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_a_hundred_output_times_cost_the_evaluations_of_one(method: str, control: str) -> None:
-    """But for the extra stages of dopri8's extension, which are not counted as the steps' own."""
+    """But for the stages of dopri8's extension, three in each step that has outputs."""
     z0 = vector(1, 2, -0.5)
     solver = SolverConfig(method=method, control=control, rtol=1e-4, atol=1e-4)
     counts = []
@@ -102,7 +103,8 @@ def test_a_hundred_output_times_cost_the_evaluations_of_one(method: str, control
             counts.append((statistics.nfe_forward, statistics.accepted, statistics.rejected))
     assert counts[0][1:] == counts[1][1:]
     # A step at whose end nothing more is needed is not evaluated there, unless its solution within is asked for.
-    assert counts[0][0] <= counts[1][0] <= counts[0][0] + (3 if control == "sample" else 1)
+    within = method_named(method, False).nfe_within * counts[1][1]
+    assert counts[0][0] <= counts[1][0] <= counts[0][0] + (3 if control == "sample" else 1) + within
 
 
 @pytest.mark.parametrize("method", ["dopri5", "tsit5", "bosh3"])
@@ -415,3 +417,39 @@ def test_a_start_that_is_overwritten_later_changes_no_solution() -> None:
     torch.testing.assert_close((dense.states, dense.interpolant(1e-4)), before, rtol=0, atol=0)
     with pytest.raises(InvalidInput, match=r"changed in place since.+z0\.clone\(\)$"):
         _ = plain.states
+
+
+# What it costs
+
+
+class Counted(Layer):
+    """Counts what it is called for."""
+
+    calls = 0
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(t, z)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "kvaerno3", "rk4"])
+@pytest.mark.parametrize("modes", [*EXACT_MODES.values(), {"gradient": "adjoint"}], ids=[*EXACT_MODES, "adjoint"])
+def test_every_evaluation_is_counted_those_for_the_states_in_between_too(modes: dict[str, Any], method: str) -> None:
+    if (modes.get("gradient") == "adjoint" and method == "kvaerno3") or (modes.get("control") and method == "rk4"):
+        pytest.skip("refused")
+    torch.manual_seed(0)
+    field, z0 = Counted(), rows().requires_grad_()
+    solution = integrate(field, z0, (0.0, 0.21, 0.55, 1.0), SolverConfig(method=method, steps=3, **modes))
+    assert solution.statistics.nfe_forward == field.calls
+    assert isinstance(solution.states, Tensor)
+    solution.states.square().sum().backward()
+    assert solution.statistics.nfe_forward + (solution.statistics.nfe_backward or 0) == field.calls
+
+
+@pytest.mark.parametrize("method", ["dopri5", "dopri8"])
+def test_an_event_is_looked_for_in_what_a_step_has_evaluated_once(method: str) -> None:
+    torch.manual_seed(0)
+    field = Counted()
+    solver = SolverConfig(method=method)
+    solution = integrate(field, rows(), (0.0, 0.1, 5.0), solver, event=lambda t, _z: t - 0.313)
+    assert solution.statistics.nfe_forward == field.calls < 60

@@ -106,6 +106,8 @@ def test_a_row_that_evaluates_another_has_its_configuration_and_a_setting_of_its
         ({"claims": [{"says": "x", "ratio": ["a", "b"], "in": "loss"}]}, "needs between"),
         ({"claims": [{"says": "x", "rises": ["a", "b"], "in": "loss"}]}, "needs the level of each run"),
         ({"claims": [{"says": "x"}]}, "needs one test"),
+        ({"claims": [{"says": "x", "equivalent": ["a", "b"], "in": "loss", "within": 10**400}]}, "needs within"),
+        ({"claims": [{"says": "x", "ratio": ["a", "b"], "in": "loss", "between": [1, 10**400]}]}, "needs between"),
         ({"vary": {"model.augment": 3}}, "must be a list of values"),
         ({"runs": {"a": {"ends": "underflw"}}}, "not 'underflw' (did you mean underflow?)"),
         ({"claims": [{"says": "x", "ends": ["a"]}]}, "as is one of completed, underflow"),
@@ -247,3 +249,8 @@ def test_a_papers_number_is_as_fine_as_it_was_written(
 def test_what_is_no_number_is_refused(given: Any) -> None:
     with pytest.raises(PaperNumberError):
         parse_number(given)
+
+
+def test_none_may_vary_as_it_is_written_elsewhere() -> None:
+    study = parse(runs=None, vary={"training.patience": ["None", 3]}, paper=None, claims=None)
+    assert [row.words[-1] for row in study.rows] == ["training.patience=None", "training.patience=3"]

@@ -2,9 +2,10 @@
 
 import psutil
 import pytest
+import ray
 import torch
 
-from pipeline.sweeps.cluster import Share, local_share, trials_on
+from pipeline.sweeps.cluster import ClusterError, Share, cluster, local_share, trials_on
 from pipeline.util.errors import InvalidInput
 
 Asked = tuple[int | None, float | None]
@@ -49,7 +50,14 @@ def test_of_the_trials_that_run_at_once_each_has_an_even_share(
 
 @pytest.mark.usefixtures("cores")
 @pytest.mark.parametrize(
-    ("asked", "share"), [((None, 2), Share(4, 2, 0)), ((None, 6), Share(2, 6, 0)), ((None, 16), Share(1, 16, 0))]
+    ("asked", "share"),
+    [
+        ((None, 2), Share(4, 2, 0)),
+        ((None, 6), Share(2, 6, 0)),
+        ((None, 16), Share(1, 16, 0)),
+        ((16, 2), Share(8, 2, 0)),
+        ((2, 2), Share(2, 2, 0)),
+    ],
 )
 def test_no_more_trials_run_at_once_than_the_cores_that_are_asked_for_each_allow(asked: Asked, share: Share) -> None:
     assert local_share(asked[0], asked[1], 0) == share
@@ -68,3 +76,13 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InvalidInput, match="--gpus-per-trial 2 asks for more than the 1 GPUs of this machine"):
         local_share(None, None, 2)
+
+
+def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen because")
+
+    monkeypatch.setattr(ray, "init", late)
+    said = r"^Ray does not start on this machine \(The current node timed out during startup\.\): try again"
+    with pytest.raises(ClusterError, match=said), cluster("local", Share(1, 1, 0)):
+        pass

@@ -686,6 +686,22 @@ def test_switches_that_were_set_by_torchs_newer_interface_are_restored_too() -> 
         torch.backends.cudnn.allow_tf32 = True
 
 
+@pytest.mark.parametrize(("precision", "products"), [("fp32", "ieee"), ("tf32", "tf32")])
+def test_products_are_as_asked_for_whatever_is_said_for_all_of_torch(precision: Any, products: str) -> None:
+    every = [torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul]
+    before, of_each = torch.backends.fp32_precision, [each.fp32_precision for each in every]
+    torch.backends.fp32_precision = "tf32" if precision == "fp32" else "ieee"
+    try:
+        told = [each.fp32_precision for each in every]
+        with numerics(TrainingConfig(precision=precision), CPU):
+            assert [each.fp32_precision for each in every] == [products] * 3
+        assert [each.fp32_precision for each in every] == told
+    finally:
+        torch.backends.fp32_precision = before
+        for each, value in zip(every, of_each, strict=True):
+            each.fp32_precision = value
+
+
 def test_a_deterministic_training_runs_and_repeats_itself(digits: Splits, tmp_path: Path) -> None:
     losses = [train(digits, network(0, **ODENET), tmp_path, deterministic=True).batch_losses for _ in range(2)]
     assert losses[0] == losses[1]

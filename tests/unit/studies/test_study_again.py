@@ -1,0 +1,59 @@
+"""What of a study is not done again, and what the rest will cost."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from experiments.presets import resolve
+from experiments.study import find_device
+from pipeline.config.overrides import parse_arguments
+from pipeline.studies.costs import KnownCosts
+from pipeline.studies.same_runs import SameRuns
+from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.util.nested import flatten
+
+
+def stored(chosen: str, ran_on: str) -> Any:
+    """A run, as far as that is asked."""
+    return SimpleNamespace(
+        whole_config={"training.device": chosen}, info={"device": ran_on}, document={"experiment": {}}
+    )
+
+
+def test_runs_go_where_their_share_of_a_gpu_is_and_not_where_the_command_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [find_device(LOCAL, share) for share in (None, 0, 0.5)] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device(LOCAL) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("here", "chosen", "ran_on", "is_same"),
+    [
+        ("cuda", "auto", "cuda:0", True),
+        ("cuda", "auto", "cpu", False),
+        ("cuda", "cpu", "cpu", True),
+        ("cpu", "cuda:1", "cuda:1", True),
+        ("cpu", "auto", "cuda", False),
+    ],
+)
+def test_a_run_is_the_same_that_ran_where_it_would_run_now(here: str, chosen: str, ran_on: str, is_same: bool) -> None:
+    assert SameRuns(here).has_same_code(stored(chosen, ran_on)) == is_same
+
+
+def test_the_size_of_a_subset_is_not_taken_for_that_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    configs = {}
+    for subset in ("100", "None"):
+        resolved = resolve(*parse_arguments(["odenet_simple", "digits", f"data.subset={subset}"]))
+        configs[subset] = flatten(resolved.config.to_dict())
+    KnownCosts.of([]).remember(configs["100"], 0.01, 1.0, items=100)
+    assert KnownCosts.of([]).of_item(configs["None"]) is not None, "a step costs the same"
+    assert KnownCosts.of([]).training_items(configs["None"]) is None
+    KnownCosts.of([]).remember(configs["None"], 0.01, 1.0, items=1437)
+    assert KnownCosts.of([]).training_items(configs["None"]) == pytest.approx(0.8 * 1437, abs=1)
