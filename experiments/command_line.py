@@ -20,6 +20,10 @@ from pipeline.util.interruption import terminable
 from pipeline.util.streams import standard_streams
 from pipeline.util.user_warnings import warnings_in_a_line
 
+_ALWAYS = ("--debug", "--force")
+_ALREADY = (*_ALWAYS, "-d", "-f")
+"""What is on whether it is given or not, and which Sacred's parser would refuse to be told twice."""
+
 
 def main(task_name: str) -> int:
     """Sacred's command line, its exit status; `--plugin FILE` loads a plug-in before anything is parsed."""
@@ -43,7 +47,9 @@ def _carry_out(task_name: str) -> int:
         experiment.sacred.observers = [observer]
         with warnings_in_a_line(), naming_plugin_failures(), experiment.given(None, ()):
             # --debug hands failures on, rather than tracing them; --force: our own check knows every key, options too.
-            experiment.sacred.run_commandline([sys.argv[0], "--debug", "--force", *words])
+            experiment.sacred.run_commandline(
+                [sys.argv[0], *_ALWAYS, *(word for word in words if word not in _ALREADY)]
+            )
     except SacredError as refused:
         return _fail(str(refused), InvalidInput.exit_status)
     except FAILURES as ended:

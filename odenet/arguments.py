@@ -48,9 +48,10 @@ port_number = _number(int, "a port", smallest=1, most=65_535)
 
 def seeds_of(text: str) -> tuple[int, ...]:
     words = text.split(",")
-    if not all(word.strip().isdecimal() for word in words) or len(set(words)) < len(words):
+    seeds = tuple(int(word) if word.strip().isdecimal() else None for word in words)
+    if len(set(seeds)) < len(seeds) or None in seeds:
         raise click.BadParameter(f"{text!r} is not a list of seeds such as 0,1,2")
-    return tuple(int(word) for word in words)
+    return tuple(seed for seed in seeds if seed is not None)
 
 
 def any_run_id(text: str) -> int | str:

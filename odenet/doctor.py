@@ -179,14 +179,17 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from pipeline.data import list_data_sets
+    from pipeline.data.catalogue import TASK, list_data_sets
 
     statuses = list_data_sets()  # a name is there once for each task that reads it
     present = dict.fromkeys(status.name for status in statuses if status.present)
-    absent = dict.fromkeys(status.name for status in statuses if not status.present)
-    yield Finding("data", "ok", f"{', '.join(present)} in {data_folder()}")
-    if absent:
-        yield Finding("data", "warning", f"{', '.join(absent)} absent: `odenet data prepare NAME` downloads one")
+    absent = {status.name: status.task for status in statuses if not status.present}
+    yield Finding("data", "ok", f"{', '.join(present)} are there; files go to {data_folder()}")
+    images = [name for name, task in absent.items() if task == TASK]
+    if images:
+        yield Finding("data", "warning", f"{', '.join(images)} absent: `odenet data prepare NAME` downloads one")
+    if others := [name for name in absent if name not in images]:
+        yield Finding("data", "warning", f"{', '.join(others)} absent: `odenet data list` says where they come from")
 
 
 def _disk() -> Iterator[Finding]:

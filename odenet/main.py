@@ -21,7 +21,7 @@ from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.util.crash_report import describe_unforeseen
 from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import OdenetError
-from pipeline.util.interruption import terminable
+from pipeline.util.interruption import hides_interruption, terminable
 from pipeline.util.streams import is_left, lost_output, standard_streams
 from pipeline.util.user_warnings import warnings_in_a_line
 
@@ -107,6 +107,8 @@ def _carry_out(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
     except Exception as error:
+        if hides_interruption(error):
+            return fail("interrupted", INTERRUPTED)
         return fail(describe_unforeseen(error), 1)
 
 

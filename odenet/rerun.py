@@ -72,7 +72,7 @@ def rerun(
         if outcome.error is not None and not as_json:
             return finish(outcome)
         repeated = Runs().get(outcome.run_id)
-    parted = deviations(original, repeated)
+    parted = deviations(Runs().get(run_id), repeated)  # it may have gone on until now
     document = {
         "run_id": repeated.run_id,
         "rerun_of": original.run_id,
@@ -138,5 +138,5 @@ def _in_words(original: "StoredRun", repeated: "StoredRun", parted: "Sequence[De
     if not parted:
         return f"run {repeated.run_id} is identical to run {original.run_id}, to the bit"
     lines = [f"run {repeated.run_id} deviates from run {original.run_id}:"]
-    lines += [f"  {d.metric}: largest deviation {d.largest:.3g}, from {d.where} on" for d in parted]
+    lines += [f"  {deviation}" for deviation in parted]
     return "\n".join(lines)

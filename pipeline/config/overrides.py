@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.section import ConfigError
-from pipeline.util.errors import brief
+from pipeline.util.errors import LONGEST_VALUE, brief, shortened
 from pipeline.util.nested import merge, nest
 
 DEEPEST = 20
@@ -19,7 +19,8 @@ def parse_with(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         ConfigError: `with` is not the first of them.
     """
     if overrides and overrides[0] != "with":
-        raise ConfigError(f"expected `with` before {brief(overrides[0])}, as in: odenet run with odenet_simple digits")
+        words = shortened(" ".join(overrides), LONGEST_VALUE)
+        raise ConfigError(f"expected `with` before {brief(overrides[0])}, as in: with {words}")
     return parse_arguments(overrides[1:])
 
 

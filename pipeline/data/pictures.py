@@ -84,6 +84,8 @@ class Picture:
         try:
             with Image.open(source, formats=FORMATS) as image:
                 yield image
+        except FileNotFoundError as error:
+            raise PictureError(f"{self.name} cannot be read as a PNG or JPEG image: there is no such file") from error
         except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
             raise PictureError(
                 f"{self.name} cannot be read as a PNG or JPEG image ({error}); convert it to one"

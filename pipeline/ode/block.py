@@ -11,6 +11,7 @@ from pipeline.ode.integrate import integrate
 from pipeline.ode.penalties import PenalisedField
 from pipeline.ode.solution import Statistics
 from pipeline.ode.tolerance import RootMeanSquare, Sum
+from pipeline.util.errors import InvalidInput
 
 LARGEST_REUSED_STEP = 0.5
 """Share of the interval that a first step taken over from the last batch covers at most: given the whole of it, a step
@@ -33,6 +34,10 @@ class ODEBlock(CompiledInTraining):
 
     def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, implicit_zeros: int = 0) -> None:
         super().__init__()
+        if solver.method == "leapfrog":
+            raise InvalidInput(
+                "method=leapfrog needs a state of two parts, positions and momenta, and this has one: use another"
+            )
         self.field = field
         self.final_time = final_time
         self.solver = solver

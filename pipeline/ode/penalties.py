@@ -4,7 +4,10 @@ Each is a part of the state beside z, outside the norm of errors, so that it is 
 no step of it.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -56,9 +59,18 @@ def rates(
 
 def second_derivative(evaluate: Evaluate, t: Tensor, z: Tensor, slope: Tensor) -> Tensor:
     """d²z/dt² = ∂f/∂t + ∂f/∂z f along the solution, by one evaluation that carries the direction (1, f)."""
+    _load_rules_of_jvp()
     directions = (torch.ones_like(t), slope.to(z.dtype))
     acceleration: Tensor = torch.func.jvp(evaluate, (t, z), directions)[1]
     return acceleration
+
+
+@cache
+def _load_rules_of_jvp() -> None:
+    """What torch would load at the first call, with a warning of its own that concerns no user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import_module("torch._decomp.decompositions_for_jvp")
 
 
 def with_product(evaluate: Evaluate, t: Tensor, z: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:

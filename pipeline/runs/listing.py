@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
+from pipeline.reporting.words import counted
 from pipeline.runs.filters import known_paths, path_of
 from pipeline.runs.query import StoredRun
 from pipeline.runs.summary import RunSummary
@@ -126,33 +127,48 @@ class RunGroup:
 
     Attributes:
         rows: of the group, newest first.
+        is_of_sweep: they differ in more than their seeds, of which trials have one.
         completed: those of them that count for means.
     """
 
     rows: tuple[RunSummary, ...]
+    is_of_sweep: bool = False
+
+    @property
+    def counted(self) -> str:
+        """How many of the runs count, as in: 3 of 4, 2 seeds."""
+        seeds = {row.seed for row in self.completed}
+        repeated = "" if self.is_of_sweep or len(seeds) == len(self.completed) else f", {counted(len(seeds), 'seed')}"
+        return f"{len(self.completed)} of {len(self.rows)}{repeated}"
 
     @property
     def completed(self) -> tuple[RunSummary, ...]:
         return tuple(row for row in self.rows if row.status == "COMPLETED")
 
     def spread(self, spec: MetricSpec) -> str:
-        """Mean ± standard deviation of the sample over the completed runs."""
-        values = [value for row in self.completed if (value := row.results.get(spec)) is not None]
+        """Mean ± standard deviation of the sample over the seeds of the completed runs, or over all of a sweep."""
+        values = self._values(spec)
         if not values:
             return NOTHING
         deviation = f" ± {shown(stdev(values), spec.format)}" if len(values) > 1 else ""
         return f"{shown(fmean(values), spec.format)}{deviation}"
 
+    def _values(self, spec: MetricSpec) -> list[float]:
+        """A seed's runs are one value, their mean: to repeat one tells nothing of others."""
+        of_seeds: dict[Any, list[float]] = {}
+        for number, row in enumerate(self.completed):
+            if (value := row.results.get(spec)) is not None:
+                of_seeds.setdefault(number if self.is_of_sweep else row.seed, []).append(value)
+        return [fmean(values) for values in of_seeds.values()]
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         specs = {spec.quantity: spec for row in self.rows for spec in row.results}
-        values = {
-            name: [value for row in self.completed if (value := row.results.get(spec)) is not None]
-            for name, spec in specs.items()
-        }
+        values = {name: self._values(spec) for name, spec in specs.items()}
         return {
             "run_ids": [row.run_id for row in self.rows],
             "completed": len(self.completed),
+            "seeds": len({row.seed for row in self.completed}),
             "mean": {name: fmean(found) for name, found in values.items() if found},
             "standard_deviation": {name: stdev(found) for name, found in values.items() if len(found) > 1},
         }
@@ -167,22 +183,22 @@ def group_runs(runs: Sequence[StoredRun], rows: Sequence[RunSummary], by: Groupi
     groups: dict[Key, list[RunSummary]] = {}
     for run, row in zip(runs, rows, strict=True):
         groups.setdefault(_GROUPED_BY[by](run, row), []).append(row)
-    return [RunGroup(tuple(members)) for members in groups.values()]
+    return [RunGroup(tuple(members), by == "sweep") for members in groups.values()]
 
 
 def groups_table(groups: Sequence[RunGroup], width: int | None = None) -> Table:
     """One line a group: its runs, and the mean ± standard deviation of each metric of the test split."""
     first = [group.rows[0] for group in groups]
-    specs = list(dict.fromkeys(spec for group in groups for row in group.rows for spec in row.results))
+    results = _result_columns([row for group in groups for row in group.rows])
     columns = [
         ListColumn("runs", tuple(_ids(group.rows) for group in groups), None),
-        ListColumn("n", tuple(f"{len(group.completed)} of {len(group.rows)}" for group in groups), None),
+        ListColumn("n", tuple(group.counted for group in groups), None),
         ListColumn("model", tuple(row.model for row in first), 21),
         ListColumn("data", tuple(row.data for row in first), 20),
         ListColumn("changed", tuple(_changes(row) for row in first), 1),
         *(
-            ListColumn(spec.heading, tuple(group.spread(spec) for group in groups), None if place == 0 else 2, True)
-            for place, spec in enumerate(specs)
+            ListColumn(heading, tuple(_spread(group, kind) for group in groups), _worth(place, is_first), True)
+            for place, (kind, (heading, is_first)) in enumerate(results.items())
         ),
     ]
     if any(row.tested for group in groups for row in group.rows):
@@ -215,8 +231,8 @@ def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
     ]
     name, kind, tags, changed = optional
     results = [
-        column(heading, lambda row, of=column_kind: _result(row, of), None if place == 0 else 12 - place, True)  # type: ignore[misc]
-        for place, (column_kind, heading) in enumerate(_result_columns(rows).items())
+        column(heading, lambda row, of=column_kind: _result(row, of), _worth(place, is_first), True)  # type: ignore[misc]
+        for place, (column_kind, (heading, is_first)) in enumerate(_result_columns(rows).items())
     ]
     found = [
         column("run", lambda row: str(row.run_id), None),
@@ -272,13 +288,34 @@ def _kind(spec: MetricSpec) -> Key:
     return spec.name, spec.heading, spec.unit, spec.format
 
 
-def _result_columns(rows: Sequence[RunSummary]) -> dict[Key, str]:
-    """The columns of results and their headings, each task's first one first; equal headings get their tasks' names."""
-    tasks = {_kind(spec): row.task for row in reversed(rows) for spec in row.results}
-    specs = [spec for row in rows for spec in row.results] or test_specs({})
-    columns = list(dict.fromkeys(map(_kind, specs)))
-    headings = Counter(heading for _, heading, *_ in columns)
-    return {column: column[1] if headings[column[1]] == 1 else f"{tasks[column]} {column[1]}" for column in columns}
+def _result_columns(rows: Sequence[RunSummary]) -> dict[Key, tuple[str, bool]]:
+    """The columns of results -> their headings, and whether they are some task's first one, which come first.
+
+    Equal headings get their tasks' names.
+    """
+    tasks: dict[Key, str] = {}
+    places: dict[Key, int] = {}
+    for specs, task in [(list(row.results), row.task) for row in rows] or [(list(test_specs({})), "")]:
+        for place, kind in enumerate(map(_kind, specs)):
+            tasks.setdefault(kind, task)
+            places[kind] = min(place, places.get(kind, place))
+    headings = Counter(heading for _, heading, *_ in places)
+    return {
+        kind: (kind[1] if headings[kind[1]] == 1 else f"{tasks[kind]} {kind[1]}", places[kind] == 0)
+        for kind in sorted(places, key=lambda kind: places[kind] > 0)
+    }
+
+
+def _worth(place: int, is_first: bool) -> int | None:
+    """Of a column of results in its place among them; that of a task's first one is never left out without a word."""
+    if place == 0:
+        return None
+    return 17 if is_first else max(12 - place, 1)
+
+
+def _spread(group: RunGroup, kind: Key) -> str:
+    specs = (spec for row in group.rows for spec in row.results if _kind(spec) == kind)
+    return next((group.spread(spec) for spec in specs), NOTHING)
 
 
 def _evaluations(row: RunSummary) -> str:

@@ -30,6 +30,9 @@ from pipeline.tracking.readable import is_foreign, is_series, readable, unreadab
 from pipeline.tracking.run_document import (
     RunInfo,
     RunStatus,
+    is_of_task,
+    refuse_reevaluation,
+    refuse_sweep,
     task_of,
     whole_config,
 )
@@ -159,6 +162,10 @@ class StoredRun:
 
         recorded = self.facts
         if recorded.weights is None:
+            refuse_sweep(self.document)
+            refuse_reevaluation(self.document)
+            if not is_of_task(self.document):
+                raise ArtifactError(f"run {self.run_id} has no weights: it is no training of a task")
             raise ArtifactError(
                 f"run {self.run_id} has no weights: it ended ({self.status}) before its first epoch did"
             )
@@ -305,8 +312,10 @@ class Runs:
             if (meant := _nearly(condition.value, there)) is not None:
                 field = condition.word.partition("=")[0]
                 return f"no run has {field}={brief(condition.value)}, and there is {field}={meant}"
-        words = " ".join(condition.word for condition in wanted) or "that"
         number = self.count()
+        if not wanted and not number:
+            return "there is no run in the store yet: `odenet run with odenet_simple digits` makes one"
+        words = " ".join(condition.word for condition in wanted) or "that"
         return f"no run matches {shortened(words, LONGEST_VALUE)}; there are {number} runs in the store"
 
     def _matching(self, wanted: Sequence[Condition], limit: int) -> Iterator[dict[str, Any]]:

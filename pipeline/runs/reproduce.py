@@ -35,6 +35,10 @@ class Difference:
         return f"{self.kind} {self.name}: {self.then} → {self.now}"
 
 
+WEIGHTS = "weights"
+"""Of which the content alone is compared."""
+
+
 @dataclass(frozen=True)
 class Deviation:
     """A metric that did not come out the same."""
@@ -49,6 +53,13 @@ class Deviation:
     def where(self) -> str:
         """The same in words."""
         return f"{'step' if self.metric.startswith(STEPS) else 'epoch'} {self.first_epoch}"
+
+    def __str__(self) -> str:
+        if self.metric == WEIGHTS:
+            return f"{self.metric}: not the same after {self.where}"
+        if np.isnan(self.largest):
+            return f"{self.metric}: a number in one of the two runs and none in the other, from {self.where} on"
+        return f"{self.metric}: largest deviation {self.largest:.3g}, from {self.where} on"
 
 
 def differences(run: StoredRun, fingerprint: str | None, problem: str = "") -> Iterator[Difference]:
@@ -137,7 +148,7 @@ def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviati
     if not _are_alike(then, now):
         found.append(Deviation("result", float(abs(then - now)), epoch))
     if original.facts.weights_sha256 != repeated.facts.weights_sha256:
-        found.append(Deviation("weights", np.nan, epoch))
+        found.append(Deviation(WEIGHTS, np.nan, epoch))
     return found
 
 

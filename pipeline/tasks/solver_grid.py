@@ -17,6 +17,10 @@ from pipeline.ode import ODEBlock, SolverFailure, Status
 from pipeline.ode.counts import Solved, nfe_forward, nfe_per_sample, ode_blocks
 from pipeline.tasks.base import Progress, Task, TrainedModel
 from pipeline.tasks.lookup import get_task
+from pipeline.util.errors import InvalidInput
+
+REFUSED = "refused"
+"""Status of a row whose setting cannot be solved with at all."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,9 @@ def reevaluate(
             answers, costs = _timed_answers(task, model, data, setting, progress)
         except SolverFailure as failure:
             yield replace(row, status=str(failure.status), failure=str(failure))
+            continue
+        except InvalidInput as refusal:  # the method is not one for this network
+            yield replace(row, status=REFUSED, failure=str(refusal))
             continue
         scores = task.scores(answers, data)
         if not all(map(isfinite, scores.values())):

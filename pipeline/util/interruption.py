@@ -60,3 +60,8 @@ def terminable() -> Iterator[None]:
         sys.unraisablehook = hook_before
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def hides_interruption(error: Exception) -> bool:
+    """Whether it is an interruption that Python has made another exception of, as where a class is being made."""
+    return isinstance(error.__cause__, KeyboardInterrupt)

@@ -159,6 +159,17 @@ def test_a_failed_solve_is_a_row_with_its_status_and_the_others_follow(model: Tr
     assert ode_blocks(model.network)[0].solver == trained.solver
 
 
+def test_a_method_that_cannot_solve_the_network_is_a_row_that_says_so_and_the_others_follow(
+    model: TrainedModel,
+) -> None:
+    trained = trained_setting(get_task("classification"), model.config)
+    leapfrog = Setting(replace(trained.solver, method="leapfrog", steps=1), trained.final_time)
+    rk4 = Setting(replace(trained.solver, method="rk4", steps=4), trained.final_time)
+    rows = list(reevaluate(Classification(), model, digits_of(model), [trained, leapfrog, rk4]))
+    assert [row.status for row in rows] == ["completed", "refused", "completed"]
+    assert str(rows[1].failure).startswith("leapfrog needs a state of two parts")
+
+
 def test_other_final_times_are_solved_up_to(model: TrainedModel) -> None:
     data = digits_of(model)
     settings = Grid(methods=("rk4",), steps=(2,), final_times=(0.5, 1.0)).settings(
@@ -500,7 +511,7 @@ def write_pickle(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "sentence"),
     [
-        ("absent.png", write_nothing, "cannot be read as a PNG or JPEG image"),
+        ("absent.png", write_nothing, "cannot be read as a PNG or JPEG image: there is no such file"),
         ("text.png", lambda path: path.write_text("text"), "cannot be read as a PNG or JPEG image"),
         ("cut.png", lambda path: path.write_bytes(png_bytes()[:60]), "cannot be read as a PNG or JPEG image"),
         ("photo.gif", lambda path: Image.new("L", (4, 4)).save(path), "cannot be read as a PNG or JPEG image"),

@@ -78,3 +78,31 @@ def test_a_wide_list_has_every_column_in_full_whatever_the_terminal(
         for column in columns:
             assert column.heading in head
             assert column.heading == "age" or column.cells[0] in first
+
+
+@pytest.mark.parametrize("words", [(), ("--group-by", "seed")])
+def test_each_tasks_first_result_is_shown_or_named_whichever_runs_are_newest(
+    words: tuple[str, ...],
+    database: Database[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    database.runs.insert_many([run_of(task, number, "COMPLETED") for number, task in enumerate(TASKS, start=1)])
+    firsts = [next(spec.heading for spec in get_task(task).metric_specs() if spec.split == "test") for task in TASKS]
+    for width in ("80", "120", "200"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["runs", *words]) == 0
+        said = capsys.readouterr().out
+        for heading in firsts:
+            assert heading in said
+
+
+def test_equal_headings_of_groups_have_their_tasks_names(
+    database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.runs.insert_many([run_of(task, number, "COMPLETED") for number, task in enumerate(TASKS, start=1)])
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main(["runs", "--group-by", "config"]) == 0
+    head = capsys.readouterr().out.splitlines()[1]
+    assert "trajectories loss" in head
+    assert "classification loss" in head

@@ -128,6 +128,8 @@ def test_a_rerun_with_another_seed_says_where_it_parts(home: Path, of_four_epoch
     assert again.wait() == 1
     assert "training.loss: largest deviation" in again.stdout
     assert "from epoch 1 on" in again.stdout
+    assert "weights: not the same after epoch 4" in again.stdout
+    assert "nan" not in again.stdout
 
 
 @pytest.mark.parametrize("model", QUICK_MODELS)

@@ -23,7 +23,7 @@ from pipeline.runs.summary import summaries
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.run_document import FORMAT
+from pipeline.tracking.run_document import FORMAT, REEVALUATION
 from pipeline.tracking.store import connect, next_run_id
 from pipeline.util.errors import InvalidInput
 from pipeline.util.json_text import to_json
@@ -331,6 +331,38 @@ def test_runs_that_differ_in_their_seed_alone_are_a_group_with_mean_and_deviatio
     assert told["mean"]["accuracy"] == pytest.approx(run.result + 0.05)
     assert told["standard_deviation"]["accuracy"] == pytest.approx(0.1 / 2**0.5)
     assert len(group_runs(found, summaries(runs, found), "config")) == 3
+
+
+def test_a_seed_that_was_trained_again_counts_once_in_a_group(runs: Runs) -> None:
+    run = runs.get(1)
+    found = []
+    for run_id, seed, accuracy in ((9, 5, 0.6), (8, 1, 0.4), (7, 1, 0.4), (6, 1, 0.4)):
+        document = {**run.document, "_id": run_id, "config": {**run.config, "seed": seed}}
+        document["info"] = {**run.info, "test": {**run.facts.test, "accuracy": accuracy}}
+        found.append(StoredRun(document, runs.database))
+    [group] = group_runs(found, summaries(runs, found), "seed")
+    told = group.to_dict()
+    assert (told["completed"], told["seeds"]) == (4, 2)
+    assert told["mean"]["accuracy"] == pytest.approx(0.5)
+    assert told["standard_deviation"]["accuracy"] == pytest.approx(0.2 / 2**0.5)
+    assert group.counted == "4 of 4, 2 seeds"
+
+
+def test_an_empty_store_is_said_to_be_empty(database: Database[dict[str, Any]]) -> None:
+    assert Runs(database).why_nothing([]).startswith("there is no run in the store yet: `odenet run with")
+
+
+def test_what_is_no_training_has_no_weights_for_that_reason(runs: Runs) -> None:
+    run = runs.get(1)
+    info = {key: value for key, value in run.document["info"].items() if key != "weights"}
+    experiment = {**run.document["experiment"], "name": REEVALUATION}
+    evaluation = {**run.document, "_id": 9, "info": {**info, "parent": 1}, "experiment": experiment}
+    with pytest.raises(InvalidInput, match=r"^run 9 is a re-evaluation of run 1"):
+        StoredRun(evaluation, runs.database).weights()
+    script = {**run.document, "_id": 9, "info": info, "experiment": {**experiment, "name": "my_script"}}
+    script["experiment"].pop("task", None)
+    with pytest.raises(ArtifactError, match=r"^run 9 has no weights: it is no training of a task$"):
+        StoredRun(script, runs.database).weights()
 
 
 def test_times_in_json_say_their_zone(runs: Runs) -> None:

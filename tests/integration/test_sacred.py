@@ -116,6 +116,12 @@ def test_an_id_of_ones_own_is_refused_and_leaves_no_run(home: Path, given: str) 
     assert database_of(home).runs.count_documents({}) == known
 
 
+@pytest.mark.parametrize("flag", ["-f", "-d", "--force", "--debug"])
+def test_what_is_always_on_may_be_asked_for(home: Path, flag: str) -> None:
+    shown = start_module(home, "experiments.classification", "print_config", flag, *QUICK)
+    assert shown.wait() == 0, shown.stderr
+
+
 def test_queueing_is_refused_in_a_sentence(home: Path) -> None:
     refused = sacred(home, *QUICK, "-q")
     assert refused.wait() == 2, refused.stderr

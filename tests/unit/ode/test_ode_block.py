@@ -1,10 +1,12 @@
 """The layer around the solve, and what it carries from batch to batch."""
 
+import pytest
 import torch
 
 from pipeline.config import RegularisationConfig, SolverConfig
 from pipeline.ode import ODEBlock
 from pipeline.ode.block import LARGEST_REUSED_STEP
+from pipeline.util.errors import InvalidInput
 from tests.helpers.ode_fields import Convolved, Growth
 
 
@@ -65,3 +67,8 @@ def test_a_field_that_was_replaced_is_the_one_that_is_solved_with_penalties_too(
     block.train()(z)
     block.field = Growth(-0.5)
     torch.testing.assert_close(block.train()(z), block.eval()(z), rtol=1e-3, atol=1e-3)
+
+
+def test_a_method_for_states_of_two_parts_is_refused_before_anything_is_solved() -> None:
+    with pytest.raises(InvalidInput, match=r"^method=leapfrog needs a state of two parts"):
+        ODEBlock(Convolved(), 1.0, SolverConfig(method="leapfrog"))

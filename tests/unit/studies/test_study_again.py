@@ -11,15 +11,18 @@ from experiments.presets import resolve
 from experiments.study import find_device
 from pipeline.config.overrides import parse_arguments
 from pipeline.studies.costs import KnownCosts
-from pipeline.studies.same_runs import SameRuns
+from pipeline.studies.same_runs import SameRuns, current_plugins
 from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.util.nested import flatten
 
 
 def stored(chosen: str, ran_on: str) -> Any:
     """A run, as far as that is asked."""
+    plugins = [{"file_id": file_id} for file_id in current_plugins()]  # of other tests of this process
     return SimpleNamespace(
-        whole_config={"training.device": chosen}, info={"device": ran_on}, document={"experiment": {}}
+        whole_config={"training.device": chosen},
+        info={"device": ran_on},
+        document={"experiment": {"plugins": plugins}},
     )
 
 
