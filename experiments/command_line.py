@@ -16,7 +16,7 @@ from pipeline.util import early_signals
 from pipeline.util.crash_report import describe_unforeseen
 from pipeline.util.early_signals import INTERRUPTED
 from pipeline.util.errors import InvalidInput, in_a_line
-from pipeline.util.interruption import terminable
+from pipeline.util.interruption import hides_interruption, terminable
 from pipeline.util.streams import standard_streams
 from pipeline.util.user_warnings import warnings_in_a_line
 
@@ -60,6 +60,8 @@ def _carry_out(task_name: str) -> int:
             return _fail(describe_unforeseen(error), 1)
         return _fail(f"Sacred takes an option otherwise ({error}): its --help tells how", InvalidInput.exit_status)
     except Exception as error:
+        if hides_interruption(error):
+            return _fail("interrupted", INTERRUPTED)
         return _fail(describe_unforeseen(error), 1)
     return 0
 

@@ -11,12 +11,11 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -112,13 +111,13 @@ def sweep_tracked(plan: Plan, address: str = LOCAL) -> SweepOutcome:
     return _run(plan, SweepState(), address)
 
 
-def resume_sweep(run_id: int, address: str = LOCAL, shares: Mapping[str, Any] = MappingProxyType({})) -> SweepOutcome:
+def resume_sweep(run_id: int, address: str = LOCAL, **shares: float) -> SweepOutcome:
     """Go on with a sweep whose driver is gone: same searcher, same budget, what was finished stays.
 
     One that lacks its report alone gets it. How many trials run at once, and what each is given, is decided anew.
 
     Args:
-        shares: `parallel`, `cpus_per_trial`, `gpus_per_trial`, in the place of what was asked for at first.
+        shares: of SHARES, in the place of what was asked for at first.
 
     Raises:
         InvalidInput: the run is no sweep, runs, or is over.
@@ -134,7 +133,7 @@ def resume_sweep(run_id: int, address: str = LOCAL, shares: Mapping[str, Any] = 
     if sweep.is_whole and sweep.status is RunStatus.COMPLETED and has_report:
         raise InvalidInput(f"sweep {run_id} has had all of its {sweep.trials} trials: start a new one")
     asked = document["config"].get(ASKED) or dict.fromkeys(SHARES)  # earlier versions kept what it came to alone
-    plan = replace(Plan.from_dict(document["config"]), **(asked | dict(shares)))
+    plan = replace(Plan.from_dict(document["config"]), **(asked | shares))
     plan.check()
     return _run(plan, sweep.state, address, resumed=document)
 

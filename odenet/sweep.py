@@ -92,7 +92,7 @@ def sweep(
         from experiments.sweep_plan import SHARES
 
         shares = {name: settings[name] for name in SHARES if settings[name] is not None}
-        outcome = resume_sweep(plan, cluster, shares)
+        outcome = resume_sweep(plan, cluster, **shares)
     else:
         outcome = sweep_tracked(plan, cluster)
     text = f"{headline(outcome.sweep)}: `odenet sweeps show {outcome.run_id}`, {outcome.folder}/report.html"

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from pipeline.config import RegularisationConfig, SolverConfig
 from pipeline.device.compilation import CompiledInTraining
+from pipeline.methods import METHODS
+from pipeline.methods.tableau import Symplectic
 from pipeline.ode.integrate import integrate
 from pipeline.ode.penalties import PenalisedField
 from pipeline.ode.solution import Statistics
@@ -34,9 +36,9 @@ class ODEBlock(CompiledInTraining):
 
     def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, implicit_zeros: int = 0) -> None:
         super().__init__()
-        if solver.method == "leapfrog":
+        if isinstance(METHODS[solver.method], Symplectic):
             raise InvalidInput(
-                "method=leapfrog needs a state of two parts, positions and momenta, and this has one: use another"
+                f"method={solver.method} needs a state of two parts, positions and momenta, not of one: use another"
             )
         self.field = field
         self.final_time = final_time

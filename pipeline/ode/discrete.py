@@ -96,9 +96,9 @@ def _sequence_number() -> int:
 
 def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Tensor], bool]:
     """Further leaves that an evaluation read, and whether it read what was computed before it."""
-    if first.grad_fn is None and first.requires_grad:
-        return [first], False
     leaves, seen = [], {id(tensor) for tensor in known}
+    if first.grad_fn is None and first.requires_grad and id(first) not in seen:
+        leaves.append(first)  # which has no node of its own
     for node in nodes_behind([first], _nodes_of(known)):
         if hasattr(node, "variable"):
             if id(node.variable) not in seen:

@@ -51,13 +51,10 @@ class Interpolant:
         Raises:
             InvalidInput: a time outside of the solve.
         """
-        given = torch.as_tensor(t, device=self._spans[0].z.device)
+        times = torch.as_tensor(t, dtype=torch.float64, device=self._spans[0].z.device)
         # In the number format of the times the ends may be behind the ends.
-        rounding = torch.finfo(given.dtype).eps if isinstance(t, Tensor) and given.is_floating_point() else 0.0
+        rounding = torch.finfo(t.dtype).eps if isinstance(t, Tensor) and t.is_floating_point() else 0.0
         slack = rounding * max(abs(self._start), abs(self.end))
-        times = (
-            given.double() if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64, device=given.device)
-        )
         sign = 1.0 if self.end >= self._start else -1.0
         ends = [sign * span.end for span in self._spans]
         states = []

@@ -444,9 +444,8 @@ class _Solve:
                 if self.problem.field.context
                 else (self.problem.field)
             )
-            self.statistics.nfe_forward += method.nfe_within
-            assert self.statistics.nfe_of_samples is not None
-            self.statistics.nfe_of_samples[np.unique(self.vector.index[moved[due.positions]])] += method.nfe_within
+            # Of several times of one sample numpy adds it once: all are of one evaluation.
+            self._count(method.nfe_within, self.vector.index[moved[due.positions]])
             of_rows = [stage[rows] for stage in (*tried.step.stages, first)]
             of_rows = list(method.complete(field, tried.t[rows], tried.dt[rows], z[rows], of_rows))
             return method.between(theta.unsqueeze(0), tried.dt[rows], z[rows], of_rows)[0]

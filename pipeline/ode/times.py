@@ -58,10 +58,14 @@ def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[f
 
 
 def _as_numbers(times: Tensor | Sequence[float], what: str) -> list[float]:
-    if isinstance(times, Tensor):
-        return [float(time) for time in times.detach().double().reshape(-1)]
+    """Times in double precision.
+
+    Raises:
+        InvalidInput: `what` they are is no sequence of numbers.
+    """
     try:
-        return [float(time) for time in times]
+        values: Sequence[float] = times.detach().reshape(-1).tolist() if isinstance(times, Tensor) else times
+        return [float(time) for time in values]
     except TypeError as error:
         raise InvalidInput(f"{what} are {times!r}: give a sequence of numbers, as in (0.0, 1.0)") from error
 

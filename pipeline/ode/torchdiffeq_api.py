@@ -161,7 +161,7 @@ def odeint_event(
         odeint_interface: `odeint` or `odeint_adjoint`, both of which give the event's time its gradient.
         kwargs: of that function.
     """
-    start = (t0 if isinstance(t0, Tensor) else torch.tensor(t0, dtype=torch.float64)).reshape(-1)
+    start = _exact(t0).reshape(-1)
     t = torch.cat([start, start.detach() + (-1.0 if reverse_time else 1.0)])
     event_time, states = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
     return event_time, states
@@ -196,7 +196,7 @@ class _Asked:
         name, given = _own_method(method or "dopri5"), dict(options or {})
         has_equal_steps = name in FIXED_STEP_METHODS
         _check_options(given, name)
-        times = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
+        times = _exact(t)
         if times.dim() != 1:
             raise InvalidInput(f"t must have one dimension, not the shape {tuple(times.shape)}")
         knots = [float(time) for key in ("step_t", "jump_t") for time in _numbers(given.get(key))]
@@ -353,10 +353,12 @@ def _tolerance(name: str, value: Any) -> float:
 
 
 def _numbers(times: Any) -> list[float]:
-    if times is None:
-        return []
-    given = times if isinstance(times, Tensor) else torch.as_tensor(times, dtype=torch.float64)
-    return [float(time) for time in given.detach().double().reshape(-1)]
+    return [] if times is None else _exact(times).detach().double().reshape(-1).tolist()
+
+
+def _exact(times: Any) -> Tensor:
+    """As they are, or numbers in double precision."""
+    return times if isinstance(times, Tensor) else torch.as_tensor(times, dtype=torch.float64)
 
 
 def _steps(times: Tensor, size: float) -> int:

@@ -169,11 +169,6 @@ class _Parser:
 
     def _variations(self, vary: Mapping[str, Any]) -> tuple[list[tuple[str, tuple[str, ...], float | None]], str]:
         """(what it adds to a row's name, its words, its level) of each combination; and what the levels are."""
-        # As `with` writes it; null is YAML's own word.
-        vary = {
-            key: [None if value == "None" else value for value in values] if isinstance(values, list) else values
-            for key, values in vary.items()
-        }
         for key, values in vary.items():
             if not isinstance(values, list) or not values or any(isinstance(value, list | dict) for value in values):
                 raise StudyError(f"{self._where}: vary.{key} must be a list of values, not {brief(values)}")
@@ -184,7 +179,10 @@ class _Parser:
             suffix = ", ".join(
                 f"{key.rpartition('.')[2]}={value}" for key, value in zip(vary, combination, strict=True)
             )
-            words = tuple(f"{key}={value!r}" for key, value in zip(vary, combination, strict=True))
+            # None may be written as `with` writes it; null is YAML's own word.
+            words = tuple(
+                f"{key}={None if value == 'None' else value!r}" for key, value in zip(vary, combination, strict=True)
+            )
             only = combination[0]
             is_level = len(vary) == 1 and isinstance(only, int | float) and not isinstance(only, bool)
             found.append((suffix, words, float(only) if is_level else None))

@@ -278,6 +278,18 @@ def test_gradients_reach_a_leaf_that_the_field_returns_as_it_is(mode: str, eleme
     torch.testing.assert_close(weight.grad, torch.full_like(weight, TIMES[-1] - TIMES[0]))
 
 
+def test_gradients_of_what_a_module_returns_of_its_own_count_once(mode: str) -> None:
+    field = nn.Module()
+    field.weight = nn.Parameter(torch.ones(2, 3, dtype=torch.float64))
+    field.forward = lambda _t, _z: field.weight  # type: ignore[method-assign]
+    z0 = z_start()
+    state = integrate(field, z0, TIMES, solver_for(mode)).state
+    assert isinstance(state, Tensor)
+    state.sum().backward()
+    torch.testing.assert_close(field.weight.grad, torch.full_like(field.weight, TIMES[-1] - TIMES[0]))
+    torch.testing.assert_close(z0.grad, torch.ones_like(z0))
+
+
 class ReadsLater(nn.Module):
     """Reads a tensor of its class, but not yet where it begins."""
 
