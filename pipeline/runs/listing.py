@@ -289,7 +289,7 @@ def _kind(spec: MetricSpec) -> Key:
 
 
 def _result_columns(rows: Sequence[RunSummary]) -> dict[Key, tuple[str, bool]]:
-    """The columns of results -> their headings, and whether they are some task's first one, which come first.
+    """The columns of results, in the order of the runs that have them -> their headings, and whether some task's first.
 
     Equal headings get their tasks' names.
     """
@@ -301,8 +301,7 @@ def _result_columns(rows: Sequence[RunSummary]) -> dict[Key, tuple[str, bool]]:
             places[kind] = min(place, places.get(kind, place))
     headings = Counter(heading for _, heading, *_ in places)
     return {
-        kind: (kind[1] if headings[kind[1]] == 1 else f"{tasks[kind]} {kind[1]}", places[kind] == 0)
-        for kind in sorted(places, key=lambda kind: places[kind] > 0)
+        kind: (kind[1] if headings[kind[1]] == 1 else f"{tasks[kind]} {kind[1]}", places[kind] == 0) for kind in places
     }
 
 
