@@ -100,7 +100,7 @@ def test_a_persons_settings_of_matplotlib_do_not_reach_our_figures(tmp_path: Pat
         assert mpl.rcParams["text.usetex"] is True
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default::pipeline.util.user_warnings.OdenetWarning")
 def test_a_sign_that_no_font_has_is_said_in_one_sentence() -> None:
     with pytest.warns(OdenetWarning, match="no installed font has \U000f0000 \U000f0001, which") as told, own_style():
         png(new_figure(4, 3, "\U000f0000\U000f0001\U000f0000")[0])
