@@ -22,6 +22,8 @@ from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten
 
 STEPS_OF_A_MEASUREMENT = 8
+OF_TRAINING = ("training", "validation")
+"""The splits that a training takes its items from."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,8 @@ def _measure(job: Job, known: KnownCosts) -> None:
     prepared = prepare(resolved.task, resolved.config)
     measured = measure(prepared, steps=2)
     facts = prepared.facts.get("data", {})
-    splits = [value for key, value in facts.items() if key.partition("_")[0] in ("training", "validation")]
-    items = sum(value for value in splits if isinstance(value, int))
+    splits = {split: value for key, value in facts.items() if (split := key.partition("_")[0]) in OF_TRAINING}
+    items = sum(value for value in splits.values() if isinstance(value, int)) if "training" in splits else None
     config = flatten(resolved.config.to_dict())
     known.remember(config, measured.step_seconds / measured.items, measured.step_memory_mb, items)
 

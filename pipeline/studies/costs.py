@@ -36,8 +36,8 @@ class KnownCosts:
     """The costs of configurations on this host, by what decides them."""
 
     _stored: dict[str, list[float]] = field(default_factory=dict)
-    _items: dict[str, int] = field(default_factory=dict)
-    """Data set -> training items that it has without `data.subset`, before the validation split."""
+    _items: dict[str, int | None] = field(default_factory=dict)
+    """Data set -> training items without `data.subset`, before the validation split; None: it has no end."""
     _measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -47,8 +47,8 @@ class KnownCosts:
         for run in runs:
             known._learn(run)
         for entry in known._measured.values():
-            if entry.get("is_whole"):  # earlier versions did not say
-                known._items.setdefault(entry["data"], entry["items"])
+            if entry["is_whole"]:
+                known._items.setdefault(entry["data"], entry["data_items"])
         return known
 
     def of_item(self, config: Mapping[str, Any]) -> ItemCost | None:
@@ -63,22 +63,24 @@ class KnownCosts:
 
     def training_items(self, config: Mapping[str, Any]) -> int | None:
         """Items that are trained on in an epoch; None where the size of the data set is not known."""
-        found = config["data.subset"] or self._items.get(config["data.name"])
-        return None if found is None else round(found * (1 - config["data.validation_fraction"]))
+        found = config.get("data.subset") or self._items.get(config["data.name"], 0)
+        if found is None:
+            return _drawn_items(config)
+        return round(found * (1 - config["data.validation_fraction"])) or None
 
-    def remember(self, config: Mapping[str, Any], seconds: float, memory_mb: float, items: int) -> None:
+    def remember(self, config: Mapping[str, Any], seconds: float, memory_mb: float, items: int | None) -> None:
         """Keep what was measured, here and in the home folder.
 
         Args:
             seconds: of an item.
-            items: training items of the data, before the validation split.
+            items: training items of the data, before the validation split; None: they have no end.
         """
-        is_whole = not config["data.subset"]
+        is_whole = not config.get("data.subset")
         self._measured[cost_key(config)] = {
             "seconds": seconds,
             "memory_mb": memory_mb,
             "data": config["data.name"],
-            "items": items,
+            "data_items": items,
             "is_whole": is_whole,
         }
         if is_whole:
@@ -91,12 +93,19 @@ class KnownCosts:
         here = run.document.get("host", {}).get("hostname") == socket.gethostname()
         if run.status is not RunStatus.COMPLETED or not here or info.epoch_seconds is None:
             return
-        items, _ = info.sizes.get("training", (0, ""))
+        sizes = {split: size for split, (size, _) in info.sizes.items()}
+        is_endless = "training" not in sizes and "training.epoch_iterations" in config
+        items = _drawn_items(config) if is_endless else sizes.get("training", 0)
         if items and "data.name" in config:
             self._stored.setdefault(cost_key(config), []).append(info.epoch_seconds / items)
             if not config.get("data.subset"):
-                whole = sum(info.sizes.get(split, (0, ""))[0] for split in ("training", "validation"))
+                whole = None if is_endless else items + sizes.get("validation", 0)
                 self._items.setdefault(config["data.name"], whole)
+
+
+def _drawn_items(config: Mapping[str, Any]) -> int:
+    """Items of an epoch of data without an end."""
+    return int(config["training.epoch_iterations"] * config["training.batch_size"])
 
 
 def cost_key(config: Mapping[str, Any]) -> str:
@@ -123,7 +132,7 @@ def _read() -> dict[str, Mapping[str, Any]]:
         values = json.loads(_path().read_text())
     except (OSError, ValueError):
         return {}
-    wanted = {"seconds", "memory_mb", "data", "items"}
+    wanted = {"seconds", "memory_mb", "data", "data_items", "is_whole"}
     if not isinstance(values, dict):
         return {}
     return {key: entry for key, entry in values.items() if isinstance(entry, dict) and entry.keys() >= wanted}

@@ -1,18 +1,22 @@
 """What of a study is not done again, and what the rest will cost."""
 
+import socket
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from experiments.presets import resolve
 from experiments.study import find_device
+from experiments.study_cost import _measure
+from experiments.study_plan import Job
 from pipeline.config.overrides import parse_arguments
 from pipeline.studies.costs import KnownCosts
 from pipeline.studies.same_runs import SameRuns, current_plugins
 from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.tracking.run_document import RunStatus
 from pipeline.util.nested import flatten
 
 
@@ -60,3 +64,34 @@ def test_the_size_of_a_subset_is_not_taken_for_that_of_the_data(
     assert KnownCosts.of([]).training_items(configs["None"]) is None
     KnownCosts.of([]).remember(configs["None"], 0.01, 1.0, items=1437)
     assert KnownCosts.of([]).training_items(configs["None"]) == pytest.approx(0.8 * 1437, abs=1)
+
+
+def test_data_without_an_end_cost_what_their_iterations_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    configs = []
+    for iterations in (100, 250):
+        words = ["cnf", "two_moons", f"training.epoch_iterations={iterations}"]
+        configs.append(flatten(resolve(*parse_arguments(words)).config.to_dict()))
+    run = SimpleNamespace(
+        facts=SimpleNamespace(epoch_seconds=5.12, sizes={"validation": (2000, "points"), "test": (10_000, "points")}),
+        whole_config=configs[0],
+        status=RunStatus.COMPLETED,
+        document={"host": {"hostname": socket.gethostname()}},
+    )
+    measured, learned = KnownCosts.of([]), KnownCosts.of([cast("Any", run)])
+    measured.remember(configs[0], 0.01, 1.0, items=None)
+    for known in (measured, KnownCosts.of([]), learned):
+        assert [known.training_items(config) for config in configs] == [25_600, 64_000]
+    cost = learned.of_item(configs[1])
+    assert cost is not None
+    assert cost.seconds == pytest.approx(5.12 / 25_600)
+
+
+def test_a_study_of_data_without_an_end_measures_steps_and_counts_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    resolved = resolve(*parse_arguments(["planar_nf", "two_moons", "training.compile=False"]))
+    known = KnownCosts.of([])
+    _measure(cast("Job", SimpleNamespace(resolved=resolved)), known)
+    assert known.training_items(flatten(resolved.config.to_dict())) == 25_600
