@@ -14,13 +14,25 @@ from experiments.study import Standing
 from experiments.study_plan import Job
 from pipeline.ode import SolverFailure
 from pipeline.reporting.console import progress_bar
-from pipeline.reporting.text_table import left, list_table, right, shown
+from pipeline.reporting.text_table import shown
 from pipeline.reporting.words import counted, duration
+from pipeline.runs.listing import ListColumn, fitted_table
 from pipeline.runs.query import Runs
 from pipeline.studies.costs import MEASURED, KnownCosts
+from pipeline.studies.study import StudyRun
 from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten
 
+COLUMNS = (
+    ("row", None, False),
+    ("does", 7, False),
+    ("seeds", 8, True),
+    ("done", 10, True),
+    ("a run takes", None, True),
+    ("memory (MB)", 11, True),
+    ("known from", 9, False),
+)
+"""Of what is printed: their headings, their worth where it is narrow, and whether they are numbers."""
 STEPS_OF_A_MEASUREMENT = 8
 OF_TRAINING = ("training", "validation")
 """The splits that a training takes its items from."""
@@ -170,24 +182,16 @@ def print_estimate(cost: Estimate, console: Console) -> None:
     """What would be done, a line a row."""
     plan = cost.standing.plan
     console.print(f"{plan.study.title} ({plan.conditions})", style="bold", highlight=False)
-    table = list_table(
-        [*left("row", "does"), *right("seeds", "done", "a run takes", "memory (MB)"), *left("known from")]
-    )
-    for row in plan.rows:
-        jobs = [job for job in plan.jobs if job.row is row]
-        first = next((job for job in jobs if job.number not in cost.standing.found), None)
-        number = -1 if first is None else first.number
-        basis = cost.refusals.get(row.name) or cost.bases.get(number, "")
-        table.add_row(
-            f"{row.block}: {row.label}" if row.block else row.label,
-            row.kind,
-            str(len(jobs)),
-            str(sum(job.number in cost.standing.found for job in jobs)),
-            shown(cost.seconds.get(number), duration),
-            shown(cost.memory_mb.get(number), ",.0f"),
-            basis,
+    shown_rows = [_estimated(cost, row) for row in plan.rows]
+    console.print(
+        fitted_table(
+            [
+                ListColumn(heading, tuple(cells[place] for cells in shown_rows), worth, is_number)
+                for place, (heading, worth, is_number) in enumerate(COLUMNS)
+            ],
+            console.width,
         )
-    console.print(table)
+    )
     console.print(cost.sentence(), highlight=False)
     if MEASURED in cost.bases.values():
         console.print(
@@ -197,3 +201,19 @@ def print_estimate(cost: Estimate, console: Console) -> None:
             ),
             highlight=False,
         )
+
+
+def _estimated(cost: Estimate, row: StudyRun) -> tuple[str, ...]:
+    """The cells of `COLUMNS`."""
+    jobs = [job for job in cost.standing.plan.jobs if job.row is row]
+    first = next((job for job in jobs if job.number not in cost.standing.found), None)
+    number = -1 if first is None else first.number
+    return (
+        f"{row.block}: {row.label}" if row.block else row.label,
+        row.kind,
+        str(len(jobs)),
+        str(sum(job.number in cost.standing.found for job in jobs)),
+        shown(cost.seconds.get(number), duration),
+        shown(cost.memory_mb.get(number), ",.0f"),
+        cost.refusals.get(row.name) or cost.bases.get(number, ""),
+    )

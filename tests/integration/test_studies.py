@@ -158,6 +158,11 @@ def test_a_dry_run_says_what_it_would_do_and_what_it_takes(studied: StudiedHome)
     assert fresh.wait() == 0, fresh.stderr
     assert {run["basis"] for run in fresh.json["runs"]} == {"measured steps"}
     assert all(run["seconds"] > 0 and run["memory_mb"] > 0 for run in fresh.json["runs"])
+    narrow = start_command(studied.home, *studied.words("--dry-run"), COLUMNS="60")
+    assert narrow.wait() == 0, narrow.stderr
+    assert "a run takes" in narrow.stdout
+    assert "in a wider terminal, or with --json" in narrow.stdout
+    assert "…" not in narrow.stdout, "no cell and no heading is cut"
 
 
 def test_the_list_has_every_study_with_what_is_done(studied: StudiedHome) -> None:
