@@ -7,16 +7,14 @@ depend on the others, as far as the field does not mix them.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from math import isfinite
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.ode.attempt import Beginning, StepAttempt
 from pipeline.ode.control import (
-    CUTS_OF_NO_NUMBER,
     SHORTEST_FIRST,
     Floats,
     as_array,
@@ -28,15 +26,16 @@ from pipeline.ode.control import (
 )
 from pipeline.ode.events import EventSearch
 from pipeline.ode.field import VectorField
+from pipeline.ode.giving_up import refuse_what_cannot_go_on
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.memory import is_small
-from pipeline.ode.path import NOTHING, Path, Segment, Snapshot, StepGraph
+from pipeline.ode.outputs import Outputs
+from pipeline.ode.path import NOTHING, Path, Snapshot
 from pipeline.ode.problem import Outcome, Problem
-from pipeline.ode.solution import SolverFailure, Statistics, Status, Trial, state_norm
-from pipeline.ode.stepping import Step
+from pipeline.ode.solution import Statistics, Trial
 from pipeline.ode.stepping.several import Place, Steps
 from pipeline.ode.times import Leg
-from pipeline.ode.vector import Due, Indices, Vector, due_within, of_moved
+from pipeline.ode.vector import Due, Indices, Vector, due_within, of_moved, to_device_of
 
 STEPS_A_CALL = 2
 """Where they are compiled and the state is small: asking the host after each costs more than a step for nothing."""
@@ -71,28 +70,6 @@ def solve(
     return _Solve(problem, path, statistics, before_first, interpolant).run(z, first)
 
 
-class _Tried(NamedTuple):
-    """A step of every element.
-
-    Attributes:
-        t, dt, end: times and step sizes as the method takes them.
-        leaf: the state at its end as the next step would start from it.
-        last: dz/dt there, if the method has evaluated it for its error.
-        keeps: whether the solution within is wanted.
-        before_stages, before_last: snapshots of then.
-    """
-
-    t: Tensor
-    dt: Tensor
-    end: Tensor
-    step: Step
-    leaf: Tensor
-    last: Tensor | None
-    keeps: bool
-    before_stages: Snapshot
-    before_last: Snapshot
-
-
 class _Solve:
     """One solve: what it is at, and the functions that bring it forward.
 
@@ -114,7 +91,6 @@ class _Solve:
         self.statistics = statistics
         self.interpolant = interpolant
         self.roughness = 0.0
-        self.between: list[Tensor] = []
         self.completed: Sequence[Tensor] | None = None
         self.search = None if problem.event is None else EventSearch(problem.event)
         self.event_time: float | None = None
@@ -125,10 +101,9 @@ class _Solve:
     def run(self, z: Tensor, first: Tensor | None) -> Outcome:
         problem = self.problem
         self.width = len(z) if problem.per_sample else 1
-        times = sum(len(leg.outputs) + (leg.output is not None) for leg in problem.legs)
         if problem.per_sample:
             self.statistics.nfe_of_samples = np.zeros(self.width, np.int64)
-            self.buffer = z.new_empty((times, *z.shape))
+        self.outputs = Outputs(problem, z)
         self.z, index = z, np.arange(self.width)
         zeros = np.zeros(self.width)
         self.vector = Vector(index, zeros + problem.t0, zeros, zeros + 1, np.zeros(self.width, np.int64))
@@ -148,11 +123,9 @@ class _Solve:
             if self.event_time is not None:
                 break
             if leg.output is not None:
-                self._take_state(leg.output)
-        between = self.buffer if problem.per_sample and times else None
-        if self.between:
-            between = torch.cat(self.between)
-        return Outcome(self.z, between, self.event_time, self.first.detach(), self.roughness)
+                self.outputs.add_end(leg.output, self.z)
+                self.path.output(leg.output)
+        return Outcome(self.z, self.outputs.all(), self.event_time, self.first.detach(), self.roughness)
 
     # What the elements of the vector are.
 
@@ -169,7 +142,7 @@ class _Solve:
         """The field for those samples of the batch."""
         if len(index) == self.width:
             return self.problem.field
-        return self.problem.field.of_rows(_moved(index, self.z))
+        return self.problem.field.of_rows(to_device_of(self.z, index))
 
     def _count(self, nfe: int, index: Indices | None = None) -> None:
         self.statistics.nfe_forward += nfe
@@ -190,6 +163,9 @@ class _Solve:
         return self.problem.method.evaluate(self._field(index), self._column(t), z)
 
     # The steps.
+
+    def _refuse_what_cannot_go_on(self, shortest_dt: Floats) -> None:
+        refuse_what_cannot_go_on(self.problem, self.statistics, self.vector, self.z, self.first, shortest_dt)
 
     @torch.no_grad()
     def _choose_first_steps(self) -> None:
@@ -242,15 +218,15 @@ class _Solve:
                     self.z.new_empty(shape := (self.width, *self.z.shape[1:])),
                     self.z.new_empty(shape),
                 )
-            here = _moved(np.flatnonzero(arrived), self.z)
-            rows = _moved(self.vector.index[arrived], self.z)
+            here = to_device_of(self.z, np.flatnonzero(arrived))
+            rows = to_device_of(self.z, self.vector.index[arrived])
             whole_z[rows], whole_first[rows] = self.z[here], self.first[here]
             for of_whole, of_some in zip(whole.arrays(), self.vector.arrays(), strict=True):
                 of_whole[self.vector.index[arrived]] = of_some[arrived]
             if arrived.all():
                 self.vector, self.z, self.first = whole, whole_z, whole_first
                 return
-            staying = _moved(np.flatnonzero(~arrived), self.z)
+            staying = to_device_of(self.z, np.flatnonzero(~arrived))
             self.vector = self.vector.chosen(~arrived)
             self.z, self.first = self.z[staying], self.first[staying]
 
@@ -274,7 +250,7 @@ class _Solve:
         """
         problem, vector, z = self.problem, self.vector, self.z
         assert problem.method.several is not None
-        t, dt, previous = (_moved(values, z) for values in (vector.t, vector.dt, vector.previous))
+        t, dt, previous = (to_device_of(z, values) for values in (vector.t, vector.dt, vector.previous))
         place = Place(z, self.first, t, dt, previous)
         end = torch.full((1,), leg.end, dtype=torch.float64, device=z.device)
         keeps = len(leg.times) > 0
@@ -316,9 +292,9 @@ class _Solve:
             lengths = torch.from_numpy((ends - starts)[numbers])
             several = self.problem.method.several
             assert several is not None
-            self.between.append(several.between(torch.from_numpy(due.thetas), numbers, lengths, begins, stages))
+            self.outputs.add(several.between(torch.from_numpy(due.thetas), numbers, lengths, begins, stages))
 
-    def _try(self, end: Floats, keeps: bool) -> _Tried:
+    def _try(self, end: Floats, keeps: bool) -> StepAttempt:
         problem, method, path, vector = self.problem, self.problem.method, self.path, self.vector
         field = self._field(vector.index)
         keeps = keeps or problem.event is not None or self.interpolant is not None
@@ -335,9 +311,9 @@ class _Solve:
                 serves_error = not keeps and not problem.per_sample and end[0] == problem.legs[-1].end
                 with torch.no_grad() if serves_error else nullcontext():
                     last = self._evaluate(end, leaf)
-        return _Tried(t, dt, self._column(end), step, leaf, last, keeps, before_stages, before_last)
+        return StepAttempt(t, dt, self._column(end), step, leaf, last, keeps, before_stages, before_last)
 
-    def _decide(self, end: Floats, tried: _Tried) -> NDArray[np.bool_]:
+    def _decide(self, end: Floats, tried: StepAttempt) -> NDArray[np.bool_]:
         """Which of the steps count; how long the next are."""
         problem, vector = self.problem, self.vector
         ratio = self._error_ratio(tried)
@@ -359,7 +335,7 @@ class _Solve:
         self.vector = Vector(vector.index, t, dt, decision.previous, cuts, tried.step.converged)
         return accepted
 
-    def _error_ratio(self, tried: _Tried) -> Floats:
+    def _error_ratio(self, tried: StepAttempt) -> Floats:
         """Of each step; the one time that the device is waited for."""
         problem, z = self.problem, self.z
         ratio = problem.method.error_ratio(tried.step, tried.dt, z, tried.last, problem.tolerance)
@@ -372,7 +348,7 @@ class _Solve:
         self.roughness = max(self.roughness, float(changes[ratios <= 1].max(initial=0.0)))
         return ratios
 
-    def _go_on(self, vector: Vector, end: Floats, accepted: NDArray[np.bool_], due: Due, tried: _Tried) -> None:
+    def _go_on(self, vector: Vector, end: Floats, accepted: NDArray[np.bool_], due: Due, tried: StepAttempt) -> None:
         """From the ends of the accepted steps.
 
         Args:
@@ -395,14 +371,20 @@ class _Solve:
         due = of_moved(due, moved)
         outputs = self._states_within(tried, first, moved, due)
         if self.path.records:
-            self._record(tried, first, moved, due, outputs)
+            beginning = Beginning(self.z, self.first if self.first_is_leaf else None, self.before_first)
+            rows = to_device_of(self.z, vector.index[moved]) if self.problem.per_sample else None
+            self.path.extend(tried.segment(beginning, first, due, outputs, moved, rows))
         if self.interpolant is not None:
             stages = [*tried.step.stages, first]
             self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.t, tried.dt, self.z, stages))
             self.interpolant.end = self.interpolant.end if self.event_time is None else self.event_time
-        if outputs is not None:
-            self._take_outputs(vector, moved, due, outputs)
+        if outputs is not None and self.problem.per_sample:
+            self.outputs.add_pairs(outputs, due, vector.index[moved[due.positions]])
+        elif outputs is not None:
+            self.outputs.add(outputs if self.event_time is None else outputs[:-1])
         if self.event_time is not None:
+            assert outputs is not None
+            self.z = outputs[-1]
             return
         self.first_is_leaf = tried.keeps and self.path.records and not self.problem.per_sample
         if self.first_is_leaf:
@@ -410,7 +392,7 @@ class _Solve:
         if all_moved:
             self.z, self.first = leaf, first
         else:
-            mask = _moved(accepted, self.z).view(-1, *[1] * (self.z.dim() - 1))
+            mask = to_device_of(self.z, accepted).view(-1, *[1] * (self.z.dim() - 1))
             self.z, self.first = torch.where(mask, leaf, self.z), torch.where(mask, first, self.first)
         self.before_first = snapshot
 
@@ -425,11 +407,11 @@ class _Solve:
             if len(moved) == len(end) and not is_over.any():
                 return self._evaluate(end, leaf, vector.index), leaf
             going_on = moved[~is_over]
-            rows = _moved(going_on, leaf)
+            rows = to_device_of(leaf, going_on)
             slopes = self._evaluate(end[going_on], leaf[rows], vector.index[going_on])
             return self.first.index_put((rows,), slopes), leaf
 
-    def _states_within(self, tried: _Tried, first: Tensor, moved: Indices, due: Due) -> Tensor | None:
+    def _states_within(self, tried: StepAttempt, first: Tensor, moved: Indices, due: Due) -> Tensor | None:
         """The states at the times that were asked for, shape (times, *state), or (pairs, …) of some samples."""
         if not len(due.outputs):
             return None
@@ -438,7 +420,7 @@ class _Solve:
         with self.path.recording():
             if not self.problem.per_sample:
                 return method.between(theta, tried.dt, z, self._completed(tried, first))
-            rows = _moved(moved[due.positions], z)
+            rows = to_device_of(z, moved[due.positions])
             field = (
                 self._field(self.vector.index[moved[due.positions]])
                 if self.problem.field.context
@@ -450,7 +432,7 @@ class _Solve:
             of_rows = list(method.complete(field, tried.t[rows], tried.dt[rows], z[rows], of_rows))
             return method.between(theta.unsqueeze(0), tried.dt[rows], z[rows], of_rows)[0]
 
-    def _completed(self, tried: _Tried, last: Tensor) -> Sequence[Tensor]:
+    def _completed(self, tried: StepAttempt, last: Tensor) -> Sequence[Tensor]:
         """All that the solution within the step of the whole batch is made of, evaluated once."""
         if self.completed is None:
             method, stages = self.problem.method, [*tried.step.stages, last]
@@ -459,59 +441,7 @@ class _Solve:
             self._count(method.nfe_within)
         return self.completed
 
-    def _take_outputs(self, vector: Vector, moved: Indices, due: Due, outputs: Tensor) -> None:
-        if self.problem.per_sample:
-            samples = _moved(vector.index[moved[due.positions]], self.z)
-            self.buffer[_moved(due.outputs, self.z), samples] = outputs
-            return
-        count = len(outputs) - (self.event_time is not None)
-        if count:
-            self.between.append(outputs[:count])
-        if self.event_time is not None:
-            self.z = outputs[-1]
-
-    def _take_state(self, output: int) -> None:
-        """The leg's end is a time that was asked for."""
-        if self.problem.per_sample:
-            self.buffer[output] = self.z
-        else:
-            self.between.append(self.z.unsqueeze(0))
-        self.path.output(output)
-
-    def _record(self, tried: _Tried, last: Tensor, moved: Indices, due: Due, outputs: Tensor | None) -> None:
-        """Leave a segment for the backward pass, of the steps that were accepted."""
-        path, z, first = self.path, self.z, self.first if self.first_is_leaf else None
-        t, dt, end, rows = tried.t, tried.dt, tried.end, None
-        if self.problem.per_sample:
-            rows = _moved(self.vector.index[moved], z)
-            if len(moved) < len(z):
-                here = _moved(moved, z)
-                t, dt, end, z = t[here], dt[here], end[here], z[here]
-        thetas = torch.from_numpy(due.thetas) if len(due.thetas) else None
-        pairs = _moved(due.positions, z) if self.problem.per_sample else None
-        graph = (
-            StepGraph(tried.step.end, last if tried.keeps else None, outputs) if tried.step.end.requires_grad else None
-        )
-        path.extend(
-            Segment(
-                t,
-                dt,
-                end,
-                z,
-                first,
-                rows,
-                thetas,
-                pairs,
-                _moved(due.outputs, z) if thetas is not None else None,
-                tried.keeps,
-                graph,
-                self.before_first,
-                tried.before_stages,
-                tried.before_last,
-            )
-        )
-
-    def _look_for_event(self, vector: Vector, end: Floats, tried: _Tried, last: Tensor) -> float | None:
+    def _look_for_event(self, vector: Vector, end: Floats, tried: StepAttempt, last: Tensor) -> float | None:
         """Where in the step an event happens, as a fraction of it."""
         if self.search is None:
             return None
@@ -525,50 +455,3 @@ class _Solve:
             return self.problem.method.between(where, tried.dt, self.z, stages)[0]
 
         return self.search.within(float(vector.t[0]), float(end[0]), self.z, self.first, tried.step.end, state_at)
-
-    # What ends a solve.
-
-    def _refuse_what_cannot_go_on(self, shortest_dt: Floats) -> None:
-        """Raise where an element of the vector cannot take its next step."""
-        problem, vector = self.problem, self.vector
-        is_number = np.isfinite(vector.dt)
-        is_lost = vector.dt <= shortest_dt
-        is_out_of_steps = problem.max_steps is not None and len(self.statistics.trials) >= problem.max_steps
-        failed = ~is_number | is_lost | (vector.cuts >= CUTS_OF_NO_NUMBER) | is_out_of_steps
-        if not failed.any():
-            return
-        candidates = np.flatnonzero(failed)
-        position = int(candidates[np.argmin(np.abs(vector.t[candidates] - problem.t0))])
-        status = Status.STEP_LIMIT
-        if not vector.converged:
-            status = Status.NOT_CONVERGED
-        elif not is_number[position] or vector.cuts[position]:
-            status = Status.DIVERGED
-        elif is_lost[position]:
-            status = Status.UNDERFLOW
-        raise self._failure(status, position)
-
-    def _failure(self, status: Status, position: int) -> SolverFailure:
-        """What ends the solve at an element of the vector."""
-        problem, vector, statistics = self.problem, self.vector, self.statistics
-        statistics.status = status
-        dt = float(vector.dt[position])
-        nfe, sample, state = statistics.nfe_forward, None, self.z
-        if statistics.nfe_of_samples is not None:
-            sample, state = int(vector.index[position]), self.z[position]
-            nfe = int(statistics.nfe_of_samples[sample])
-        return SolverFailure(
-            status,
-            float(vector.t[position]),
-            dt if isfinite(dt) else 0.0,
-            nfe,
-            state_norm(state),
-            problem.direction,
-            sample,
-            problem.field.rounding_above(problem.tolerance.rtol, self.first),
-        )
-
-
-def _moved(values: NDArray[Any], z: Tensor) -> Tensor:
-    """On the device of `z`, which is not waited for."""
-    return torch.from_numpy(np.ascontiguousarray(values)).to(z.device, non_blocking=True)

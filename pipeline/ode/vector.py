@@ -1,10 +1,12 @@
 """The elements of a solve, the whole batch or each sample for itself: where they are, and what lies on their way."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.ode.control import Floats
 from pipeline.ode.times import Leg
@@ -83,3 +85,8 @@ def of_moved(due: Due, moved: Indices) -> Due:
         return due
     kept = due.chosen(np.isin(due.positions, moved))
     return kept._replace(positions=np.searchsorted(moved, kept.positions))
+
+
+def to_device_of(z: Tensor, values: NDArray[Any]) -> Tensor:
+    """The values on the device of `z`, which is not waited for."""
+    return torch.from_numpy(np.ascontiguousarray(values)).to(z.device, non_blocking=True)
