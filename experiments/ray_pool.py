@@ -12,12 +12,15 @@ from typing import Any
 from ray import tune
 
 from experiments.ray_trial import TrackedTrial, TrialRun
-from pipeline.sweeps.cluster import Share, cluster, cluster_share, local_share
+from pipeline.sweeps.cluster import ClusterError, Share, cluster, cluster_share, local_share
 from pipeline.sweeps.interruption import Interruption
 from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.sweeps.tune_callback import TrialsCallback
 
+LOW_ON_MEMORY = "killed due to the node running low on memory"
+"""Of Ray's monitor, which clusters of this machine's own go without."""
 LOST_WORKERS = 3
 """So often a trial goes on with another worker."""
 
@@ -40,7 +43,7 @@ class Pool:
         shared: Any,
         interruption: Interruption,
         callback: TrialsCallback,
-        stop_signals: Any,
+        stop_signals: StopSignals,
         specs: Sequence[TrialSpec] = (),
         **search: Any,
     ) -> tune.ResultGrid:
@@ -49,9 +52,12 @@ class Pool:
         Args:
             kind, shared: what a worker makes of a trial, and what all trials have in common.
             search: for Tune's own configuration.
+
+        Raises:
+            ClusterError: the cluster's monitor of the memory has ended a worker, after which Tune does not go on.
         """
         trainable = tune.with_resources(
-            tune.with_parameters(TrackedTrial, kind=kind, shared=shared, stop_signals=stop_signals),
+            tune.with_parameters(TrackedTrial, kind=kind, shared=shared, stop_signals=stop_signals.told),
             {"cpu": self.share.cpus_per_trial, "gpu": self.share.gpus_per_trial},
         )
         tuner = tune.Tuner(
@@ -69,7 +75,15 @@ class Pool:
                 callbacks=[callback],
             ),
         )
-        return tuner.fit()
+        try:
+            return tuner.fit()
+        except RuntimeError as error:
+            if LOW_ON_MEMORY not in str(error):
+                raise
+            raise ClusterError(
+                "Ray has ended workers because a machine of the cluster ran out of memory: have fewer at once "
+                "(--parallel) or less memory taken by others there, and go on where this has stopped"
+            ) from error
 
 
 @contextmanager

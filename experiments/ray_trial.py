@@ -19,8 +19,8 @@ from pipeline.device.host_memory import give_back_freed_memory
 from pipeline.runs.query import StoredRun
 from pipeline.runs.resume import StillRunning, prepare_resume, take_over
 from pipeline.runs.stored_parts import config_of
-from pipeline.sweeps.state import COMPLETED, FAILURES, PRUNED
-from pipeline.sweeps.stop_signals import get_stop_signal
+from pipeline.sweeps.state import COMPLETED, FAILURES, INTERRUPTED, PRUNED
+from pipeline.sweeps.stop_signals import begin_trial, end_trial, get_stop_signal
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.tracking.address import StoreError
 from pipeline.tracking.lean_sacred import SacredInterrupt
@@ -116,10 +116,13 @@ class TrialRun(Callback):
 
     def _work(self) -> None:
         self._wanted.acquire()
+        report: dict[str, Any] = {"outcome": INTERRUPTED, "error": None}
         try:
-            report = self.carry_out()
+            if begin_trial(self._stop_signals, self._spec.key):
+                report = self.carry_out()
         except Exception as error:  # whatever it is, it is this trial's end and not the others'
             report = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
+        end_trial(self._stop_signals, self._spec.key)
         self._reports.put({**self.last_report(report), "done": True})
 
 

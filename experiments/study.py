@@ -140,7 +140,7 @@ class _Driver:
 
     def __init__(self, plan: StudyPlan, shared: StudyOfRun, pool: Pool, estimates: Mapping[int, float | None]) -> None:
         self._plan, self._shared, self._pool, self._estimates = plan, shared, pool, estimates
-        self._stop_signals = StopSignals.remote()  # type: ignore[attr-defined]  # Ray makes it
+        self._stop_signals = StopSignals()
         self._failures: dict[int, str] = {}
 
     def carry_out(self, standing: Standing) -> dict[int, str]:
@@ -179,7 +179,7 @@ class _Driver:
 class _ProgressCallback(TrialsCallback):
     """Keeps the display of a study going."""
 
-    def __init__(self, progress: StudyProgress, stop_signals: Any) -> None:
+    def __init__(self, progress: StudyProgress, stop_signals: StopSignals) -> None:
         super().__init__(stop_signals)
         self._progress = progress
 

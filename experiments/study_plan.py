@@ -14,6 +14,7 @@ from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.studies.parse import load_study
 from pipeline.studies.study import FULL, Kind, Scale, Study, StudyError, StudyRun
 from pipeline.tasks.lookup import metric_specs
+from pipeline.util.errors import brief
 from pipeline.util.nested import merge
 
 STUDIES = Path(__file__).with_name("studies")
@@ -146,7 +147,7 @@ def find_study(name: str) -> Study:
     shipped = study_files()
     if name not in shipped and not (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
         raise StudyError(
-            f"{name} is neither a file nor a study that comes along{nearest(name, shipped)}; there are "
+            f"{name or brief(name)} is neither a file nor a study that comes along{nearest(name, shipped)}; there are "
             f"{', '.join(shipped)}"
         )
     return load_study(shipped.get(name, Path(name)), find_metrics)

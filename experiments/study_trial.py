@@ -78,7 +78,7 @@ class StudyTrialRun(TrialRun):
         database.client.close()
         database = connect_patiently()  # it may have gone meanwhile
         ended = Runs(database).get(run_id)
-        if ended.status is RunStatus.RUNNING:  # its end waits on disk
+        if ended.status in (RunStatus.RUNNING, RunStatus.DIED):  # its end waits on disk
             ended = inherit(run_id, database)
         return {"run_id": run_id, **outcome_of(ended)}
 

@@ -158,7 +158,7 @@ class _Driver:
     def __init__(self, plan: Plan, state: SweepState, run_log: RunLog, observer: StoreObserver, pool: Pool) -> None:
         self._plan, self._state, self._run_log, self._pool = plan, state, run_log, pool
         self._observer, self._record = observer, observer.record
-        self._stop_signals = StopSignals.remote()  # type: ignore[attr-defined]  # Ray makes it
+        self._stop_signals = StopSignals()
         self._deadline = math.inf if plan.minutes is None else time.monotonic() + plan.minutes * 60
         stream = sys.__stderr__ or sys.stderr
         self._progress = SweepProgress(plan.space, plan.trials, int(plan.parallel or 1), stream, self._deadline)

@@ -86,7 +86,7 @@ class SweepTrialRun(TrialRun):
         database.client.close()
         database = connect_patiently()  # it may have gone meanwhile
         ended = self._find(database, config)
-        if ended is not None and ended.status is RunStatus.RUNNING:  # its end waits on disk
+        if ended is not None and ended.status in (RunStatus.RUNNING, RunStatus.DIED):  # its end waits on disk
             ended = inherit(ended.run_id, database)
         if ended is None:
             raise failure or OdenetError("the store no longer has the run of this trial: was it deleted?")

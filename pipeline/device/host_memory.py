@@ -77,6 +77,15 @@ def left_in_container(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/
     return left
 
 
+def kills_for_memory(statistics: Path = Path("/proc/vmstat")) -> int:
+    """Processes that this machine's system has killed since it started, as there was no memory left; 0 if unknown."""
+    try:
+        lines = statistics.read_text().splitlines()
+    except OSError:  # no such system
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 @dataclass(frozen=True)
 class _ControlGroupFiles:
     """Where a version of Linux's control groups says what a group may take and what it takes."""

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from pipeline.util.errors import OdenetError
 
+OF_A_GPU = ("CUDA", "cuDNN", "CUBLAS", "HIP", "XPU", "MPS")
+"""In what the libraries of a GPU say."""
 SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """Of torch's own allocators, of CUDA itself, and of the libraries that allocate for themselves."""
 
@@ -32,7 +34,7 @@ def naming_lack_of_memory() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        where = "computer" if isinstance(error, MemoryError) or "CPUAllocator" in str(error) else "GPU"
+        where = "GPU" if any(word in str(error) for word in OF_A_GPU) else "computer"
         raise OutOfMemory(
             f"the {where} is out of memory: use a smaller training.batch_size, fewer model.channels or "
             "solver.gradient=checkpointed"

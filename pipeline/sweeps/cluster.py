@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -89,15 +90,16 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
         folder = str(private_folder(Path(private) / "ray"))
         try:
             if share is not None:
-                ray.init(
-                    address="local",
-                    num_cpus=math.ceil(share.parallel * share.cpus_per_trial),
-                    num_gpus=torch.cuda.device_count(),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    _temp_dir=folder,
-                )
+                with _deaf_to_signals():
+                    ray.init(
+                        address="local",
+                        num_cpus=math.ceil(share.parallel * share.cpus_per_trial),
+                        num_gpus=torch.cuda.device_count(),
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        logging_level=logging.CRITICAL,
+                        _temp_dir=folder,
+                    )
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # of many kinds, and of none where Ray does not start in time
@@ -116,6 +118,20 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
             yield Path(folder) / "tune"
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _deaf_to_signals() -> Iterator[None]:
+    """Processes that are started within it do not hear what is sent to all of a group.
+
+    A batch system does so, and a terminal that is closed. The driver tells the trials to end; were Ray gone by then,
+    nothing would reach them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _refuse_silence(address: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune import Stopper
 
+from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.util.interruption import QUIET_SECONDS, heeded
 
 
@@ -20,13 +21,13 @@ class Interruption(Stopper):
         is_asked_elsewhere: whether `odenet stop` has asked.
     """
 
-    def __init__(self, stop_signals: Any, is_asked_elsewhere: Callable[[], bool]) -> None:
+    def __init__(self, stop_signals: StopSignals, is_asked_elsewhere: Callable[[], bool]) -> None:
         self.is_asked = False
         self._stop_signals, self._is_asked_elsewhere = stop_signals, is_asked_elsewhere
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, bool]:
         """What Ray Tune keeps of it on the disk, from which nothing is asked."""
-        return {"is_asked": self.is_asked, "_stop_signals": self._stop_signals}
+        return {"is_asked": self.is_asked}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
@@ -34,12 +35,15 @@ class Interruption(Stopper):
     def stop_all(self) -> bool:
         self.is_asked = self.is_asked or self._is_asked_elsewhere()
         if self.is_asked:
-            self._stop_signals.interrupt.remote()
+            self._stop_signals.interrupt()
+        self._stop_signals.repeat()
         return self.is_asked
 
 
 @contextmanager
-def interruptible(stop_signals: Any, is_asked_elsewhere: Callable[[], bool] = lambda: False) -> Iterator[Interruption]:
+def interruptible(
+    stop_signals: StopSignals, is_asked_elsewhere: Callable[[], bool] = lambda: False
+) -> Iterator[Interruption]:
     """Within it the first Ctrl-C, SIGTERM or SIGHUP asks for the end; a later one is a KeyboardInterrupt.
 
     Those that follow at once count as one with the first, and those that are ignored stay so.

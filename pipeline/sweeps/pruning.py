@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import ray
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from pipeline.sweeps.search import OBJECTIVE
+from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
 
 EPOCH = "epoch"
@@ -25,7 +25,7 @@ def grace_epochs(max_epochs: int) -> int:
 class Pruning(ASHAScheduler):
     """ASHA, which tells a trial's worker why it is stopped."""
 
-    def __init__(self, mode: str, max_epochs: int, stop_signals: Any) -> None:
+    def __init__(self, mode: str, max_epochs: int, stop_signals: StopSignals) -> None:
         super().__init__(
             time_attr=EPOCH,
             metric=OBJECTIVE,
@@ -43,7 +43,7 @@ class Pruning(ASHAScheduler):
             training = TrialSpec.from_json(trial.config["trial"]).config["training"]
             if result[EPOCH] >= training["max_epochs"]:  # it has its weights to keep still, and its test to take
                 return str(TrialScheduler.CONTINUE)
-            ray.get(self._stop_signals.give.remote(result["key"], "pruned"))
+            self._stop_signals.give(result["key"], "pruned")
         return decision
 
     def replay(self, number: int, objectives: Sequence[float]) -> None:

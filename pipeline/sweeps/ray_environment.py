@@ -31,6 +31,11 @@ def prepare(address: str) -> None:
         os.environ.update(
             # So named, it makes every part of Ray use 127.0.0.1, on Linux as well.
             RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+            # A worker that its monitor of the memory ends in the middle of an epoch ends all of Ray Tune (2.60). The
+            # system takes workers first, which Ray marks for it, and of these the largest.
+            RAY_memory_monitor_refresh_ms="0",
+            # A store that a worker has started again is everybody's, and outlives the worker.
+            RAY_kill_child_processes_on_worker_exit="0",
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN_PATH=str(token_file()),
             # Workers stand in folders of their own.

@@ -1,25 +1,24 @@
 """What Ray Tune tells while trials run."""
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
+from pipeline.device.host_memory import kills_for_memory
 from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.state import SweepState
+from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
-
-OUT_OF_MEMORY = ("OutOfMemory", "low on memory")
-"""In Ray's account of a worker that it ended when the machine's memory ran out."""
 
 
 class TrialsCallback(tune.Callback):
-    """Sees to it that a trial whose worker died of memory is not tried again; a sweep and a study say the rest."""
+    """Sees to it that a trial whose workers die of memory is given up; a sweep and a study say the rest."""
 
-    def __init__(self, stop_signals: Any) -> None:
+    def __init__(self, stop_signals: StopSignals) -> None:
         self._stop_signals = stop_signals
+        self._kills = kills_for_memory()
+        self._once_killed: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune would keep it in a file; there is nothing in it that outlives the process
@@ -30,17 +29,19 @@ class TrialsCallback(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         spec = TrialSpec.from_json(trial.config["trial"])
-        account = Path(trial.error_file).read_text()
-        if any(words in account for words in OUT_OF_MEMORY):
-            ray.get(self._stop_signals.give.remote(spec.key, "out_of_memory"))
-        else:
-            self.worker_lost(spec)
+        kills, self._kills = self._kills, kills_for_memory()
+        if self._kills > kills and spec.key in self._once_killed:
+            self._stop_signals.give(spec.key, "out_of_memory")
+            return
+        if self._kills > kills:  # for what another program took, it may be: the system ends workers first
+            self._once_killed.add(spec.key)
+        self.worker_lost(spec)
 
 
 class TuneCallback(TrialsCallback):
     """Keeps the display of a sweep going."""
 
-    def __init__(self, state: SweepState, progress: SweepProgress, stop_signals: Any) -> None:
+    def __init__(self, state: SweepState, progress: SweepProgress, stop_signals: StopSignals) -> None:
         super().__init__(stop_signals)
         self._state, self._progress = state, progress
 

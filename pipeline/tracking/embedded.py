@@ -163,6 +163,8 @@ class EmbeddedStore:
             try:
                 client.admin.command("ping")
             except PyMongoError as error:
+                if self._find() is None:  # it has ended meanwhile
+                    return None
                 raise StoreError(
                     f"The store's server (process {server.pid}) does not answer on port {server.port}; "
                     "run `odenet store stop`, then try again."
@@ -188,7 +190,7 @@ class EmbeddedStore:
         free_mb = shutil.disk_usage(self.folder).free / 1e6
         if free_mb < NEEDED_MB:
             raise StoreError(
-                f"The disk of {self.folder} is full ({free_mb:.1f} MB left); "
+                f"The disk of {self.folder} is full ({free_mb:.1f} MB left, {NEEDED_MB} are needed); "
                 "free some space, or name another folder in ODENET_HOME."
             )
 

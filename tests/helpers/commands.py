@@ -210,5 +210,9 @@ def last_epoch(home: Path) -> int:
 
 def workers_of(command: Command) -> list[psutil.Process]:
     """The processes that do trials."""
-    children = psutil.Process(command.pid).children(recursive=True)
-    return [child for child in children if "ray::ResourceTrainable" in " ".join(child.cmdline())]
+    return [child for child in children_of(command) if "ray::ResourceTrainable" in " ".join(child.cmdline())]
+
+
+def children_of(command: Command) -> list[psutil.Process]:
+    """All that it has started, and what that has started."""
+    return psutil.Process(command.pid).children(recursive=True)

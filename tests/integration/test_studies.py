@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from experiments.study_plan import find_study, study_files
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import Command, database_of, start_command, workers_of
+from tests.helpers.commands import Command, children_of, database_of, start_command, workers_of
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import wait_until
@@ -231,7 +232,8 @@ def test_a_study_whose_driver_is_killed_goes_on_from_checkpoints_with_nothing_do
 @pytest.mark.slow
 def test_ctrl_c_ends_a_study_in_order_and_the_same_command_goes_on(home: Path) -> None:
     command = start_long(home)
-    wait_until(lambda: max(epochs_so_far(home), default=0) >= 3, command)
+    # Each of the two at once has a checkpoint to go on from.
+    wait_until(lambda: len(epochs_so_far(home)) >= 2 and min(epochs_so_far(home)) >= 2, command)
     os.kill(command.pid, signal.SIGINT)
     assert command.wait() == 130, command.stderr
     assert "the same command goes on" in command.stderr
@@ -242,15 +244,82 @@ def test_ctrl_c_ends_a_study_in_order_and_the_same_command_goes_on(home: Path) -
     assert len(documents_of(home)) == 4
 
 
+SLOW_FIELD = """
+import os
+import time
+
+from torch import nn
+
+from pipeline import plugins
+
+
+@plugins.field("slow_once")
+class SlowOnce(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, t, z):
+        try:
+            os.remove(os.environ["SLOW_FILE"])
+            time.sleep(20)
+        except FileNotFoundError:
+            pass
+        return self.layer(z).tanh()
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_waits_for_a_run_that_takes_long_to_hear_of_it(home: Path, tmp_path: Path) -> None:
+    """Ray Tune itself ends its workers after ten seconds."""
+    slow_file = tmp_path / "slow"
+    write_files({"field.py": SLOW_FIELD, "s.yaml": LONG.replace("odenet_simple", "slow_once")}, tmp_path)
+    words = ("paper", str(tmp_path / "s.yaml"), "--parallel", "2", "--plugin", str(tmp_path / "field.py"))
+    command = start_command(home, *words, SLOW_FILE=str(slow_file))
+    wait_until(lambda: len(epochs_so_far(home)) >= 2 and min(epochs_so_far(home)) >= 2, command)
+    slow_file.touch()
+    wait_until(lambda: not slow_file.exists(), command)
+    os.kill(command.pid, signal.SIGINT)
+    assert command.wait() == 130, command.stderr
+    assert [document["status"] for document in documents_of(home)] == ["INTERRUPTED", "INTERRUPTED"]
+
+
 @pytest.mark.slow
 def test_a_killed_worker_costs_the_epoch_that_it_was_in(home: Path) -> None:
     command = start_long(home)
-    wait_until(lambda: max(epochs_so_far(home), default=0) >= 5, command)
+    # Each of the two at once has a checkpoint to go on from.
+    wait_until(lambda: len(epochs_so_far(home)) >= 2 and min(epochs_so_far(home)) >= 3, command)
     workers_of(command)[0].kill()
     assert command.wait() == 0, command.stderr
     assert "was lost; another goes on with it" in command.stderr
     assert {document["status"] for document in documents_of(home)} == {"COMPLETED"}
     assert len(documents_of(home)) == 4
+
+
+@pytest.mark.slow
+def test_a_study_outlives_the_process_that_passes_on_why_a_run_is_to_stop(home: Path) -> None:
+    command = start_long(home)
+    wait_until(lambda: max(epochs_so_far(home), default=0) >= 2, command)
+    passing_on = [child for child in children_of(command) if "ray::_Told" in " ".join(child.cmdline())]
+    assert len(passing_on) == 1
+    passing_on[0].kill()
+    assert command.wait() == 0, command.stderr
+    assert {document["status"] for document in documents_of(home)} == {"COMPLETED"}
+    assert len(documents_of(home)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_of_its_processes_ends_a_study_in_order(home: Path, number: signal.Signals) -> None:
+    """As a batch system sends it, `timeout`, or a terminal that is closed."""
+    command = start_long(home)
+    wait_until(lambda: max(epochs_so_far(home), default=0) >= 2, command)
+    for process in (*children_of(command), psutil.Process(command.pid)):
+        if os.getpgid(process.pid) == os.getpgid(command.pid):
+            process.send_signal(number)
+    assert command.wait() == 130, command.stderr
+    assert "the same command goes on" in command.stderr
+    assert {document["status"] for document in documents_of(home)} <= {"INTERRUPTED", "COMPLETED"}
 
 
 @pytest.fixture(scope="module")

@@ -32,12 +32,13 @@ def raising(error: Exception) -> Callable[[], None]:
     [
         (lambda: torch.empty(2**50), "computer"),
         (lambda: np.empty(2**50), "computer"),
+        (raising(RuntimeError("a library of somebody's is out of memory")), "computer"),
         (raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")), "GPU"),
         (raising(torch.AcceleratorError("CUDA error: out of memory")), "GPU"),
         (raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")), "GPU"),
         (raising(RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED")), "GPU"),
     ],
-    ids=["a tensor", "an array", "torch's allocator", "CUDA", "cuBLAS", "cuDNN 9"],
+    ids=["a tensor", "an array", "a library", "torch's allocator", "CUDA", "cuBLAS", "cuDNN 9"],
 )
 def test_every_way_of_saying_it_becomes_one_sentence(work: Callable[[], object], where: str) -> None:
     with pytest.raises(OutOfMemory) as told, naming_lack_of_memory():
