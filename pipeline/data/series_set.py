@@ -61,6 +61,15 @@ class SeriesSet:
     def __len__(self) -> int:
         return len(self.series)
 
+    def with_classes(self, wanted: Sequence[str]) -> "SeriesSet":
+        """The same with its labels numbered as in `wanted`, by their names; those that are not among them have none."""
+        numbers = [wanted.index(name) if name in wanted else None for name in self.classes]
+        series = tuple(
+            replace(one, label=None if one.label is None or not self.classes else numbers[one.label])
+            for one in self.series
+        )
+        return replace(self, series=series, classes=tuple(wanted))
+
     def with_channels(self, what: str, wanted: Sequence[str]) -> "SeriesSet":
         """The same with its channels in the order of as many `wanted`, by their names where both have some.
 

@@ -98,6 +98,11 @@ class Flow(CompiledInTraining):
         super().__init__()
         _refuse_unknown(trace, noise, penalties)
         _refuse_unsuitable(field, dimension, trace, probes, final_time)
+        if isinstance(base, Distribution) and base.event_shape != (dimension,):
+            raise InvalidInput(
+                f"the base must have events of shape ({dimension},), not {tuple(base.event_shape)}: make numbers of a "
+                "batch one event by torch.distributions.Independent(base, 1)"
+            )
         self.field = field
         self.base: Any = (
             Normal(dimension) if base is None else OfTorch(base) if isinstance(base, Distribution) else base

@@ -11,6 +11,7 @@ from pipeline.series.cells import Cell, State
 from pipeline.series.likelihood import gaussian_log_likelihood
 from pipeline.series.noise import ObservationNoise
 from pipeline.series.prediction import Prediction
+from pipeline.series.trajectories import TIME_BITS
 from pipeline.util.errors import InvalidInput
 
 
@@ -115,13 +116,15 @@ class Forecaster(nn.Module):
         observations = batch.ascending
         states = self.cell.read(observations, observations.gaps / self.time_unit)
         relative = batch.relative(times)
-        before = (observations.times[:, None, :] < relative[:, :, None]).sum(-1)
+        # Of one grid, times that were subtracted from different starts, or counted up in steps, differ by rounding.
+        rounding = relative.abs().amax(1, keepdim=True) / 2 ** TIME_BITS[torch.float32]
+        before = (observations.times[:, None, :] < (relative - rounding)[:, :, None]).sum(-1)
         last = observations.times.gather(1, observations.counts[:, None] - 1)
         chosen = self._chosen(states, before)
         since = torch.where(before > 0, relative - observations.times.gather(1, (before - 1).clamp(min=0)), 0.0)
         mean = self._decoded(self._evolved(chosen, since))
         whole = mean.repeat(1 + samples, 1, 1, 1)
-        is_beyond = relative > last
+        is_beyond = relative - rounding > last
         if bool(is_beyond.any()):
             self._go_beyond(
                 whole, self._chosen(states, observations.counts), relative, last[:, 0], is_beyond, generator
@@ -139,6 +142,8 @@ class Forecaster(nn.Module):
     ) -> None:
         """Fill in the values behind the last observation, of one future without noise and of the others with it.
 
+        A time that is asked for again, as the padding of a batch does, has one answer, and is fed back once.
+
         Args:
             whole: shape (1 + samples, b, m, D).
             state, last: behind the last observation, and its time.
@@ -146,20 +151,24 @@ class Forecaster(nn.Module):
         futures, batch, _, dimensions = whole.shape
         state = tuple(part.repeat(futures, 1) for part in state)
         series = torch.arange(batch, device=whole.device)
-        order = relative.masked_fill(~is_beyond, torch.inf).argsort(dim=1)
+        order = relative.masked_fill(~is_beyond, torch.inf).argsort(dim=1, stable=True)
         everything = whole.new_ones(futures * batch, dimensions)
-        now = last
+        now, values = last, whole.new_zeros(futures, batch, dimensions)
         for k in range(int(is_beyond.sum(1).max())):
             place = order[:, k]
             going_on = is_beyond[series, place]
             then = torch.where(going_on, relative[series, place], now)
             ahead = self._evolved(state, (then - now).repeat(futures))
-            values = self._decoded(ahead).unflatten(0, (futures, batch))
+            is_new = (then > now)[:, None]
+            values = torch.where(is_new, self._decoded(ahead).unflatten(0, (futures, batch)), values)
             whole[:, series, place] = torch.where(going_on[:, None], values, whole[:, series, place])
             device = whole.device if generator is None else generator.device
             noise = torch.randn(values.shape, generator=generator, device=device, dtype=values.dtype).to(values)
             noise[0] = 0.0
-            state = self.cell.update(ahead, torch.addcmul(values, self.noise.sd, noise).flatten(0, 1), everything)
+            fed_back = torch.addcmul(values, self.noise.sd, noise).flatten(0, 1)
+            updated = self.cell.update(ahead, fed_back, everything)
+            has_moved = is_new.repeat(futures, 1)
+            state = tuple(torch.where(has_moved, new, old) for new, old in zip(updated, state, strict=True))
             now = then
 
     def _decoded(self, state: State) -> Tensor:

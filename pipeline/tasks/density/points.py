@@ -30,6 +30,7 @@ from pipeline.plugins import registry
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.tasks.density.config import DENSITY, DensityData
 from pipeline.tasks.density.preprocessing import Preprocessing
+from pipeline.util.array_types import FloatArray
 from pipeline.util.errors import InvalidInput, OdenetError, brief, shortened
 
 VALIDATION, TEST = 2000, 10_000
@@ -135,7 +136,7 @@ def _test_rows(name: str, source: Rows, preprocessing: Preprocessing) -> Density
         )
     refuse_no_numbers(name, source.test, source.columns)
     rows = source.test[:, order_by_name(name, source.columns, preprocessing.columns)]
-    test, none = preprocessing.points(rows), torch.zeros(0)
+    test, none = preprocessing.points(preprocessing.with_noise(rows, 0)), torch.zeros(0)
     slope = torch.zeros(len(test))
     return DensityPoints(name, test[:0], test[:0], none, test, slope, preprocessing, _sha256(rows))
 
@@ -226,13 +227,17 @@ def _refuse_unfit(config: DensityData, source: Source) -> None:
 
 # Distributions
 
+TRAINING = 1
+"""The stream of what is drawn to train with, beside those of validation and test, whose seed is always 0."""
+
 
 def _of_distribution(config: DensityData, source: Endless | Target, seed: int) -> DensityPoints:
     sample, log_density = (source.sample, source.log_density) if isinstance(source, Endless) else _normalised(source)
     random = np.random.default_rng(0)
     validation, test = (_drawn(config.name, sample, n, random) for n in (VALIDATION, TEST))
-    none = torch.zeros(0, test.shape[1])
-    train = none if config.size is None else _drawn(config.name, sample, config.size, np.random.default_rng(seed))
+    train = torch.zeros(0, test.shape[1])
+    if config.size is not None:
+        train = _drawn(config.name, sample, config.size, np.random.default_rng([seed, TRAINING]))
     return DensityPoints(
         name=config.name,
         train=train,
@@ -276,6 +281,8 @@ def _split(table: Table) -> Rows:
 def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
     train, validation = _parted(config, source, seed)
     test = source.test
+    widths: FloatArray = np.zeros(0)
+    deviations: FloatArray = np.zeros(0)
     if not len(test):
         raise DataError(f"{config.name} has no rows to test with: give x_test some, or a table of ten rows at least")
     if not source.is_published:
@@ -294,6 +301,8 @@ def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
         source.columns,
         tuple(known.mean(0).tolist()) if is_scaled else (),
         tuple(known.std(0).tolist()) if is_scaled else (),
+        widths=tuple(widths.tolist()),
+        deviations=tuple(deviations.tolist()),
     )
     points = [preprocessing.points(part) for part in (train, validation, test)]
     return _with_splits(config.name, source, points, preprocessing)

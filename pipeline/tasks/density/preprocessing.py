@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.tabular import with_noise
 from pipeline.flows import Dequantisation
 from pipeline.util.array_types import FloatArray
 
@@ -20,6 +21,7 @@ class Preprocessing:
         dimension: D.
         columns: names of a table's.
         mean, scale: of a table's columns; none where they stay as they are.
+        widths, deviations: of the uniform and the normal noise that a table's columns are trained with; none without.
         dequantisation: of images.
         image_shape: of images, (channels, height, width).
     """
@@ -30,6 +32,15 @@ class Preprocessing:
     scale: tuple[float, ...] = ()
     dequantisation: Dequantisation | None = None
     image_shape: tuple[int, int, int] | None = None
+    widths: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+
+    def with_noise(self, rows: FloatArray, seed: int) -> FloatArray:
+        """A table's rows as those are that were trained with: raw ones lie where such a density is not as it was."""
+        if not (any(self.widths) or any(self.deviations)):
+            return rows
+        random = np.random.default_rng(seed)
+        return with_noise(np.asarray(rows, np.float64), np.array(self.widths), np.array(self.deviations), random)
 
     def points(self, rows: FloatArray) -> Tensor:
         """A table's rows, shape (n, D), as points in float32."""
@@ -62,6 +73,8 @@ class Preprocessing:
             "columns": list(self.columns),
             "mean": list(self.mean),
             "scale": list(self.scale),
+            "widths": list(self.widths),
+            "deviations": list(self.deviations),
             "levels": self.dequantisation.levels if self.dequantisation else None,
             "image_shape": list(self.image_shape) if self.image_shape else None,
         }
@@ -77,4 +90,6 @@ class Preprocessing:
             tuple(values["scale"]),
             Dequantisation(values["levels"], logit) if values["levels"] else None,
             (shape[0], shape[1], shape[2]) if shape else None,
+            tuple(values.get("widths", ())),  # earlier versions did not store them
+            tuple(values.get("deviations", ())),
         )

@@ -37,12 +37,12 @@ class TrainedModel(base.TrainedModel[DensityConfig]):
         """Rows as the flow sees them, and what is added to each one's log-density to be that of its row.
 
         Args:
-            seed: of the noise of images' whole numbers.
+            seed: of the noise of images' whole numbers, and of a table that was trained with noise.
         """
         if self.preprocessing.dequantisation is not None:
             counts = torch.from_numpy(np.asarray(rows))
             return self.preprocessing.dequantised(counts, torch.Generator().manual_seed(seed))
-        points = self.preprocessing.points(rows)
+        points = self.preprocessing.points(self.preprocessing.with_noise(rows, seed))
         return points, torch.full((len(points),), -self.preprocessing.log_scale)
 
     @torch.no_grad()

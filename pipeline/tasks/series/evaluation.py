@@ -69,10 +69,10 @@ class Answers:
         found: FloatArray = np.sqrt(errors.sum((1, 2)) / np.maximum(self.mask.sum((1, 2)), 1))
         return found
 
-    def to_npz(self) -> bytes:
-        """A row a series, as they are stored."""
+    def to_npz(self, scale: Sequence[float]) -> bytes:
+        """A row a series, as they are stored, and the unit of each channel's errors."""
         arrays: dict[str, Any] = {"names": np.array(self.names), "rmse": self.series_rmse, "counts": self.counts}
-        arrays |= {"labels": self.labels, "observed": self.observed_counts, **self.per_series}
+        arrays |= {"scale": np.array(scale), "labels": self.labels, "observed": self.observed_counts, **self.per_series}
         optional = {"class_scores": self.class_scores, "latent_means": self.latent_means, "entropies": self.entropies}
         buffer = io.BytesIO()
         arrays |= {name: one for name, one in optional.items() if one is not None}

@@ -16,12 +16,35 @@ class SeriesErrors:
 
     names: Any
     rmse: FloatArray
+    counts: Any
+    """Values that the errors are of."""
+    scale: Any
+    """What each channel's values were divided by. None, as counts may be, where an earlier version stored none."""
+
+    def are_of(self, other: "SeriesErrors") -> bool:
+        """Whether the errors are of the same values in the same unit."""
+        optional = [(self.counts, other.counts), (self.scale, other.scale)]
+        return np.array_equal(self.names, other.names) and all(
+            np.array_equal(first, second) for first, second in optional if first is not None and second is not None
+        )
+
+
+def _read(content: bytes) -> SeriesErrors:
+    names, rmse = read_arrays(content, "names", "rmse")
+    return SeriesErrors(names, rmse, _optional(content, "counts"), _optional(content, "scale"))
+
+
+def _optional(content: bytes, name: str) -> Any:
+    try:
+        return read_arrays(content, name)[0]
+    except ValueError:
+        return None
 
 
 PAIRED_TEST = PairedTest(
     artifact="predictions.npz",
-    read=lambda content: SeriesErrors(*read_arrays(content, "names", "rmse")),
-    have_same_items=lambda first, second: np.array_equal(first.names, second.names),
+    read=_read,
+    have_same_items=SeriesErrors.are_of,
     compare=lambda first, second: compare_paired(first.rmse, second.rmse),
     items="series",
     title="Differences in RMSE",

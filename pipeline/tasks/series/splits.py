@@ -16,6 +16,8 @@ from pipeline.util.errors import InvalidInput
 
 DEFAULT_NOISE_SEED = 5366
 """Of the noise that is added to a truth, which belongs to the data and is the same for every run."""
+CONSTANT = 1e-9
+"""What varies by no more than this of its largest value is rounding."""
 ROUNDING = 1e-9
 """Share of a window by which a time may be later and still be within it."""
 
@@ -50,7 +52,9 @@ class Scaling:
         else:
             shift = [float(column.mean()) for column in known]
             scale = [float(column.std()) for column in known]
-        return cls(tuple(shift), tuple(one if one > 0 else 1.0 for one in scale))
+        # What is constant but for rounding stays as it is, too.
+        smallest = [CONSTANT * float(np.abs(column).max()) for column in known]
+        return cls(tuple(shift), tuple(s if s > least else 1.0 for s, least in zip(scale, smallest, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

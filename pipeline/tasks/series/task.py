@@ -97,7 +97,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
         counts = answers.nfe_per_batch
         return Report(
             test={**found, "items": len(answers.names), "nfe_forward": sum(counts) / len(counts) if counts else None},
-            files={"predictions.npz": answers.to_npz()},
+            files={"predictions.npz": answers.to_npz(data.scaling.scale)},
             figures=_figures(answers, data, title),
         )
 
@@ -139,7 +139,8 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
                 f"{config.data.name} has {len(found.channels)} channels, but the model knows {len(trained.channels)}: "
                 "choose a data set with as many"
             )
-        return prepare(found.with_channels(config.data.name, trained.channels), config, trained.scaling)
+        known = found.with_channels(config.data.name, trained.channels).with_classes(trained.classes)
+        return prepare(known, config, trained.scaling)
 
     def warn(self, config: SeriesTaskConfig) -> None:
         warn_of_unused_settings(config)

@@ -101,3 +101,9 @@ def test_the_solver_is_told_of_as_everywhere() -> None:
     flow = Flow(MLPField(2), dimension=2, solver=SolverConfig(rtol=1e-5, atol=1e-5))
     assert flow.log_prob(torch.zeros(3, 2)).statistics is flow.statistics
     assert flow.statistics.nfe_forward > 0
+
+
+def test_a_base_whose_numbers_are_events_of_their_own_is_refused() -> None:
+    for base in (torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(torch.zeros(2), torch.ones(2))):
+        with pytest.raises(InvalidInput, match=r"events of shape \(2,\), not \(\): .*Independent"):
+            Flow(MLPField(2, 8, 2), base, dimension=2)

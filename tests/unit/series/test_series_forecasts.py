@@ -31,6 +31,23 @@ def test_each_observation_is_said_from_those_before_it(forecaster):
     torch.testing.assert_close(whole.per_value, total / 4)
 
 
+def test_what_is_said_of_a_time_does_not_depend_on_how_often_it_is_asked_for(forecaster):
+    """The padding of a batch asks for the last time again and again."""
+    series = collate([Series([0.0, 0.5, 1.0], [[1.0], [-1.0], [0.5]])])
+    once = forecaster.predict(series, torch.tensor([0.2, 1.5, 2.0, 3.0]), 1).mean[0]
+    often = forecaster.predict(series, torch.tensor([3.0, 0.2, 1.5, *[2.0] * 3, *[3.0] * 30]), 1).mean[0]
+    torch.testing.assert_close(often[[1, 2, 3, 0]], once)
+    torch.testing.assert_close(often[6:], often[:1].expand(30, -1))
+
+
+def test_a_time_that_is_an_observations_but_for_rounding_is_said_from_those_before_it(forecaster):
+    times = [k / 10 for k in range(10)]
+    series = collate([Series(times, [[float(k % 3)] for k in range(10)])])
+    counted_up = forecaster.predict(series, torch.tensor([k * 0.1 for k in range(10)], dtype=torch.float64), 1)
+    written = forecaster.predict(series, torch.tensor(times, dtype=torch.float64), 1)
+    torch.testing.assert_close(counted_up.mean, written.mean)
+
+
 def test_a_later_value_does_not_change_what_is_said_before_it(forecaster):
     times = [0.0, 1.0, 2.0, 3.0]
     asked = torch.tensor([0.5, 1.0, 1.7, 2.0])

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,28 @@ def test_a_size_makes_endless_data_finite_by_the_seed() -> None:
     assert first.train.shape == (50, 2)
     assert torch.equal(first.train, again.train)
     assert not torch.equal(first.train, second.train)
+
+
+@pytest.mark.parametrize("size", [2000, 3000, 12_000])
+def test_what_is_drawn_to_train_with_is_not_what_is_drawn_to_validate_and_test(size: int) -> None:
+    data = load_points(DensityData(name="eight_gaussians", size=size), 0)
+    trained = {tuple(point) for point in data.train.tolist()}
+    assert not trained & {tuple(point) for point in [*data.validation.tolist(), *data.test.tolist()]}
+
+
+@pytest.mark.parametrize("with_what", [{"dequantise": True}, {"noise": 0.05}])
+def test_rows_get_the_noise_that_the_density_was_trained_with(tmp_path: Path, with_what: dict[str, Any]) -> None:
+    counts = np.random.default_rng(0).poisson(3.0, size=(500, 2)).astype(float)
+    np.savez(tmp_path / "counts.npz", x=counts)
+    preprocessing = load_points(DensityData(name=str(tmp_path / "counts.npz"), **with_what), 0).preprocessing
+    stored = Preprocessing.from_dict(preprocessing.to_dict(), None)
+    assert stored == preprocessing
+    noisy = stored.with_noise(counts, 0)
+    assert len(np.unique(noisy[:, 0])) == len(noisy)
+    assert np.array_equal(noisy, stored.with_noise(counts, 0))
+    spread = (noisy - counts).std(0)
+    expected = 1 / np.sqrt(12) if "dequantise" in with_what else 0.05 * counts.std(0)
+    assert np.allclose(spread, expected, rtol=0.2)
 
 
 def test_the_normalised_target_has_the_nll_of_its_samples() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline import plugins
+from pipeline.data.series_set import RecordedSeries, SeriesSet
 from pipeline.plugins import registry
 from pipeline.series import LatentODE
 from pipeline.tasks.lookup import get_task
@@ -16,6 +17,7 @@ from pipeline.tasks.series.config import MODELS, SeriesTaskConfig
 from pipeline.tasks.series.evaluation import thinned
 from pipeline.tasks.series.objective import NegativeBound
 from pipeline.tasks.series.paired import PAIRED_TEST
+from pipeline.tasks.series.splits import Scaling
 from pipeline.tasks.series.task import IrregularSeries
 from pipeline.training import fit
 from pipeline.util.user_warnings import OdenetWarning
@@ -131,6 +133,44 @@ def test_errors_of_the_same_series_are_compared() -> None:
     assert PAIRED_TEST.compare(errors, errors).difference == 0
     with pytest.raises(ValueError, match="no names and rmse"):
         PAIRED_TEST.read(b"")
+
+
+@pytest.mark.parametrize("other", [{"counts": np.array([3, 1])}, {"scale": np.array([2.0])}])
+def test_errors_of_other_values_or_in_another_unit_are_not(other: dict[str, Any]) -> None:
+    arrays = {"names": np.array(["a", "b"]), "rmse": np.array([1.0, 2.0])}
+    arrays |= {"counts": np.array([3, 4]), "scale": np.array([1.0])}
+    contents = []
+    for found in (arrays, arrays | other):
+        buffer = io.BytesIO()
+        np.savez(buffer, **found)
+        contents.append(PAIRED_TEST.read(buffer.getvalue()))
+    assert PAIRED_TEST.have_same_items(contents[0], contents[0])
+    assert not PAIRED_TEST.have_same_items(*contents)
+
+
+def test_labels_of_other_data_are_known_by_their_names() -> None:
+    values = np.zeros((2, 1))
+    times = np.arange(2.0)
+    found = SeriesSet(
+        (
+            RecordedSeries("x", times, values, 0),
+            RecordedSeries("y", times, values, 1),
+            RecordedSeries("z", times, values),
+        ),
+        ("channel 0",),
+        ("b", "c"),
+    ).with_classes(("a", "b"))
+    assert [one.label for one in found.series] == [1, None, None]
+    assert found.classes == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", ["standard", "range"])
+def test_a_channel_that_is_constant_but_for_rounding_is_not_divided_by_the_rounding(kind: str) -> None:
+    values = np.full((3000, 1), 37.2)
+    values[::7] += 2e-14
+    scaling = Scaling.of(kind, values)
+    assert scaling.scale == (1.0,)
+    assert abs(scaling.scaled(np.array([37.5]))[0] - 0.3) < 1e-6 or kind == "range"
 
 
 def test_parts_of_plug_ins_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
