@@ -38,7 +38,9 @@ COPY pipeline pipeline
 COPY experiments experiments
 COPY odenet odenet
 COPY stack stack
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+# A checkout under umask 077 is its owner's alone.
+RUN chmod -R a+rX . \
+    && pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
     && pip check \
     && python -m compileall -q odenet experiments pipeline stack
 

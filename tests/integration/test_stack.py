@@ -240,13 +240,25 @@ def test_a_service_waits_for_what_it_needs() -> None:
     assert waits["mongo"] == {"kernel": "service_completed_successfully"}
     assert waits["prepare"] == {"mongo": "service_healthy"}
     assert waits["omniboard"] == waits["head"] == {"prepare": "service_completed_successfully"}
-    assert waits["worker"] == waits["gpu-worker"] == waits["odenet"] == {"head": "service_healthy"}
+    assert waits["worker"] == waits["gpu-worker"] == {"head": "service_healthy"}
+    assert waits["odenet"] == waits["gpu-odenet"] == {}, "a command must not start services anew under others' sweeps"
     checks = {
         name: " ".join(service["healthcheck"]["test"]) for name, service in SERVICES.items() if "healthcheck" in service
     }
     assert set(checks) == {"mongo", "head", "omniboard"}
     # MongoDB's image starts twice the first time, once for itself on 127.0.0.1.
     assert "/mongo/27017" in checks["mongo"]
+
+
+def test_a_command_has_time_to_end_its_run_in_order() -> None:
+    assert {SERVICES[name]["stop_grace_period"] for name in ("odenet", "gpu-odenet")} == {"120s"}
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "omniboard/Dockerfile"])
+def test_images_of_a_checkout_that_others_cannot_read_run(dockerfile: str) -> None:
+    text = (ROOT / dockerfile).read_text()
+    user = text.index("\nUSER ")
+    assert text.rindex("\nCOPY ", 0, user) < text.index("chmod -R a+rX .") < user
 
 
 def test_what_crashes_is_started_again_and_what_is_done_is_not() -> None:
