@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("odenet backup mine.zip"))
 @click.argument("file", type=PATH, help="a new file")
 @JSON
-def backup(file: Path, as_json: bool) -> None:
-    """Write the whole store into one file."""
+def backup(file: Path, as_json: bool) -> int:
+    """Write the whole store into one file.
+
+    The exit status is 1 where a content is missing that the store does not have whole.
+    """
     from pipeline.runs.backup.create_backup import back_up
     from pipeline.tracking.store import connect
 
@@ -31,6 +34,7 @@ def backup(file: Path, as_json: bool) -> None:
         print(f"{name} of another program is not in the backup, which cannot hold its like", file=sys.stderr)
     text = f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)"
     answer(as_json, {**vars(written), "file": str(written.file)}, text)
+    return 1 if written.damaged_files else 0
 
 
 @click.command(epilog=examples("odenet restore mine.zip"))

@@ -13,7 +13,10 @@ def complete(group: click.Group, instruction: str) -> int:
     """Answer a shell's question; the exit status."""
     add_completion_class(_Bash)
     add_completion_class(_Zsh)
-    status = shell_complete(group, {}, "odenet", VARIABLE, instruction)
+    try:
+        status = shell_complete(group, {}, "odenet", VARIABLE, instruction)
+    except (KeyError, ValueError) as error:
+        raise InvalidInput(f"{VARIABLE} is a shell's own question, which comes with COMP_WORDS: unset it") from error
     if status != 0:
         raise InvalidInput(
             f"{VARIABLE} is {brief(instruction)}; it is bash_source, zsh_source or fish_source, or unset"

@@ -62,7 +62,13 @@ def doctor(as_json: bool) -> int:
 def examine() -> Iterator[Finding]:
     """Look at everything that a run needs, one finding after the other."""
     for look in LOOKS:
-        yield from look()
+        try:
+            yield from look()
+        except (OSError, OdenetError) as error:  # what it looks at may be what is wrong
+            said = str(error)
+            if isinstance(error, OSError) and error.filename:
+                said = f"{error.filename} cannot be used ({error.strerror})"
+            yield Finding(look.__name__.strip("_").replace("_", " "), "problem", said)
 
 
 def _versions() -> Iterator[Finding]:

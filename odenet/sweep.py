@@ -95,7 +95,8 @@ def sweep(
         outcome = resume_sweep(plan, cluster, **shares)
     else:
         outcome = sweep_tracked(plan, cluster)
-    text = f"{headline(outcome.sweep)}: `odenet sweeps show {outcome.run_id}`, {outcome.folder}/report.html"
+    report = outcome.folder / "report.html"
+    text = f"{headline(outcome.sweep)}: `odenet sweeps show {outcome.run_id}`{f', {report}' if report.exists() else ''}"
     answer(as_json, outcome.to_dict(), text)
     return finish(outcome, "sweep")
 

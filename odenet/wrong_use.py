@@ -4,6 +4,7 @@ import click
 
 from odenet.arguments import first_example
 from pipeline.config import nearest
+from pipeline.util.errors import brief
 
 
 def sentence(error: click.ClickException) -> str:
@@ -28,7 +29,7 @@ def sentence(error: click.ClickException) -> str:
 
 def _unknown(kind: str, name: str, known: list[str], path: str) -> str:
     where = "" if path == "odenet" else f" of {path}"
-    return f"unknown {kind} {name}{where}{nearest(name, known) or f'; `{path} --help` lists them'}"
+    return f"unknown {kind} {name or brief(name)}{where}{nearest(name, known) or f'; `{path} --help` lists them'}"
 
 
 def _name(error: click.BadParameter) -> str:

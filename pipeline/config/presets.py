@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config.config import Config, with_names_of_now
 from pipeline.config.section import ConfigError, nearest
+from pipeline.util.errors import brief
 from pipeline.util.nested import merge, nest_keys
 from pipeline.util.yaml_text import YamlError, read_yaml
 
@@ -56,9 +57,11 @@ def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, An
         return {"data": {"name": name}}
     if name in known:
         return known[name]
+    if name and Path(name).is_dir():
+        raise ConfigError(f"{name} is a folder: write {name}/ where it has the data")
     raise ConfigError(
-        f"{name} is not a named configuration{nearest(name, known)}; there are {', '.join(known)}, the YAML files "
-        "that sweeps write, files and folders/ of data, and single values are set as in training.lr=0.01"
+        f"{name or brief(name)} is not a named configuration{nearest(name, known)}; there are {', '.join(known)}, the "
+        "YAML files that sweeps write, files and folders/ of data, and single values are set as in training.lr=0.01"
     )
 
 

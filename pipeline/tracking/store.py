@@ -276,7 +276,8 @@ def _explain(error: PyMongoError, address: StoreAddress, timeout_seconds: float)
     if isinstance(error, OperationFailure) and error.code == 13:
         return f"The user may not write to {where}; give it the role readWrite on {address.database}."
     if isinstance(error, OperationFailure) and not error.timeout:
-        return f"The MongoDB at {where} could not be prepared for runs: {error.details}."
+        remedy = "; run `odenet store stop` and try again" if address.embedded else ""
+        return f"The MongoDB at {where} could not be prepared for runs: {error.details}{remedy}."
     if isinstance(error, ConfigurationError):  # a package for a way to log in is missing, say
         said = shortened(" ".join(str(error).split()), 300)
         return f"The MongoDB at {where} cannot be used as {address.source} says ({said}); correct its options."
