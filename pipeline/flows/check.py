@@ -118,7 +118,10 @@ def integral(density: Density, x: Tensor, seed: int = 0) -> Integral | None:
     margin = 0.5 * (high - low)
 
     def value(cells: int) -> float:
-        return integral_over(lambda rows: density.log_prob(rows).value, low - margin, high + margin, cells)
+        generator = torch.Generator().manual_seed(seed)  # of the probes, where the trace is estimated
+        return integral_over(
+            lambda rows: density.log_prob(rows, generator=generator).value, low - margin, high + margin, cells
+        )
 
     last = value(GRIDS[0])
     for cells in GRIDS[1:]:

@@ -57,7 +57,8 @@ class Dynamics(nn.Module):
 
     def _in_blocks(self, t: Tensor, z: Tensor, *rest: Tensor) -> dict[str, Tensor]:
         missing = -len(z) % BLOCK
-        filled = [torch.nn.functional.pad(one, (0, 0) * (one.dim() - 1) + (0, missing)) for one in (t, z, *rest)]
+        # By copies of a row: at zero a field may have no gradient, and nothing times no number is none.
+        filled = [torch.cat([one, one[:1].expand(missing, *one.shape[1:])]) for one in (t, z, *rest)]
         blocks = [self._of_rows(*rows) for rows in zip(*(one.split(BLOCK) for one in filled), strict=True)]
         return {name: torch.cat([block[name] for block in blocks])[: len(z)] for name in blocks[0]}
 

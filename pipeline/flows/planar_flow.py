@@ -70,26 +70,33 @@ class PlanarFlow(nn.Module):
     def _through(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Where the layers lead, and their log-determinant, shape (n,)."""
         change = y.new_zeros(len(y))
-        for w, u, b in zip(self.w, self._invertible(), self.b, strict=True):
+        for w, u, slope, b in zip(self.w, *self._invertible(), self.b, strict=True):
             activated = torch.tanh(y @ w + b)
             y = y + activated.unsqueeze(1) * u
-            change = change + torch.log1p((w @ u) * (1 - activated.square()))
+            change = change + _log_determinant(activated, slope)
         return y, change
 
     def _back(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Where the layers come from, and the inverses' log-determinant."""
         change = y.new_zeros(len(y))
-        for w, u, b in zip(self.w.flip(0), self._invertible().flip(0), self.b.flip(0), strict=True):
-            activated = torch.tanh(_along(y @ w, w @ u, b) + b)
+        directions, slopes = self._invertible()
+        for w, u, slope, b in zip(self.w.flip(0), directions.flip(0), slopes.flip(0), self.b.flip(0), strict=True):
+            activated = torch.tanh(_along(y @ w, slope - 1, b) + b)
             y = y - activated.unsqueeze(1) * u
-            change = change - torch.log1p((w @ u) * (1 - activated.square()))
+            change = change - _log_determinant(activated, slope)
         return y, change
 
-    def _invertible(self) -> Tensor:
-        """û, shape (K, D)."""
+    def _invertible(self) -> tuple[Tensor, Tensor]:
+        """û, shape (K, D), and 1 + w û, the least slope of each layer along w, shape (K,)."""
         product = (self.w * self.u).sum(1, keepdim=True)
-        wanted = functional.softplus(product) - 1
-        return self.u + (wanted - product) * self.w / self.w.square().sum(1, keepdim=True)
+        slope = functional.softplus(product)
+        return self.u + (slope - 1 - product) * self.w / self.w.square().sum(1, keepdim=True), slope.squeeze(1)
+
+
+def _log_determinant(activated: Tensor, slope: Tensor) -> Tensor:
+    """log(1 + w û (1 - tanh²)) by 1 + w û, which may be so small that w û is -1 in its number format."""
+    squared = activated.square()
+    return torch.log(squared + slope * (1 - squared))
 
 
 def _along(reached: Tensor, strength: Tensor, b: Tensor) -> Tensor:

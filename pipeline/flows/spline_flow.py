@@ -46,10 +46,11 @@ class SplineFlow(nn.Module):
 
     def rsample_and_log_prob(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, LogProb]:
         """Points with gradients, and their log-density."""
-        device = next(self.parameters()).device
+        weights = next(self.parameters())
+        device = weights.device
         drawn_on = device if generator is None else generator.device
         density = self.flow()
-        z = torch.randn(n, self.dimension, generator=generator, device=drawn_on).to(device)
+        z = torch.randn(n, self.dimension, generator=generator, device=drawn_on, dtype=weights.dtype).to(device)
         x, change = density.transform.inv.call_and_ladj(z)
         return x, LogProb(density.base.log_prob(z) - change)
 

@@ -9,6 +9,7 @@ al. 2019, the published code, for `gate` and `linear`; Chen et al. 2018, section
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import pi, prod
 from typing import Protocol
 
@@ -210,13 +211,13 @@ def _design(function: nn.Module, name: str, terms: int | None) -> Design:
     count = terms or TERMS
     match name:
         case "linear":
-            return Basis(weights, 1, lambda t: t[:, None])
+            return Basis(weights, 1, _straight)
         case "fourier":
-            return Basis(weights, count - 1, lambda t: fourier(t, count - 1))
+            return Basis(weights, count - 1, partial(fourier, terms=count - 1))
         case "chebyshev":
-            return Basis(weights, count - 1, lambda t: chebyshev(t, count - 1))
+            return Basis(weights, count - 1, partial(chebyshev, terms=count - 1))
         case "piecewise":
-            return Basis(weights, count - 1, lambda t: indicators(t, count), pieces=count)
+            return Basis(weights, count - 1, partial(indicators, pieces=count), pieces=count)
         case "film":
             return Hypernetwork(weights, norms, terms or FILM_HIDDEN, has_bias=True)
         case "hypernetwork":
@@ -236,6 +237,11 @@ def _refuse_transposed(function: nn.Module) -> None:
             "model.time_weights is gate, which weighs the outputs of layers, and the weights of the field's transposed "
             "convolution are not ordered by them: use another one, such as fourier"
         )
+
+
+def _straight(times: Tensor) -> Tensor:
+    """t itself, shape (n, 1)."""
+    return times[:, None]
 
 
 def fourier(times: Tensor, terms: int) -> Tensor:

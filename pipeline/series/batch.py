@@ -74,8 +74,11 @@ class Series:
                 f"{tuple(self.values.shape)}"
             )
         self.start = float(self.times[self.observed.any(1)][0]) if start is None else float(start)
-        self.begin = self.start if begin is None else float(begin)
-        self.end = float(self.times[self.mask.any(1)][-1]) if end is None else float(end)
+        known = self.times[self.mask.any(1)]
+        self.begin = min(self.start, float(known[0])) if begin is None else float(begin)
+        self.end = float(known[-1]) if end is None else float(end)
+        if self.end < self.begin:
+            raise InvalidInput(f"{self} ends at {self.end:g}, before it begins at {self.begin:g}: give a later end")
 
     def __len__(self) -> int:
         return len(self.times)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.ode import Statistics, integrate
+from pipeline.util.errors import InvalidInput
 
 TIME_BITS = {torch.float32: 21, torch.float64: 48}
 """Times that differ by less than the span over two to this power are one: the solve could hardly tell them apart."""
@@ -34,6 +35,8 @@ def union(times: Tensor, dtype: torch.dtype) -> Union:
         times: shape (b, n), in any order.
         dtype: of the states.
     """
+    if dtype not in TIME_BITS:
+        raise InvalidInput(f"latent ODEs are solved in float32 or float64, not {dtype}: convert the model")
     unit = float(times.abs().amax()) / 2 ** TIME_BITS[dtype] or 1.0
     # What was subtracted from different starts differs by rounding where the times are of one grid.
     rounded = torch.round(times / unit)

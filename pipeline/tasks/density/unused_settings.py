@@ -42,6 +42,8 @@ def _without_effect(config: DensityConfig) -> Iterator[Unused]:
     elif model == CNF:
         yield from unused_in_a_solve(config.solver)
         yield flow, "layers", "it is of planar_nf and spline_nf; a cnf has flow.width and flow.blocks"
+        if flow.objective == "matching":
+            yield config.regularisation, "end_time_spread", "density matching solves from the base to the end time"
         if flow.field == "planar":
             yield flow, "activation", "planar units have tanh"
             yield flow, "trace", "the divergence of planar units has a closed form"

@@ -46,6 +46,8 @@ class Scaling:
         known = [column[np.isfinite(column)] for column in values.T]
         # A channel that the training split does not observe stays as it is.
         known = [column if column.size else np.array([0.0, 1.0]) for column in known]
+        if kind not in ("standard", "range"):
+            raise InvalidInput(f"there is no scaling {kind!r}: choose standard, range or none")
         if kind == "range":
             shift = [float(column.min()) for column in known]
             scale = [float(np.ptp(column)) for column in known]

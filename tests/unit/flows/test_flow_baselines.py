@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
+from torch.nn import functional
 
 from pipeline.flows import Density, Gaussian, PlanarFlow, SplineFlow, integral, negative_log_likelihood
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -140,3 +141,18 @@ def test_a_missing_library_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "zuko", None)
     with pytest.raises(OdenetError, match=r"zuko, which is not installed: pip install 'odenet-pipeline\[flows\]'"):
         SplineFlow(2)
+
+
+@pytest.mark.parametrize("product", [-13.0, -15.0, -30.0])
+def test_a_planar_layer_at_the_edge_of_what_is_invertible_has_a_finite_determinant(product: float) -> None:
+    for seed in range(50):
+        torch.manual_seed(seed)
+        flow = PlanarFlow(6, 1)
+        with torch.no_grad():
+            flow.u.copy_(product * flow.w / flow.w.square().sum())
+        middle = (-flow.b[0] * flow.w[0] / flow.w[0].square().sum()).expand(3, 6)
+        slope = functional.softplus(torch.tensor(product, dtype=torch.float64))
+        for value in (flow.log_prob(middle).value, flow.log_prob(flow.inverse(middle)).value):
+            assert torch.isfinite(value).all()
+        through = flow._through(middle)[1].double()
+        assert torch.allclose(through, slope.log().expand(3), atol=0.05)

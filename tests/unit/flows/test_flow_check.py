@@ -109,3 +109,13 @@ def test_an_integral_is_that_of_the_function() -> None:
     low, high = torch.tensor([0.0, 0.0]), torch.tensor([pi, 2.0])
     found = integral_over(lambda rows: torch.log(torch.sin(rows[:, 0])), low, high, cells=200)
     assert found == pytest.approx(4, rel=1e-4)
+
+
+def test_the_integral_of_an_estimated_trace_is_the_same_by_the_same_seed_and_draws_nothing_of_others() -> None:
+    torch.manual_seed(0)
+    flow = Flow(MLPField(2, 8, 2), dimension=2, trace="hutchinson").eval()
+    x = torch.randn(50, 2)
+    state = torch.get_rng_state()
+    first, again = (integral(flow, x, seed=3) for _ in range(2))
+    assert first == again
+    assert torch.equal(torch.get_rng_state(), state)

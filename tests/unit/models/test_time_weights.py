@@ -1,6 +1,7 @@
 """Weights that depend on time: where they begin, how many they are, what they are at a time, and that they learn."""
 
 import copy
+import pickle
 from dataclasses import replace
 from math import cos, pi, sin
 from pathlib import Path
@@ -338,3 +339,11 @@ def test_compiled_weights_of_time_are_the_eager_ones(design: str) -> None:
         found[is_compiled] = scores.detach(), gradients
     torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_models_whose_weights_depend_on_time_can_be_pickled(design: str) -> None:
+    model = build(time_weights=design).eval()
+    x = torch.rand(2, 1, 12, 12)
+    with torch.no_grad():
+        assert torch.equal(pickle.loads(pickle.dumps(model))(x), model(x))  # noqa: S301 - our own

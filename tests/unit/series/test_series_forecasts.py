@@ -5,6 +5,8 @@ import torch
 from torch.distributions import Normal
 
 from pipeline.series import Forecaster, Series, build_forecaster, collate
+from pipeline.series.trajectories import union
+from pipeline.util.errors import InvalidInput
 
 CELLS = ("rnn", "rnn_dt", "gru_d", "ode_rnn")
 
@@ -46,6 +48,18 @@ def test_a_time_that_is_an_observations_but_for_rounding_is_said_from_those_befo
     counted_up = forecaster.predict(series, torch.tensor([k * 0.1 for k in range(10)], dtype=torch.float64), 1)
     written = forecaster.predict(series, torch.tensor(times, dtype=torch.float64), 1)
     torch.testing.assert_close(counted_up.mean, written.mean)
+
+
+def test_a_series_that_is_told_to_start_late_begins_with_its_first_event():
+    series = Series([0.0, 1.0, 2.0], [[1.0]] * 3, start=1.5)
+    assert (series.begin, series.start, series.end) == (0.0, 1.5, 2.0)
+    with pytest.raises(InvalidInput, match="ends at 2, before it begins at 5"):
+        Series([0.0, 1.0, 2.0], [[1.0]] * 3, begin=5.0)
+
+
+def test_states_in_half_precision_whose_times_would_fall_together_are_refused_in_a_sentence():
+    with pytest.raises(InvalidInput, match="float32 or float64, not torch"):
+        union(torch.tensor([[0.0, 0.5]]), torch.bfloat16)
 
 
 def test_a_later_value_does_not_change_what_is_said_before_it(forecaster):
