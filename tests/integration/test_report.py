@@ -206,6 +206,20 @@ def test_a_person_brushes_hovers_and_smooths_without_a_network(
         _smooths(driver)
 
 
+@pytest.mark.browser
+@in_a_browser
+def test_a_page_of_several_runs_is_no_wider_than_a_telephone(
+    six: dict[int, tuple[float, float]], tmp_path: Path
+) -> None:
+    page = write(tmp_path / "report.html")
+    with opened(page) as driver:
+        telephone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", telephone)
+        driver.refresh()
+        wait_until(lambda: len(listed(driver)) == len(six))
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
 def _sees_all(driver: Chrome, order: list[int]) -> None:
     assert driver.execute_script("return document.documentElement.scrollWidth") <= 1280
     assert listed(driver) == order
