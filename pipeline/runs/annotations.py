@@ -76,7 +76,7 @@ def attach(run: StoredRun, file: Path, home: Path) -> None:
         InvalidInput: the run has not ended, has an artifact of this name, or the file cannot be read.
     """
     refuse_unfinished(run, home)
-    if file.exists() and not file.is_file():  # a device may have no end
+    if file.exists() and not (file.is_file() or file.is_dir()):  # a device may have no end
         raise InvalidInput(f"{file} is no ordinary file: name a file to attach")
     try:
         content = file.read_bytes()
