@@ -172,6 +172,15 @@ def inherit(run_id: int, database: Database[dict[str, Any]]) -> StoredRun:
     return _patiently(lambda: take_over(run_id, home(), database), StillRunning, WORKER_SECONDS)
 
 
+def settled(run: StoredRun, database: Database[dict[str, Any]]) -> StoredRun:
+    """A run that is over, as the store has it once it has its end, which may wait on disk.
+
+    Raises:
+        StillRunning: it is not over.
+    """
+    return inherit(run.run_id, database) if run.status in (RunStatus.RUNNING, RunStatus.DIED) else run
+
+
 def _patiently(attempt: Callable[[], T], refusal: type[OdenetError], seconds: float) -> T:
     deadline = time.monotonic() + seconds
     while True:

@@ -16,6 +16,7 @@ from experiments.ray_trial import (
     connect_patiently,
     inherit,
     outcome_of,
+    settled,
     take_up,
 )
 from experiments.tracked import run_tracked
@@ -28,7 +29,6 @@ from pipeline.sweeps.state import RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.tasks.lookup import config_class
 from pipeline.tasks.solver_grid import Listed, Setting
-from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.run_folder import run_folder
 from pipeline.training.callback import Metrics
 from pipeline.util.paths import home
@@ -77,10 +77,7 @@ class StudyTrialRun(TrialRun):
         run_id = work[self._spec.phase](database)
         database.client.close()
         database = connect_patiently()  # it may have gone meanwhile
-        ended = Runs(database).get(run_id)
-        if ended.status in (RunStatus.RUNNING, RunStatus.DIED):  # its end waits on disk
-            ended = inherit(run_id, database)
-        return {"run_id": run_id, **outcome_of(ended)}
+        return {"run_id": run_id, **outcome_of(settled(Runs(database).get(run_id), database))}
 
     def _train(self, database: Database[dict[str, Any]]) -> int:
         """The run: one that was broken off goes on, where it left a checkpoint here; otherwise a new one."""

@@ -16,6 +16,7 @@ from experiments.ray_trial import (
     connect_patiently,
     inherit,
     outcome_of,
+    settled,
     take_up,
 )
 from experiments.tracked import run_tracked
@@ -86,13 +87,11 @@ class SweepTrialRun(TrialRun):
         database.client.close()
         database = connect_patiently()  # it may have gone meanwhile
         ended = self._find(database, config)
-        if ended is not None and ended.status in (RunStatus.RUNNING, RunStatus.DIED):  # its end waits on disk
-            ended = inherit(ended.run_id, database)
         if ended is None:
             raise failure or OdenetError("the store no longer has the run of this trial: was it deleted?")
         if ended.whole_config != flatten(config.to_dict()):
             raise OdenetError(f"run {ended.run_id} was trained with another configuration than the suggested one")
-        return report_of(ended, self._sweep)
+        return report_of(settled(ended, database), self._sweep)
 
     def _find(self, database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
         """The run of this trial that an earlier worker, or this one, has begun.
