@@ -13,13 +13,13 @@ from pymongo.database import Database
 from ray import tune
 
 from experiments.prepare import prepare
-from experiments.recording import Pruned
+from experiments.recording import Pruned, describe_failure
 from experiments.tracked import resume_tracked
 from pipeline.device.host_memory import give_back_freed_memory
 from pipeline.runs.query import StoredRun
 from pipeline.runs.resume import StillRunning, prepare_resume, take_over
 from pipeline.runs.stored_parts import config_of
-from pipeline.sweeps.state import COMPLETED, FAILURES, INTERRUPTED, PRUNED
+from pipeline.sweeps.state import COMPLETED, DISK_FULL, FAILURES, INTERRUPTED, PRUNED
 from pipeline.sweeps.stop_signals import begin_trial, end_trial, get_stop_signal
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.tracking.address import StoreError
@@ -29,7 +29,7 @@ from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import connect
 from pipeline.training import Callback
 from pipeline.training.callback import Metrics
-from pipeline.util.errors import OdenetError
+from pipeline.util.errors import OdenetError, is_disk_full
 from pipeline.util.paths import home
 
 STOP_SIGNAL_SECONDS = 1.0
@@ -38,8 +38,6 @@ WORKER_SECONDS = 120.0
 """How long a trial waits for its earlier worker to be seen as dead; a heartbeat's patience is half of it."""
 STORE_SECONDS = 900.0
 """How long a trial that is to begin waits for a store that is away."""
-BROKEN_OFF = (RunStatus.INTERRUPTED, RunStatus.RUNNING, RunStatus.DIED)
-"""How a run stands that can go on."""
 OUT_OF_MEMORY_ERROR = (
     "the machine ran out of memory, and its worker was killed: fewer trials at once (--parallel), or less each"
 )
@@ -122,6 +120,8 @@ class TrialRun(Callback):
                 report = self.carry_out()
         except Exception as error:  # whatever it is, it is this trial's end and not the others'
             report = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
+            if is_disk_full(error):
+                report = {"outcome": INTERRUPTED, "error": describe_failure(error)}
         end_trial(self._stop_signals, self._spec.key)
         self._reports.put({**self.last_report(report), "done": True})
 
@@ -201,14 +201,30 @@ def take_up(run_id: int, database: Database[dict[str, Any]], callback: Callback)
     resume_tracked(run, prepare(run.task, config, data), [callback])
 
 
+def is_broken_off(run: StoredRun) -> bool:
+    """Whether it can go on: it was stopped, or had no room on its disk."""
+    if run.status is RunStatus.FAILED:
+        return _reason(run) == DISK_FULL
+    return run.status in (RunStatus.INTERRUPTED, RunStatus.RUNNING, RunStatus.DIED)
+
+
 def outcome_of(run: StoredRun) -> dict[str, Any]:
-    """How an ended run ended: an `outcome` of a sweep's state, and the sentence where there is one."""
+    """How an ended run ended: an `outcome` of a sweep's state, and the sentence where there is one.
+
+    One that had no room on its disk counts as interrupted, as its configuration had no part in that.
+    """
     failure = run.facts.failure
     if run.status is RunStatus.COMPLETED:
         return {"outcome": COMPLETED, "error": None}
     if run.status is RunStatus.FAILED and failure is not None:
-        reason = failure["reason"] if failure["reason"] in FAILURES else "failed"
-        return {"outcome": reason, "error": failure["message"]}
+        reason = _reason(run)
+        return {"outcome": INTERRUPTED if reason == DISK_FULL else reason, "error": failure["message"]}
     if run.status in (RunStatus.PRUNED, RunStatus.INTERRUPTED):
         return {"outcome": run.status.lower(), "error": None}
     return {"outcome": "failed", "error": f"run {run.run_id} ended as {run.status}"}
+
+
+def _reason(run: StoredRun) -> str:
+    """Of a failed run: one of `FAILURES`."""
+    failure = run.facts.failure
+    return failure["reason"] if failure is not None and failure["reason"] in FAILURES else "failed"

@@ -1,6 +1,5 @@
 """What every experiment leaves in the record of its run: epochs, failures, warnings, history, curves, weights."""
 
-import errno
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,13 @@ from experiments.live_metrics import LiveCallback
 from pipeline.device.out_of_memory import OutOfMemory
 from pipeline.ode import SolverFailure
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.sweeps.state import DISK_FULL
 from pipeline.tasks.base import Report
 from pipeline.tracking.lean_sacred import Run, SacredInterrupt
 from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, LossDiverged, load_checkpoint
 from pipeline.training.callback import Metrics
+from pipeline.util.errors import is_disk_full
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import noting_warnings
 
@@ -164,6 +165,8 @@ def failure_reason(error: Exception) -> str:
             return "loss_diverged"
         case OutOfMemory():
             return "out_of_memory"
+        case OSError() if is_disk_full(error):
+            return DISK_FULL
         case _:
             return "failed"
 
@@ -183,7 +186,7 @@ def describe_failure(error: BaseException) -> str:
             return "its sweep ended it early: others did better after as many epochs"
         case KeyboardInterrupt() | SacredInterrupt():
             return "interrupted; everything up to its last whole epoch is kept"
-        case OSError(errno=errno.ENOSPC):
+        case OSError() if is_disk_full(error):
             return f"the disk is full ({error.filename or home()}): make room or set ODENET_HOME to another disk"
         case SolverFailure():
             return f"{error}; {REMEDIES_OF_A_NETWORK}"

@@ -125,7 +125,7 @@ def carry_out(
 
     Raises:
         KeyboardInterrupt: it was interrupted; what is done stays, and calling again goes on.
-        OdenetError: it could not begin.
+        OdenetError: it could not begin, or could not go on, as where a disk is full.
     """
     standing = look(plan, Runs(), device, same_sources)
     if not standing.missing:
@@ -152,8 +152,7 @@ class _Driver:
                 standing = look(self._plan, Runs(), self._shared.device, self._shared.same_sources)
                 specs, jobs = _evaluations(standing)
                 self._do(specs, jobs, interruption)
-        if interruption.is_asked:
-            raise KeyboardInterrupt
+        interruption.raise_if_asked("the same command goes on")
         return self._failures
 
     def _do(self, specs: Sequence[TrialSpec], jobs: Sequence[Job], interruption: Interruption) -> None:

@@ -10,11 +10,11 @@ from experiments.evaluate import reevaluate_tracked
 from experiments.measure import measure_tracked
 from experiments.prepare import prepare
 from experiments.ray_trial import (
-    BROKEN_OFF,
     OUT_OF_MEMORY_ERROR,
     TrialRun,
     connect_patiently,
     inherit,
+    is_broken_off,
     outcome_of,
     settled,
     take_up,
@@ -107,9 +107,9 @@ class StudyTrialRun(TrialRun):
         """
         same = SameRuns(self._study.device, self._study.same_sources)
         for run in find_alike(Runs(database), self._spec.task, config):
-            is_broken_off = run.status in BROKEN_OFF and same.has_same_code(run)
-            if is_broken_off and (run_folder(home(), run.document) / "checkpoint.pt").exists():
+            can_go_on = is_broken_off(run) and same.has_same_code(run)
+            if can_go_on and (run_folder(home(), run.document) / "checkpoint.pt").exists():
                 found = inherit(run.run_id, database)
-                if found.status in BROKEN_OFF:
+                if is_broken_off(found):
                     return found
         return None

@@ -55,6 +55,7 @@ from pipeline.util.user_warnings import OdenetWarning
 
 ASKED = "asked"
 """Key of a sweep's configuration: its shares as asked for, None for what was not; beside it is what they became."""
+GOES_ON = "`odenet sweep --resume {run_id}` goes on with it"
 
 
 class SweepFailed(OdenetError):
@@ -146,9 +147,8 @@ def _run(plan: Plan, state: SweepState, address: str, **of_run: Any) -> SweepOut
         def carry_out(run_log: RunLog) -> float | None:
             return _Driver(shared_plan, state, run_log, observer, pool).carry_out()
 
-        remedy = "`odenet sweep --resume {run_id}` goes on with it"
         config = shared_plan.to_dict() | {ASKED: {name: getattr(plan, name) for name in SHARES}}
-        error = run_once(NAME, carry_out, config, observer, remedy)
+        error = run_once(NAME, carry_out, config, observer, GOES_ON)
     return SweepOutcome(document=observer.record.document, metrics={}, error=error)
 
 
@@ -193,10 +193,9 @@ class _Driver:
         has_come_to_nothing = bool(over) and all(trial.has_failed for trial in over)
         status = RunStatus.FAILED if has_come_to_nothing else RunStatus.COMPLETED
         if interruption.is_asked:
-            status = RunStatus.INTERRUPTED
+            status = RunStatus.INTERRUPTED if interruption.why is None else RunStatus.FAILED
         self._report(found, {"result": result, "status": status})
-        if interruption.is_asked:
-            raise KeyboardInterrupt
+        interruption.raise_if_asked(GOES_ON.format(run_id=self._record.run_id))
         if has_come_to_nothing:
             raise SweepFailed(self._state)
         return result

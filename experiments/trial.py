@@ -10,11 +10,11 @@ from pymongo.database import Database
 
 from experiments.prepare import prepare
 from experiments.ray_trial import (
-    BROKEN_OFF,
     OUT_OF_MEMORY_ERROR,
     TrialRun,
     connect_patiently,
     inherit,
+    is_broken_off,
     outcome_of,
     settled,
     take_up,
@@ -80,7 +80,7 @@ class SweepTrialRun(TrialRun):
             if run is None:
                 prepared = prepare(self._spec.task, config)
                 run_tracked(prepared, info=self._spec.mark(self._sweep), callbacks=[self])
-            elif run.status in BROKEN_OFF:
+            elif is_broken_off(run):
                 take_up(run.run_id, database, self)
         except Exception as error:  # which the run tells of, unless it never was one
             failure = error

@@ -1,6 +1,5 @@
 """Data sets brought from the internet: whole, verified and at once, or not at all."""
 
-import errno
 import gzip
 import shutil
 import sys
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from pipeline.data.catalogue import find, layout_of
 from pipeline.data.errors import DataError
 from pipeline.data.layout import Archive, TorchvisionLayout
+from pipeline.util.errors import is_disk_full
 from pipeline.util.files import PRIVATE, private_folder, tighten, whole_file
 from pipeline.util.paths import data_folder, home
 from pipeline.util.streams import with_controls
@@ -55,7 +55,7 @@ def prepare(name: str) -> Path:
             tighten(folder)
         return where
     except OSError as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             raise DataError(
                 f"the disk is full: free some space for {name} in {folder}, or set ODENET_DATA to another folder"
             ) from error
@@ -167,7 +167,7 @@ def _fetch(url: str, archive: Archive, path: Path, progress: Progress) -> str:
     except URLError as error:
         problem = str(error.reason)
     except (OSError, HTTPException) as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             raise
         problem = str(error)
     finally:
@@ -181,7 +181,3 @@ def _is_official(path: Path, archive: Archive) -> bool:
     from torchvision.datasets.utils import check_integrity  # takes seconds to import, which a download alone needs
 
     return bool(check_integrity(path, archive.md5))
-
-
-def _is_disk_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -10,7 +10,9 @@ from typing import Any
 
 from ray.tune import Stopper
 
+from pipeline.sweeps.state import INTERRUPTED
 from pipeline.sweeps.stop_signals import StopSignals
+from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import QUIET_SECONDS, heeded
 
 
@@ -19,10 +21,15 @@ class Interruption(Stopper):
 
     Args:
         is_asked_elsewhere: whether `odenet stop` has asked.
+
+    Attributes:
+        why: the sentence of a trial that could not go on for no fault of its own, as where a disk is full, so that none
+            can; None otherwise.
     """
 
     def __init__(self, stop_signals: StopSignals, is_asked_elsewhere: Callable[[], bool]) -> None:
         self.is_asked = False
+        self.why: str | None = None
         self._stop_signals, self._is_asked_elsewhere = stop_signals, is_asked_elsewhere
 
     def __getstate__(self) -> dict[str, bool]:
@@ -30,6 +37,8 @@ class Interruption(Stopper):
         return {"is_asked": self.is_asked}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        if result.get("outcome") == INTERRUPTED and result.get("error"):
+            self.is_asked, self.why = True, self.why or result["error"]
         return False
 
     def stop_all(self) -> bool:
@@ -38,6 +47,21 @@ class Interruption(Stopper):
             self._stop_signals.interrupt()
         self._stop_signals.repeat()
         return self.is_asked
+
+    def raise_if_asked(self, remedy: str) -> None:
+        """Where it was asked for.
+
+        Args:
+            remedy: how to go on, said where a trial could not.
+
+        Raises:
+            OdenetError: a trial could not go on.
+            KeyboardInterrupt: the user asked.
+        """
+        if self.why is not None:
+            raise OdenetError(f"{self.why}; then {remedy}")
+        if self.is_asked:
+            raise KeyboardInterrupt
 
 
 @contextmanager

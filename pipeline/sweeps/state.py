@@ -12,12 +12,14 @@ from pipeline.util.nested import flatten, nest
 Phase = Literal["search", "check", "train", "measure", "evaluate"]
 """What a trial is of: the search of a sweep, the check of its best, or what a study does."""
 RUNNING, COMPLETED, PRUNED, INTERRUPTED = "running", "completed", "pruned", "interrupted"
+DISK_FULL = "disk_full"
 FAILURES = {
     "underflow": "step size underflow of the solver",
     "step_limit": "step limit of the solver",
     "diverged": "the state or its derivative became non-finite",
     "loss_diverged": "the loss became non-finite",
     "out_of_memory": "out of memory",
+    DISK_FULL: "the disk was full",
     "lost": "its worker was lost too often",
     "failed": "another error",
 }

@@ -58,9 +58,14 @@ _REMEDIES = {
 }
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether there was no room left, or no more allowed, on a disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def describe_os_error(error: OSError) -> str | None:
     """What the system refused, in a sentence with its remedy; None where it does not say of which file."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return f"the disk is full ({error.filename or 'no space left'}): make room or move ODENET_HOME"
     if error.filename is None or error.errno is None:
         return None
