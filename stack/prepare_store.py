@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pymongo
+from pymongo.errors import OperationFailure
 
 from pipeline.dashboard.board import prepare_dashboard
 from pipeline.tracking.store import StoreAddress, connect
 
+AUTHENTICATION_FAILED = 18
 SERVER = "mongo:27017"
 DATABASE = "odenet"
 USER = "odenet"
@@ -20,7 +22,15 @@ USER = "odenet"
 
 def main(passwords: Path) -> None:
     password = (passwords / "odenet_password").read_text()
-    ensure_user((passwords / "root_password").read_text(), password)
+    try:
+        ensure_user((passwords / "root_password").read_text(), password)
+    except OperationFailure as error:
+        if error.code != AUTHENTICATION_FAILED:
+            raise
+        sys.exit(
+            "the store knows another password than the volume `secrets`, as where one of the volumes `mongo` and "
+            "`secrets` is of another installation: bring back the `secrets` that belong to it"
+        )
     database = connect(StoreAddress(f"mongodb://{USER}:{password}@{SERVER}/{DATABASE}", DATABASE, embedded=False))
     prepare_dashboard(database)
 

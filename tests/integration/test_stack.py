@@ -100,6 +100,13 @@ def test_the_secrets_readers_are_the_users_that_the_services_run_as() -> None:
     assert f"useradd --uid {owners['odenet']} " in (ROOT / "Dockerfile").read_text()
 
 
+def test_the_containers_of_a_machine_are_one_host() -> None:
+    """Whose lock is free has then ended: a run of another host may be alive until its heartbeat says otherwise."""
+    named = {name: service["hostname"] for name, service in SERVICES.items() if "hostname" in service}
+    assert named.keys() == {"head", "worker", "gpu-worker", "odenet", "gpu-odenet"}
+    assert set(named.values()) == {"${ODENET_HOST_NAME:-stack}"}
+
+
 def test_the_cluster_asks_for_its_token_and_opens_no_dashboard() -> None:
     for name in ("head", "worker", "gpu-worker", "odenet", "gpu-odenet"):
         environment = SERVICES[name]["environment"]
@@ -417,6 +424,12 @@ def test_the_store_can_be_prepared_again_and_takes_a_new_password(mongo: str, pr
     prepare.main(tmp_path / "passwords")
     with MongoClient[dict[str, Any]](f"mongodb://odenet:third@{mongo}/odenet") as client:
         assert client["odenet"].runs.count_documents({}) == 1
+
+
+def test_a_store_of_another_installation_is_told_of_in_a_sentence(prepare: Any, tmp_path: Path) -> None:
+    (tmp_path / "passwords" / "root_password").write_text("of another volume")
+    with pytest.raises(SystemExit, match=r"volume `secrets`, as .* is of another installation: bring back"):
+        prepare.main(tmp_path / "passwords")
 
 
 def test_the_address_of_the_store_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
