@@ -25,8 +25,7 @@ from pipeline.plugins.loading import load_sources
 from pipeline.runs.alike import find_alike
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.sweeps.goal import Goal
-from pipeline.sweeps.pruning import EPOCH
-from pipeline.sweeps.search import MEASURED, OBJECTIVE, objective_value, worst
+from pipeline.sweeps.reported import EPOCH, MEASURED, OBJECTIVE, objective_value, worst
 from pipeline.sweeps.state import COMPLETED, PRUNED, RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import SweepOfTrial

@@ -9,11 +9,10 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from pipeline.sweeps.search import OBJECTIVE
+from pipeline.sweeps.reported import EPOCH, OBJECTIVE
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
 
-EPOCH = "epoch"
 REDUCTION_FACTOR = 3
 
 

@@ -5,24 +5,19 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from pipeline.sweeps.crowded_order import crowded_order, violating
-from pipeline.sweeps.goal import Goal
+from pipeline.sweeps.reported import OBJECTIVE, PENALTY, objective_value, update
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import PRUNED, RUNNING, SweepState, Trial
 from pipeline.util.errors import OdenetError
 
 logging.getLogger("hyperopt").setLevel(logging.WARNING)
 
-OBJECTIVE = "objective"
-"""What trials report as the searched metric's value so far: a penalty in its place where a constraint is violated."""
-PENALTY = 1e300
-"""Objective of a trial that came to nothing: TPE ranks what it was told, so any value that no trial reaches will do."""
 FORMER_PENALTY = 1e6
 """What it was before; a sweep with losses above it that began then goes on as it would have."""
 GAMMA, GAMMA_OF_SEVERAL = 0.25, 1.0
@@ -35,25 +30,6 @@ twice, as of a node that vanishes while a trial begins."""
 
 class SearchDrifted(OdenetError):
     """The searcher does not propose again what it proposed before."""
-
-
-def worst(mode: str) -> float:
-    """The objective of a failure."""
-    return PENALTY if mode == "min" else -PENALTY
-
-
-def objective_value(goal: Goal, value: float | None, measured: Mapping[str, float]) -> float:
-    """The objective of a trial that has come to `value`; of several the first one's.
-
-    A trial that violates constraints ranks behind all that meet them, and among its like by how much it misses them.
-    """
-    mode = goal.objectives[0].mode
-    if value is None:
-        return worst(mode)
-    if not measured or not goal.violated(measured):
-        return value
-    loss = violating(goal.excess(measured))
-    return loss if mode == "min" else -loss
 
 
 class Tpe(HyperOptSearch):
@@ -222,15 +198,3 @@ class TpeSearch(Searcher):
         meeting = [trial for trial in known if not trial.violates]
         ranks = crowded_order([goal.losses(trial.measured) for trial in meeting])
         return losses | {trial.number: rank for trial, rank in zip(meeting, ranks, strict=True)}
-
-
-MEASURED = "measured"
-"""Reported as a list of pairs: Tune takes dictionaries apart."""
-REPORTED = {f.name for f in fields(Trial)} - {"number", "suggestion"}
-"""What a trial reports of itself after every epoch and at its end, under the state's names."""
-
-
-def update(trial: Trial, result: Mapping[str, Any]) -> None:
-    """Enter what the trial reported."""
-    for name in REPORTED & result.keys():
-        setattr(trial, name, dict(result[name]) if name == MEASURED else result[name])

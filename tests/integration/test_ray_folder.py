@@ -1,4 +1,4 @@
-"""Ray's folder on a machine that others use as well."""
+"""Ray's folder on a machine that others use as well, and what is left of it."""
 
 import json
 import os
@@ -6,25 +6,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers.waiting import wait_until
 
 SCRIPT = """
 import json, sys
+import psutil
 from pipeline.sweeps.ray_environment import LOCAL, prepare
 prepare(LOCAL)
 from pipeline.sweeps.cluster import Share, cluster
 with cluster(LOCAL, Share(1, 1.0, 0.0)) as tune:
     folder = tune.parents[1]
     sockets = [str(path) for path in folder.rglob("*") if path.is_socket()]
-    print(json.dumps({"folder": str(folder), "ray": str(tune.parent), "sockets": sockets}), flush=True)
+    family = [process.pid for process in psutil.Process().children(recursive=True)]
+    told = {"folder": str(folder), "ray": str(tune.parent), "sockets": sockets, "family": family}
+    print(json.dumps(told), flush=True)
     sys.stdin.readline()
 """
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_nobody_else_enters_the_folder_of_ray_while_a_sweep_goes_on(tmp_path: Path) -> None:
+def test_nobody_else_enters_the_folder_of_ray_and_nothing_of_it_outlives_the_sweep(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT]
     environment = {**os.environ, "ODENET_HOME": str(tmp_path / "home")}
     with subprocess.Popen(
@@ -33,6 +37,7 @@ def test_nobody_else_enters_the_folder_of_ray_while_a_sweep_goes_on(tmp_path: Pa
         assert process.stdin is not None
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
+        family = [psutil.Process(pid) for pid in told["family"]]
         folder = Path(told["folder"])
         assert folder.stat().st_mode & 0o777 == 0o700
         assert told["sockets"]
@@ -49,4 +54,6 @@ def test_nobody_else_enters_the_folder_of_ray_while_a_sweep_goes_on(tmp_path: Pa
         process.stdin.write("\n")
         process.stdin.flush()
         process.wait(timeout=120)
+    assert len(family) >= 4  # a raylet, its agents, and where they all meet
+    assert psutil.wait_procs(family, timeout=2)[1] == []
     wait_until(lambda: not folder.exists())

@@ -10,7 +10,7 @@ from experiments.trial import objective_of, summarise
 from pipeline.sweeps.crowded_order import VIOLATING, crowded_order
 from pipeline.sweeps.goal import Constraint, Goal, Objective, undominated
 from pipeline.sweeps.parse import parse_space
-from pipeline.sweeps.search import PENALTY
+from pipeline.sweeps.reported import PENALTY
 from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError
 from pipeline.sweeps.state import SweepState, Trial

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from pipeline.sweeps.parse import parse_space
-from pipeline.sweeps.search import FORMER_PENALTY, OBJECTIVE, PENALTY, SearchDrifted, TpeSearch
+from pipeline.sweeps.reported import OBJECTIVE, PENALTY
+from pipeline.sweeps.search import FORMER_PENALTY, SearchDrifted, TpeSearch
 from pipeline.sweeps.state import SweepState, Trial
 
 SPACE = parse_space(

@@ -7,7 +7,8 @@ from scipy.stats import mannwhitneyu
 
 from pipeline.sweeps.crowded_order import VIOLATING
 from pipeline.sweeps.parse import parse_space
-from pipeline.sweeps.search import OBJECTIVE, PENALTY, Tpe, TpeSearch
+from pipeline.sweeps.reported import OBJECTIVE, PENALTY
+from pipeline.sweeps.search import Tpe, TpeSearch
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import SweepState
 

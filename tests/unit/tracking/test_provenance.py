@@ -1,9 +1,11 @@
 """Where a run comes from, as git tells it."""
 
 import subprocess
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments.sacred_options import check_sacred_options
 from pipeline.tracking import provenance
@@ -95,3 +97,9 @@ def test_sacreds_enforce_clean_asks_the_checkout_whose_code_runs(checkout: Path)
 def test_sacreds_debugger_is_refused_with_what_does_it() -> None:
     with pytest.raises(InvalidInput, match="python -m pdb"):
         check_sacred_options(["-D"])
+
+
+def test_every_installed_package_is_listed_with_its_version_as_pip_knows_it() -> None:
+    packages = provenance.installed_packages()
+    assert packages == sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
+    assert f"torch=={torch.__version__}" in packages
