@@ -6,7 +6,9 @@ LOCKER := .venv-lock
 # Wheels alone: to build a package would bring what no lock file has.
 LOCKED := --quiet --require-hashes --no-deps --only-binary :all: --requirement
 # What a file's tests share is made once. Files come as collected: integration first, whose last would keep one waiting.
-TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+# Two at once, as most machines can; `make test JOBS=8` where there are more cores and 3 GB of memory for each.
+JOBS ?= 2
+AT_ONCE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-faults test-newest lint bench bench-gpu board docs lock
@@ -27,7 +29,7 @@ demo: setup ## train an ODE-Net and its ResNet twin on real images, tracked, and
 
 test: setup ## install what the tests need and run the quick ones
 	tests/install_browser
-	$(BIN)/pytest $(TWO_AT_ONCE)
+	$(BIN)/pytest $(AT_ONCE)
 
 test-slow: setup ## run the tests that take minutes
 	tests/install_browser
@@ -41,7 +43,7 @@ test-newest: ## run the quick tests with the newest of all that pyproject.toml a
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/pip install --quiet --upgrade pip
 	$(NEWEST)/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
-	$(NEWEST)/bin/pytest $(TWO_AT_ONCE)
+	$(NEWEST)/bin/pytest $(AT_ONCE)
 
 lint: setup ## formatting, lint, types and the layers of imports
 	$(BIN)/ruff format --check .

@@ -40,6 +40,11 @@ const PATCHES = [
     why: 'No two series of a plot have the same colour.',
     find: 'l=(e.length/2+r)%b.length;if(h[i]){',
     replace: 'l=e.length/2;if(h[i]){b[l]=b[l]||odenet.colour(l);'
+  },
+  {
+    why: 'Of a single epoch there is a point, as there is no line.',
+    find: 'type:"scatter",mode:c,name:i,x:h[i][s],y:p',
+    replace: 'type:"scatter",mode:p.length===1?"lines+markers":c,name:i,x:h[i][s],y:p'
   }
 ];
 

@@ -214,3 +214,18 @@ def test_no_two_series_of_compared_runs_have_the_same_colour(page: Chrome) -> No
     )
     strokes = [stroke for opacity, stroke in page.execute_script(drawn) if float(opacity or 1) == 1]
     assert len(strokes) == len(set(strokes)) == 2 * COMPARED
+
+
+# Last, as the list has a run more from here on
+
+
+@pytest.mark.usefixtures("page")
+def test_a_run_of_one_epoch_has_a_point_for_each_metric(open_page: tuple[Board, Chrome]) -> None:
+    board, page = open_page
+    config = {"data": {"name": "digits"}, "model": {"architecture": "simple", "body": "odenet"}, "seed": 3}
+    run_id = record_run("classification", config, 0.5, losses=(2.0,))
+    page.get(board.url)
+    browser.open_run(page, run_id)
+    browser.wait_for(page, "//*[name()='svg']//*[text()='validation.loss']")
+    points = page.find_elements("css selector", ".scatterlayer .trace .points path")
+    assert len([point for point in points if point.size["width"] > 2 and point.is_displayed()]) >= 2

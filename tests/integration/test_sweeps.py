@@ -41,7 +41,7 @@ space:
 """
 """In the second branch no solve comes to its end."""
 LONG = """
-with: [odenet_simple, digits, data.subset=600, model.channels=16, training.max_epochs=40, training.patience=None]
+with: [odenet_simple, digits, data.subset=600, model.channels=16, training.max_epochs=24, training.patience=None]
 minimise: validation.loss
 space:
   training.lr: {loguniform: [1e-3, 1e-2]}
