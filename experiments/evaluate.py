@@ -133,8 +133,8 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
     if not ode_blocks(model.network):
         if data is None and limit is None:
             raise InvalidInput(
-                f"run {run_id} is a ResNet, which has no solver to vary: ask it about other images, with --data or "
-                "--predict"
+                f"run {run_id} is a model without an ODE, which has no solver to vary: ask it about other data, with "
+                "--data, or images with --predict"
             )
         settings = [trained]
     if data is not None and is_same_place(data, model.config.data.name):

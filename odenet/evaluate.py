@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from experiments.evaluate import Reevaluation
+    from pipeline.reporting.metric_spec import MetricSpec
+    from pipeline.runs.listing import ListColumn
+    from pipeline.tasks.solver_grid import Row
 
 T = TypeVar("T")
 
@@ -111,7 +114,8 @@ def evaluate(
     if as_json:
         print_json(done.to_dict())
     else:
-        Terminal().print(_table(done))
+        terminal = Terminal()
+        terminal.print(_table(done, terminal.width))
         for row in done.rows:
             if counts := row.nfe_per_image:
                 span = f"{counts['smallest']} to {counts['largest']}"
@@ -151,45 +155,58 @@ def _predict(run_id: int, paths: Sequence[Path], as_json: bool) -> None:
     )
 
 
-def _table(done: "Reevaluation") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from pipeline.reporting.terminal import styled
-    from pipeline.reporting.text_table import shown
+def _table(done: "Reevaluation", width: int) -> "Table":
+    """A line for each setting; in a narrow terminal the first scores are those that stay."""
+    from pipeline.runs.listing import fitted_table
     from pipeline.tracking.run_document import RunInfo, test_specs
 
     facts = done.document["info"]["reevaluation"]
     info = RunInfo.read(done.document)
     items, things = info.sizes.get("test", (facts["images"], "items"))
-    number = info.tested or f"{items:,}"
-    table = Table(
-        title=f"run {done.document['info']['parent']} on {number} test {things} of {facts['data']}, "
-        f"batches of {facts['batch_size']}, {facts['device']}",
-        caption="* as trained",
-        caption_justify="left",
-        title_justify="left",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-    )
-    table.add_column("setting", no_wrap=True)
     known = {name for row in done.rows for name, value in row.scores.items() if value is not None}
     specs = [spec for spec in test_specs(done.document) if spec.quantity in known]
-    table.add_column("T", justify="right", no_wrap=True)
-    for spec in specs:
-        table.add_column(spec.heading, justify="right", overflow="fold")
-    changes = any(row.changed is not None for row in done.rows)
-    for heading in ("evaluations", f"ms/{things.removesuffix('s')}", *(["changed"] if changes else [])):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in done.rows:
-        setting = f"{row.label} *" if row.trained else row.label, shown(row.final_time, "g")
-        if row.failure is not None:
-            table.add_row(*setting, styled((row.status, "red")))
-            continue
-        scores = [shown(row.scores[spec.name.removeprefix("test.")], spec.format) for spec in specs]
-        milliseconds = shown(row.milliseconds_per_image, ".3f")
-        changed = [shown(row.changed, ".2%")] if changes else []
-        table.add_row(*setting, *scores, shown(row.nfe_forward, ".1f"), milliseconds, *changed)
+    table = fitted_table(_columns(done.rows, specs, things.removesuffix("s")), width)
+    table.title = (
+        f"run {done.document['info']['parent']} on {info.tested or f'{items:,}'} test {things} of {facts['data']}, "
+        f"batches of {facts['batch_size']}, {facts['device']}"
+    )
+    table.caption = "* as trained" if table.caption is None else f"* as trained; {table.caption}"
+    table.title_justify = table.caption_justify = "left"
     return table
+
+
+def _columns(rows: "Sequence[Row]", specs: "Sequence[MetricSpec]", item: str) -> "list[ListColumn]":
+    """What a failed solve has not is empty."""
+    from pipeline.reporting.text_table import NOTHING, shown
+    from pipeline.runs.listing import UNMISSED, ListColumn
+
+    def words(heading: str, cell: "Callable[[Row], str]") -> ListColumn:
+        return ListColumn(heading, tuple(map(cell, rows)), None)
+
+    def number(heading: str, value: "Callable[[Row], float | None]", form: str, worth: int | None) -> ListColumn:
+        cells = tuple(NOTHING if row.failure is not None else shown(value(row), form) for row in rows)
+        return ListColumn(heading, cells, worth, is_number=True)
+
+    scores = [
+        number(
+            spec.heading,
+            lambda row, name=name: row.scores[name],  # type: ignore[misc]
+            spec.format,
+            None if place == 0 else UNMISSED + 1 + len(specs) - place,
+        )
+        for place, (name, spec) in enumerate((spec.name.removeprefix("test."), spec) for spec in specs)
+    ]
+    timing, changed = UNMISSED + 2 + len(specs), UNMISSED + 3 + len(specs)
+    return [
+        words("setting", lambda row: f"{row.label} *" if row.trained else row.label),
+        *([words("ended", lambda row: row.status)] if any(row.failure is not None for row in rows) else []),
+        ListColumn("T", tuple(shown(row.final_time, "g") for row in rows), UNMISSED + 1, is_number=True),
+        *scores,
+        number("evaluations", lambda row: row.nfe_forward, ".1f", None),
+        number(f"ms/{item}", lambda row: row.milliseconds_per_image, ".3f", timing),
+        *(
+            [number("changed", lambda row: row.changed, ".2%", changed)]
+            if any(row.changed is not None for row in rows)
+            else []
+        ),
+    ]

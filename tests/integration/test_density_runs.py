@@ -121,6 +121,19 @@ def test_the_table_of_an_evaluation_names_points_and_leaves_out_what_there_is_no
     assert "changed" not in printed
 
 
+def test_in_a_narrow_terminal_an_evaluation_has_whole_numbers_and_names_what_it_leaves_out(
+    flow: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["evaluate", str(flow), "--tol", "1e-3"]) == 0
+    printed = capsys.readouterr().out
+    nll = Runs().get(flow).document["result"]
+    (as_trained,) = (line for line in printed.splitlines() if "tol 1e-06 *" in line)
+    assert f" {nll:.4f} " in as_trained
+    assert "round trip, trace sd" in " ".join(printed.split())
+    assert "in a wider terminal, or with --json" in " ".join(printed.split())
+
+
 def test_samples_are_written_and_have_a_density(flow: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, answers = tmp_path / "samples.npz", tmp_path / "answers.csv"
     assert main(["sample", str(flow), "--count", "200", "--seed", "3", "--out", str(path)]) == 0

@@ -243,7 +243,7 @@ def test_changed_weights_are_refused(odenet: int) -> None:
 
 
 def test_a_resnet_has_no_solver_but_answers_about_other_data(resnet: int, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=f"run {resnet} is a ResNet, which has no solver to vary"):
+    with pytest.raises(InvalidInput, match=f"run {resnet} is a model without an ODE, which has no solver to vary"):
         reevaluate_tracked(resnet, Grid())
     done = reevaluate_tracked(resnet, Grid(), str(digits_file(tmp_path)))
     (row,) = done.rows
