@@ -55,6 +55,9 @@ def runs(
     """List the runs, newest first."""
     from pipeline.runs.query import Runs
 
+    for option, value in (("--sort", sort), ("--columns", columns)):
+        if value is not None and not value.strip():
+            raise InvalidInput(f"{option} names no field: write one, as in {option} accuracy, or leave it out")
     if group_by and columns:
         raise InvalidInput("--columns shows runs and --group-by shows groups of them: leave one out")
     stored = Runs()

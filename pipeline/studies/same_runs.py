@@ -20,15 +20,13 @@ from typing import Any
 
 from pipeline.plugins.loading import loaded_sources
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.sweeps.state import DISK_FULL, FAILURES
+from pipeline.sweeps.state import REPEATABLE
 from pipeline.tasks.solver_grid import Row, Setting
 from pipeline.tracking.gridfs import content_id
 from pipeline.tracking.provenance import ROOT, source_files
 from pipeline.tracking.run_document import MEASUREMENT, REEVALUATION, RunStatus, is_of_task, is_sweep, task_of
 from pipeline.util.nested import flatten
 
-REPEATABLE = tuple(reason for reason in FAILURES if reason not in ("out_of_memory", DISK_FULL, "lost", "failed"))
-"""Reasons of a failure that the configuration decides."""
 NUMBERS = ("config", "data", "device", "methods", "models", "ode", "tasks", "training")
 """Packages of `pipeline` whose code decides the numbers of a run."""
 Key = tuple[str, str, frozenset[tuple[str, Any]]]

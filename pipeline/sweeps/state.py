@@ -24,6 +24,8 @@ FAILURES = {
     "failed": "another error",
 }
 """Outcome of a trial that came to nothing -> what it means."""
+REPEATABLE = ("underflow", "step_limit", "diverged", "loss_diverged")
+"""Those that the configuration decides, so that another try would come to them as well."""
 
 
 @dataclass

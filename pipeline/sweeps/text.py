@@ -15,6 +15,7 @@ from pipeline.sweeps.state import (
     FAILURES,
     INTERRUPTED,
     PRUNED,
+    REPEATABLE,
     RUNNING,
     Check,
     SweepState,
@@ -269,9 +270,11 @@ def _failed(sweep: Sweep) -> list[str]:
     if not failed or failed <= MANY_FAILURES * over:
         return []
     reason, _ = Counter(sweep.state.failures()).most_common(1)[0]
-    return [
-        f"{failed} of {counted(over, 'trial')} failed, most often by {FAILURES[reason]}: the space may be too wide."
-    ]
+    told = f"{failed} of {counted(over, 'trial')} failed, most often by {FAILURES[reason]}"
+    if reason in REPEATABLE:
+        return [f"{told}: the space may be too wide."]
+    errors = Counter(t.error for t in sweep.state.trials.values() if t.outcome == reason and t.error)
+    return [f"{told}: {errors.most_common(1)[0][0]}." if errors else f"{told}."]
 
 
 def _at_edge(sweep: Sweep) -> list[str]:

@@ -180,6 +180,15 @@ def test_many_failures_are_pointed_out_and_told_by_reason() -> None:
     assert not any("failed" in sentence for sentence in cautions(resnet_sweep(50)))
 
 
+def test_failures_in_which_the_space_had_no_part_are_told_by_their_commonest_sentence() -> None:
+    state = sample_ledger(50, checks=3)
+    for trial in state.trials.values():
+        if trial.has_failed:
+            trial.outcome, trial.error = "failed", "the data set is gone"
+    (sentence,) = (each for each in cautions(sweep_of(state)) if "trials failed" in each)
+    assert sentence == "11 of 50 trials failed, most often by another error: the data set is gone."
+
+
 def test_a_check_that_did_not_complete_is_in_no_mean() -> None:
     state = sample_ledger(50)
     state.checks = [Check(7, 60, "completed", 0.95), Check(8, 61, "diverged", None)]
