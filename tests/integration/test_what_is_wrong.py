@@ -36,7 +36,7 @@ def test_empty_words_and_folders_are_named(
     for words, beginning in (
         (["run", "with", "odenet_simple", ""], "odenet: '' is not a named configuration"),
         (["run", "with", "odenet_simple", "photos"], "odenet: photos is a folder: write photos/"),
-        (["run", "with", "odenet_simple", "training.lr"], "odenet: training.lr has no value: write one, as in training.lr=0.01"),
+        (["run", "with", "odenet_simple", "training.lr"], "odenet: training.lr has no value: write one"),
         (["runs", "--sort", ""], "odenet: --sort names no field: write one"),
         (["runs", "--columns", " "], "odenet: --columns names no field: write one"),
         (["paper", ""], "odenet: '' is neither a file nor a study"),
