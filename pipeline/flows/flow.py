@@ -252,6 +252,9 @@ class Flow(CompiledInTraining):
         return solution
 
     def _refuse_other(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            kind = type(x).__name__
+            raise InvalidInput(f"the points of a flow are a tensor, not a {kind}: torch.as_tensor makes one")
         if x.dim() != 2 or x.shape[1] != self.dimension:
             raise InvalidInput(
                 f"the flow has points of {self.dimension} numbers, shape (n, {self.dimension}), not {tuple(x.shape)}"

@@ -55,7 +55,7 @@ class Series:
                 nothing observed.
         """
         self.name, self.label = name, label
-        self.times = torch.as_tensor(times, dtype=torch.float64)
+        self.times = torch.as_tensor(times, dtype=torch.float64).clone()  # as the caller's may change
         values = torch.as_tensor(values)
         self.values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
         self._check_times()
@@ -67,7 +67,7 @@ class Series:
         self.wanted = self.mask if wanted is None else self._rows(wanted, "wanted") & self.mask
         if not bool(self.observed.any()):
             raise InvalidInput(f"{self} has nothing that is observed: leave it out, or observe a value at least")
-        self.truth = None if truth is None else torch.as_tensor(truth).to(self.values.dtype)
+        self.truth = None if truth is None else torch.as_tensor(truth).to(self.values.dtype, copy=True)
         if self.truth is not None and self.truth.shape != self.values.shape:
             raise InvalidInput(
                 f"{self} has a truth of shape {tuple(self.truth.shape)}: give the shape of the values, "
@@ -103,7 +103,7 @@ class Series:
             raise InvalidInput(f"{self} has the time {first:g} before {second:g}: sort the rows by their time")
 
     def _rows(self, mask: Any, what: str) -> Tensor:
-        found = torch.as_tensor(mask, dtype=torch.bool)
+        found = torch.as_tensor(mask, dtype=torch.bool).clone()
         if found.shape == self.times.shape:
             found = found[:, None].expand_as(self.values)
         if found.shape != self.values.shape:

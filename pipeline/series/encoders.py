@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pipeline.series.batch import SeriesBatch
 from pipeline.series.cells import Cell
 from pipeline.series.likelihood import gaussian_kl
+from pipeline.util.errors import InvalidInput
 
 
 class Posterior(NamedTuple):
@@ -22,7 +23,13 @@ class Posterior(NamedTuple):
     sd: Tensor
 
     def sample(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Shape (samples, b, latent), with gradients to mean and sd; the noise is drawn on the generator's device."""
+        """Shape (samples, b, latent), with gradients to mean and sd; the noise is drawn on the generator's device.
+
+        Raises:
+            InvalidInput: less than one sample.
+        """
+        if samples < 1:
+            raise InvalidInput(f"{samples} samples of a posterior say nothing: take one at least")
         device = self.mean.device if generator is None else generator.device
         shape = (samples, *self.mean.shape)
         noise = torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype).to(self.mean.device)

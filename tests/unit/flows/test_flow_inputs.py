@@ -31,6 +31,12 @@ def test_auto_is_exact_where_that_is_cheap_and_in_evaluation_where_it_can_be() -
     assert cost_of_exact(64) == 32.5
 
 
+def test_points_that_are_no_tensor_are_refused() -> None:
+    flow = Flow(PlanarField(2), dimension=2)
+    with pytest.raises(InvalidInput, match=r"are a tensor, not a ndarray: torch\.as_tensor makes one"):
+        flow.log_prob(torch.zeros(3, 2).numpy())  # type: ignore[arg-type]
+
+
 def test_batch_normalisation_is_refused_by_its_name() -> None:
     field = OfAUser(2)
     field.net.insert(1, nn.BatchNorm1d(16))

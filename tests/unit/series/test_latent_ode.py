@@ -112,6 +112,15 @@ def test_the_kl_is_that_of_torch():
     torch.testing.assert_close(Posterior(mean, sd).entropy(), Normal(mean, sd).entropy().sum(-1))
 
 
+@pytest.mark.parametrize("ask", ["elbo", "predict", "importance_bound"])
+def test_no_samples_are_refused(ask):
+    problem = LinearGaussian([0.0, 1.0])
+    model = problem.model()
+    times = (torch.tensor([1.0], dtype=torch.float64),) if ask == "predict" else ()
+    with pytest.raises(InvalidInput, match="0 samples of a posterior say nothing"):
+        getattr(model, ask)(problem.batch, *times, 0)
+
+
 def test_the_bound_is_the_evidence_without_what_the_posterior_lacks():
     """log p(x) - ELBO = KL(q || p(z0 | x)), all three known in closed form for a linear model."""
     problem = LinearGaussian([0.0, 0.5, 1.0, 1.7, 2.5])

@@ -56,6 +56,18 @@ def test_arrays_of_whole_numbers_are_taken():
     assert one.values.dtype == torch.get_default_dtype()
 
 
+def test_what_becomes_of_a_callers_arrays_is_nothing_to_a_series():
+    times, values, mask = np.arange(2.0), np.ones((2, 1)), np.ones((2, 1), dtype=bool)
+    one = Series(times, values, mask, observed=mask, truth=values)
+    times[:], values[:], mask[:] = 7.0, 7.0, False
+    assert one.times.tolist() == [0.0, 1.0]
+    assert one.values.tolist() == [[1.0], [1.0]]
+    assert one.truth is not None
+    assert one.truth.tolist() == [[1.0], [1.0]]
+    assert one.mask.all()
+    assert one.observed.all()
+
+
 def test_truth_that_is_not_known_of_all_is_no_number_for_the_others():
     known = Series([0.0, 1.0], [[1.0], [2.0]], truth=[[1.1], [2.1]])
     unknown = Series([0.0], [[1.0]])
