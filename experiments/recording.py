@@ -165,7 +165,7 @@ def failure_reason(error: Exception) -> str:
             return "loss_diverged"
         case OutOfMemory():
             return "out_of_memory"
-        case OSError() if is_disk_full(error):
+        case _ if is_disk_full(error):
             return DISK_FULL
         case _:
             return "failed"

@@ -1,6 +1,7 @@
 """The store of a single machine: one SecantusDB server for each home folder, started on demand and shared."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -192,7 +193,7 @@ class EmbeddedStore:
             raise StoreError(
                 f"The disk of {self.folder} is full ({free_mb:.1f} MB left, {NEEDED_MB} are needed); "
                 "free some space, or name another folder in ODENET_HOME."
-            )
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _attempt(self, deadline: float) -> _Server | None:
         """Start a server; None if it ended before it listened."""

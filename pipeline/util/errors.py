@@ -59,8 +59,10 @@ _REMEDIES = {
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether there was no room left, or no more allowed, on a disk."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Whether it is, or came of, there being no room left, or no more allowed, on a disk."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return error.__cause__ is not None and is_disk_full(error.__cause__)
 
 
 def describe_os_error(error: OSError) -> str | None:

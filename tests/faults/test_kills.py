@@ -32,6 +32,7 @@ from tests.faults.verdict import Verdict, judge
 from tests.helpers.commands import database_of
 from tests.helpers.damage import CRAFTED, craft
 from tests.helpers.records import left_behind
+from tests.helpers.small_disk import small_disk
 from tests.helpers.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
@@ -178,19 +179,6 @@ def test_runs_and_stores_that_are_killed_at_once_lose_nothing(home: Path, inject
                 EmbeddedStore(home).start()
         wait(batch)
     injection.add(judge(home, database_of(home), runs))
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
-    """Within it `folder` is a disk of that size."""
-    folder.mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("a small disk to fill can be mounted by root alone")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_disks_that_fill_or_turn_read_only_lose_nothing(home: Path, injection: Injection) -> None:

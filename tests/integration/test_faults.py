@@ -1,6 +1,5 @@
 """What goes wrong while a run goes on: stores that stop, runs that are killed, disks that fill; nothing is lost."""
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -8,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +41,7 @@ from tests.helpers.commands import (
     wait_until,
 )
 from tests.helpers.records import document_of, epochs_of, left_behind
+from tests.helpers.small_disk import fill, small_disk
 
 ARTIFACTS = {
     *("history.json", "steps.json", "weights.safetensors", "learning_curves.png", "function_evaluations.png"),
@@ -302,25 +301,18 @@ def test_a_state_that_is_no_number_is_told_and_read_back_as_json(home: Path) -> 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 3 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("a small disk to fill can be mounted by root alone")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Of 3 MB."""
+    with small_disk(tmp_path / "disk", 3000) as mounted:
+        yield mounted
 
 
-def test_a_disk_that_fills_during_a_run_is_told_and_the_store_has_the_rest(home: Path, small_disk: Path) -> None:
+def test_a_disk_that_fills_during_a_run_is_told_and_the_store_has_the_rest(home: Path, disk: Path) -> None:
     database_of(home)
-    (home / "runs").symlink_to(small_disk)
+    (home / "runs").symlink_to(disk)
     run = start_command(home, "run", "--json", *SLOW, "training.max_epochs=1000")
     wait_until(lambda: last_epoch(home) >= 2, run)
-    with contextlib.suppress(OSError), (small_disk / "filling").open("wb", buffering=0) as filling:
-        while filling.write(bytes(4096)):
-            pass
+    fill(disk, 4096)
     assert run.wait() == 1
     assert "Traceback" not in run.stderr
     assert re.search(r"^odenet: run 1 FAILED: .*(No space left|disk is full).*ODENET_HOME", run.stderr, re.MULTILINE)
@@ -329,19 +321,17 @@ def test_a_disk_that_fills_during_a_run_is_told_and_the_store_has_the_rest(home:
     assert len(stored.metrics()["training.loss"]) >= 2
 
 
-def test_a_disk_that_is_full_from_the_start_leaves_nothing_of_the_run(home: Path, small_disk: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_leaves_nothing_of_the_run(home: Path, disk: Path) -> None:
     database = database_of(home)
-    (home / "runs").symlink_to(small_disk)
-    with contextlib.suppress(OSError), (small_disk / "filling").open("wb", buffering=0) as filling:
-        while filling.write(bytes(1024)):
-            pass
+    (home / "runs").symlink_to(disk)
+    fill(disk, 1024)
     run = start_command(home, "run", *QUICK)
     assert run.wait() == 1
     assert re.fullmatch(
         r"odenet: The run's record cannot be written in .* \(No space left on device\); .*\n", run.stderr
     )
     assert database.runs.count_documents({}) == 0
-    assert [path.name for path in small_disk.iterdir()] == ["filling"]
+    assert [path.name for path in disk.iterdir()] == ["filling"]
 
 
 # Records on disk

@@ -1,10 +1,8 @@
 """Whole sweeps on real Ray workers, undisturbed and disturbed."""
 
-import contextlib
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +24,7 @@ from tests.helpers.commands import (
     wait_until,
     workers_of,
 )
+from tests.helpers.small_disk import fill, small_disk
 from tests.helpers.swept import SweptHome, sweep_of, write_space
 
 SPACE = """
@@ -314,31 +313,23 @@ def has_begun(home: Path) -> bool:
 
 @pytest.mark.slow
 def test_a_disk_that_fills_ends_a_sweep_in_order_and_costs_it_no_trial(tmp_path: Path) -> None:
-    home, disk = tmp_path / "home", tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", disk], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("a small disk to fill can be mounted by root alone")
-    try:
+    home = tmp_path / "home"
+    with small_disk(tmp_path / "disk", 6000) as disk:
         database_of(home)
         (home / "runs").symlink_to(disk)
         asked = ("--trials", "4", "--parallel", "2", "--fresh-seeds", "0", "--no-pruning")
         sweep = start_command(home, "sweep", write_space(home, LONG), *asked)
         wait_until(lambda: len([epoch for epoch in running_epochs(home) if epoch >= 2]) >= 2, sweep)
-        with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
-            while filling.write(bytes(512)):
-                pass
+        filling = fill(disk, 512)
         assert sweep.wait() == 1
         assert "Traceback" not in sweep.stderr
         assert re.search(r"^odenet: .*the disk is full.*`odenet sweep --resume 1` goes on", sweep.stderr, re.MULTILINE)
         state = sweep_of(home).state
         assert state.failures() == {}
         assert len(state.unfinished()) == 2
-        (disk / "filling").unlink()
+        filling.unlink()
         resumed = start_command(home, "sweep", "--resume", "1")
         assert resumed.wait() == 0, resumed.stderr
         assert_whole(sweep_of(home).state, home, 4)
         assert sweep_of(home).state.counts() == {"completed": 4}
-    finally:
         EmbeddedStore(home).stop()
-        subprocess.run(["umount", disk], check=True)

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from experiments.recording import failure_reason
 from pipeline.config import ConfigError, ImageConfig, NetworkConfig, SolverConfig, TrainingConfig
 from pipeline.data import Images, Preprocessing, Splits, batches, build_preprocessing, load_splits
 from pipeline.device.precision import choose_device, numerics
@@ -39,6 +40,7 @@ from pipeline.training.callback import Metrics
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.optimisation import build_optimiser, build_schedule
 from tests.helpers.paths import ROOT
+from tests.helpers.small_disk import small_disk
 
 CPU = torch.device("cpu")
 DIGIT = (1, 8, 8)
@@ -538,26 +540,21 @@ def test_a_pickled_object_in_a_checkpoint_is_refused_and_not_executed(container:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Of one megabyte."""
+    with small_disk(tmp_path / "disk", 1000) as mounted:
+        yield mounted
 
 
-def test_a_full_disk_is_said_and_leaves_the_old_checkpoint(small_disk: Path) -> None:
-    path = small_disk / "checkpoint.pt"
+def test_a_full_disk_is_said_and_leaves_the_old_checkpoint(disk: Path) -> None:
+    path = disk / "checkpoint.pt"
     save_checkpoint({"filled": torch.ones(1000)}, path)
-    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\): make room or move"):
+    with pytest.raises(
+        CheckpointError, match=r"cannot be written \(No space left on device\): make room or move"
+    ) as raised:
         save_checkpoint({"filled": torch.ones(1_000_000)}, path)
-    assert os.listdir(small_disk) == ["checkpoint.pt"]  # noqa: PTH208
+    assert failure_reason(raised.value) == "disk_full"  # so that a sweep goes on with the trial
+    assert os.listdir(disk) == ["checkpoint.pt"]  # noqa: PTH208
     assert load_checkpoint(path)["filled"].shape == (1000,)
 
 
