@@ -142,7 +142,7 @@ def _end_own_cluster() -> None:
     """End what this process has started, at once.
 
     `ray.shutdown` would give each daemon a second to heed SIGTERM, to which they are deaf; and the agents of a raylet
-    that is killed notice it after half a minute only.
+    that is killed notice it after some seconds only.
     """
     node: Any = ray._private.worker._global_node  # there is no public way to them
     agents: list[psutil.Process] = []
