@@ -119,9 +119,10 @@ class TrialRun(Callback):
             if begin_trial(self._stop_signals, self._spec.key):
                 report = self.carry_out()
         except Exception as error:  # whatever it is, it is this trial's end and not the others'
-            report = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
             if is_disk_full(error):
                 report = {"outcome": INTERRUPTED, "error": describe_failure(error)}
+            else:
+                report = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
         end_trial(self._stop_signals, self._spec.key)
         self._reports.put({**self.last_report(report), "done": True})
 

@@ -10,7 +10,6 @@ import math
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -63,8 +62,8 @@ class SweepFailed(OdenetError):
 
     def __init__(self, state: SweepState) -> None:
         reasons = ", ".join(f"{number} × {FAILURES[outcome]}" for outcome, number in state.failures().items())
-        sentences = Counter(trial.error for trial in state.trials.values() if trial.error)
-        commonest = f"; most often: {sentences.most_common(1)[0][0]}" if sentences else ""
+        error = state.commonest_error()
+        commonest = f"; most often: {error}" if error else ""
         super().__init__(f"every one of its {len(state.over())} trials failed ({reasons}){commonest}")
 
 

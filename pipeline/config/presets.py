@@ -1,7 +1,7 @@
 """Named configurations, merged: each overrides only what makes it what it is."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from pipeline.util.yaml_text import YamlError, read_yaml
 
 DATA_FILES = (".npz", ".csv", ".parquet", "/")
 """Endings of files and folders that are data, of whichever task."""
-SECTIONS = tuple(section.name for section in fields(Config))
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, An
         return known[name]
     if name and Path(name).is_dir():
         raise ConfigError(f"{name} is a folder: write {name}/ where it has the data")
-    if name.partition(".")[0] in SECTIONS and "." in name:
+    if name.partition(".")[0] in Config.sections() and "." in name:
         raise ConfigError(f"{name} has no value: write one, as in training.lr=0.01")
     raise ConfigError(
         f"{name or brief(name)} is not a named configuration{nearest(name, known)}; there are {', '.join(known)}, the "

@@ -119,9 +119,10 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
         try:
             yield Path(folder) / "tune"
         finally:
-            if share is not None:
+            if share is None:
+                ray.shutdown()
+            else:
                 _end_own_cluster()
-            ray.shutdown()
 
 
 @contextmanager

@@ -139,6 +139,12 @@ class SweepState:
         """Of them those that are failures."""
         return {outcome: number for outcome, number in self.counts().items() if outcome in FAILURES}
 
+    def commonest_error(self, outcome: str | None = None) -> str | None:
+        """The sentence with which most trials failed, all or those of an outcome; None where there is none."""
+        failed = (trial for trial in self.trials.values() if trial.has_failed and outcome in (None, trial.outcome))
+        errors = Counter(trial.error for trial in failed if trial.error)
+        return errors.most_common(1)[0][0] if errors else None
+
     def over(self) -> list[Trial]:
         """The trials that are over, in the order in which they ended."""
         ended = dict.fromkeys(number for event, number in self.events if event == "over")

@@ -273,8 +273,8 @@ def _failed(sweep: Sweep) -> list[str]:
     told = f"{failed} of {counted(over, 'trial')} failed, most often by {FAILURES[reason]}"
     if reason in REPEATABLE:
         return [f"{told}: the space may be too wide."]
-    errors = Counter(t.error for t in sweep.state.trials.values() if t.outcome == reason and t.error)
-    return [f"{told}: {errors.most_common(1)[0][0]}." if errors else f"{told}."]
+    error = sweep.state.commonest_error(reason)
+    return [f"{told}: {error}." if error else f"{told}."]
 
 
 def _at_edge(sweep: Sweep) -> list[str]:
