@@ -22,6 +22,8 @@ from pipeline.util.errors import InvalidInput
 LARGEST_ITERATIONS = 10
 LARGEST_MATRIX = 2 * 2**30
 """Bytes of the matrix of a step, above which it is refused: several of that size are at work at once."""
+PASSED_AT_ONCE = 2**23
+"""Elements of all the states that are passed backward through the field together, which has layers wider than these."""
 CONVERGED = 1e-3
 """Size of the last correction relative to what the tolerances allow, below which a stage counts as solved: what the
 iterations leave is then lost in the error of the step."""
@@ -166,15 +168,23 @@ def _newton_matrix(field: VectorField, t: Tensor, dt: Tensor, z: Tensor) -> _New
         inputs = z.detach().requires_grad_()
         slopes = field(t, inputs).reshape(systems, -1)
     size = slopes.shape[1]
-    if slopes.requires_grad:
-        # One row of every system's matrix at a time, all rows together.
-        directions = torch.eye(size, dtype=z.dtype, device=z.device).unsqueeze(1).expand(size, systems, size)
-        (rows,) = torch.autograd.grad(slopes, inputs, directions, is_grads_batched=True, allow_unused=True)
-    else:
-        rows = None
-    jacobian = (
-        slopes.new_zeros(systems, size, size) if rows is None else rows.reshape(size, systems, size).movedim(0, 1)
-    )
     identity = torch.eye(size, dtype=z.dtype, device=z.device)
+    jacobian = _jacobian(slopes, inputs, identity) if slopes.requires_grad else slopes.new_zeros(systems, size, size)
     factors, pivots, _ = torch.linalg.lu_factor_ex(identity - dt.reshape(-1, 1, 1) * jacobian)
     return _NewtonMatrix(factors, pivots)
+
+
+def _jacobian(slopes: Tensor, inputs: Tensor, identity: Tensor) -> Tensor:
+    """∂f/∂z of every system, shape (systems, N, N), from f's values of shape (systems, N) and the state z."""
+    systems, size = slopes.shape
+    found = slopes.new_zeros(systems, size, size)
+    # A row of every system's matrix is one pass backward; as many rows as memory holds go through at once.
+    for rows in torch.arange(size, device=slopes.device).split(max(1, PASSED_AT_ONCE // slopes.numel())):
+        directions = identity[rows].unsqueeze(1).expand(-1, systems, -1)
+        (found_rows,) = torch.autograd.grad(
+            slopes, inputs, directions, retain_graph=True, is_grads_batched=True, allow_unused=True
+        )
+        if found_rows is None:  # the field does not read the state
+            break
+        found[:, rows] = found_rows.reshape(len(rows), systems, size).movedim(0, 1)
+    return found

@@ -204,6 +204,18 @@ def test_iterations_of_one_sample_do_not_depend_on_its_company() -> None:
             torch.testing.assert_close(together.state[sample], alone.state[0], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("control", ["batch", "sample"])
+def test_a_matrix_that_is_made_in_portions_is_the_same(control: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of wide fields, through which all of its rows at once would take memory by the number of unknowns."""
+    torch.manual_seed(0)
+    layer, z0 = Layer(), rows()
+    solver = SolverConfig(method="kvaerno3", control=control, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        at_once = integrate(layer, z0, (0.0, 1.0), solver).state
+        monkeypatch.setattr("pipeline.ode.stepping.diagonally_implicit.PASSED_AT_ONCE", 1)
+        torch.testing.assert_close(integrate(layer, z0, (0.0, 1.0), solver).state, at_once, rtol=1e-12, atol=1e-12)
+
+
 # ---- Gradients through implicit steps
 
 
