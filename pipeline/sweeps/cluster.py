@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import ray
 import torch
+from ray._private import ray_constants
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 from pipeline.sweeps.text import fraction
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -81,11 +83,13 @@ def cluster(address: str, share: Share | None) -> Iterator[Path]:
         A folder for Ray Tune's files, which nobody needs afterwards.
 
     Raises:
-        ClusterError: nobody answers there.
+        ClusterError: nobody answers there; Ray was imported before it could be told to keep strangers out.
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is told as it concerns the sweep
     if ":" in address:
         _refuse_silence(address)
+    if share is not None:
+        _refuse_open_doors()
     # In /tmp, as Ray itself would: the names of sockets may not be longer than 107 characters. Ray opens its folder to
     # everybody, so it lies in one that only the owner enters.
     with tempfile.TemporaryDirectory(prefix="odenet-", dir="/tmp", ignore_cleanup_errors=True) as private:
@@ -167,6 +171,15 @@ def _agents_of(raylet: int) -> list[psutil.Process]:
         return [child for child in psutil.Process(raylet).children() if "Agent" in "".join(child.cmdline()[:1])]
     except psutil.NoSuchProcess:
         return []
+
+
+def _refuse_open_doors() -> None:
+    """A cluster of this process's own wants a token and listens on the loopback interface, as Ray was told in time."""
+    if ray_constants.ENABLE_RAY_CLUSTER or not is_token_auth_enabled():
+        raise ClusterError(
+            "Ray was imported before odenet had told it to want a token and to listen on this machine alone: import it "
+            "in the functions of a plug-in that use it, and not at its top"
+        )
 
 
 def _refuse_silence(address: str) -> None:

@@ -110,7 +110,7 @@ def test_all_parts_run_through_at_small_sizes_on_a_cpu(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "measured.json").read_text())
     assert [part["ended"] for part in found["parts"]] == ["done"] * 4
     assert "Rehearsal on a CPU: not a measurement" in (tmp_path / "measured.md").read_text()
-    steps, _, epoch, sharing = (part.get("measured") for part in found["parts"])
+    _, steps, epoch, sharing = (part.get("measured") for part in found["parts"])
     assert len(steps["results"][0]["candidates"]) == 3
     assert epoch["facts"]["simple ODE-Net, fp32"]["epoch_seconds"] > 0
     assert len(sharing["facts"]["2"]) == 2

@@ -57,3 +57,13 @@ def test_nobody_else_enters_the_folder_of_ray_and_nothing_of_it_outlives_the_swe
     assert len(family) >= 4  # a raylet, its agents, and where they all meet
     assert psutil.wait_procs(family, timeout=2)[1] == []
     wait_until(lambda: not folder.exists())
+
+
+def test_a_ray_that_would_let_anybody_in_is_not_started(tmp_path: Path) -> None:
+    """As it was imported before its settings were made."""
+    script = SCRIPT.replace("import json, sys\n", "import json, ray, sys\n")
+    environment = {**os.environ, "ODENET_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, input="\n")
+    assert done.returncode != 0
+    assert "Ray was imported before odenet had told it to want a token" in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
