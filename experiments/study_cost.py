@@ -106,18 +106,18 @@ class Estimate:
         }
 
 
-def estimate(standing: Standing, parallel: int | None, calibrates: bool) -> Estimate:
+def estimate(standing: Standing, parallel: int, calibrates: bool) -> Estimate:
     """What is missing will cost, by stored runs, by steps measured earlier, or, if it `calibrates`, measured now."""
     known = KnownCosts.of(Runs().find({"status": "COMPLETED"}))
-    refusals = _calibrate(standing.missing, known, parallel or default_parallel()) if calibrates else {}
+    refusals = _calibrate(standing.missing, known, parallel) if calibrates else {}
     return estimate_with(known, standing, parallel, refusals)
 
 
 def estimate_with(
-    known: KnownCosts, standing: Standing, parallel: int | None, refusals: Mapping[str, str] | None = None
+    known: KnownCosts, standing: Standing, parallel: int, refusals: Mapping[str, str] | None = None
 ) -> Estimate:
     """The same by what is known already."""
-    missing, at_once = standing.missing, parallel or default_parallel()
+    missing = standing.missing
     seconds, bases, memory = {}, {}, {}
     for job in missing:
         config = flatten(job.resolved.config.to_dict())
@@ -125,13 +125,7 @@ def estimate_with(
         seconds[job.number] = None if cost is None else _seconds(job, cost.seconds, items)
         bases[job.number] = "" if cost is None or seconds[job.number] is None else cost.basis
         memory[job.number] = None if cost is None else cost.memory_mb
-    return Estimate(standing, at_once, seconds, bases, memory, refusals or {})
-
-
-def default_parallel() -> int:
-    """Runs at once, where nothing else is asked: as of a sweep's trials."""
-    gpus, cores = torch.cuda.device_count(), len(psutil.Process().cpu_affinity())
-    return gpus or min(4, cores)
+    return Estimate(standing, parallel, seconds, bases, memory, refusals or {})
 
 
 def _seconds(job: Job, of_item: float, items: int | None) -> float | None:

@@ -15,6 +15,7 @@ from pipeline.reporting.words import duration
 from pipeline.runs.query import Runs
 from pipeline.studies.costs import KnownCosts
 from pipeline.studies.same_runs import SameRuns
+from pipeline.sweeps.cluster import local_share
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ def list_studies(scale: str) -> list[ListedStudy]:
     """Every study that comes along at a scale that it has."""
     runs = Runs()
     same, known = SameRuns.of(runs, find_device()), KnownCosts.of(runs.find({"status": "COMPLETED"}))
-    rows = []
+    at_once, rows = local_share(None, None, None).parallel, []
     for name in study_files():
         study = find_study(name)
         if scale not in study.scales:
             continue
         standing = Standing(make_plan(study, scale), same)
-        cost = estimate_with(known, standing, None)
+        cost = estimate_with(known, standing, at_once)
         rows.append(
             ListedStudy(name, scale, study.title, study.source, len(standing.found), len(standing.plan.jobs), cost)
         )

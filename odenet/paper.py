@@ -100,16 +100,21 @@ def _carry_out(
     from experiments.study_result import result_of
     from pipeline.runs.query import Runs
     from pipeline.studies.tables import print_study
+    from pipeline.sweeps.cluster import local_share
 
+    if cluster == LOCAL:
+        at_once = local_share(parallel, cpus_per_run, gpus_per_run).parallel
+    else:  # which is known once runs are given to it
+        at_once = parallel or local_share(None, None, None).parallel
     device = find_device(cluster, gpus_per_run)
     standing = look(plan, Runs(), device, same_sources)
     if dry_run:
-        cost = estimate(standing, parallel, calibrates=True)
+        cost = estimate(standing, at_once, calibrates=True)
         answer(as_json, cost.to_dict(), partial(print_estimate, cost))
         return 0
     failures: dict[int, str] = {}
     if standing.missing and not no_training:
-        cost = estimate(standing, parallel, calibrates=False)
+        cost = estimate(standing, at_once, calibrates=False)
         print(cost.sentence(), file=sys.stderr, flush=True)
         try:
             failures = carry_out(

@@ -46,6 +46,8 @@ def arrays_of_user(origin: Path, given: Given, names: tuple[str, ...] | None, fo
     labels, names = convert_labels(origin, {key: given[key] for key in given if key.startswith("y")}, names, notes)
     if "x_test" not in pixels:
         pixels, labels = _split(origin, pixels["x_train"], labels["y_train"], forms.test_fraction, notes)
+    elif forms.test_fraction not in (None, Forms.test_fraction):
+        notes.append(f"data.test_fraction={forms.test_fraction:g} has no effect, as they have a test split")
     return checked_arrays(origin, **pixels, **labels, classes=names, notes=tuple(notes))
 
 

@@ -148,7 +148,7 @@ def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(empty_home: P
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_twenty_kills_change_nothing(empty_home: Path, model: str) -> None:
-    epochs = 600 if model == "resnet" else 150  # of a few milliseconds each, and of some tens
+    epochs = 400 if model == "resnet" else 150  # of a few milliseconds each, and of some tens
     words = (*SLOW, *MODELS[model][:1], f"training.max_epochs={epochs}")
     whole = stored(empty_home, completed(start_command(empty_home, "run", "--json", *words)))
 

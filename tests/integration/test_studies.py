@@ -159,6 +159,10 @@ def test_a_dry_run_says_what_it_would_do_and_what_it_takes(studied: StudiedHome)
     assert fresh.wait() == 0, fresh.stderr
     assert {run["basis"] for run in fresh.json["runs"]} == {"measured steps"}
     assert all(run["seconds"] > 0 and run["memory_mb"] > 0 for run in fresh.json["runs"])
+    cores = len(os.sched_getaffinity(0))
+    wide = start_command(studied.home, *studied.words("--dry-run", "--json", "--cpus-per-run", str(cores)))
+    assert wide.wait() == 0, wide.stderr
+    assert wide.json["parallel"] == 1, "as many as are at once, each with all cores"
     narrow = start_command(studied.home, *studied.words("--dry-run"), COLUMNS="60")
     assert narrow.wait() == 0, narrow.stderr
     assert "a run takes" in narrow.stdout

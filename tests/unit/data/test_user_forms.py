@@ -193,6 +193,13 @@ def test_a_test_split_is_made_of_the_training_images_the_same_for_every_seed(tmp
     assert len(load(file, test_fraction=0.5).test) == 12
 
 
+def test_a_share_for_the_test_is_said_to_have_no_effect_where_there_is_a_test_split(tmp_path: Path) -> None:
+    file = saved(tmp_path)
+    splits = load(file, test_fraction=0.5)
+    assert "data.test_fraction=0.5 has no effect, as they have a test split" in splits.notes
+    assert splits.notes[1:] == load(file).notes or splits.notes[:-1] == load(file).notes
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence", "line"),
     [
