@@ -171,6 +171,11 @@ def from_mapping(name: str, made: Mapping[str, Any]) -> SeriesSet:
     values = values[:, None] if values.ndim == 1 else values
     truth = _numbers(name, "truth", made["truth"]) if "truth" in made else None
     truth = truth[:, None] if truth is not None and truth.ndim == 1 else truth
+    if "noise" in made and truth is not None and _are_others(values, truth):
+        raise DataError(
+            f"{name} has noise, which is added to its truth, beside values that have theirs: leave noise out, or give "
+            "the truth for values"
+        )
     labels = np.asarray(made["label"]) if "label" in made else None
     for key, array in (("series", series), ("values", values), ("truth", truth), ("label", labels)):
         if array is not None and len(array) != len(times):
@@ -186,6 +191,11 @@ def from_mapping(name: str, made: Mapping[str, Any]) -> SeriesSet:
         for one, k in rows
     )
     return SeriesSet(found, channels, classes, **_settings(made))
+
+
+def _are_others(values: FloatArray, truth: FloatArray) -> bool:
+    """Whether a value that is there is not the truth."""
+    return values.shape == truth.shape and bool(((values != truth) & ~np.isnan(values)).any())
 
 
 def rows_of_series(names: Sequence[str]) -> list[tuple[str, Any]]:

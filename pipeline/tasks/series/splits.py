@@ -208,7 +208,7 @@ def _with_noise(found: SeriesSet, config: SeriesDataConfig) -> SeriesSet:
         if one.truth is None:
             raise InvalidInput(f"series {one.name} of {config.name} has no truth to add data.noise to: leave noise out")
         noise = np.random.default_rng([DEFAULT_NOISE_SEED, k]).normal(0.0, sd, one.truth.shape)
-        series.append(replace(one, values=one.truth + noise))
+        series.append(replace(one, values=np.where(np.isnan(one.values), np.nan, one.truth + noise)))
     return replace(found, series=tuple(series))
 
 

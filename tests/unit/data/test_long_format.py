@@ -51,6 +51,15 @@ def test_parquet_and_npz_are_read_like_the_table(tmp_path: Path) -> None:
     assert read_long_format(tmp_path / "mine.npz").fingerprint() == of_csv.fingerprint()
 
 
+def test_noise_is_for_a_truth_and_not_for_values_that_have_theirs(tmp_path: Path) -> None:
+    given = {"series": ["1"] * 3, "time": [0.0, 1.0, 2.0], "truth": [1.0, 2.0, 3.0], "noise": 0.1}
+    np.savez(tmp_path / "truth.npz", values=[1.0, np.nan, 3.0], **given)
+    assert read_long_format(tmp_path / "truth.npz").noise == 0.1
+    np.savez(tmp_path / "noisy.npz", values=[1.1, np.nan, 3.0], **given)
+    with pytest.raises(DataError, match="noise, which is added to its truth, beside values that have theirs"):
+        read_long_format(tmp_path / "noisy.npz")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

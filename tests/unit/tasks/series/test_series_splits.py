@@ -1,5 +1,6 @@
 """Series as a model is given them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,14 @@ def test_noise_is_the_same_for_every_seed_and_as_large_as_is_said() -> None:
     assert one.sha256 == other.sha256
     batch = one.train.batch
     assert float((batch.values - batch.truth).std()) == pytest.approx(0.3, rel=0.02)
+
+
+def test_gaps_stay_where_noise_is_added_to_a_truth() -> None:
+    truth = np.arange(8.0).reshape(4, 2)
+    values = np.where(np.arange(8).reshape(4, 2) % 3 == 0, np.nan, truth)
+    found = SeriesSet(tuple(RecordedSeries(str(k), np.arange(4.0), values, None, truth) for k in range(5)), ("x", "y"))
+    batch = prepare(replace(found, noise=0.1), configured()).train.batch
+    assert batch.mask[0].tolist() == (~np.isnan(values)).tolist()
 
 
 @pytest.mark.parametrize(
