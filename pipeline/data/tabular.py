@@ -24,6 +24,8 @@ REPEATED = 0.01
 """Share of a column's values that may be those of other rows: with more, it is of discrete values."""
 LARGEST = 1e18
 """Of values; their squares are finite in float32."""
+NARROW = 1e-4
+"""Width of a noise, of a column's standard deviation, in which a share of all rows is as good as one value."""
 NAMED = 5
 """Columns that a message names before it only counts them."""
 NUMBER = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?|[+-]?\d+e[+-]?\d+|-\d+", re.IGNORECASE)
@@ -196,6 +198,24 @@ def gaps(rows: FloatArray) -> FloatArray:
         if 1 - len(distinct) / len(column) > REPEATED and len(distinct) > 1:
             found[number] = np.diff(distinct).min()
     return found
+
+
+def refuse_heaps(name: str, rows: FloatArray, columns: Sequence[str], widths: FloatArray) -> None:
+    """See to it that what is repeated is spread widely enough by uniform noise of these widths, of each column.
+
+    Raises:
+        DataError: one value is a share of a column whose others lie far closer together, as 0 among measurements.
+    """
+    commonest = np.array([np.unique(column, return_counts=True)[1].max() for column in rows.T]) / len(rows)
+    is_heap = (widths > 0) & (widths < NARROW * rows.std(0)) & (commonest > REPEATED)
+    _refuse(
+        name,
+        columns,
+        is_heap,
+        f"one value in up to {commonest.max():.0%} of the rows, which data.dequantise spreads no wider than the "
+        "closest others are apart",
+        "use data.noise=0.01 instead",
+    )
 
 
 def with_noise(rows: FloatArray, widths: FloatArray, deviations: FloatArray, random: np.random.Generator) -> FloatArray:

@@ -21,6 +21,7 @@ from pipeline.data.tabular import (
     gaps,
     order_by_name,
     read_table,
+    refuse_heaps,
     refuse_no_numbers,
     with_noise,
 )
@@ -290,6 +291,8 @@ def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
         check_table(config.name, everything, source.columns, config.dequantise or config.noise > 0)
         refuse_no_numbers(f"the test rows of {config.name}", test, source.columns)
         widths = gaps(everything) if config.dequantise else np.zeros(everything.shape[1])
+        if config.noise == 0:
+            refuse_heaps(config.name, everything, source.columns, widths)
         random = np.random.default_rng(0)
         deviations = config.noise * everything.std(0)
         train, validation, test = (with_noise(part, widths, deviations, random) for part in (train, validation, test))

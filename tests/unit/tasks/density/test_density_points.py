@@ -64,6 +64,19 @@ def test_rows_get_the_noise_that_the_density_was_trained_with(tmp_path: Path, wi
     assert np.allclose(spread, expected, rtol=0.2)
 
 
+def test_a_heap_that_dequantisation_does_not_spread_is_refused(tmp_path: Path) -> None:
+    """As of a measurement that is 0 in a third of the rows."""
+    random = np.random.default_rng(0)
+    rain = np.where(random.random(3000) < 0.3, 0.0, random.exponential(size=3000))
+    path = str(tmp_path / "rain.npz")
+    np.savez(path, x=np.stack([rain, random.normal(size=3000)], axis=1))
+    with pytest.raises(
+        DataError, match=r"'column 0' with one value in up to 30% of the rows.*use data.noise=0.01 inst"
+    ):
+        load_points(DensityData(name=path, dequantise=True), 0)
+    assert load_points(DensityData(name=path, noise=0.01), 0).preprocessing.deviations[0] > 0
+
+
 def test_the_normalised_target_has_the_nll_of_its_samples() -> None:
     data = load_points(DensityData(name="potential_1"), 0)
     true_nll = data.true_nll()
