@@ -145,10 +145,16 @@ class TrackedTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """The run is over, and its memory free, when this returns."""
+        """The run is over, and its memory free, when this returns.
+
+        Raises:
+            RuntimeError: an error in a kernel has left CUDA useless to this process; Tune then replaces the worker.
+        """
         self._run.stop()
         gc.collect()
         give_back_freed_memory()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         torch.cuda.empty_cache()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
