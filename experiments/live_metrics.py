@@ -166,9 +166,9 @@ class LiveCallback(Callback):
         self._recorder.start()
 
     def batch_done(self, epoch: int, batch: int, loss: Callable[[], float]) -> None:
-        if self._at_start is None:
-            self._at_start = self._samples(epoch, batch - 1)
         self._done = self._samples(epoch, batch), time.monotonic()
+        if self._at_start is None:  # set last, as the recorder's thread divides by what was done since
+            self._at_start = self._samples(epoch, batch - 1)
         step = (epoch - 1) * self._batches + batch
         if step % self._stride == 0 and self._recorder is not None:
             self._recorder.add(LOSS, step, loss)

@@ -9,7 +9,7 @@ from safetensors.torch import save
 from experiments.prepare import Prepared
 from experiments.recording import recording_failure, recording_warnings
 from experiments.tracked import Outcome, observer_for, run_once
-from pipeline.device.out_of_memory import naming_lack_of_memory
+from pipeline.device.out_of_memory import IN_A_TRAINING, naming_lack_of_memory
 from pipeline.device.precision import choose_device
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.tracking.run_document import MEASUREMENT
@@ -47,7 +47,7 @@ def measure(prepared: Prepared, steps: int = 3, with_memory: bool = True) -> Ste
 @terminable()
 @naming_plugin_failures()
 def _measure(prepared: Prepared, run_log: RunLog) -> float | None:
-    with recording_failure(run_log), recording_warnings(run_log), naming_lack_of_memory():
+    with recording_failure(run_log), recording_warnings(run_log), naming_lack_of_memory(IN_A_TRAINING):
         run_log.update_info({"device": str(choose_device(prepared.config.training)), **prepared.facts})
         run_log.update_info({MEASUREMENT: measure(prepared).to_dict() | {"model_kb": _model_kb(prepared)}})
     return None

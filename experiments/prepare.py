@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pipeline.config import Config, ConfigError
-from pipeline.device.out_of_memory import naming_lack_of_memory
+from pipeline.device.out_of_memory import IN_A_TRAINING, naming_lack_of_memory
 from pipeline.device.precision import choose_device
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.tasks.base import CONVERTED, Task, TaskData
@@ -49,7 +49,7 @@ def prepare(task_name: str, config: Config, data: Any = None, workers: int = 1) 
     """
     task = get_task(task_name)
     _refuse_missing_gpus(choose_device(config.training), workers)
-    with naming_plugin_failures(), naming_lack_of_memory():
+    with naming_plugin_failures(), naming_lack_of_memory(IN_A_TRAINING):
         whole = task.load_data(config) if data is None else data
         data = task.limited(whole, config.evaluation.subset)
         with torch.random.fork_rng(devices=()):

@@ -140,7 +140,7 @@ def resume_sweep(run_id: int, address: str = LOCAL, **shares: float) -> SweepOut
 
 def _run(plan: Plan, state: SweepState, address: str, **of_run: Any) -> SweepOutcome:
     observer = observer_for(get_task(plan.resolved({}, 0).task), **of_run)
-    with joined(address, plan.parallel, plan.cpus_per_trial, plan.gpus_per_trial) as pool:
+    with joined(address, plan.parallel, plan.cpus_per_trial, plan.gpus_asked) as pool:
         shared_plan = replace(plan, **asdict(pool.share))
 
         def carry_out(run_log: RunLog) -> float | None:

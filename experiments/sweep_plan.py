@@ -89,6 +89,14 @@ class Plan:
                 task.limited(task.load_data(config), config.evaluation.subset)
                 loaded.append((config.data, config.evaluation))
 
+    @property
+    def gpus_asked(self) -> float | None:
+        """What a trial is given of GPUs: nothing where all are told to use the CPU; None where the cluster decides."""
+        if self.gpus_per_trial is None:
+            devices = {self.resolved(corner, 0).config.training.device for corner in self.space.corners()}
+            return 0.0 if devices == {"cpu"} else None
+        return self.gpus_per_trial
+
     def refuse_hidden_overrides(self) -> None:
         """
         Raises:

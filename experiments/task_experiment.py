@@ -27,7 +27,7 @@ from experiments.recording import (
 from experiments.worker_processes import OtherWorkers
 from pipeline.config import Config
 from pipeline.config.config import OPTIONS
-from pipeline.device.out_of_memory import naming_lack_of_memory
+from pipeline.device.out_of_memory import IN_A_TEST, IN_A_TRAINING, naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
 from pipeline.plugins.loading import naming_plugin_failures
@@ -151,6 +151,7 @@ class TaskExperiment:
                 progress_bar("test", data.test_items) as progress,
                 numerics(config.training, device),
                 solved_with(model, setting),
+                naming_lack_of_memory(IN_A_TEST),
             ):
                 return task.examine(task.predict(model, config, data, progress), config, data)
 
@@ -166,7 +167,7 @@ class TaskExperiment:
                 recording_failure(run_log),
                 recording_warnings(run_log),
                 naming_plugin_failures(),
-                naming_lack_of_memory(),
+                naming_lack_of_memory(IN_A_TRAINING),
             ):
                 of_plugins = build_callbacks(config.training)
                 self._callbacks = [*of_plugins, *self._callbacks]

@@ -20,7 +20,7 @@ import torch
 
 from experiments.worker_processes import LEFT_ALONE
 from pipeline.config import Config
-from pipeline.device.out_of_memory import naming_lack_of_memory
+from pipeline.device.out_of_memory import IN_A_TRAINING, naming_lack_of_memory
 from pipeline.device.precision import choose_device
 from pipeline.device.workers import Workers, WorkersParted, joined, joined_by_torchrun
 from pipeline.plugins import load_plugins
@@ -40,7 +40,7 @@ def main() -> int:
     assignment = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     try:
-        with naming_plugin_failures(), naming_lack_of_memory():
+        with naming_plugin_failures(), naming_lack_of_memory(IN_A_TRAINING):
             _work(assignment, answers)
     except WorkersParted:
         return LEFT_ALONE
@@ -60,7 +60,7 @@ def follow_torchrun() -> int:
         OdenetError: it cannot.
     """
     try:
-        with joined_by_torchrun() as workers, naming_plugin_failures(), naming_lack_of_memory():
+        with joined_by_torchrun() as workers, naming_plugin_failures(), naming_lack_of_memory(IN_A_TRAINING):
             share = _answered(json.loads(workers.share(None)["assignment"]), workers)
             if share is not None:
                 share.train(workers)

@@ -10,6 +10,14 @@ OF_A_GPU = ("CUDA", "cuDNN", "CUBLAS", "HIP", "XPU", "MPS")
 SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 """Of torch's own allocators, of CUDA itself, and of the libraries that allocate for themselves."""
 
+IN_A_TRAINING = (
+    "use training.micro_batch_size, a smaller training.batch_size or model, or for ODE blocks "
+    "solver.gradient=checkpointed"
+)
+IN_A_TEST = "use a smaller evaluation.batch_size"
+OTHERWISE = "end what else takes it, or use a machine that has more"
+"""Remedies."""
+
 
 class OutOfMemory(OdenetError):
     """The GPU's memory, or the computer's, does not suffice."""
@@ -23,7 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def naming_lack_of_memory() -> Iterator[None]:
+def naming_lack_of_memory(remedy: str = OTHERWISE) -> Iterator[None]:
     """Within it such an error becomes one with a remedy.
 
     Raises:
@@ -35,7 +43,4 @@ def naming_lack_of_memory() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         where = "GPU" if any(word in str(error) for word in OF_A_GPU) else "computer"
-        raise OutOfMemory(
-            f"the {where} is out of memory: use a smaller training.batch_size, fewer model.channels or "
-            "solver.gradient=checkpointed"
-        ) from error
+        raise OutOfMemory(f"the {where} is out of memory: {remedy}") from error

@@ -57,7 +57,6 @@ class OfTorch:
         if generator is None:
             return self.distribution.sample((n,))
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        gpus = [generator.device] if generator.device.type == "cuda" else []
-        with torch.random.fork_rng(gpus):
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
             torch.manual_seed(seed)
             return self.distribution.sample((n,))

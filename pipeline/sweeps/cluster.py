@@ -46,6 +46,7 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     # One each, or an even share of one.
     evenly = fraction(math.ceil((parallel or gpus) / gpus)) if gpus else 0.0
     per_trial = evenly if gpus_per_trial is None else gpus_per_trial
+    _refuse_part_of_several(per_trial)
     if per_trial > gpus:
         raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
     _refuse_no_share("--cpus-per-trial", cpus_per_trial)
@@ -66,6 +67,18 @@ def _refuse_no_share(flag: str, given: float | None) -> None:
     """
     if given is not None and given <= 0:
         raise InvalidInput(f"{flag} {given:g} leaves a trial nothing: give a number above 0, or leave it out")
+
+
+def _refuse_part_of_several(gpus_per_trial: float) -> None:
+    """
+    Raises:
+        InvalidInput: Ray gives a trial a part of one GPU, or whole ones.
+    """
+    if gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial):
+        raise InvalidInput(
+            f"--gpus-per-trial {gpus_per_trial:g} is more than one GPU and no whole number: a trial has a part of one, "
+            "or whole ones"
+        )
 
 
 def trials_on(gpus: float, per_trial: float) -> int:
@@ -201,6 +214,7 @@ def cluster_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_t
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     per_trial = min(1.0, gpus) if gpus_per_trial is None else gpus_per_trial
+    _refuse_part_of_several(per_trial)
     threads = cpus_per_trial or 1
     most = int(min(cpus / threads, trials_on(gpus, per_trial) if per_trial else cpus))
     if most < 1:

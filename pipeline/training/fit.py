@@ -303,8 +303,7 @@ class _Trainer:
         for rows in self.division.parts(number):
             part = batch if rows is None else self.objective.part(batch, rows)
             result = self.objective.loss(self.model, part, self.generator)
-            minimised = result.loss if result.penalty is None else result.loss + result.penalty
-            backward(minimised if rows is None else minimised * (result.items / items))
+            backward(result.minimised if rows is None else result.minimised * (result.items / items))
             counts.add_part()
             results.append(result)
         counts.end_batch()

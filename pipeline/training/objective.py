@@ -26,6 +26,11 @@ class BatchLoss:
     outputs: Any = None
     penalty: Tensor | None = None
 
+    @property
+    def minimised(self) -> Tensor:
+        """What a training goes down, a scalar."""
+        return self.loss if self.penalty is None else self.loss + self.penalty
+
 
 class Objective(Protocol):
     """The training and validation splits of an experiment, on one device, and the loss over their batches."""

@@ -123,7 +123,7 @@ class _Steps:
         return nodes, allocations.marked_mb, allocations.peak_mb
 
     def _loss(self, part: Any) -> Tensor:
-        return self.objective.loss(self.model, part, self.generator).loss
+        return self.objective.loss(self.model, part, self.generator).minimised
 
     def _wait(self) -> None:
         if self.objective.device.type == "cuda":

@@ -1,5 +1,6 @@
 """Image classification: an ODE-Net or a residual network, trained by cross entropy, scored by accuracy."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +146,10 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
 
     def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:
         answers = Predictions.from_npz(artifact("predictions.npz"))
-        return Report(test={}, figures=_figures(score(answers, tuple(facts["data"]["classes"])), title))
+        evaluation = score(answers, tuple(facts["data"]["classes"]))
+        # Of logits, whose probabilities are stored and may underflow.
+        evaluation = replace(evaluation, loss=facts["test"]["loss"])
+        return Report(test={}, figures=_figures(evaluation, title))
 
     def facts(self, config: ClassificationConfig, data: ImageData) -> dict[str, Any]:
         splits, shape = data.splits, data.preprocessing.output_shape
@@ -174,10 +178,11 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         images, size = data.splits.train, config.training.batch_size
         if size > 1 and len(images) % size != 1:
             return
-        network = self.build_model(config, data).train()
+        network = copy.deepcopy(self.build_model(config, data)).train()  # a module of one's own is not to learn of it
         if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
             return
         lone = data.preprocessing.for_training(images.pixels[:1].cpu(), torch.Generator())
+        lone = lone.to(next((parameter.device for parameter in network.parameters()), None))  # it may be on a GPU
         try:
             with torch.no_grad():
                 network(lone)

@@ -50,9 +50,10 @@ def _draw_series(ax: Axes, one: Example, channel: int) -> None:
     )
     ax.axvline(one.window_end, color=FAINT, linestyle=":")
     # Samples beyond the window may run away; what happened says how far to look.
-    low, high = one.values[known, channel].min(), one.values[known, channel].max()
-    margin = 0.5 * (high - low) or 1.0
-    ax.set_ylim(low - margin, high + margin)
+    if known.any():
+        low, high = one.values[known, channel].min(), one.values[known, channel].max()
+        margin = 0.5 * (high - low) or 1.0
+        ax.set_ylim(low - margin, high + margin)
     add_grid(ax)
 
 

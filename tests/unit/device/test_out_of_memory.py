@@ -17,7 +17,10 @@ from pipeline.device.out_of_memory import OutOfMemory, naming_lack_of_memory
 from pipeline.runs.query import Runs
 from tests.helpers.commands import start_command
 
-SENTENCE = "is out of memory: use a smaller training.batch_size, fewer model.channels or solver.gradient=checkpointed"
+SENTENCE = (
+    "is out of memory: use training.micro_batch_size, a smaller training.batch_size or model, or for ODE blocks "
+    "solver.gradient=checkpointed"
+)
 
 
 def raising(error: Exception) -> Callable[[], None]:
@@ -43,7 +46,7 @@ def raising(error: Exception) -> Callable[[], None]:
 def test_every_way_of_saying_it_becomes_one_sentence(work: Callable[[], object], where: str) -> None:
     with pytest.raises(OutOfMemory) as told, naming_lack_of_memory():
         work()
-    assert str(told.value) == f"the {where} {SENTENCE}"
+    assert str(told.value) == f"the {where} is out of memory: end what else takes it, or use a machine that has more"
     assert told.value.__cause__ is not None
 
 
@@ -71,3 +74,14 @@ def test_a_run_that_is_without_memory_in_its_training_is_on_record_with_the_reas
     assert (outcome.status, outcome.error) == ("FAILED", f"the computer {SENTENCE}")
     stored = Runs(database).get(outcome.run_id)
     assert stored.info["failure"] == {"reason": "out_of_memory", "message": outcome.error}
+
+
+def test_a_test_that_is_without_memory_is_told_what_decides_about_it(
+    monkeypatch: pytest.MonkeyPatch, database: Database[dict[str, Any]]
+) -> None:
+    resolved = resolve(["resnet_small", "digits"], {"training": {"device": "cpu", "max_epochs": 1}})
+    prepared = prepare(resolved.task, resolved.config)
+    monkeypatch.setattr(type(prepared.task), "predict", lambda *_arguments, **_named: torch.empty(2**50))
+    outcome = run_tracked(prepared)
+    assert outcome.error == "the computer is out of memory: use a smaller evaluation.batch_size"
+    assert Runs(database).get(outcome.run_id).info["failure"]["reason"] == "out_of_memory"

@@ -5,7 +5,7 @@ import pytest
 import ray
 import torch
 
-from pipeline.sweeps.cluster import ClusterError, Share, cluster, local_share, trials_on
+from pipeline.sweeps.cluster import ClusterError, Share, cluster, cluster_share, local_share, trials_on
 from pipeline.util.errors import InvalidInput
 
 Asked = tuple[int | None, float | None]
@@ -76,6 +76,16 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InvalidInput, match="--gpus-per-trial 2 asks for more than the 1 GPUs of this machine"):
         local_share(None, None, 2)
+
+
+def test_a_part_of_several_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with pytest.raises(InvalidInput, match=r"--gpus-per-trial 1\.5 is more than one GPU and no whole number"):
+        local_share(None, None, 1.5)
+    assert local_share(None, None, 2).gpus_per_trial == 2
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 4.0})
+    with pytest.raises(InvalidInput, match=r"--gpus-per-trial 2\.5 is more than one GPU and no whole number"):
+        cluster_share(None, None, 2.5)
 
 
 def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

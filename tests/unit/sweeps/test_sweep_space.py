@@ -1,5 +1,6 @@
 """Search spaces, and what Hyperopt draws from them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,12 @@ def test_a_branch_may_be_empty_beside_one_that_is_not() -> None:
     parsed = space(of("x: {choice: [{}, {training.lr: {uniform: [0.1, 0.2]}}]}"))
     assert {"training.lr" in suggestion for suggestion in draw(parsed, 50)} == {True, False}
     assert {} in parsed.corners()
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus"), [((), None), (("training.device=cpu",), 0.0), (("training.device=cuda",), None)]
+)
+def test_trials_that_are_told_to_use_the_cpu_take_no_share_of_a_gpu(words: tuple[str, ...], gpus: float | None) -> None:
+    asked = plan_of(space(of("training.lr: {uniform: [0.1, 0.2]}")), *words)
+    assert asked.gpus_asked == gpus
+    assert replace(asked, gpus_per_trial=0.5).gpus_asked == 0.5

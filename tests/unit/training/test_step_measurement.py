@@ -63,6 +63,15 @@ def test_a_direct_solve_keeps_a_graph_that_grows_with_its_evaluations_and_the_ad
     assert direct.nfe_backward is None
 
 
+def test_a_step_has_the_penalties_of_a_training() -> None:
+    words = {**WORDS, "solver": {"method": "euler", "gradient": "direct"}}
+    nodes = []
+    for regularisation in ({}, {"kinetic": 0.1}):
+        resolved = resolve(["odenet_simple", "digits"], {**words, "regularisation": regularisation})
+        nodes.append(measure(prepare(resolved.task, resolved.config), steps=1).graph_nodes)
+    assert nodes[0] < nodes[1]
+
+
 def test_a_residual_network_has_no_evaluations_and_a_time() -> None:
     step = measured("resnet_small")
     assert (step.nfe_forward, step.nfe_backward, step.items) == (None, None, 64)

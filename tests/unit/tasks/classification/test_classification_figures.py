@@ -20,6 +20,7 @@ from pipeline.tasks.classification.figures import (
     plot_precision_recall,
     plot_roc,
 )
+from pipeline.tasks.lookup import get_task
 from tests.helpers.figures import legend, texts
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -129,3 +130,13 @@ def test_dollar_signs_in_names_are_not_read_as_mathematics(tmp_path: Path) -> No
     prices = score(Predictions(logits, np.array([0, 1])), ("$1^{", "$5$_"))
     for plot in PLOTS:
         save_figure(plot(prices, r"from $\nothing$"), tmp_path / "figure.png")
+
+
+def test_figures_that_are_drawn_again_state_the_loss_of_the_test() -> None:
+    """Which probabilities that have underflown do not have any more."""
+    task = get_task("classification")
+    answers = Predictions(np.array([[1000.0, 0.0], [0.0, 1.0]], dtype=np.float32), np.array([1, 1]))
+    info = {"data": {"classes": ["cat", "dog"]}, "test": {"loss": score(answers, ("cat", "dog")).loss}}
+    drawn = task.stored_figures(lambda _name: answers.to_npz(), info, "title").figures["roc.png"]()
+    said = " ".join(text.get_text() for text in drawn.findobj(Text))
+    assert "loss 500.2 nats" in said

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import pytest
+from torch import nn
 
 from experiments.prepare import Prepared, prepare
 from experiments.presets import resolve
@@ -40,6 +41,18 @@ def test_it_is_fine_where_the_last_batch_has_more_or_the_maps_have() -> None:
     assert of_one_place(training__batch_size=8).data.splits.train.pixels.shape[0] == 50
     assert prepared(model__normalisation="batch", training__batch_size=7)
     assert of_one_place(training__batch_size=7, model__normalisation="group", model__groups=2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_look_at_it_leaves_a_module_of_ones_own_as_it_was_wherever_it_lies(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10)).eval().to(device)
+    monkeypatch.setattr(type(get_task("classification")), "build_model", lambda *_: network)
+    assert prepared(training__batch_size=7)
+    assert not network.training
+    if device == "cpu":
+        assert int(network[0].num_batches_tracked) == 0
 
 
 def test_a_stride_larger_than_the_image_is_warned_of() -> None:

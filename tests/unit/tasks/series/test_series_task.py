@@ -53,6 +53,14 @@ def test_each_model_trains_and_answers(architecture: str, tmp_path: Path) -> Non
     assert all(draw() is not None for draw in figures.values())
 
 
+def test_a_series_is_drawn_of_which_a_channel_was_never_known() -> None:
+    config = configured(series={"test_samples": 3})
+    task, data, model = prepared(config)
+    data.test.batch.mask[0, :, 1] = False
+    answers = task.predict(model, config, data, lambda _: None)
+    assert task.report(answers, config, data, "title").figures["trajectories.png"]() is not None
+
+
 def test_the_bound_is_at_most_the_importance_weighted_one() -> None:
     config = configured(series={"test_samples": 50})
     task, data, model = prepared(config)
