@@ -57,7 +57,7 @@ class Subject:
         asked = replace(trained, evaluation=replace(trained.evaluation, subset=subset))
         if self.data_name == trained.data.name:
             return asked
-        return replace(asked, data=replace(trained.data, name=self.data_name, options={}))
+        return replace(asked, data=replace(trained.data, name=self.data_name, options={}, subset=None))
 
     @property
     def notes(self) -> list[str]:
@@ -134,7 +134,7 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
         if data is None and limit is None:
             raise InvalidInput(
                 f"run {run_id} is a model without an ODE, which has no solver to vary: ask it about other data, with "
-                "--data, or images with --predict"
+                f"--data{', or images with --predict' if task.name == 'classification' else ''}"
             )
         settings = [trained]
     if data is not None and is_same_place(data, model.config.data.name):

@@ -32,7 +32,7 @@ from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Report, Task
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import solved_with, trained_setting
 from pipeline.tracking.lean_sacred import SETTINGS, Experiment, Ingredient, Run, SacredError
@@ -182,7 +182,7 @@ class TaskExperiment:
                 answers = evaluate(model=model, config=config, data=data, device=device)
                 report = task.report(answers, config, data, title)
                 record_report(run_log, report)
-                record_report(run_log, task.model_report(model, config, data, title))
+                record_report(run_log, _model_report(task, model, config, data, title))
             result = report.test[task.result.removeprefix("test.")]
             return None if result is None else float(result)
 
@@ -241,6 +241,15 @@ def _refusing() -> Iterator[None]:
         yield
     except OdenetError as error:
         raise RefusedRun(str(error), print_traceback=False) from error  # type: ignore[no-untyped-call]
+
+
+def _model_report(task: Task[Any, Any, Any], model: torch.nn.Module, config: Config, data: Any, title: str) -> Report:
+    """What shows the model, which is trained and tested: that its ODE cannot be solved there costs no run."""
+    try:
+        return task.model_report(model, config, data, title)
+    except SolverFailure as error:
+        warnings.warn(OdenetWarning(f"what shows the model is left out: {error}"), stacklevel=2)
+        return Report(test={})
 
 
 def _warn_of_unknown_commit() -> None:

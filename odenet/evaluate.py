@@ -120,7 +120,12 @@ def evaluate(
             if counts := row.nfe_per_image:
                 span = f"{counts['smallest']} to {counts['largest']}"
                 print(f"{row.label}: an image takes {span} evaluations, {counts['mean']:.1f} on average")
-        print(f"run {done.run_id} holds this; odenet show {done.run_id}, or odenet board for the figure")
+        for row in done.rows:
+            if row.failure is not None:
+                print(f"{row.label} {row.status}: {row.failure}")
+        has_figure = any(artifact["name"].endswith(".png") for artifact in done.document["artifacts"])
+        figure = ", or odenet board for the figure" if has_figure else ""
+        print(f"run {done.run_id} holds this; odenet show {done.run_id}{figure}")
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return finish(done)

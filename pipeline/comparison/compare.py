@@ -8,7 +8,7 @@ comparison.groups[0].spread("accuracy")
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -54,9 +54,13 @@ class Comparison:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """Those of the runs' tasks, each once."""
+        """Those of the runs' tasks, each once; without a unit where tasks have others."""
         specs = [spec for run in self.runs for spec in (*metric_specs(run.document), *logged_specs(run.document))]
-        return tuple({spec.name: spec for spec in specs}.values())
+        units: dict[str, set[str]] = {}
+        for spec in specs:
+            units.setdefault(spec.name, set()).add(spec.unit)
+        found = {spec.name: spec if len(units[spec.name]) == 1 else replace(spec, unit="") for spec in specs}
+        return tuple(found.values())
 
     def group_of(self, run_id: int) -> Group:
         """The group that has the run."""

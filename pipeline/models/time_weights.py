@@ -303,8 +303,8 @@ def curves(model: nn.Module, points: int = 129) -> list[tuple[Tensor, Tensor, Te
             own = dict(part.function.named_parameters())
             weights = torch.stack(
                 [torch.cat([value.flatten() for value in (own | one).values()]) for one in part.at_times(times)]
-            )
-            mean = weights.mean(0)
+            ).double()  # norms in float32 would show their rounding where weights hardly change
+            mean = (weights[:-1] + weights[1:]).mean(0) / 2
             away = (weights - mean).norm(dim=1) / mean.norm()
             found.append((times.cpu(), weights.norm(dim=1).cpu(), away.cpu()))
     return found

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from pipeline.reporting.figure_style import PALETTE, add_grid, new_figure, write_caption
 
+FLAT = 0.01
+"""Share of the norm that its axis spans at least."""
+
 
 def plot_time_weights(curves: Sequence[tuple[Tensor, Tensor, Tensor]], title: str) -> Figure:
     """The norm of the weights over t, and how far they are from their mean over time.
@@ -21,6 +24,10 @@ def plot_time_weights(curves: Sequence[tuple[Tensor, Tensor, Tensor]], title: st
         right.plot(times, away, color=colour, linewidth=2)
     left.set(xlabel="t", ylabel="|θ(t)|")
     right.set(xlabel="t", ylabel="|θ(t) - mean| / |mean|", ylim=(0, None))
+    lowest, highest = left.get_ylim()
+    if highest - lowest < (least := FLAT * highest):  # what hardly changes looks so
+        left.set_ylim((lowest + highest - least) / 2, (lowest + highest + least) / 2)
+    left.ticklabel_format(useOffset=False)
     for ax in (left, right):
         add_grid(ax)
     if len(curves) > 1:

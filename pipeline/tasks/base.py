@@ -232,7 +232,9 @@ class Task(ABC, Generic[C, D, A]):
             InvalidInput: the data do not fit the model, or the task has no other data sets.
         """
         config = trained.config
-        return self.load_data(replace(config, data=replace(config.data, name=name or config.data.name)))
+        if name is None or name == config.data.name:
+            return self.load_data(config)
+        return self.load_data(replace(config, data=replace(config.data, name=name, options={}, subset=None)))
 
     def data_notes(self, trained: Any, data: D, recorded_sha256: str, run_id: int) -> list[str]:  # noqa: ARG002
         """What a reader of an evaluation should know of its data, by sentences."""

@@ -7,10 +7,13 @@ from dataclasses import fields
 from pipeline.config import Section, SolverConfig, TrainingConfig
 from pipeline.config.sections import WITH_TIME_TERMS
 from pipeline.methods import METHODS
+from pipeline.models.time_weights import TERMS
 from pipeline.training.optimisation import takes_momentum
 from pipeline.util.user_warnings import OdenetWarning
 
 OF_ADAPTIVE_METHODS = ("rtol", "atol", "controller", "max_steps", "reuse_first_step")
+CONSTANT_ALONE = ("fourier", "chebyshev", "piecewise")
+"""Weights that depend on time, the first of whose terms does not."""
 Unused = tuple[Section, str, str]
 """A section, the name of a setting that has no effect, and why."""
 
@@ -51,8 +54,20 @@ def unused_in_a_training(training: TrainingConfig) -> Iterator[Unused]:
         yield training, "momentum", f"it is for sgd, not for training.optimiser={training.optimiser}"
 
 
+def warn_of_uneven_steps(model: Section, solver: SolverConfig) -> None:
+    """Say that equal steps cannot be, where weights jump at other times."""
+    intervals = getattr(model, "time_terms", None) or TERMS
+    is_uneven = not METHODS[solver.method].is_adaptive and solver.steps % intervals != 0
+    if getattr(model, "time_weights", "none") == "piecewise" and is_uneven:
+        said = f"solver.steps={solver.steps} with weights that jump between {intervals} intervals (model.time_weights)"
+        advice = f"a step ends at each jump, so that more steps are taken, unequal ones: use a multiple of {intervals}"
+        warnings.warn(OdenetWarning(f"{said}: {advice}"), stacklevel=3)
+
+
 def unused_time_terms(model: Section) -> Iterator[Unused]:
     """The number of terms, where weights that depend on time have none."""
     kind = getattr(model, "time_weights", "none")
     if kind not in WITH_TIME_TERMS:
         yield model, "time_terms", f"there are none with model.time_weights={kind}"
+    elif kind in CONSTANT_ALONE and getattr(model, "time_terms", None) == 1:
+        yield model, "time_weights", "with model.time_terms=1 the weights are constant: use 2 or more"

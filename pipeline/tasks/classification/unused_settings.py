@@ -14,6 +14,7 @@ from pipeline.tasks.unused_settings import (
     unused_in_a_solve,
     unused_in_a_training,
     unused_time_terms,
+    warn_of_uneven_steps,
     warn_of_unused,
 )
 
@@ -35,6 +36,7 @@ AROUND_A_FIELD = (
 def warn_of_unused_settings(config: ClassificationConfig) -> None:
     """Name each setting that is not at its default and has no effect on a run."""
     warn_of_unused(_without_effect(config))
+    warn_of_uneven_steps(config.model, config.solver)
 
 
 def _without_effect(config: ClassificationConfig) -> Iterator[Unused]:

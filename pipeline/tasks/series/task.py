@@ -132,7 +132,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> SeriesData:
         config = trained.config
         if name is not None and name != config.data.name:
-            config = replace(config, data=replace(config.data, name=name, options={}, noise=None))
+            config = replace(config, data=replace(config.data, name=name, options={}, noise=None, subset=None))
         found = load_series_set(config.data)
         if len(found.channels) != len(trained.channels):
             raise InvalidInput(

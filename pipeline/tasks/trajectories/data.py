@@ -93,7 +93,10 @@ def checked(part: registry.Part, made: Any) -> dict[str, Tensor]:
 
     if not isinstance(made, Mapping) or set(NAMES) - made.keys():
         raise wrong(f"must return a dictionary with {', '.join(NAMES)}")
-    arrays = {name: torch.as_tensor(np.asarray(made[name], np.float32)) for name in NAMES}
+    try:
+        arrays = {name: torch.as_tensor(np.asarray(made[name], np.float32)) for name in NAMES}
+    except (TypeError, ValueError) as error:
+        raise wrong(f"must return arrays of numbers ({error})") from error
     x, y = arrays["x_train"], arrays["y_train"]
     if x.dim() != 2 or 0 in x.shape or (y.shape != x.shape and y.shape != x.shape[:1]):
         raise wrong(

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pipeline.reporting.figure_style import FAINT, PALETTE, add_grid, new_figure, write_caption
-from pipeline.tasks.trajectories.survey import Array, Survey
+from pipeline.tasks.trajectories.survey import REACH, Survey
 
 LOW, HIGH = PALETTE[0], PALETTE[3]
+DRAWN = 6
+"""Trajectories of a colour over time."""
 
 
 def plot_trajectories(survey: Survey, title: str) -> Figure:
@@ -33,12 +36,18 @@ def plot_trajectories(survey: Survey, title: str) -> Figure:
 
 
 def plot_side_by_side(surveys: Mapping[str, Survey], title: str) -> Figure:
-    """Several networks on the same points of one dimension, a panel each, under their names."""
+    """Several networks on the same points of one dimension, a panel each, under their names.
+
+    Raises:
+        ValueError: points of more dimensions.
+    """
+    if any(survey.dimension > 1 for survey in surveys.values()):
+        raise ValueError("points of one dimension are drawn beside each other, over time: not those of the plane")
     figure, axes = new_figure(4.2 * len(surveys), 3.9, title, columns=len(surveys))
     for ax, (name, survey) in zip(axes, surveys.items(), strict=True):
         _draw_over_time(ax, survey)
         ax.set_title(name, loc="left", fontsize=11)
-    write_caption(figure, ["Stars: where the points of their colour are to go. Grey lines: starts beside the data."])
+    write_caption(figure, list(dict.fromkeys(said for survey in surveys.values() for said in _sentences(survey))))
     return figure
 
 
@@ -53,11 +62,15 @@ def plot_plane(survey: Survey, title: str) -> Figure:
     line, values = survey.plane
     figure, (ax,) = new_figure(6.6, 5.6, title)
     reach = max(1.0, float(np.abs(survey.targets).max()))
-    image = ax.pcolormesh(line, line, values, cmap="coolwarm", vmin=-reach, vmax=reach, shading="nearest")
-    figure.colorbar(image, ax=ax, label="output")
+    scale = Normalize(-reach, reach)
+    image = ax.pcolormesh(line, line, values, cmap="coolwarm", norm=scale, shading="nearest")
+    figure.colorbar(image, ax=ax, label="output", extend="both")
     if values.min() < 0 < values.max():
         ax.contour(line, line, values, levels=[0], colors="k", linewidths=1)
-    _scatter(ax, survey.points, survey, edge="k")
+    across, up = survey.points.T
+    ax.scatter(
+        across, up, s=22, c=survey.targets, cmap="coolwarm", norm=scale, edgecolors="k", linewidths=0.6, zorder=3
+    )
     ax.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
     write_caption(figure, ["Points: of the test, in the colour of what they should give. Black line: the output is 0."])
     return figure
@@ -67,26 +80,30 @@ def _draw_over_time(ax: Axes, survey: Survey) -> None:
     """The coordinate over t, or over the layers of a discrete network."""
     if survey.field is not None:
         times, positions, slopes = survey.field
-        span, reach = float(times[-1]), float(np.ptp(positions))
-        across, up = np.full_like(slopes, 1 / span), slopes / reach
-        length = np.hypot(across, up)
+        length = np.hypot(1, slopes)
         grid = np.meshgrid(times, positions, indexing="ij")
+        # Of one length on the page, along the solutions through their middles, whatever the limits of the axes.
         ax.quiver(
-            *grid, across / length, up / length, angles="uv", color=FAINT, scale=28, width=0.003, pivot="mid", zorder=1
+            *grid, 1 / length, slopes / length, angles="xy", color=FAINT, scale=28, width=0.003, pivot="mid", zorder=1
         )
     mark = "" if survey.is_continuous else "o"
     if survey.beside is not None:
         ax.plot(survey.times, survey.beside[:, :, 0], color=FAINT, linewidth=0.8, zorder=2)
-    for start, colour in ((-1, LOW), (1, HIGH)):
-        chosen = np.flatnonzero(np.sign(survey.points[:, 0]) == start)[:6]
-        if len(chosen):
-            ax.plot(survey.times, survey.states[:, chosen, 0], color=colour, linewidth=2.2, zorder=3, marker=mark)
+    colours = _colours(survey)
+    for colour in (LOW, HIGH):
+        chosen = np.array([number for number, own in enumerate(colours) if own == colour], dtype=int)
+        if len(chosen) == 0:
+            continue
+        chosen = chosen[np.linspace(0, len(chosen) - 1, min(DRAWN, len(chosen))).astype(int)]
+        ax.plot(survey.times, survey.states[:, chosen, 0], color=colour, linewidth=2.2, zorder=3, marker=mark)
+        if survey.targets.ndim == 2:
             ends = np.unique(survey.targets[chosen])
             ax.plot(
                 np.full(len(ends), survey.times[-1]), ends, "*", color=colour, markersize=15, clip_on=False, zorder=4
             )
     if survey.beside is not None:
-        reach = 1.6 * max(float(np.abs(survey.states[:, :, 0]).max()), float(np.abs(survey.targets).max()))
+        shown = [survey.states[:, :, 0], *([survey.targets] if survey.targets.ndim == 2 else [])]
+        reach = REACH * max(float(np.abs(one).max()) for one in shown)
         ax.set_ylim(-reach, reach)
     ax.set(xlabel="t" if survey.is_continuous else "t, a step between two marks", ylabel="coordinate")
     add_grid(ax)
@@ -106,10 +123,6 @@ def _draw_plane(ax: Axes, survey: Survey, second: str) -> None:
     add_grid(ax)
 
 
-def _scatter(ax: Axes, points: Array, survey: Survey, edge: str) -> None:
-    ax.scatter(points[:, 0], points[:, 1], s=22, c=_colours(survey), edgecolors=edge, linewidths=0.6, zorder=3)
-
-
 def _colours(survey: Survey) -> list[tuple[float, float, float]]:
     """Of each point, by what is said of it, or by the side that it starts on."""
     decides = survey.targets if survey.targets.ndim == 1 else survey.points[:, 0]
@@ -118,11 +131,13 @@ def _colours(survey: Survey) -> list[tuple[float, float, float]]:
 
 def _sentences(survey: Survey) -> list[str]:
     if survey.dimension == 1:
-        said = ["Stars: where the points of their colour are to go."]
+        is_map = survey.targets.ndim == 2
+        said = ["Stars: where the points of their colour are to go." if is_map else "Red: points of a number above 0."]
         if survey.beside is not None:
             said.append("Grey lines: starts beside the data.")
         if survey.field is not None:
             said.append("Arrows: the direction of the field.")
         return said
     crosses = " Crosses: where they are to go." if survey.targets.ndim == 2 else ""
-    return [f"Circles: starts of test points. Dots: where they come to.{crosses}"]
+    more = " Two of their dimensions, in which lines may cross." if survey.states.shape[2] > 2 else ""
+    return [f"Circles: starts of test points. Dots: where they come to.{crosses}{more}"]

@@ -52,8 +52,8 @@ class SmoothL1(Objective):
 
 
 def scores(answers: Tensor, wanted: Tensor) -> dict[str, float]:
-    """`rmse`, and `accuracy` where a number is said of each point, of answers and targets shaped alike."""
+    """`rmse`, and `accuracy` where points have labels, -1 or 1, of answers and targets shaped alike."""
     found = {"rmse": float((answers.float() - wanted).square().mean().sqrt())}
-    if wanted.dim() == 1:
+    if wanted.dim() == 1 and bool((wanted.abs() == 1).all()):
         found["accuracy"] = float(((answers > 0) == (wanted > 0)).float().mean())
     return found

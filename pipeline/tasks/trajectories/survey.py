@@ -1,6 +1,7 @@
 """What a trained network does with points, as its figures show it."""
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,15 @@ from torch import Tensor
 from pipeline.ode import ODEBlock, SolverFailure
 from pipeline.tasks.trajectories.data import Points
 from pipeline.tasks.trajectories.networks import PointNetwork
+from pipeline.util.user_warnings import OdenetWarning
 
 SHOWN_POINTS = 60
 BESIDE = 13
 """Starts on a line beside the data, whose trajectories show how the field flows."""
 GRID = 81
 ARROWS = 15
+REACH = 1.6
+"""How far beside the points, and where they are to go, is shown."""
 
 Array = NDArray[np.float32]
 
@@ -69,10 +73,10 @@ def survey(network: PointNetwork, data: Points) -> Survey:
     if data.dimension == 1:
         beside = _beside(network, line[:, None])
         if network.augment == 0:
-            field = _field(network, times, states)
+            reach = max(float(states.abs().max()), float(data.y_test[shown].abs().max()) if data.is_map else 0.0)
+            field = _field(network, times, REACH * reach)
     if data.dimension == 2 and not data.is_map:
-        grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).view(-1, 2)
-        plane = (_array(line), _array(network(grid)).reshape(len(line), len(line)))
+        plane = _plane(network, line)
     return Survey(
         isinstance(network.body, ODEBlock),
         data.dimension,
@@ -95,10 +99,19 @@ def _beside(network: PointNetwork, starts: Tensor) -> Array | None:
         return None
 
 
-def _field(network: PointNetwork, times: Tensor, states: Tensor) -> tuple[Array, Array, Array] | None:
-    moments = torch.linspace(0, float(times[-1]), ARROWS, device=states.device)
-    reach = 1.4 * float(states.abs().max())
-    positions = torch.linspace(-reach, reach, ARROWS, device=states.device)
+def _plane(network: PointNetwork, line: Tensor) -> tuple[Array, Array] | None:
+    """None where the ODE cannot be solved away from the data."""
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).view(-1, 2)
+    try:
+        return _array(line), _array(network(grid)).reshape(len(line), len(line))
+    except SolverFailure as error:
+        warnings.warn(OdenetWarning(f"what the network says of the plane is not drawn: {error}"), stacklevel=2)
+        return None
+
+
+def _field(network: PointNetwork, times: Tensor, reach: float) -> tuple[Array, Array, Array] | None:
+    moments = torch.linspace(0, float(times[-1]), ARROWS, device=times.device)
+    positions = torch.linspace(-reach, reach, ARROWS, device=times.device)
     slopes = network.slopes(moments, positions[:, None])
     return None if slopes is None else (_array(moments), _array(positions), _array(slopes)[:, :, 0])
 

@@ -1,5 +1,6 @@
 """Points that a network moves: what continuous trajectories can do, and discrete ones."""
 
+import copy
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from torch.nn import functional
 from pipeline import plugins
 from pipeline.config import SolverConfig
 from pipeline.data.subset import draw_subset
+from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.models.build import build_named, built_field, named_part
 from pipeline.models.time_weights import curves, of_time
 from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_forward
 from pipeline.ode.regularisation import regularise
+from pipeline.plugins.registry import Part, PluginError
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Progress, Report, Task, TrainedModel
 from pipeline.tasks.trajectories import metric_specs
@@ -29,7 +32,7 @@ from pipeline.tasks.trajectories.objective import SmoothL1, scores
 from pipeline.tasks.trajectories.survey import survey
 from pipeline.tasks.trajectories.unused_settings import warn_of_unused_settings
 from pipeline.training import Objective
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, OdenetError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,12 +150,37 @@ def build_network(config: TrajectoriesConfig, solver: SolverConfig, dimension: i
     """The network that the configuration names, with first weights of torch's global random state.
 
     Raises:
-        PluginError: a plug-in gives no module.
+        PluginError: a plug-in gives no module, or one that does not move points.
     """
-    width = dimension + config.model.augment
-    if named_part(config.model).kind == "field":
+    width, part = dimension + config.model.augment, named_part(config.model)
+    if part.kind == "field":
         field = of_time(built_field(config.model, width), config.model)
         body: nn.Module = ODEBlock(field, config.model.final_time, solver)
     else:
         body = build_named(config.model, solver, (width,), width)
+    if not part.is_shipped:
+        _try_out(body, part, width)
     return PointNetwork(dimension, config.model.augment, body, is_map)
+
+
+@torch.no_grad()
+def _try_out(body: nn.Module, part: Part, width: int) -> None:
+    """Send two points through a plug-in's body, or the field in it.
+
+    Raises:
+        PluginError: it does not take them, or gives something of another shape.
+    """
+    device = next((parameter.device for parameter in body.parameters()), None)  # a module of one's own may be on a GPU
+    points = torch.zeros(2, width, device=device)
+    tried = copy.deepcopy(body.field if isinstance(body, ODEBlock) else body).eval()
+    what = f"{part.where}: the {part.kind} {part.name}"
+    try:
+        found = tried(points.new_zeros(()), points) if isinstance(body, ODEBlock) else tried(points)
+    except Exception as error:
+        if isinstance(error, OdenetError) or is_out_of_memory(error):
+            raise
+        said = f"{what} does not work for two points of {width} numbers: {type(error).__name__}: {error}"
+        raise PluginError(said) from error
+    if not isinstance(found, Tensor) or found.shape != points.shape:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise PluginError(f"{what} gives {shape} for two points of {width} numbers: it must give (2, {width})")

@@ -243,7 +243,7 @@ def test_weights_of_time_turn_and_stretch_where_constant_ones_do_not(design: str
         {
             "data": {"options": {"stretch": 2.0}},
             "model": {"time_weights": design, "activation": "tanh"},
-            "training": {"max_epochs": 50, "lr": 3e-3, "device": "cpu"},
+            "training": {"max_epochs": 50, "lr": 1e-3, "device": "cpu"},
         },
     ).config
     points = task.load_data(config)

@@ -11,6 +11,8 @@ from pipeline import plugins
 from pipeline.tasks.trajectories.points import Arrays
 from pipeline.util.errors import InvalidInput
 
+LARGEST = 1e6
+
 
 @plugins.data_set(
     "reflection2d", task="trajectories", summary="1000 + 500 points of the plane, to their opposites", origin="computed"
@@ -19,10 +21,10 @@ def reflection2d(*, stretch: float = 1.0) -> Arrays:
     """Points drawn uniformly from the disc of radius 1.
 
     Raises:
-        InvalidInput: the stretch is not above 0.
+        InvalidInput: the stretch is not above 0, or too large for float32.
     """
-    if stretch <= 0:
-        raise InvalidInput(f"data.options.stretch must be above 0, not {stretch:g}")
+    if not 0 < stretch <= LARGEST:
+        raise InvalidInput(f"data.options.stretch must be above 0 and at most {LARGEST:g}, not {stretch:g}")
     generator = np.random.default_rng(0)
     angles, radii = generator.uniform(0, 2 * np.pi, 1500), np.sqrt(generator.uniform(0, 1, 1500))
     points = (radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32)

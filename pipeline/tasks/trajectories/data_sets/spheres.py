@@ -11,6 +11,8 @@ from pipeline.util.errors import InvalidInput
 
 INNER_RADIUS = 0.5
 SHELL = (1.0, 1.5)
+MOST = 1_000_000
+"""Points of each kind."""
 
 
 @plugins.data_set("spheres", task="trajectories", summary="3000 + 1500 points in a ball and a shell", origin="computed")
@@ -18,11 +20,11 @@ def spheres(*, dimension: int = 2, inner: int = 1000, outer: int = 2000) -> Arra
     """Points whose radius is uniform, half as many of each kind to test with.
 
     Raises:
-        InvalidInput: fewer than one dimension or point.
+        InvalidInput: fewer than one dimension or point, or more than a computer holds.
     """
-    for name, value in (("dimension", dimension), ("inner", inner), ("outer", outer)):
-        if value < 1:
-            raise InvalidInput(f"data.options.{name} must be at least 1, not {value}")
+    for name, value, most in (("dimension", dimension, 10_000), ("inner", inner, MOST), ("outer", outer, MOST)):
+        if not 1 <= value <= most:
+            raise InvalidInput(f"data.options.{name} must be from 1 to {most:,}, not {value:,}")
     generator = np.random.default_rng(0)
     x_train, y_train = _points(generator, dimension, inner, outer)
     x_test, y_test = _points(generator, dimension, -(-inner // 2), -(-outer // 2))

@@ -1,6 +1,7 @@
 """What continuous trajectories can do and discrete ones, trained; the points, the networks, what is refused."""
 
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.quiver import Quiver
 from torch import Tensor, nn
 
 from experiments.presets import resolve
@@ -20,12 +22,15 @@ from pipeline.plugins.registry import PluginError
 from pipeline.reporting.figure_style import png
 from pipeline.tasks.trajectories.config import TrajectoriesConfig
 from pipeline.tasks.trajectories.data import Points, checked
+from pipeline.tasks.trajectories.figures import HIGH, LOW, plot_side_by_side
 from pipeline.tasks.trajectories.networks import EulerSteps, PointNetwork
+from pipeline.tasks.trajectories.objective import scores
 from pipeline.tasks.trajectories.survey import survey
 from pipeline.tasks.trajectories.task import Trajectories
 from pipeline.tasks.unused_settings import UnusedSettingWarning
 from pipeline.training import Fitted, fit
 from pipeline.util.errors import InvalidInput
+from pipeline.util.user_warnings import OdenetWarning
 
 TASK = Trajectories()
 
@@ -48,6 +53,14 @@ def trained(config: TrajectoriesConfig, folder: Path) -> tuple[PointNetwork, Fit
 def ends(fitted: Fitted, name: str) -> tuple[float, float]:
     """Of the first epoch and of the last."""
     return fitted.history[0][name], fitted.history[-1][name]
+
+
+def forget_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test adds to the parts; those that come along, which are imported once, stay."""
+    for name in ("g1d", "reflection2d"):
+        TASK.load_data(configured(name))
+    TASK.build_model(configured(), TASK.load_data(configured()))
+    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
 
 
 # What can be learnt
@@ -200,11 +213,74 @@ def test_points_of_both_kinds_are_shown_and_end_where_the_network_takes_them() -
     assert found.plane[1].shape == (81, 81)
 
 
+def test_labels_on_a_line_are_no_places_to_go_to_and_points_of_both_are_drawn() -> None:
+    config = configured("spheres", data={"options": {"dimension": 1}})
+    points = TASK.load_data(config)
+    drawn = TASK.model_report(TASK.build_model(config, points), config, points, "t").figures["trajectories.png"]()
+    lines = drawn.axes[0].get_lines()
+    assert not [line for line in lines if line.get_marker() == "*"]
+    starts = {
+        colour: [abs(line.get_ydata()[0]) for line in lines if line.get_color() == colour] for colour in (LOW, HIGH)
+    }
+    assert max(starts[LOW]) <= 0.5, "the ball"
+    assert min(starts[HIGH]) >= 1.0, "the shell"
+
+
+def test_arrows_follow_the_solutions_through_them() -> None:
+    config = configured("g1d")
+    points = TASK.load_data(config)
+    network = TASK.build_model(config, points)
+    figure = TASK.model_report(network, config, points, "t").figures["trajectories.png"]()
+    figure.canvas.draw()
+    ax = figure.axes[0]
+    (arrows,) = [found for found in ax.collections if isinstance(found, Quiver)]
+    low, high = ax.get_ylim()
+    assert arrows.Y.min() == pytest.approx(low, rel=0.01)
+    assert arrows.Y.max() == pytest.approx(high, rel=0.01)
+    for number in (0, 100, 224):
+        t, z = float(arrows.X[number]), float(arrows.Y[number])
+        with torch.no_grad():
+            slope = float(network.body.field(torch.tensor(t), torch.tensor([[z]])))  # type: ignore[union-attr, operator]
+        here, there = ax.transData.transform([(t, z), (t + 1e-3, z + 1e-3 * slope)])
+        tip = arrows.get_paths()[number].vertices if hasattr(arrows, "get_paths") else None
+        assert tip is not None
+        along = tip[:, 0].argmax()
+        drawn = np.arctan2(tip[along, 1] - tip[:, 1].mean(), tip[along, 0] - tip[:, 0].mean())
+        assert drawn == pytest.approx(float(np.arctan2(*(there - here)[::-1])), abs=0.1)
+
+
+def test_a_plane_on_which_the_ode_cannot_be_solved_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured("spheres")
+    points = TASK.load_data(config)
+    network = TASK.build_model(config, points).eval()
+    answer = network.forward
+
+    def only_of_a_few(asked: Tensor) -> Tensor:
+        if len(asked) > 100:
+            network.body.solver = replace(network.body.solver, max_steps=1)  # type: ignore[union-attr, arg-type]
+        return answer(asked)
+
+    monkeypatch.setattr(network, "forward", only_of_a_few)
+    with pytest.warns(OdenetWarning, match="what the network says of the plane is not drawn: the forward solve failed"):
+        assert survey(network, points).plane is None
+
+
+def test_networks_beside_each_other_are_of_points_on_a_line() -> None:
+    surveys = {}
+    for name in ("g1d", "spheres"):
+        config = configured(name)
+        points = TASK.load_data(config)
+        surveys[name] = survey(TASK.build_model(config, points).eval(), points)
+    assert isinstance(plot_side_by_side({"here": surveys["g1d"]}, "t"), Figure)
+    with pytest.raises(ValueError, match="not those of the plane"):
+        plot_side_by_side(surveys, "t")
+
+
 # Plug-ins, and what is refused
 
 
 def test_a_field_and_data_of_a_plugin_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    forget_later(monkeypatch)
 
     class Turn(nn.Module):
         def __init__(self, width: int, rate: float) -> None:
@@ -231,8 +307,46 @@ def test_a_field_and_data_of_a_plugin_are_taken(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (lambda width: nn.Linear(width, width + 3), r"gives \(2, 5\) for two points of 2 numbers: it must give"),
+        (lambda width: nn.Linear(width + 1, width), "does not work for two points of 2 numbers: RuntimeError"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["model", "field"])
+def test_a_part_of_a_plugin_that_does_not_move_points_is_told_of_before_it_is_trained(
+    kind: str, body: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_later(monkeypatch)
+
+    class OfTime(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.inner = body(width)
+
+        def forward(self, t: Tensor, z: Tensor) -> Any:  # noqa: ARG002
+            return self.inner(z)
+
+    if kind == "model":
+        plugins.model("mine", task="trajectories")(lambda _shape, outputs, _solver: body(outputs))
+    else:
+        plugins.field("mine", task="trajectories")(lambda channels: OfTime(channels))
+    config = configured("mine", "reflection2d")
+    with pytest.raises(PluginError, match=f"the {kind} mine {reason}"):
+        TASK.build_model(config, TASK.load_data(config))
+
+
+def test_accuracy_is_of_labels_alone() -> None:
+    wanted = torch.tensor([-1.0, 1.0, 1.0])
+    assert scores(torch.tensor([-2.0, 0.3, -0.1]), wanted)["accuracy"] == pytest.approx(2 / 3)
+    assert scores(torch.tensor([5.0, 6.0, 4.0]), wanted + 5).keys() == {"rmse"}
+
+
+@pytest.mark.parametrize(
     ("made", "reason"),
     [
+        (dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), (("a",),)), "must return arrays of numbers"),
+        (dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), ((1.0,), (1.0, 2.0))), "must return arrays of num"),
         ([1.0], "must return a dictionary with x_train"),
         ({"x_train": 1.0}, "must return a dictionary"),
         (dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), np.zeros(3)), "points are"),
@@ -268,7 +382,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(updates: dict[str, Any], senten
     "data",
     [
         {"name": "spheres", "options": {"dimension": 0}},
+        {"name": "spheres", "options": {"dimension": 10**12}},
         {"name": "reflection2d", "options": {"stretch": -1.0}},
+        {"name": "reflection2d", "options": {"stretch": 1e39}},
         {"name": "g1d", "subset": 501},
         {"name": "g1d", "subset": 2, "validation_fraction": 0.1},
     ],
@@ -291,11 +407,44 @@ def test_impossible_points_are_refused_when_they_are_made(data: dict[str, Any]) 
         ({"training": {"momentum": 0.5}}, "training.momentum=0.5 changes nothing"),
         ({"model": {"layers": 7}}, "model.layers=7 changes nothing: model.architecture=odenet has no layers"),
         ({"model": {"time_terms": 4}}, "model.time_terms=4 changes nothing"),
+        (
+            {"model": {"time_weights": "fourier", "time_terms": 1}},
+            "model.time_weights=fourier changes nothing: with model.time_terms=1 the weights are constant",
+        ),
     ],
 )
 def test_settings_without_effect_are_named(sections: dict[str, Any], sentence: str) -> None:
     with pytest.warns(UnusedSettingWarning, match=re.escape(sentence)):
         TASK.warn(TrajectoriesConfig.from_dict(sections))
+
+
+def test_what_a_plugins_model_or_field_does_not_look_at_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_later(monkeypatch)
+    plugins.model("my_model", task="trajectories")(lambda _shape, outputs, _solver: nn.Linear(outputs, outputs))
+    plugins.field("my_field", task="trajectories")(lambda channels: nn.Linear(channels, channels))
+    model = {"hidden": 64, "final_time": 3.0, "time_weights": "fourier"}
+    for name, unused in (("my_model", {"hidden", "final_time", "time_weights"}), ("my_field", {"hidden"})):
+        with pytest.warns(UnusedSettingWarning) as told:
+            TASK.warn(TrajectoriesConfig.from_dict({"model": {"architecture": name, **model}}))
+        assert {str(one.message).partition("=")[0] for one in told} == {f"model.{setting}" for setting in unused}
+    with pytest.warns(UnusedSettingWarning, match="model.time_weights=channel changes nothing: the field of"):
+        TASK.warn(TrajectoriesConfig.from_dict({"model": {"architecture": "my_field", "time_weights": "channel"}}))
+
+
+@pytest.mark.parametrize(("steps", "is_told"), [(3, True), (8, False)])
+def test_steps_that_cannot_be_equal_between_jumps_of_the_weights_are_told_of(steps: int, is_told: bool) -> None:
+    config = TrajectoriesConfig.from_dict(
+        {
+            "model": {"time_weights": "piecewise", "time_terms": 4},
+            "solver": {"method": "euler", "steps": steps},
+        }
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        TASK.warn(config)
+    assert [f"steps={steps} with weights that jump between 4 intervals" in str(one.message) for one in told] == (
+        [True] if is_told else []
+    )
 
 
 def test_a_residual_network_has_no_time_on_which_weights_could_depend() -> None:
