@@ -50,7 +50,7 @@ class DataConfig(Section):
     name: str = "digits"
     """A known data set, one of a plug-in, or the path of a file."""
     subset: int | None = option(None, at_least=1)
-    """This many of the training items, stratified; all of them without."""
+    """This many of the training items, of images stratified; all of them without."""
     validation_fraction: float = option(0.2, above=0, below=1)
     """The share of the training items that is held out, to choose the best epoch and to stop by."""
     options: Mapping[str, Any] = _options()

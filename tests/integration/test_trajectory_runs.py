@@ -68,6 +68,43 @@ def test_a_run_is_evaluated_with_other_solvers_and_on_other_points(home: Path) -
     assert "of another kind" in refused.stderr
 
 
+MORE = """
+import numpy as np
+from pipeline import plugins
+
+@plugins.data_set("opposites", task="trajectories")
+def opposites(*, count: int = 40):
+    x = np.random.default_rng(0).standard_normal((count, 2))
+    return {"x_train": x, "y_train": -x, "x_test": x, "y_test": -x}
+"""
+
+
+def test_other_points_are_asked_for_with_their_own_options_and_all_of_their_test(home: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "more.py"
+    plugin.write_text(MORE)
+    changes = ("data.options.stretch=2.0", "data.subset=900", "training.max_epochs=1", "training.device=cpu")
+    words = ("with", "crossing", "reflection2d", "model.time_weights=piecewise", *changes)
+    trained = done(home, "run", "--json", *words).json["run_id"]
+    asked = done(home, "evaluate", str(trained), "--data", "opposites", "--plugin", str(plugin), "--json").json
+    assert asked["images"] == 40
+    data = done(home, "show", str(asked["run_id"]), "--json").json["config"]["data"]
+    assert (data["name"], data["options"], data["subset"]) == ("opposites", {"count": 40}, None)
+    refused = done(home, "evaluate", str(trained), "--solver", "dopri5", "--control", "sample").stdout
+    assert "refused: weights that depend on time are one for a batch: use solver.control=batch" in refused
+    assert "odenet board for the figure" not in refused, "there is none"
+
+
+def test_a_figure_for_which_the_ode_cannot_be_solved_costs_no_run(home: Path) -> None:
+    few = ("solver.control=sample", "solver.rtol=1e-5", "solver.atol=1e-5", "solver.max_steps=8")
+    words = ("with", "crossing", "spheres", "training.max_epochs=2", "training.batch_size=256", *few)
+    ran = done(home, "run", "--json", *words, draws_figures=True)
+    assert ran.json["status"] == "COMPLETED"
+    assert "what the network says of the plane is not drawn: the forward solve of sample" in ran.stderr
+    shown = done(home, "show", str(ran.json["run_id"]), "--json").json
+    assert "trajectories.png" in shown["artifacts"]
+    assert "plane.png" not in shown["artifacts"]
+
+
 @pytest.mark.slow
 def test_a_sweep_searches_its_keys(home: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
