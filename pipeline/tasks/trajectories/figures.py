@@ -47,7 +47,8 @@ def plot_side_by_side(surveys: Mapping[str, Survey], title: str) -> Figure:
     for ax, (name, survey) in zip(axes, surveys.items(), strict=True):
         _draw_over_time(ax, survey)
         ax.set_title(name, loc="left", fontsize=11)
-    write_caption(figure, list(dict.fromkeys(said for survey in surveys.values() for said in _sentences(survey))))
+    said = dict.fromkeys(sentence for survey in surveys.values() for sentence in _sentences(survey))
+    write_caption(figure, [" ".join(said)])
     return figure
 
 
