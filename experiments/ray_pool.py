@@ -31,10 +31,12 @@ class Pool:
 
     Attributes:
         folder: for Ray Tune's files, which nobody needs afterwards.
+        is_of_this_machine: whether all of them are here.
     """
 
     share: Share
     folder: Path
+    is_of_this_machine: bool
 
     def run(
         self,
@@ -98,4 +100,4 @@ def joined(
     asked = (parallel, cpus_per_trial, gpus_per_trial)
     local = local_share(*asked) if address == LOCAL else None
     with cluster(address, local) as folder:
-        yield Pool(local or cluster_share(*asked), folder)
+        yield Pool(local or cluster_share(*asked), folder, is_of_this_machine=local is not None)

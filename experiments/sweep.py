@@ -171,7 +171,7 @@ class _Driver:
     def carry_out(self) -> float | None:
         """Search, check, report: the mean result of the best configuration on fresh seeds."""
         self._keep()
-        if torch.cuda.is_available():
+        if self._pool.is_of_this_machine and torch.cuda.is_available():
             sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
             self._run_log.update_info({"gpu_memory_mb": min(sizes) / 2**20})
         try:
