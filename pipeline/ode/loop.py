@@ -33,7 +33,7 @@ from pipeline.ode.outputs import Outputs
 from pipeline.ode.path import NOTHING, Path, Snapshot
 from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.solution import Statistics, Trial
-from pipeline.ode.stepping.several import Place, Steps
+from pipeline.ode.stepping.several import Place, Steps, is_light
 from pipeline.ode.times import Leg
 from pipeline.ode.vector import Due, Indices, Vector, due_within, of_moved, to_device_of
 
@@ -236,6 +236,7 @@ class _Solve:
         return (
             problem.method.several is not None
             and is_small(self.z)
+            and is_light(problem.field, self.z)
             and not (
                 problem.per_sample or self.path.records or self.interpolant is not None or problem.event is not None
             )

@@ -19,6 +19,10 @@ from pipeline.ode.field import VectorField
 from pipeline.ode.stepping.runge_kutta import advance, error_ratio, times_of_stages
 from pipeline.ode.tolerance import Tolerance
 
+LIGHT = 2**24
+"""Products of numbers in an evaluation on a CPU, above which a step in vain, behind the end, costs more than the calls
+that are saved (docs/performance-measured.md)."""
+
 
 class Place(NamedTuple):
     """Where a solve has come to.
@@ -86,6 +90,12 @@ class SeveralSteps:
         weights = torch.cat([chosen, of_stages], dim=1).to(begins.dtype).to(begins.device, non_blocking=True)
         rows = torch.cat([begins.flatten(1), stages.flatten(0, 1).flatten(1)])
         return (weights @ rows).view(len(theta), *begins.shape[1:])
+
+
+def is_light(field: VectorField, z: Tensor) -> bool:
+    """Whether evaluations cost no more than what surrounds them, by the weights that a sample meets."""
+    samples = len(z) if z.dim() else 1
+    return z.device.type != "cpu" or samples * sum(weight.numel() for weight in field.parameters) <= LIGHT
 
 
 def several_steps(

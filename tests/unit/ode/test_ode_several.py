@@ -139,5 +139,21 @@ def test_a_large_state_asks_the_host_after_every_step(uncompiled: list[int], mon
     assert not uncompiled
 
 
+def test_a_field_whose_evaluations_cost_more_than_a_call_is_not_evaluated_in_vain(uncompiled: list[int]) -> None:
+    """Where the number of steps is odd, the last of two in a call is behind the end."""
+    small, large = nn.Linear(8, 8).double(), nn.Linear(8, 8).double()
+    large.unused = nn.Parameter(torch.zeros(several.LIGHT // 4))  # as many as 4 samples meet
+    for linear, is_taken in ((small, True), (large, False)):
+        evaluated: list[int] = []
+        field = Field(lambda _t, z, linear=linear, evaluated=evaluated: (evaluated.append(1), linear(z).tanh())[1])
+        field.linear = linear
+        solver = SolverConfig(gradient="direct", rtol=1e-3, atol=1e-3)
+        solution = solve(field, torch.ones(4, 8, dtype=torch.float64), (0.0, 1.0), solver, is_compiled=True)
+        assert bool(uncompiled) == is_taken
+        uncompiled.clear()
+        if not is_taken:
+            assert len(evaluated) == solution.statistics.nfe_forward
+
+
 def test_several_steps_are_the_same_compiled(layer: Layer) -> None:
     check_equal(layer, start(), TIMES, method="bosh3", rtol=1e-6, atol=1e-6)
