@@ -90,14 +90,18 @@ class Pool:
 
 @contextmanager
 def joined(
-    address: str, parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None
+    address: str,
+    parallel: int | None,
+    cpus_per_trial: float | None,
+    gpus_per_trial: float | None,
+    of: str = "trial",
 ) -> Iterator[Pool]:
     """Within it Ray is connected to the cluster at `address`, or to one of this machine's that ends with it.
 
     Raises:
         OdenetError: the cluster does not answer, or has not what a trial needs.
     """
-    asked = (parallel, cpus_per_trial, gpus_per_trial)
+    asked = (parallel, cpus_per_trial, gpus_per_trial, of)
     local = local_share(*asked) if address == LOCAL else None
     with cluster(address, local) as folder:
         yield Pool(local or cluster_share(*asked), folder, is_of_this_machine=local is not None)

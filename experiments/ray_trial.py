@@ -104,6 +104,11 @@ class TrialRun(Callback):
         """The same as Tune is told it."""
         return dict(report)
 
+    def wait(self, seconds: float) -> None:
+        """Do nothing for so long, unless the trial is to end."""
+        self._stopping.wait(seconds)
+        self._heed()
+
     def _heed(self) -> None:
         self._asked = time.monotonic()
         stop_signal = get_stop_signal(self._stop_signals, self._spec.key)
@@ -118,11 +123,14 @@ class TrialRun(Callback):
         try:
             if begin_trial(self._stop_signals, self._spec.key):
                 report = self.carry_out()
+        except Interrupted:  # where it waits for another run
+            pass
         except Exception as error:  # whatever it is, it is this trial's end and not the others'
             if is_disk_full(error):
                 report = {"outcome": INTERRUPTED, "error": describe_failure(error)}
             else:
-                report = {"outcome": "failed", "error": f"{type(error).__name__}: {error}"}
+                said = str(error) if isinstance(error, OdenetError) else f"{type(error).__name__}: {error}"
+                report = {"outcome": "failed", "error": said}
         end_trial(self._stop_signals, self._spec.key)
         self._reports.put({**self.last_report(report), "done": True})
 

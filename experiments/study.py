@@ -24,7 +24,7 @@ from pipeline.studies.progress import JobProgress, StudyProgress
 from pipeline.studies.same_runs import SameRuns
 from pipeline.sweeps.interruption import Interruption, interruptible
 from pipeline.sweeps.ray_environment import LOCAL
-from pipeline.sweeps.state import INTERRUPTED
+from pipeline.sweeps.state import COMPLETED, INTERRUPTED, REPEATABLE
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.sweeps.tune_callback import TrialsCallback
@@ -67,8 +67,10 @@ class Standing:
         if job.kind == "evaluate":
             parent = self.found.get(self.parents[job.number].number)
             return None if parent is None else self._same.evaluated(parent, [setting(job)])
-        find = self._same.trained if job.kind == "train" else self._same.measured
-        return find(job.resolved.task, job.resolved.config.to_dict())
+        wanted = (job.resolved.task, job.resolved.config.to_dict())
+        if job.kind == "measure":
+            return self._same.measured(*wanted)
+        return self._same.trained(*wanted, self.settings_of(job))
 
 
 def _without_effect(plan: StudyPlan, job: Job) -> str | None:
@@ -130,7 +132,7 @@ def carry_out(
     standing = look(plan, Runs(), device, same_sources)
     if not standing.missing:
         return {}
-    with joined(address, parallel, cpus_per_run, gpus_per_run) as pool:
+    with joined(address, parallel, cpus_per_run, gpus_per_run, of="run") as pool:
         shared = StudyOfRun(plan.study.name, plan.scale.name, device, same_sources, loaded_sources())
         return _Driver(plan, shared, pool, estimates).carry_out(standing)
 
@@ -169,7 +171,8 @@ class _Driver:
             progress.close()
         for job in jobs:
             done = progress.jobs[job.number]
-            if done.run_id is None and done.outcome != INTERRUPTED:
+            is_in_order = done.outcome in (COMPLETED, *REPEATABLE)
+            if done.outcome != INTERRUPTED and (done.run_id is None or not is_in_order):
                 why = done.error or "its worker was lost again and again: look at the machines' logs"
                 stands_for = [other for other in self._plan.jobs if _work(other) == _work(job)]
                 self._failures |= dict.fromkeys((other.number for other in stands_for), why)

@@ -1,7 +1,7 @@
 """What the missing runs of a study will cost here: seconds and memory, and how that is known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -51,6 +51,8 @@ class Estimate:
     memory_mb: Mapping[int, float | None]
     refusals: Mapping[str, str]
     """Row -> why it cannot be, where measuring it has found that out."""
+    is_calibrated: bool = False
+    """Whether steps were measured of what nobody knew."""
 
     @property
     def total(self) -> float | None:
@@ -60,25 +62,25 @@ class Estimate:
 
     @property
     def unknown(self) -> int:
-        """Trainings of which nobody knows."""
-        missing = self.standing.missing
-        return sum(self.seconds.get(job.number) is None for job in missing if job.kind == "train")
+        """Runs of which nobody knows, as of evaluations."""
+        return sum(self.seconds.get(job.number) is None for job in self.standing.missing)
 
     def sentence(self) -> str:
-        """`12 runs are missing, at most 31 min with 2 at once (from stored runs)`."""
+        """`12 runs to do: about 31 min of training at most with 2 at once (from stored runs)`."""
         missing, done = len(self.standing.missing), len(self.standing.found)
         if not missing:
             return f"all {counted(done, 'run')} are in the store"
         had = f", {done} in the store" if done else ""
         if self.total is None:
-            return (
-                f"{counted(missing, 'run')} to do{had}; what they take is not known: --dry-run measures steps of them"
-            )
+            are_measurable = any(job.kind != "evaluate" for job in self.standing.missing)
+            hint = ": --dry-run measures steps of them" if are_measurable and not self.is_calibrated else ""
+            return f"{counted(missing, 'run')} to do{had}; what they take is not known{hint}"
         bases = " and ".join(sorted({basis for basis in self.bases.values() if basis}))
         gap = f", and {counted(self.unknown, 'run')} of which nothing is known" if self.unknown else ""
         at_once = f" with {self.parallel} at once" if self.parallel > 1 else ""
         return (
-            f"{counted(missing, 'run')} to do{had}: at most about {duration(self.total)}{at_once} (from {bases}){gap}"
+            f"{counted(missing, 'run')} to do{had}: about {duration(self.total)} of training at most{at_once} "
+            f"(from {bases}){gap}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def estimate(standing: Standing, parallel: int, calibrates: bool) -> Estimate:
     """What is missing will cost, by stored runs, by steps measured earlier, or, if it `calibrates`, measured now."""
     known = KnownCosts.of(Runs().find({"status": "COMPLETED"}))
     refusals = _calibrate(standing.missing, known, parallel) if calibrates else {}
-    return estimate_with(known, standing, parallel, refusals)
+    return replace(estimate_with(known, standing, parallel, refusals), is_calibrated=calibrates)
 
 
 def estimate_with(

@@ -98,7 +98,7 @@ class StudyPlan:
     @property
     def is_full(self) -> bool:
         """Whether it is done as the paper does: at its scale, and with nothing changed on the command line."""
-        return self.scale.name == FULL and not self.overrides
+        return self.scale.name == FULL and not self.overrides and self.model in (None, self.study.model)
 
     @property
     def conditions(self) -> str:

@@ -13,7 +13,6 @@ from experiments.ray_trial import (
     OUT_OF_MEMORY_ERROR,
     TrialRun,
     connect_patiently,
-    inherit,
     is_broken_off,
     outcome_of,
     settled,
@@ -24,7 +23,8 @@ from pipeline.config import Config, SolverConfig
 from pipeline.plugins.loading import PluginSource, load_sources
 from pipeline.runs.alike import find_alike
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.studies.same_runs import SameRuns
+from pipeline.runs.resume import StillRunning, take_over
+from pipeline.studies.same_runs import SameRuns, has_ended
 from pipeline.sweeps.state import RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.tasks.lookup import config_class
@@ -32,6 +32,9 @@ from pipeline.tasks.solver_grid import Listed, Setting
 from pipeline.tracking.run_folder import run_folder
 from pipeline.training.callback import Metrics
 from pipeline.util.paths import home
+
+WAITING_SECONDS = 2.0
+"""How often it is seen whether a run that somebody else is at work on has ended."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,19 @@ class StudyTrialRun(TrialRun):
         return {"run_id": run_id, **outcome_of(settled(Runs(database).get(run_id), database))}
 
     def _train(self, database: Database[dict[str, Any]]) -> int:
-        """The run: one that was broken off goes on, where it left a checkpoint here; otherwise a new one."""
+        """The run: one that was broken off goes on, where it left a checkpoint here; otherwise a new one.
+
+        One that somebody else is at work on, as another study that was asked for meanwhile, is waited for.
+        """
         config = self._config()
-        if (broken_off := self._broken_off(database, config)) is not None:
-            take_up(broken_off.run_id, database, self)
-            return int(broken_off.run_id)
+        while (alike := self._alike(database, config)) is not None:
+            run, is_live = alike
+            if has_ended(run):
+                return int(run.run_id)
+            if not is_live:
+                take_up(run.run_id, database, self)
+                return int(run.run_id)
+            self.wait(WAITING_SECONDS)
         outcome = run_tracked(prepare(self._spec.task, config), info=self._study.mark, callbacks=[self])
         return outcome.run_id
 
@@ -99,17 +110,22 @@ class StudyTrialRun(TrialRun):
     def _config(self) -> Config:
         return config_class(self._spec.task).from_dict(self._spec.config)
 
-    def _broken_off(self, database: Database[dict[str, Any]], config: Config) -> StoredRun | None:
-        """A run of this configuration and code that was stopped and left a checkpoint here, as a lost worker may have.
+    def _alike(self, database: Database[dict[str, Any]], config: Config) -> tuple[StoredRun, bool] | None:
+        """A run of this configuration and code, and whether somebody is at work on it.
 
-        Raises:
-            StillRunning: somebody is at work on it.
+        One that ended since the study was planned, or that was stopped and left a checkpoint here, as a lost worker may
+        have, or that is going on.
         """
-        same = SameRuns(self._study.device, self._study.same_sources)
+        same, live = SameRuns(self._study.device, self._study.same_sources), None
         for run in find_alike(Runs(database), self._spec.task, config):
-            can_go_on = is_broken_off(run) and same.has_same_code(run)
-            if can_go_on and (run_folder(home(), run.document) / "checkpoint.pt").exists():
-                found = inherit(run.run_id, database)
-                if is_broken_off(found):
-                    return found
-        return None
+            if not same.has_same_code(run) or not (has_ended(run) or is_broken_off(run)):
+                continue
+            try:
+                found = run if has_ended(run) else take_over(run.run_id, home(), database)
+            except StillRunning:
+                live = run
+                continue
+            has_checkpoint = (run_folder(home(), found.document) / "checkpoint.pt").exists()
+            if has_ended(found) or (is_broken_off(found) and has_checkpoint):
+                return found, False
+        return None if live is None else (live, True)

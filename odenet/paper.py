@@ -103,7 +103,7 @@ def _carry_out(
     from pipeline.sweeps.cluster import local_share
 
     if cluster == LOCAL:
-        at_once = local_share(parallel, cpus_per_run, gpus_per_run).parallel
+        at_once = local_share(parallel, cpus_per_run, gpus_per_run, of="run").parallel
     else:  # which is known once runs are given to it
         at_once = parallel or local_share(None, None, None).parallel
     device = find_device(cluster, gpus_per_run)

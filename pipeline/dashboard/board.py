@@ -79,7 +79,7 @@ class Board:
             self.password = _password(self._folder)
         log = self._folder / "board.log"
         create_private(log, "")
-        with log.open("w") as written:
+        with log.open("a") as written:  # another board may be at work
             process = subprocess.Popen(
                 ["node", str(SOURCE / "start.js")],
                 cwd=installation,

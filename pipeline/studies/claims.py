@@ -18,6 +18,8 @@ SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 TENDENCY = {SUPPORTED: "points that way", CONTRADICTED: "points the other way"}
 """Verdict -> its words at a scale that is not the paper's."""
 
+BY_CHANCE = "the seeds have the same by chance: a test needs more of them"
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -118,6 +120,8 @@ def _test_two(claim: Claim, column: Column, first: Values, second: Values) -> Te
     difference = difference_of(first, second)
     if difference is None:
         return Tested(f"n = {min(len(first), len(second))}: a test needs two seeds or more")
+    if _ties_by_chance(column, difference):
+        return Tested(f"{_words(column, difference, 0.95)}; {BY_CHANCE}")
     if claim.kind == "equivalent":
         margin = claim.within or 0.0
         words = _words(column, difference, 0.90)
@@ -146,6 +150,8 @@ def _test_order(column: Column, rows: "Sequence[RowResult]") -> Tested:
     known = [difference for difference in differences if difference is not None]
     if len(known) < len(differences):
         return Tested(f"{words}; a test needs two seeds or more")
+    if any(_ties_by_chance(column, difference) for difference in known):
+        return Tested(f"{words}; {BY_CHANCE}")
     # Against it is what turns one neighbour round: the smallest p-value, adjusted for how many there are.
     against = min(1.0, len(known) * min(difference.p_below(0.0) for difference in known))
     return Tested(words, max(difference.p_above(0.0) for difference in known), against)
@@ -201,6 +207,11 @@ def _test_ends(claim: Claim, rows: "Sequence[RowResult]") -> Tested:
     if counts.keys() & {"missing", "refused"}:
         return Tested(words)
     return Tested(words, is_true=set(counts) == {claim.ends})
+
+
+def _ties_by_chance(column: Column, difference: Difference) -> bool:
+    """Values that are the same on a few seeds bound nothing, unless they are counts."""
+    return difference.error == 0 and not column.is_count
 
 
 def _words(column: Column, difference: Difference, level: float) -> str:

@@ -33,6 +33,8 @@ SAME_ON_EVERY_SEED = (
     "model_kb",
 )
 """Quantities that follow from the configuration, and hardly from the first weights."""
+COUNTS = ("nfe", "epochs", "rejected_steps", "graph_nodes", "parameters", "multiply_adds")
+"""How the names of whole numbers begin, and of what is a multiple of them."""
 MEASURED = (
     Quantity("graph_nodes", "nodes of the graph", ",.0f"),
     Quantity("graph_memory_mb", "kept for the backward pass (MB)", ",.1f"),
@@ -74,6 +76,11 @@ class Column:
     """Whether it is the same on every seed."""
     not_comparable: str | None = None
     """Why the paper's numbers of it are of something else, in a phrase."""
+
+    @property
+    def is_count(self) -> bool:
+        """Whether seeds have the same by nature, as of evaluations, and not by chance, as of a share of test items."""
+        return self.name.rpartition(".")[2].startswith(COUNTS)
 
     def text(self, value: float) -> str:
         """A shown number."""

@@ -39,12 +39,10 @@ def plot_evaluations_over_epochs(rows: Sequence[RowResult], title: str) -> Figur
     figure, axes = new_figure(5.2 * len(passes), 4.6, title, columns=len(passes))
     colours = colours_of(rows)
     for ax, metric in zip(axes, passes, strict=True):
-        for number, row in enumerate(rows):
-            series = list(row.series(metric).values())
-            if not series:
-                continue
+        drawn = [(row, series) for row in rows if any(series := list(row.series(metric).values()))]
+        for number, (row, series) in enumerate(drawn):
             epochs, mean, low, high = _over_seeds(series)
-            epochs = epochs + DODGE * (number - (len(rows) - 1) / 2)
+            epochs = epochs + DODGE * (number - (len(drawn) - 1) / 2)
             marker = MARKERS[number % len(MARKERS)]
             ax.plot(epochs, mean, color=colours[row.row.name], label=row.row.label, marker=marker, markersize=5)
             ax.fill_between(epochs, low, high, color=colours[row.row.name], alpha=0.18, linewidth=0)
@@ -52,6 +50,7 @@ def plot_evaluations_over_epochs(rows: Sequence[RowResult], title: str) -> Figur
                 ax.plot(epochs[-1:], mean[-1:], "X", color=colours[row.row.name], markersize=9)
         ax.set_ylabel(PASSES[metric])
         label_epochs(ax)
+        ax.set_xlim(0.5, max((len(one) for _, series in drawn for one in series), default=1) + 0.5)
         ax.set_ylim(0, 1.04 * ax.get_ylim()[1])
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = axes[0].get_legend_handles_labels()

@@ -53,9 +53,10 @@ def _comment(text: str) -> str:
 
 def _caption(result: StudyResult) -> str:
     source = f" Paper: {result.study.source}." if result.study.paper and result.study.source else ""
+    unfinished = f" {result.missing} of the runs are missing." if result.missing else ""
     return (
         f"{result.study.title} ({result.conditions}). Mean ± standard deviation over {len(result.seeds)} "
-        f"seed{'s' if len(result.seeds) > 1 else ''}.{source}"
+        f"seed{'s' if len(result.seeds) > 1 else ''}.{unfinished}{source}"
     )
 
 
@@ -88,7 +89,8 @@ def _line(result: StudyResult, row: RowResult, columns: Sequence[Column], beside
     cells = [row.row.label]
     for column in columns:
         cell = result.cell(row, column)
-        cells.append(spread_text(cell))
+        number, n = spread_text(cell), len(cell.values)
+        cells.append(f"{number} (n = {n})" if 0 < n < len(result.seeds) and not column.is_exact else number)
         if column in beside:
             cells.append(NOTHING if cell.paper is None else f"{cell.paper.text}{'*' if cell.paper.doubtful else ''}")
     # A label that begins with [ or * would be an argument of the line before.

@@ -65,9 +65,9 @@ class RowResult:
         return found
 
     def series(self, metric: str) -> dict[int, list[float]]:
-        """Seed -> a metric over epochs, of runs that failed too."""
+        """Seed -> a metric over epochs, where it is a finite number; of runs that failed too."""
         runs = [run for run in self.runs if metric in run.history]
-        return {int(run.seed or 0): [float(value) for value in run.history[metric].dropna()] for run in runs}
+        return {int(run.seed or 0): [float(v) for v in run.history[metric] if isfinite(v)] for run in runs}
 
     def outcomes(self) -> dict[str, int]:
         """Outcome -> how many seeds."""

@@ -59,9 +59,17 @@ class SameRuns:
             found._by_key.setdefault(_key(kind, task_of(document), run.whole_config), []).append(run)
         return found
 
-    def trained(self, task: str, config: Mapping[str, Any]) -> StoredRun | None:
-        """The newest training with this configuration that came to an end of its own."""
-        return next((run for run in self._alike("training", task, config) if has_ended(run)), None)
+    def trained(self, task: str, config: Mapping[str, Any], asked: Sequence[Setting] = ()) -> StoredRun | None:
+        """The training with this configuration, come to an end of its own, of which most that is asked is known.
+
+        Of several the newest.
+
+        Args:
+            asked: settings under which it is to be evaluated again.
+        """
+        ended = [run for run in self._alike("training", task, config) if has_ended(run)]
+        known = {run.run_id: sum(self.evaluated(run, [setting]) is not None for setting in asked) for run in ended}
+        return max(ended, key=lambda run: known[run.run_id], default=None)
 
     def measured(self, task: str, config: Mapping[str, Any]) -> StoredRun | None:
         """The newest measurement of its steps."""

@@ -6,8 +6,11 @@ from math import inf, sqrt
 from statistics import fmean, stdev
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
+ORDERS = 50_000
+"""Of the values of a trend, that are looked at: all of up to eight."""
 Values = Mapping[int, float]
 """Seed -> value."""
 
@@ -111,15 +114,36 @@ class Trend:
 def trend_of(levels: Sequence[float], values: Sequence[float]) -> Trend | None:
     """Kendall's rank correlation, which with ties of the level is the test of Jonckheere and Terpstra.
 
-    None where there are fewer than three values or no two levels.
+    Its p-values are of all orders of the values, or of many drawn at random: the usual approximation is too small for a
+    few seeds, which have ties of their level. None where there are fewer than three values or no two levels.
 
     Source: Kendall 1938, Biometrika 30.
     """
     if len(values) < 3 or len(set(levels)) < 2 or len(set(values)) < 2:
         return None
-    rising = stats.kendalltau(levels, values, alternative="greater")
-    falling = stats.kendalltau(levels, values, alternative="less")
-    return Trend(float(rising.statistic), float(rising.pvalue), float(falling.pvalue), len(values))
+    first, second = np.triu_indices(len(levels), 1)
+    of_levels = np.sign(np.subtract(*np.array(levels)[[first, second]]))
+
+    def concordance(ordered: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:  # noqa: ARG001 - as SciPy asks
+        of_values = np.sign(ordered[..., first] - ordered[..., second])
+        agreement: NDArray[np.float64] = (of_values * of_levels).sum(-1)
+        return agreement
+
+    rising, falling = (
+        stats.permutation_test(
+            (np.array(values, dtype=float),),
+            concordance,
+            permutation_type="pairings",
+            vectorized=True,
+            n_resamples=ORDERS,
+            batch=10_000,
+            alternative=alternative,
+            random_state=np.random.default_rng(0),
+        )
+        for alternative in ("greater", "less")
+    )
+    tau = float(stats.kendalltau(levels, values).statistic)
+    return Trend(tau, float(rising.pvalue), float(falling.pvalue), len(values))
 
 
 def slopes_of(series: Mapping[int, Sequence[float]]) -> dict[int, float]:

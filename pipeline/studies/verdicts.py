@@ -51,5 +51,7 @@ def judge(values: Sequence[float], paper: PaperNumber, column: Column, rule: Ver
     if len(values) < rule.seeds:
         return Verdict(UNDECIDED, f"n = {len(values)} of {rule.seeds}", interval)
     assert interval is not None
+    if interval.low == interval.high and not column.is_count:
+        return Verdict(UNDECIDED, "the same on every seed, by chance", interval)
     is_within = interval.has(paper.low - paper.rounding, paper.high + paper.rounding)
     return Verdict(REPRODUCED if is_within else apart, interval=interval)

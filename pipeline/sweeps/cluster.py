@@ -37,21 +37,26 @@ class Share:
     """Fractions schedule trials; they do not keep one from another's memory."""
 
 
-def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None) -> Share:
+def local_share(
+    parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None, of: str = "trial"
+) -> Share:
     """This machine's, where nothing else is asked: a trial on each GPU, or on each of up to four CPU cores.
 
     More trials than GPUs share them evenly; of more than fit with `gpus_per_trial`, those that fit run at once.
+
+    Args:
+        of: what the command's options call a trial.
     """
     gpus, cores = torch.cuda.device_count(), len(psutil.Process().cpu_affinity())
     # One each, or an even share of one.
     evenly = fraction(math.ceil((parallel or gpus) / gpus)) if gpus else 0.0
     per_trial = evenly if gpus_per_trial is None else gpus_per_trial
-    _refuse_part_of_several(per_trial)
+    _refuse_part_of_several(per_trial, of)
     if per_trial > gpus:
-        raise InvalidInput(f"--gpus-per-trial {per_trial:g} asks for more than the {gpus} GPUs of this machine")
-    _refuse_no_share("--cpus-per-trial", cpus_per_trial)
+        raise InvalidInput(f"--gpus-per-{of} {per_trial:g} asks for more than the {gpus} GPUs of this machine")
+    _refuse_no_share(cpus_per_trial, of)
     if cpus_per_trial is not None and cpus_per_trial > cores:
-        raise InvalidInput(f"--cpus-per-trial {cpus_per_trial:g} asks for more than the {cores} cores of this machine")
+        raise InvalidInput(f"--cpus-per-{of} {cpus_per_trial:g} asks for more than the {cores} cores of this machine")
     fitting = max(1, int(cores // (cpus_per_trial or 1)))
     most = trials_on(gpus, per_trial) if per_trial else parallel or min(4, fitting)
     if cpus_per_trial is not None:
@@ -60,23 +65,23 @@ def local_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_tri
     return Share(chosen, cpus_per_trial or max(1, cores // chosen), per_trial)
 
 
-def _refuse_no_share(flag: str, given: float | None) -> None:
+def _refuse_no_share(given: float | None, of: str) -> None:
     """
     Raises:
         InvalidInput: nothing is no share.
     """
     if given is not None and given <= 0:
-        raise InvalidInput(f"{flag} {given:g} leaves a trial nothing: give a number above 0, or leave it out")
+        raise InvalidInput(f"--cpus-per-{of} {given:g} leaves a {of} nothing: give a number above 0, or leave it out")
 
 
-def _refuse_part_of_several(gpus_per_trial: float) -> None:
+def _refuse_part_of_several(gpus_per_trial: float, of: str) -> None:
     """
     Raises:
         InvalidInput: Ray gives a trial a part of one GPU, or whole ones.
     """
     if gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial):
         raise InvalidInput(
-            f"--gpus-per-trial {gpus_per_trial:g} is more than one GPU and no whole number: a trial has a part of one, "
+            f"--gpus-per-{of} {gpus_per_trial:g} is more than one GPU and no whole number: a {of} has a part of one, "
             "or whole ones"
         )
 
@@ -204,22 +209,24 @@ def _refuse_silence(address: str) -> None:
         raise ClusterError(f"no Ray cluster answers at {address} ({error}): start it, or correct --address") from error
 
 
-def cluster_share(parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None) -> Share:
-    """Of the cluster that Ray is connected to.
+def cluster_share(
+    parallel: int | None, cpus_per_trial: float | None, gpus_per_trial: float | None, of: str = "trial"
+) -> Share:
+    """Of the cluster that Ray is connected to, likewise.
 
     Raises:
         ClusterError: no trial fits into it.
     """
-    _refuse_no_share("--cpus-per-trial", cpus_per_trial)
+    _refuse_no_share(cpus_per_trial, of)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     per_trial = min(1.0, gpus) if gpus_per_trial is None else gpus_per_trial
-    _refuse_part_of_several(per_trial)
+    _refuse_part_of_several(per_trial, of)
     threads = cpus_per_trial or 1
     most = int(min(cpus / threads, trials_on(gpus, per_trial) if per_trial else cpus))
     if most < 1:
         raise ClusterError(
-            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs, and a trial asks for {threads:g} and {per_trial:g}: "
+            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs, and a {of} asks for {threads:g} and {per_trial:g}: "
             "start workers, or ask for less"
         )
     return Share(min(parallel or most, most), threads, per_trial)

@@ -100,6 +100,20 @@ def test_a_store_goes_into_another_one_and_back_with_every_document_and_file(
     assert load_model("best", database=full).network is not None
 
 
+def test_a_run_that_is_removed_meanwhile_leaves_a_backup_that_can_be_restored(
+    full: Store, database: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its document first, and its metrics a moment later."""
+    known = create_backup.list_ids
+    full.metrics.insert_one({"run_id": 999, "name": "training.loss", "steps": [1], "values": [1.0], "timestamps": []})
+    monkeypatch.setattr(create_backup, "list_ids", lambda of: [*known(of), *([999] if of.name == "runs" else [])])
+    made = back_up(full, tmp_path / "store.zip")
+    assert made.runs == full.runs.count_documents({})
+    restore(database, tmp_path / "store.zip")
+    assert database.runs.count_documents({}) == made.runs
+    assert database.metrics.count_documents({"run_id": 999}) == 0
+
+
 def test_a_restored_store_goes_on_where_the_other_one_was(full: Store, database: Store, tmp_path: Path) -> None:
     removed = next_run_id(full)
     back_up(full, tmp_path / "store.zip")

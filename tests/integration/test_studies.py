@@ -248,6 +248,52 @@ def test_ctrl_c_ends_a_study_in_order_and_the_same_command_goes_on(home: Path) -
     assert len(documents_of(home)) == 4
 
 
+@pytest.mark.slow
+def test_two_of_one_study_at_once_do_nothing_twice(home: Path) -> None:
+    first = start_long(home)
+    wait_until(lambda: len(epochs_so_far(home)) >= 2 and min(epochs_so_far(home)) >= 2, first)
+    second = start_long(home)
+    for command in (first, second):
+        assert command.wait() == 0, command.stderr
+        assert command.json["missing"] == 0
+    assert [document["status"] for document in documents_of(home)] == ["COMPLETED"] * 4
+
+
+BROKEN_FIELD = """
+from torch import nn
+
+from pipeline import plugins
+
+
+@plugins.field("broken")
+class Broken(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, t, z):
+        if len(z) > 2:
+            raise RuntimeError("a cause of its own")
+        return self.layer(z)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_for_a_cause_of_its_own_is_missing_with_the_reason(home: Path) -> None:
+    (home.parent / "broken.py").write_text(BROKEN_FIELD)
+    (home.parent / "broken.yaml").write_text(
+        "title: One that breaks\nquestion: Why?\nread: [accuracy]\nseeds: [0]\n"
+        "with: [digits, data.subset=100, training.max_epochs=1, training.device=cpu, model.channels=8]\n"
+        "runs: {broken: {label: broken, with: [broken]}, whole: {label: whole, with: [resnet_small]}}\n"
+    )
+    words = ("--plugin", str(home.parent / "broken.py"), "--json")
+    command = start_command(home, "paper", str(home.parent / "broken.yaml"), *words)
+    assert command.wait() == 1
+    broken, whole = command.json["rows"]
+    assert "a cause of its own" in broken["runs"][0]["why"]
+    assert whole["runs"][0]["why"] is None
+
+
 SLOW_FIELD = """
 import os
 import time

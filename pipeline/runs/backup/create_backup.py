@@ -43,8 +43,10 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         StoreError: the store went away.
     """
     with translate_store_errors(), new_archive(file) as archive:
-        run_ids = list_ids(database.runs)  # first: all that these runs refer to is stored by now
-        archive.add_collection("runs", _bytes(in_portions(_raw(database, "runs"), "_id", run_ids)))
+        run_ids: list[Any] = []  # of those that are written, as one may be removed meanwhile
+        # First: all that these runs refer to is stored by now.
+        runs = in_portions(_raw(database, "runs"), "_id", list_ids(database.runs))
+        archive.add_collection("runs", _bytes(_noting_ids(runs, run_ids)))
         series = in_portions(_raw(database, "metrics"), "run_id", run_ids, order=("run_id", "name"))
         archive.add_collection("metrics", _bytes(series))
         all_files, others = list_ids(database.fs.files), _other_collections(database)
@@ -62,6 +64,12 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
 
 def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:
     return (bytes(document.raw) for document in documents)
+
+
+def _noting_ids(documents: Iterable[RawBSONDocument], ids: list[Any]) -> Iterator[RawBSONDocument]:
+    for document in documents:
+        ids.append(document["_id"])
+        yield document
 
 
 def _add_file(database: Database[dict[str, Any]], entry: Mapping[str, Any], archive: ArchiveWriter) -> str | None:

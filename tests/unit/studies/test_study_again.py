@@ -11,11 +11,13 @@ import torch
 from experiments.presets import resolve
 from experiments.study import find_device
 from experiments.study_cost import _measure
-from experiments.study_plan import Job
+from experiments.study_plan import Job, find_study, make_plan
+from pipeline.config import SolverConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.studies.costs import KnownCosts
 from pipeline.studies.same_runs import SameRuns, current_plugins
 from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.tasks.solver_grid import Setting
 from pipeline.tracking.run_document import RunStatus
 from pipeline.util.nested import flatten
 
@@ -28,6 +30,22 @@ def stored(chosen: str, ran_on: str) -> Any:
         info={"device": ran_on},
         document={"experiment": {"plugins": plugins}},
     )
+
+
+def test_of_runs_that_are_alike_that_one_counts_whose_evaluations_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer, older = (SimpleNamespace(run_id=number, status=RunStatus.COMPLETED) for number in (9, 3))
+    same, setting = SameRuns("cpu"), Setting(SolverConfig(method="euler"), None)
+    monkeypatch.setattr(same, "_alike", lambda *_: [newer, older])
+    monkeypatch.setattr(same, "evaluated", lambda parent, _settings: parent if parent is older else None)
+    assert same.trained("classification", {}) is newer
+    assert same.trained("classification", {}, [setting]) is older
+
+
+def test_another_model_is_not_what_the_paper_has() -> None:
+    study = find_study("architecture")
+    assert make_plan(study, "full").is_full
+    assert make_plan(study, "full", None, (), study.model).is_full
+    assert not make_plan(study, "full", None, (), "resnet_small").is_full
 
 
 def test_runs_go_where_their_share_of_a_gpu_is_and_not_where_the_command_is(monkeypatch: pytest.MonkeyPatch) -> None:

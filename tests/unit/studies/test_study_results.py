@@ -271,3 +271,26 @@ def test_the_time_left_is_of_what_earlier_epochs_took() -> None:
     assert seconds_left(jobs, parallel=1) == pytest.approx(36 + 55 + 70)
     assert seconds_left(jobs, parallel=2) == pytest.approx((36 + 55 + 70) / 2)
     assert seconds_left(jobs[:1], parallel=2) is None
+
+
+def test_values_that_are_the_same_by_chance_support_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VALUES["a"], "accuracy", (0.91, 0.91, 0.91))
+    monkeypatch.setitem(VALUES["b"], "accuracy", (0.90, 0.90, 0.90))
+    for test in ({"higher": ["a", "b"]}, {"order": ["a", "b"]}, {"equivalent": ["a", "b"], "within": 5}):
+        judged = claim(**test, **{"in": "accuracy"})
+        assert judged.verdict == "undecided"
+        assert "the seeds have the same by chance" in judged.tested.words
+    assert claim(higher=["b", "a"], **{"in": "nfe_test"}).verdict == "supported"
+
+
+def test_a_series_that_became_infinite_has_the_slope_of_its_numbers() -> None:
+    result = result_of()
+    result.rows[0].runs[0].history.loc[2, "solver.nfe_backward"] = float("inf")
+    assert result.rows[0].series("solver.nfe_backward")[0] == [20.0, 26.0]
+
+
+def test_latex_says_of_how_many_seeds_a_mean_is_where_some_are_missing() -> None:
+    text = latex(result_of(b=("completed", "missing", "completed")))
+    assert "over 3 seeds. 1 of the runs are missing." in text
+    assert "(n = 2)" in text
+    assert "(n = " not in latex(result_of())

@@ -1,5 +1,7 @@
 """The tests behind verdicts and claims, against closed forms and scipy."""
 
+from itertools import combinations, permutations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -100,10 +102,49 @@ def test_a_trend_is_kendalls() -> None:
     levels, values = [1, 1, 2, 2, 5, 5], [20.0, 22.0, 26.0, 25.0, 33.0, 38.0]
     trend = trend_of(levels, values)
     assert trend is not None
-    assert trend.p_rising == pytest.approx(stats.kendalltau(levels, values, alternative="greater").pvalue)
+    assert trend.tau == pytest.approx(stats.kendalltau(levels, values).statistic)
     assert trend.p_rising < 0.05 < trend.p_falling
     assert trend_of([1, 1, 1], [1.0, 2.0, 3.0]) is None
     assert trend_of([1, 2, 3], [20.0, 20.0, 20.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("levels", "values"),
+    [
+        ([1, 1, 2, 2, 5, 5], [20.0, 22.0, 26.0, 25.0, 33.0, 38.0]),
+        ([1, 1, 2, 2], [20.0, 20.0, 26.0, 26.0]),
+        ([1, 1, 1, 2, 2, 2], [20.0, 20.0, 20.0, 26.0, 26.0, 26.0]),
+        ([1, 2, 3], [20.0, 20.0, 26.0]),
+        ([1, 1, 2, 2, 3, 3], [20.0, 22.0, 21.0, 25.0, 33.0, 38.0]),
+    ],
+)
+def test_a_trend_is_as_rare_as_it_is_among_all_orders(levels: list[int], values: list[float]) -> None:
+    def concordance(ordered: tuple[float, ...]) -> float:
+        pairs = combinations(range(len(levels)), 2)
+        return float(sum(np.sign(levels[i] - levels[j]) * np.sign(ordered[i] - ordered[j]) for i, j in pairs))
+
+    trend = trend_of(levels, values)
+    assert trend is not None
+    found = [concordance(ordered) for ordered in permutations(values)]
+    assert trend.p_rising == pytest.approx(np.mean(np.array(found) >= concordance(tuple(values))))
+    assert trend.p_falling == pytest.approx(np.mean(np.array(found) <= concordance(tuple(values))))
+
+
+def test_of_many_values_a_trends_rarity_is_estimated_the_same_every_time() -> None:
+    levels = [level for level in range(4) for _ in range(3)]
+    values = [5.0, 4.0, 6.0, 7.0, 5.0, 8.0, 6.0, 9.0, 4.0, 8.0, 7.0, 9.0]
+    trend = trend_of(levels, values)
+    assert trend is not None
+    assert trend == trend_of(levels, values)
+    assert trend.p_rising == pytest.approx(stats.kendalltau(levels, values, alternative="greater").pvalue, rel=0.3)
+
+
+def test_the_same_on_every_seed_by_chance_is_no_verdict_and_of_counts_it_is_one() -> None:
+    paper, rule = parse_number(88.3), VerdictRule()
+    assert (
+        judge([90.0, 90.0, 90.0], paper, ACCURACY, rule).text(True) == "undecided (the same on every seed, by chance)"
+    )
+    assert judge([90.0, 90.0, 90.0], paper, Column("nfe_test", "evaluations", ".1f"), rule).word == "higher"
 
 
 def test_the_slope_of_a_constant_series_is_zero_and_not_a_rounding_error() -> None:
