@@ -132,8 +132,9 @@ def _colours(survey: Survey) -> list[tuple[float, float, float]]:
 
 def _sentences(survey: Survey) -> list[str]:
     if survey.dimension == 1:
-        is_map = survey.targets.ndim == 2
-        said = ["Stars: where the points of their colour are to go." if is_map else "Orange: points of a number above 0."]
+        said = ["Stars: where the points of their colour are to go."]
+        if survey.targets.ndim == 1:
+            said = ["Orange: points of a number above 0."]
         if survey.beside is not None:
             said.append("Grey lines: starts beside the data.")
         if survey.field is not None:

@@ -1,4 +1,4 @@
-"""Ray as a sweep has it, though modules of tests import it themselves."""
+"""Ray as a sweep or a study has it, though modules of tests import it themselves."""
 
 import pytest
 
