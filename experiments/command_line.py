@@ -47,9 +47,9 @@ def _carry_out(task_name: str) -> int:
         experiment.sacred.observers = [observer]
         with warnings_in_a_line(), naming_plugin_failures(), experiment.given(None, ()):
             # --debug hands failures on, rather than tracing them; --force: our own check knows every key, options too.
-            experiment.sacred.run_commandline(
-                [sys.argv[0], *_ALWAYS, *(word for word in words if word not in _ALREADY)]
-            )
+            asks_for_help = words[:1] in (["-h"], ["--help"], ["help"])  # which Sacred takes alone
+            always = () if asks_for_help else _ALWAYS
+            experiment.sacred.run_commandline([sys.argv[0], *always, *(word for word in words if word not in _ALREADY)])
     except SacredError as refused:
         return _fail(str(refused), InvalidInput.exit_status)
     except FAILURES as ended:

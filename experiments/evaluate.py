@@ -15,6 +15,7 @@ from experiments.recording import record_report
 from experiments.tracked import Outcome, observer_for, run_once
 from pipeline.config import Config
 from pipeline.device.precision import choose_device
+from pipeline.ode import ODEBlock
 from pipeline.ode.counts import ode_blocks
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import progress_bar
@@ -137,6 +138,11 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
                 f"--data{', or images with --predict' if task.name == 'classification' else ''}"
             )
         settings = [trained]
+    varies_time = {setting.final_time for setting in settings} != {trained.final_time}
+    if varies_time and not any(isinstance(block, ODEBlock) for block in ode_blocks(model.network)):
+        raise InvalidInput(
+            f"run {run_id} is of the task {task.name}, whose solves have ends of their own: leave --T out"
+        )
     if data is not None and is_same_place(data, model.config.data.name):
         data = None  # however it is spelt: its test split, and not all of it
     name = data or model.config.data.name

@@ -74,7 +74,7 @@ class Commands(click.Group):
 @click.version_option(package_name="odenet-pipeline", message="odenet %(version)s")
 @click.pass_context
 def odenet(context: click.Context) -> None:
-    """Tracked experiments with ODE-Nets beside residual networks."""
+    """Tracked experiments with continuous-depth networks: images, densities, time series and trajectories."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 

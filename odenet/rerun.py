@@ -94,7 +94,7 @@ def rerun(
     epilog=examples("odenet resume 3", "odenet resume 3 with training.max_epochs=80"),
 )
 @RUN_ID
-@overrides_argument("training.max_epochs or training.patience", takes_names=False)
+@overrides_argument("training.max_epochs, training.patience or training.device", takes_names=False)
 @WORKERS
 @PLUGINS
 @JSON

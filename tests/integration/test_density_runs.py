@@ -221,6 +221,7 @@ def test_a_point_s_density_does_not_depend_on_its_company(flow: int) -> None:
         (["logprob", "{run}", "--data", "digits"], "has 64 columns, but the density is of 2"),
         (["sample", "99999", "--out", "a.npz"], "99999"),
         (["evaluate", "{run}", "--data", "digits"], "no points of the kind"),
+        (["evaluate", "{run}", "--T", "0.5,2"], "is of the task density, whose solves have ends of their own: leave"),
         (["run", "with", "cnf", "two_moons", "flow.probes=3"], "probes is 3, but the divergence is exact"),
         (["run", "with", "cnf", "two_moons", "flow.objective=matching", "data.name=pinwheel"], "is not known"),
     ],

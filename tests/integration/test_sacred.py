@@ -48,6 +48,14 @@ def printed(command: Command) -> str:
     return re.sub(r"\x1b\[\d+m", "", command.stdout)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--help",), "Usage:"), (("-h",), "Usage:"), (("help", "print_config"), "Print the updated")],
+)
+def test_sacreds_help_helps(home: Path, words: tuple[str, ...], said: str) -> None:
+    assert said in printed(sacred(home, *words))
+
+
 def test_print_config_shows_a_plugins_options_with_their_defaults(home: Path) -> None:
     flags = ("--plugin", "my_field.py", "--plugin", "my_images.py")
     config = printed(sacred(home, "print_config", "with", "damped", "bars", "data.options.noise=0.7", *flags))

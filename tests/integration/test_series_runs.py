@@ -86,6 +86,7 @@ def test_other_tolerances_are_tried(latent: int, capsys: pytest.CaptureFixture[s
     assert len(rows) == 3
     assert rows[1]["nfe_forward"] < rows[2]["nfe_forward"]
     assert rows[2]["rmse"] == pytest.approx(rows[0]["rmse"], rel=0.05)
+    assert rows[0]["nfe_forward"] == Runs().get(latent).info["test"]["nfe_forward"]
 
 
 def test_a_model_says_values_of_a_users_own_series(

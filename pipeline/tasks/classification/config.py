@@ -33,8 +33,9 @@ class ClassificationConfig(Config):
             )
         if self.training.compile is True and self.model.body == "odenet" and not self.solver.can_be_compiled:
             raise ConfigError(
-                "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
-                "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
+                "training.compile is True, but only steps of explicit methods (not kvaerno3 or leapfrog) of "
+                "solver.engine=odenet with solver.control=batch and another solver.gradient than adjoint can be "
+                "compiled: change those, or use training.compile=auto"
             )
         if self.training.compile is True and self.regularisation.differentiates and self.model.body == "odenet":
             raise ConfigError(

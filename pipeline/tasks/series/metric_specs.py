@@ -61,7 +61,10 @@ def _errors() -> list[MetricSpec]:
                     better="lower",
                 )
             )
-    says = "mean squared error of what is learned to be said, times 100, as Rubanova et al. 2019 print it, test"
+    says = (
+        "mean squared error over the known values of the window, or with extrapolation beyond it, times 100, as "
+        "Rubanova et al. 2019 print it, test"
+    )
     return [*specs, MetricSpec("test.mse_e2", "MSE × 100", says, format=".3f", better="lower")]
 
 
