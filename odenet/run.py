@@ -84,7 +84,7 @@ def run(
 @PLUGINS
 @JSON
 def describe(overrides: tuple[str, ...], as_json: bool) -> None:
-    """Parameters of a model; of one for images layers and multiply-adds."""
+    """Parameters of a model; for images its layers, too."""
     resolved = resolve(*parse_with(overrides))
     document, printed = _network(resolved.config) if resolved.task == "classification" else _facts(resolved)
     options = _options(resolved.config)
