@@ -27,6 +27,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # With it, each interpreter that the tests start would compile every source again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Ray reads them when it is imported, once for all sweeps of this process; others that it starts are not to have them.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("RAY_AUTH_MODE", "token")
+    patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray as ray
+
 LOOK_SECONDS = 30.0
 """How often the time that a test may take looks at how busy the machine is."""
 
