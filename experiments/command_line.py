@@ -53,7 +53,10 @@ def _carry_out(task_name: str) -> int:
     except SacredError as refused:
         return _fail(str(refused), InvalidInput.exit_status)
     except FAILURES as ended:
-        status = INTERRUPTED if isinstance(ended, KeyboardInterrupt) else getattr(ended, "exit_status", 1)
+        is_interrupted = isinstance(ended, KeyboardInterrupt)
+        if is_interrupted and (observer is None or not observer.has_started):
+            return _fail("interrupted", INTERRUPTED)  # no run has begun, so no epoch of one is kept
+        status = INTERRUPTED if is_interrupted else getattr(ended, "exit_status", 1)
         return _fail(describe_failure(ended), status)
     except (LookupError, TypeError, ValueError) as error:
         if observer is None or observer.has_started:

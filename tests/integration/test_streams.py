@@ -181,6 +181,18 @@ def test_sacreds_own_command_line_does_so_too(home: Path) -> None:
         _interrupt(home, ("experiments.classification", "print_config"), signal.SIGINT, seconds)
 
 
+def test_an_interruption_of_it_before_any_run_tells_of_no_epochs(home: Path, tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(
+        "import os, signal, sys\nimport experiments.command_line as command_line\n"
+        "command_line.observer_for = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(command_line.main('classification'))\n"
+    )
+    told = start_script(home, script, "print_config")
+    assert told.wait() == 130
+    assert told.stderr == "odenet: interrupted\n"
+
+
 def _interrupt(home: Path, words: tuple[str, ...], number: signal.Signals, seconds: float) -> None:
     """Two signals, so long after the command has started."""
     environment = {**os.environ, "ODENET_HOME": str(home), "OMP_NUM_THREADS": "1"}
