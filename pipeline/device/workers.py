@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,7 +125,7 @@ def _group(is_in_vain: Callable[[], bool], **place: Any) -> Iterator[Workers]:
 
 def _meet(is_in_vain: Callable[[], bool], place: Mapping[str, Any]) -> None:
     """Wait for all of them; in a thread, as Python's signals would not be heeded within torch's own wait."""
-    met: Future[None] = Future()
+    met: futures.Future[None] = futures.Future()
 
     def wait() -> None:
         try:
@@ -135,7 +135,16 @@ def _meet(is_in_vain: Callable[[], bool], place: Mapping[str, Any]) -> None:
         else:
             met.set_result(None)
 
-    threading.Thread(target=wait, daemon=True, name="meeting").start()
+    try:
+        threading.Thread(target=wait, daemon=True, name="meeting").start()
+        _heed(met, is_in_vain)
+    except KeyboardInterrupt:
+        # Python aborts where it ends while a thread is on its way into a wait of C++, but not once it is there.
+        futures.wait([met], HEEDING.total_seconds())
+        raise
+
+
+def _heed(met: futures.Future[None], is_in_vain: Callable[[], bool]) -> None:
     while True:
         try:
             return met.result(HEEDING.total_seconds())
