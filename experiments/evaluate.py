@@ -55,10 +55,8 @@ class Subject:
         """The training's, with the data that are asked about."""
         trained: Config = self.model.config
         subset = self.items if self.items < self.whole.test_items else None
-        asked = replace(trained, evaluation=replace(trained.evaluation, subset=subset))
-        if self.data_name == trained.data.name:
-            return asked
-        return replace(asked, data=replace(trained.data, name=self.data_name, options={}, subset=None))
+        evaluation = replace(trained.evaluation, subset=subset)
+        return replace(trained, evaluation=evaluation, data=trained.data.of(self.data_name))
 
     @property
     def notes(self) -> list[str]:
@@ -130,8 +128,8 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
     parent, model, device = load_trained(run_id)
     task = get_task(parent.task)
     trained = trained_setting(task, model.config)
-    settings = grid.settings(trained)
-    if not ode_blocks(model.network):
+    settings, blocks = grid.settings(trained), ode_blocks(model.network)
+    if not blocks:
         if data is None and limit is None:
             raise InvalidInput(
                 f"run {run_id} is a model without an ODE, which has no solver to vary: ask it about other data, with "
@@ -139,7 +137,7 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
             )
         settings = [trained]
     varies_time = {setting.final_time for setting in settings} != {trained.final_time}
-    if varies_time and not any(isinstance(block, ODEBlock) for block in ode_blocks(model.network)):
+    if varies_time and not any(isinstance(block, ODEBlock) for block in blocks):
         raise InvalidInput(
             f"run {run_id} is of the task {task.name}, whose solves have ends of their own: leave --T out"
         )

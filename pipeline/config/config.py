@@ -13,6 +13,7 @@ from pipeline.config.sections import (
     SolverConfig,
     TrainingConfig,
 )
+from pipeline.methods import TABLEAUS
 from pipeline.plugins import registry
 from pipeline.util.errors import LONGEST_VALUE, brief, shortened
 from pipeline.util.nested import flatten
@@ -55,6 +56,12 @@ class Config:
         check_type("seed", self.seed, int)
         if not 0 <= self.seed < self.SEED_LIMIT:
             raise ConfigError(f"seed must be at least 0 and below 2**32, not {brief(self.seed)}")
+        # A test takes no gradient, so the solver's section alone refuses nothing here.
+        if self.solver.gradient == "adjoint" and self.solver.method not in TABLEAUS:
+            raise ConfigError(
+                f"solver.gradient is adjoint, which does not go with solver.method={self.solver.method}: use "
+                "solver.gradient=auto, or an explicit method such as dopri5"
+            )
 
     @classmethod
     def sections(cls) -> dict[str, type[Section]]:

@@ -1,11 +1,12 @@
 """The sections that every experiment has: data, model, solver, training and evaluation; and those of images."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 from pipeline.config.section import ConfigError, Section, check_type, complete_options, completed, nearest, option
 from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
+from pipeline.methods.tableau import Symplectic
 from pipeline.plugins import registry
 from pipeline.util.errors import brief
 
@@ -59,6 +60,10 @@ class DataConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         complete_options(self, "options", self._options_of_data_set())
+
+    def of(self, name: str) -> Self:
+        """All of another data set, with its own options, reached as this one is; itself where it is of that one."""
+        return self if name == self.name else replace(self, name=name, options={}, subset=None)
 
     def _options_of_data_set(self) -> tuple[registry.Option, ...]:
         """Those of a plug-in's; what comes along has none."""
@@ -378,6 +383,20 @@ class EvaluationConfig(Section):
     """Items of a batch of the test split."""
     subset: int | None = option(None, at_least=1)
     """This many of the test items, the same for every seed, of images stratified; all of them without."""
+
+
+def refuse_unsolvable_states(model: ModelConfig, solver: SolverConfig) -> None:
+    """Refuse a method for pairs of positions and momenta, which only a plug-in's model can make of its state.
+
+    Raises:
+        ConfigError: the model is another one.
+    """
+    of_plugins = (part.name for part in registry.registered("model"))
+    if isinstance(METHODS[solver.method], Symplectic) and model.architecture not in of_plugins:
+        raise ConfigError(
+            f"solver.method is {solver.method}, which solves for positions and momenta, and the state of "
+            f"model.architecture={brief(model.architecture)} is one: use another method, as dopri5 or rk4"
+        )
 
 
 def refuse_unsolvable_time_weights(time_weights: str, solver: SolverConfig) -> None:

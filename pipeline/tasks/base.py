@@ -232,9 +232,7 @@ class Task(ABC, Generic[C, D, A]):
             InvalidInput: the data do not fit the model, or the task has no other data sets.
         """
         config = trained.config
-        if name is None or name == config.data.name:
-            return self.load_data(config)
-        return self.load_data(replace(config, data=replace(config.data, name=name, options={}, subset=None)))
+        return self.load_data(replace(config, data=config.data.of(name or config.data.name)))
 
     def data_notes(self, trained: Any, data: D, recorded_sha256: str, run_id: int) -> list[str]:  # noqa: ARG002
         """What a reader of an evaluation should know of its data, by sentences."""

@@ -10,7 +10,7 @@ from pipeline.config import (
     NetworkConfig,
     RegularisationConfig,
 )
-from pipeline.config.sections import refuse_unsolvable_time_weights
+from pipeline.config.sections import refuse_unsolvable_states, refuse_unsolvable_time_weights
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class ClassificationConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.regularisation.refuse_unless_below(self.model.final_time)
+        refuse_unsolvable_states(self.model, self.solver)
         refuse_unsolvable_time_weights(self.model.time_weights, self.solver)
         if (self.solver.control, self.model.normalisation, self.model.body) == ("sample", "batch", "odenet"):
             raise ConfigError(

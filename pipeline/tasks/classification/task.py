@@ -224,7 +224,7 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         else:
             wanted = trained.preprocessing.output_shape
             size = config.image_size or (wanted[1] if wanted[1] == wanted[2] else None)
-            other = replace(config, name=name, options={}, image_size=size)
+            other = replace(config.of(name), image_size=size)
             splits = load_test_split(other, trained.preprocessing, trained.classes, None)
         return ImageData(splits, trained.preprocessing)
 

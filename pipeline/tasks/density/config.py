@@ -15,7 +15,7 @@ from pipeline.config import (
     TrainingConfig,
     option,
 )
-from pipeline.config.sections import LARGEST_NUMBER, SMALLEST_TOLERANCE
+from pipeline.config.sections import LARGEST_NUMBER, SMALLEST_TOLERANCE, refuse_unsolvable_states
 from pipeline.methods import METHODS
 
 CNF, PLANAR_NF, SPLINE_NF, GAUSSIAN = "cnf", "planar_nf", "spline_nf", "gaussian"
@@ -143,6 +143,7 @@ class DensityConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_unsolvable_states(self.model, self.solver)
         if self.solver.reuse_first_step:
             raise ConfigError("solver.reuse_first_step is True, which flows do not have: leave it out")
         if self.training.precision == "bf16":

@@ -144,7 +144,7 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
         config = trained.config
         if name is None or name == config.data.name:
             return self.load_data(config)
-        return load_test_points(replace(config.data, name=name, options={}), trained.preprocessing)
+        return load_test_points(config.data.of(name), trained.preprocessing)
 
     def warn(self, config: DensityConfig) -> None:
         warn_of_unused_settings(config)

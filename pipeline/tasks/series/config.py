@@ -1,11 +1,11 @@
 """The configuration of models of irregular time series."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 from pipeline.config import Config, ConfigError, DataConfig, ModelConfig, Section, SolverConfig, TrainingConfig, option
-from pipeline.config.sections import LARGEST_NUMBER
+from pipeline.config.sections import LARGEST_NUMBER, refuse_unsolvable_states
 from pipeline.plugins import registry
 from pipeline.util.errors import brief
 
@@ -53,6 +53,10 @@ class SeriesDataConfig(DataConfig):
                 f"data.observed is {brief(self.observed)}: give a whole number of times, as 30, or a share up to 1, "
                 "as 0.3"
             )
+
+    def of(self, name: str) -> Self:
+        """As another data set's own, which is not noised as this one is."""
+        return self if name == self.name else replace(super().of(name), noise=None)
 
     def _options_of_data_set(self) -> tuple[registry.Option, ...]:
         """Of what comes along too."""
@@ -159,6 +163,7 @@ class SeriesTaskConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_unsolvable_states(self.model, self.solver)
         window, horizon = self.data.window, self.data.horizon
         if window is not None and horizon is not None and horizon < window:
             raise ConfigError(f"data.horizon is {horizon:g}, within data.window={window:g}: give one that is not less")

@@ -131,8 +131,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
 
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> SeriesData:
         config = trained.config
-        if name is not None and name != config.data.name:
-            config = replace(config, data=replace(config.data, name=name, options={}, noise=None, subset=None))
+        config = replace(config, data=config.data.of(name or config.data.name))
         found = load_series_set(config.data)
         if len(found.channels) != len(trained.channels):
             raise InvalidInput(

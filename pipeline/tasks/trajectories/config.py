@@ -4,7 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.config import Config, ConfigError, DataConfig, ModelConfig, RegularisationConfig, Section, option
-from pipeline.config.sections import LARGEST_NUMBER, TimeWeights, refuse_unsolvable_time_weights
+from pipeline.config.sections import (
+    LARGEST_NUMBER,
+    TimeWeights,
+    refuse_unsolvable_states,
+    refuse_unsolvable_time_weights,
+)
 
 SHIPPED_MODELS = ("odenet", "resnet", "euler")
 """Parts without options, known here so that checking a configuration does not import torch."""
@@ -62,6 +67,7 @@ class TrajectoriesConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.regularisation.refuse_unless_below(self.model.final_time)
+        refuse_unsolvable_states(self.model, self.solver)
         refuse_unsolvable_time_weights(self.model.time_weights, self.solver)
         # The named configuration of crossings has channel, which a residual network does without.
         if self.model.architecture == "resnet" and self.model.time_weights not in ("none", "channel"):
