@@ -172,9 +172,8 @@ def path_of(field: str) -> str:
         return "_id"
     if field in config_keys():
         return f"config.{field}"
-    metrics = {spec.name for name in registry.names("task") for spec in lookup.metric_specs(name)}
     for metric in (field, f"test.{field}"):
-        if metric in metrics and metric.startswith("test."):
+        if metric in test_metrics():
             return f"info.{metric}"
     return field
 
@@ -183,6 +182,12 @@ def config_keys() -> list[str]:
     """The keys of every task's configurations, dotted."""
     found = (key for name in registry.names("task") for key in lookup.config_class(name).keys())  # noqa: SIM118
     return list(dict.fromkeys(found))
+
+
+def test_metrics() -> list[str]:
+    """The metrics of every task's test, as test.accuracy."""
+    found = (spec.name for name in registry.names("task") for spec in lookup.metric_specs(name))
+    return [name for name in dict.fromkeys(found) if name.startswith("test.")]
 
 
 def known_paths() -> list[str]:
@@ -199,17 +204,28 @@ def refuse_unknown_fields(wanted: Iterable[Condition], is_stored: Callable[[str]
     Raises:
         InvalidInput: with the nearest field that there is.
     """
-    known = [*SHORT, "since", "until", *known_paths()]
+    known = [*_names_of_fields(), *(f"info.{name}" for name in test_metrics())]
     for condition in wanted:
         path = condition.path
         if path in known or is_stored(path):
             continue
         field = _WORD.fullmatch(condition.word)
         shown = shortened(field["field"].strip() if field else path, LONGEST_VALUE)
-        last = path.rpartition(".")[2]
-        same = [key for key in known if key == path.lower() or key.rpartition(".")[2] == last.lower()]
-        meant = f" (did you mean {same[0]}?)" if same else nearest(path, known)
-        raise InvalidInput(f"no run has a field {shown}{meant}")
+        raise InvalidInput(f"no run has a field {shown}{nearest_field(path)}")
+
+
+def _names_of_fields() -> list[str]:
+    return [*SHORT, "since", "until", *known_paths()]
+
+
+def nearest_field(path: str) -> str:
+    """' (did you mean …?)' with the field or the metric that a misspelt one may mean, or nothing."""
+    known = _names_of_fields()
+    last = path.rpartition(".")[2]
+    same = [key for key in known if key == path.lower() or key.rpartition(".")[2] == last.lower()]
+    metrics = test_metrics()
+    names = [*known, *metrics, *(name.removeprefix("test.") for name in metrics)]
+    return f" (did you mean {same[0]}?)" if same else nearest(path, names)
 
 
 def _values(value: Any, text: str | None) -> list[Any]:

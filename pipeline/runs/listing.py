@@ -13,7 +13,7 @@ from rich.table import Table
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
 from pipeline.reporting.words import counted
-from pipeline.runs.filters import known_paths, path_of
+from pipeline.runs.filters import known_paths, nearest_field, path_of
 from pipeline.runs.query import StoredRun
 from pipeline.runs.summary import RunSummary
 from pipeline.tracking.run_document import test_specs
@@ -346,7 +346,9 @@ def _path_in(field: str, values: Sequence[Mapping[str, Any]]) -> str:
     path = path_of(field)
     if not values or path in known_paths() or any(path in row for row in values):
         return path
-    raise InvalidInput(f"none of these runs has a field {brief(field)}; `odenet show ID --json` names those of a run")
+    raise InvalidInput(
+        f"none of these runs has a field {brief(field)}{nearest_field(path)}; `odenet show ID --json` names a run's"
+    )
 
 
 def _seedless(run: StoredRun, _: RunSummary) -> Key:

@@ -142,6 +142,8 @@ def test_a_word_that_is_no_filter_is_refused(runs: Runs, word: str) -> None:
     ("word", "sentence"),
     [
         ("training.lrr=3", r"no run has a field training.lrr \(did you mean config.training.lr\?\)"),
+        ("test.acuracy>0.5", r"no run has a field test.acuracy \(did you mean test.accuracy\?\)"),
+        ("acuracy>0.5", r"no run has a field acuracy \(did you mean accuracy\?\)"),
         ("stats!=FAILED", r"no run has a field stats \(did you mean status\?\)"),
         ("nobody.has.this=3", "no run has a field nobody.has.this"),
         ("status=faild", r"there is no status 'faild' \(did you mean FAILED\?\); there are QUEUED, RUNNING, COMPLETED"),
