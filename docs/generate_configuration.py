@@ -72,13 +72,23 @@ def render() -> str:
 def _of_task(task: str) -> list[str]:
     """The keys of another task that image classification does not have, or has with other defaults."""
     common = ClassificationConfig.sections()
-    parts = [f"## The task {task}\n\nWhat is not here is as above, but for what images alone have.\n"]
+    parts = [f"## The task {task}\n\nWhat is not here is as above. It lacks {_absent(task)}.\n"]
     for name, section in config_class(task).sections().items():
         keys = [key for key in fields(section) if not (name in common and _is_shared(section, common[name], key.name))]
         if keys:
             parts.append(f"### {task}: {name}\n\n{_first_paragraph(section)}\n")
             parts.append(_table(section, keys, f"{name}."))
     return parts
+
+
+def _absent(task: str) -> str:
+    """What image classification has and the task has not: whole sections, and keys of the others."""
+    sections, absent = config_class(task).sections(), []
+    for name, common in ClassificationConfig.sections().items():
+        own = {key.name for key in fields(sections[name])} if name in sections else set()
+        missing = [f"`{name}.{key.name}`" for key in fields(common) if key.name not in own]
+        absent += missing if own else [f"the section `{name}`"]
+    return ", ".join(absent)
 
 
 def _is_shared(section: type, other: type, name: str) -> bool:
