@@ -3,11 +3,15 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _BLOCK = re.compile(
     r'^```(?P<language>\w+) (?:recipe=(?P<recipe>\w+) )?title="(?P<title>[^"]+)"\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
+
+
+_EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,21 @@ def blocks_of(page: Path) -> list[Block]:
 def files_of(page: Path) -> dict[str, str]:
     """Title -> content of the files in a page."""
     return {block.title: block.text for block in blocks_of(page) if block.language != "diff"}
+
+
+def run_example(page: Path, *instead: tuple[str, str]) -> dict[str, Any]:
+    """Run the one Python block of a page that has no title, and what it has defined then.
+
+    Args:
+        instead: what the block shows in one place, as the numbers of runs, and what is to be there.
+    """
+    (text,) = _EXAMPLE.findall(page.read_text())
+    for shown, other in instead:
+        assert text.count(shown) == 1, f"{page.name} has {text.count(shown)} places with {shown}"
+        text = text.replace(shown, other)
+    defined: dict[str, Any] = {}
+    exec(text, defined)  # noqa: S102 - of our own page
+    return defined
 
 
 def write_files(files: dict[str, str], folder: Path) -> None:

@@ -33,6 +33,8 @@ from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
 from tests.helpers.commands import start_command, wait_until
 from tests.helpers.homes import with_store
+from tests.helpers.pages import run_example
+from tests.helpers.paths import ROOT
 from tests.helpers.training import train
 
 RESNET_0, RESNET_1, LARGE, OTHER_DATA, ODENET_0, UNSOLVED, INTERRUPTED = range(1, 8)
@@ -378,3 +380,10 @@ def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn
 def test_the_page_fits_wide_and_narrow_windows_with_all_its_pictures(runs: Runs, tmp_path: Path) -> None:
     write_page(compared(runs, RESNET_0, RESNET_1, ODENET_0, INTERRUPTED, UNSOLVED), tmp_path / "page.html")
     assert_page_fits(tmp_path / "page.html", images=3)
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_pages_example_in_python_compares_runs() -> None:
+    ids = f"({RESNET_0}, {RESNET_1}, {ODENET_0}, {INTERRUPTED})"
+    comparison = run_example(ROOT / "docs" / "compare.md", ("(5, 6, 1, 8)", ids))["comparison"]
+    assert [len(group.completed) for group in comparison.groups] == [2, 1]

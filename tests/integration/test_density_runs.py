@@ -19,7 +19,7 @@ from pipeline.runs.query import Runs
 from pipeline.util.nested import flatten
 from tests.helpers import training
 from tests.helpers.broken_off import killed_and_resumed
-from tests.helpers.pages import files_of, write_files
+from tests.helpers.pages import files_of, run_example, write_files
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -255,3 +255,8 @@ def test_the_space_that_comes_along_is_searched_by_two_workers(capsys: pytest.Ca
     assert capsys.readouterr().out.startswith("NLL ")
     assert main(["sweeps", "show", str(found)]) == 0
     assert "flow.width" in capsys.readouterr().out
+
+
+def test_the_pages_example_in_python_asks_a_density(flow: int) -> None:
+    defined = run_example(ROOT / "docs" / "densities.md", ("load_model(1)", f"load_model({flow})"))
+    assert defined["rows"].shape == (100, 2)

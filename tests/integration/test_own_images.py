@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from pipeline.config import ImageConfig
+from pipeline.data import load_splits
 from pipeline.data.sets.digits import read_digits
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers.commands import database_of, start_command
+from tests.helpers.pages import run_example
+from tests.helpers.paths import ROOT
 
 FOLDER, FLOATS = 1, 2
 """The runs: on a folder of photos, and on floats with text for labels."""
@@ -118,3 +123,13 @@ def test_photos_of_several_sizes_are_refused_before_a_run_is_entered(home: Path,
         "have 2 sizes, from 9 × 12 to 16 × 16: have them resized to one, as with data.image_size=32" in command.stderr
     )
     assert runs.database.runs.count_documents({}) == before
+
+
+def test_the_pages_example_says_what_the_page_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "data.md"
+    run_example(page)
+    notes = load_splits(ImageConfig(name=str(tmp_path / "flowers.npz")), seed=0, device=torch.device("cpu")).notes
+    told = " ".join(page.read_text().split())
+    assert len(notes) == 4
+    assert f"*flowers.npz: {'; '.join(notes)}*" in told

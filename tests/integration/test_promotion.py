@@ -20,6 +20,8 @@ from pipeline.runs.load_model import load_model
 from pipeline.runs.query import ArtifactError, RunNotFound, Runs
 from pipeline.runs.registry import ModelNotFound, PromotionError, demote, get_model, list_models, promote
 from pipeline.util.errors import OdenetError
+from tests.helpers.pages import run_example
+from tests.helpers.paths import ROOT
 from tests.helpers.trained import TrainedHome
 
 
@@ -241,3 +243,10 @@ def test_a_run_of_another_format_is_named_with_both_formats(
     assert "odenet-2 and odenet-3" in sentence
     assert main(["show", "1"]) == 1
     assert capsys.readouterr().err == f"odenet: {sentence}\n"
+
+
+def test_the_pages_example_asks_a_promoted_model(trained: TrainedHome) -> None:
+    promote(Runs(trained.database).get(1), "best-digits")
+    page = ROOT / "docs" / "housekeeping.md"
+    pixels = "__import__('torch').zeros(3, 1, 8, 8, dtype=__import__('torch').uint8)"
+    assert run_example(page, ("pixels", pixels))["logits"].shape == (3, 10)

@@ -18,6 +18,8 @@ from odenet.main import main
 from pipeline.runs.report.scripts import own_script
 from tests.helpers import browser
 from tests.helpers.browser import headless, resize
+from tests.helpers.pages import run_example
+from tests.helpers.paths import ROOT
 from tests.helpers.records import document_of
 from tests.helpers.report_runs import described, run_of_settings, series, store_runs
 from tests.helpers.sweep_samples import sample_ledger, sweep_document
@@ -493,3 +495,10 @@ def test_a_thousand_runs_of_twenty_metrics_are_below_five_megabytes_and_are_draw
             driver.execute_script("return JSON.stringify(document.getElementById('importance-chart').data[0].y)")
         )
         assert best[0] == "training.lr"
+
+
+@pytest.mark.usefixtures("six")
+def test_the_pages_example_in_python_writes_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_example(ROOT / "docs" / "report.md")
+    assert "<title>Digits" in (tmp_path / "digits.html").read_text()

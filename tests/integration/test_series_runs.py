@@ -19,7 +19,7 @@ from pipeline.runs.stored_parts import config_of
 from pipeline.util.nested import flatten
 from tests.helpers import training
 from tests.helpers.broken_off import killed_and_resumed
-from tests.helpers.pages import files_of, write_files
+from tests.helpers.pages import files_of, run_example, write_files
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -198,3 +198,8 @@ def test_the_encoder_and_the_decoder_of_the_page_of_plug_ins_train(tmp_path: Pat
     small = ("data.subset=20", "data.options.count=60", "data.observed=10", "training.max_epochs=1")
     plugin = ("--plugin", str(tmp_path / "my_series.py"))
     assert main(["run", *plugin, "with", "latent_ode", "spirals", *words, *small]) == 0
+
+
+def test_the_pages_example_in_python_asks_a_latent_ode(latent: int) -> None:
+    defined = run_example(ROOT / "docs" / "series.md", ("load_model(1)", f"load_model({latent})"))
+    assert defined["lower"].shape == defined["upper"].shape == (1, 41, 2)

@@ -12,6 +12,8 @@ import odenet
 from pipeline.runs.query import Runs
 from pipeline.tasks.trajectories.networks import PointNetwork
 from tests.helpers.commands import start_command
+from tests.helpers.pages import run_example
+from tests.helpers.paths import ROOT
 
 SMALL = ("with", "crossing", "g1d", "data.subset=100", "training.max_epochs=2", "training.device=cpu")
 
@@ -114,3 +116,13 @@ def test_a_sweep_searches_its_keys(home: Path, tmp_path: Path) -> None:
         "space:\n  model.augment: {choice: [0, 1]}\n  regularisation.kinetic: {loguniform: [1.0e-4, 1.0e-1]}\n"
     )
     done(home, "sweep", str(space), "--trials", "2", "--parallel", "1")
+
+
+def test_the_pages_example_in_python_draws_several_networks(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = done(home, "run", *SMALL, "--json").json["run_id"]
+    monkeypatch.setenv("ODENET_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    run_example(ROOT / "docs" / "trajectories.md", ("2:", f"{other}:"))
+    assert (tmp_path / "crossing.png").stat().st_size > 10_000
