@@ -247,7 +247,7 @@ def _timed_answers(
     counts = getattr(answers, "nfe_per_batch", per_batch)
     return answers, {
         "nfe_forward": float(np.mean(counts)) if counts else None,
-        "nfe_per_image": spread(per_item),
+        "nfe_per_image": spread(getattr(answers, "nfe_per_item", per_item)),
         "milliseconds_per_image": 1000 * seconds / data.test_items,
     }
 

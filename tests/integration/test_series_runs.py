@@ -89,6 +89,16 @@ def test_other_tolerances_are_tried(latent: int, capsys: pytest.CaptureFixture[s
     assert rows[0]["nfe_forward"] == Runs().get(latent).info["test"]["nfe_forward"]
 
 
+def test_evaluations_of_items_are_those_of_the_solve_that_the_answers_came_from(
+    latent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(latent), "--solver", "dopri5", "--tol", "1e-4", "--control", "sample", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    apart = next(row for row in rows if row["control"] == "sample")
+    assert apart["nfe_per_image"]["largest"] == apart["nfe_forward"]
+    assert apart["nfe_per_image"]["smallest"] < apart["nfe_per_image"]["mean"] < apart["nfe_forward"]
+
+
 def test_a_model_says_values_of_a_users_own_series(
     latent: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

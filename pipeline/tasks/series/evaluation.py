@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.ode.counts import nfe_forward
+from pipeline.ode.counts import nfe_forward, nfe_per_sample
 from pipeline.series import Forecaster, LatentODE, SeriesBatch
 from pipeline.series.prediction import Prediction
 from pipeline.tasks.series.config import SeriesConfig
@@ -41,6 +41,7 @@ class Answers:
         latent_means, entropies: of the posterior, shapes (n, latent) and (n,); None without one.
         observed_counts: of times, shape (n,).
         nfe_per_batch: evaluations of each batch's prediction; none where nothing is solved.
+        nfe_per_item: those of each state in them, where each has steps of its own.
         shown: for figures.
     """
 
@@ -60,6 +61,7 @@ class Answers:
     entropies: FloatArray | None
     observed_counts: Any
     nfe_per_batch: tuple[int, ...] = ()
+    nfe_per_item: tuple[int, ...] = ()
     shown: "Shown | None" = None
 
     @property
@@ -101,7 +103,7 @@ def answer(
 def _answer_batch(model: Model, split: Split, config: SeriesConfig, chance: torch.Generator) -> Answers:
     batch = split.batch
     prediction = model.predict(batch, batch.times, config.test_samples, chance)
-    nfe = nfe_forward(model)
+    nfe, nfe_per_item = nfe_forward(model), nfe_per_sample(model) or ()
     truth = torch.full_like(batch.values, math.nan) if batch.truth is None else batch.truth
     posterior = model.posterior(batch) if isinstance(model, LatentODE) else None
     return Answers(
@@ -121,6 +123,7 @@ def _answer_batch(model: Model, split: Split, config: SeriesConfig, chance: torc
         entropies=None if posterior is None else _array(posterior.entropy()),
         observed_counts=_array(batch.observed.any(-1).sum(1)),
         nfe_per_batch=() if nfe is None else (nfe,),
+        nfe_per_item=tuple(nfe_per_item),
     )
 
 
@@ -219,6 +222,7 @@ def _joined(parts: Sequence[Answers]) -> Answers:
         names=tuple(name for part in parts for name in part.names),
         per_series={name: np.concatenate([part.per_series[name] for part in parts]) for name in first.per_series},
         nfe_per_batch=tuple(nfe for part in parts for nfe in part.nfe_per_batch),
+        nfe_per_item=tuple(nfe for part in parts for nfe in part.nfe_per_item),
         **{name: together(name) for name in arrays},
     )
 
