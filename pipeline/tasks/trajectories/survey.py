@@ -74,7 +74,7 @@ def survey(network: PointNetwork, data: Points) -> Survey:
         beside = _beside(network, line[:, None])
         if network.augment == 0:
             reach = max(float(states.abs().max()), float(data.y_test[shown].abs().max()) if data.is_map else 0.0)
-            field = _field(network, times, REACH * reach)
+            field = _field(network, times.to(data.device), REACH * reach)
     if data.dimension == 2 and not data.is_map:
         plane = _plane(network, line)
     return Survey(
