@@ -147,7 +147,8 @@ def _pairs(groups: Sequence[Group]) -> list[tuple[ComparedRun, ComparedRun]]:
 
 
 def _group_dict(group: Group) -> dict[str, Any]:
-    spreads = {quantity: group.spread(quantity) for quantity in group.runs[0].values}
+    quantities = dict.fromkeys(quantity for run in group.runs for quantity in run.values)
+    spreads = {quantity: group.spread(quantity) for quantity in quantities}
     confusion = group.confusion()
     return {
         "group": group.letter,

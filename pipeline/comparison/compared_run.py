@@ -79,7 +79,9 @@ def _values(
 
     result = result_spec(run.document).quantity
     tested = {spec.quantity: info.test.get(spec.quantity) for spec in test_specs(run.document)}
-    tested |= {spec.quantity: series(spec.quantity).dropna().tail(1).mean() for spec in logged_specs(run.document)}
+    # Of the metric's own series: in the common history it has gaps where others have steps.
+    logged = {spec.quantity: metrics.get(spec.quantity) for spec in logged_specs(run.document)}
+    tested |= {name: None if one is None or one.empty else one.iloc[-1] for name, one in logged.items()}
     if run.is_foreign:  # whose tests nobody knows: what its series came to
         tested = {name: series(name).iloc[-1] for name in tested if name in history and len(history)}
     if tested.get(result) is None and isinstance(run.result, int | float):

@@ -7,7 +7,7 @@ from pipeline.comparison.compare import Comparison
 from pipeline.comparison.compared_run import ComparedRun
 from pipeline.comparison.groups import Group
 from pipeline.tracking.conditions import machine
-from pipeline.tracking.run_document import task_of
+from pipeline.tracking.run_document import result_spec, task_of
 
 PARAMETER_TOLERANCE = 0.05
 """Share by which parameter counts may differ."""
@@ -31,6 +31,7 @@ def find_unfairness(comparison: Comparison, tried: Mapping[str, int] | None = No
         *_data(runs),
         *_seeds(comparison.groups),
         *_repetitions(comparison.groups),
+        *_missing_results(comparison.groups),
         *_parameters(comparison.groups),
         *_multiply_adds(comparison.groups),
         *_epochs(runs),
@@ -62,18 +63,21 @@ def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
         values = by_value(runs, lambda run, key=key: str(run.config.get(key)))  # type: ignore[misc]
         if len(values) > 1:
             yield f"The training and validation splits differ: {key} is {listed(values)}."
-    tested = by_value(runs, lambda run: run.info.tested or "all")
+    tested = by_value(runs, lambda run: run.info.tested or ("all" if run.info.test else None))
     if len(tested) > 1:
         yield f"They were not tested on the same part of the test split: {listed(tested)}."
     sizes = by_value(runs, lambda run: run.info.sizes.get("training"))
     if len(sizes) > 1:
-        _, things = next(iter(sizes))
-        yield f"The training sets are not of one size: {listed({n: ids for (n, _), ids in sizes.items()})} {things}."
+        kinds = {things for _, things in sizes}
+        shown = {f"{n} {things}" if len(kinds) > 1 else str(n): ids for (n, things), ids in sizes.items()}
+        noun = f" {kinds.pop()}" if len(kinds) == 1 else ""
+        yield f"The training sets are not of one size: {listed(shown)}{noun}."
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:
     seeds = {group.letter: sorted({run.seed for run in group.runs if run.seed is not None}) for group in groups}
-    if any(of_group != seeds[groups[0].letter] for of_group in seeds.values()):
+    seeds = {letter: of_group for letter, of_group in seeds.items() if of_group}
+    if len(set(map(tuple, seeds.values()))) > 1:
         shown = "; ".join(f"{letter}: {', '.join(map(str, of_group))}" for letter, of_group in seeds.items())
         yield f"The seeds differ, and with them what chance decides, such as the validation split ({shown})."
 
@@ -83,7 +87,15 @@ def _repetitions(groups: Sequence[Group]) -> Iterator[str]:
         for seed, ids in by_value(group.completed, lambda run: run.seed).items():
             if len(ids) > 1:
                 shown = ", ".join(map(str, ids))
-                yield f"Runs {shown} repeat each other (seed {seed}), so the spread of {group.letter} is too small."
+                yield f"Runs {shown} repeat each other (seed {seed}): in the means of {group.letter} they count as one."
+
+
+def _missing_results(groups: Sequence[Group]) -> Iterator[str]:
+    for group in groups:
+        without = [run.run_id for run in group.completed if run.values.get(result_spec(run.document).quantity) is None]
+        if without and len(without) < len(group.completed):
+            shown = ", ".join(map(str, without))
+            yield f"Of {group.letter}, runs that completed without a result that is a number are in no mean: {shown}."
 
 
 def _parameters(groups: Sequence[Group]) -> Iterator[str]:
@@ -134,6 +146,7 @@ def _stopping(runs: Sequence[ComparedRun]) -> Iterator[str]:
     late = [run for run in runs if run.completed and not run.info.stopped_early]
     if late:
         limits = by_value(late, lambda run: run.config.get("training.max_epochs"))
+    if late and limits:
         yield f"Not stopped early but by training.max_epochs: {listed(limits)}; more epochs might have changed them."
 
 

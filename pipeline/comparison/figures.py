@@ -1,7 +1,8 @@
 """The learning curves of several runs in one figure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import nan
+from math import isfinite, nan
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -28,7 +29,9 @@ def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> F
     Returns:
         None where no run has an epoch to draw.
     """
-    colours = dict(zip([group.label for group in groups], sns.color_palette(PALETTE, len(groups)), strict=True))
+    labels = [group.label for group in groups]
+    palette = PALETTE if len(groups) <= len(PALETTE) else sns.husl_palette(len(groups))  # no colour is of two
+    colours = dict(zip(labels, palette, strict=False))
     drawn = [(run, colours[group.label]) for group in groups for run in group.runs if len(run.history)]
     if not drawn:
         return None
@@ -50,7 +53,8 @@ def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> F
         label_epochs(ax)
         reached = [run.history[metric.name].min() for run, _ in drawn if metric.name in run.history]
         if not metric.is_share:
-            ax.set_yscale("log")
+            if _are_positive([line.get_ydata() for line in ax.lines]):
+                ax.set_yscale("log")
             continue
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         if reached:  # the first epochs of the training split, far below, would flatten the rest
@@ -68,6 +72,11 @@ def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> F
         frameon=False,
     )
     return figure
+
+
+def _are_positive(lines: Iterable[Any]) -> bool:
+    """Whether a logarithmic axis shows all of them, as it does not with a negative log likelihood below 0."""
+    return all(value > 0 for line in lines for value in line if isfinite(value))
 
 
 def _draw_run(ax: Axes, run: ComparedRun, solid: str, dotted: str, colour: Colour) -> None:

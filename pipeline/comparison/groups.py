@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.comparison.compared_run import ComparedRun
 from pipeline.config.display_names import UNKNOWN, model_name
 from pipeline.tasks.classification.answers import Answers, count_confusion
-from pipeline.tracking.run_document import task_of
+from pipeline.tracking.run_document import plugins_of, task_of
 from pipeline.util.array_types import IntArray
 
 
@@ -46,12 +46,24 @@ class Group:
         return without_seed(self.runs[0].config)
 
     def spread(self, quantity: str) -> Spread | None:
-        """Mean and standard deviation over the completed runs; None where none of them has the quantity."""
-        values = [value for run in self.completed if (value := run.values.get(quantity)) is not None]
+        """Mean and standard deviation over the completed runs; None where none of them has the quantity.
+
+        Runs of one seed are one value, their mean: to repeat one tells nothing of others.
+        """
+        of_seeds: dict[Any, list[float]] = {}
+        for run in self.completed:
+            if (value := run.values.get(quantity)) is not None:
+                of_seeds.setdefault(_seed(run), []).append(value)
+        values = [float(np.mean(of_seed)) for of_seed in of_seeds.values()]
         if not values:
             return None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return Spread(float(np.mean(values)), deviation, len(values))
+
+    @property
+    def seeds(self) -> int:
+        """How many a mean can be of; a run without a seed counts for itself."""
+        return len({_seed(run) for run in self.completed})
 
     def confusion(self) -> IntArray | None:
         """Counts of test images summed over the completed runs, shape (true class, predicted class).
@@ -68,6 +80,10 @@ class Group:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; empty where no run completed, or the task has none."""
         return _classes(self.completed[0]) if self.completed else ()
+
+
+def _seed(run: ComparedRun) -> Any:
+    return ("run", run.run_id) if run.seed is None else run.seed
 
 
 def _classes(run: ComparedRun) -> tuple[str, ...]:
@@ -94,13 +110,7 @@ def group_runs(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
 
 
 def _kind(run: ComparedRun) -> tuple[str, Mapping[str, Any], list[str]]:
-    return task_of(run.document), without_seed(run.config), _plugins(run)
-
-
-def _plugins(run: ComparedRun) -> list[str]:
-    """Its plug-ins' files, by content."""
-    plugins = run.document.get("experiment", {}).get("plugins", [])
-    return sorted(f"{plugin['name']} {str(plugin['file_id'])[:7]}" for plugin in plugins)
+    return task_of(run.document), without_seed(run.config), plugins_of(run.document)
 
 
 def letter(number: int) -> str:
@@ -123,7 +133,7 @@ def _names(runs: Sequence[ComparedRun]) -> list[str]:
         apart = [key for key in _differing_keys(namesakes) if key != "seed"]
         names.append(", ".join([model, *(f"{key}={config.get(key)}" for key in apart)]))
     return [
-        name if names.count(name) == 1 else ", ".join([name, *_plugins(run)])
+        name if names.count(name) == 1 else ", ".join([name, *plugins_of(run.document)])
         for name, run in zip(names, runs, strict=True)
     ]
 

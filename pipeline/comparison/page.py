@@ -30,6 +30,7 @@ def page(comparison: Comparison, tried: Mapping[str, int] | None = None) -> str:
     title = " against ".join(group.name for group in groups) if len(groups) < 4 else f"{len(groups)} configurations"
     data = sorted({data_name({"name": run.config.get("data.name")}) for run in runs})
     missing = _run_ids([run.run_id for run in runs if not len(run.history)])
+    has_classes = any(group.classes for group in groups)
     gap = f" Without an epoch, and so without a curve: run {missing}." if missing else ""
     return render(
         "comparison.html.j2",
@@ -41,7 +42,7 @@ def page(comparison: Comparison, tried: Mapping[str, int] | None = None) -> str:
         curves_caption=f"One line a run, one colour a group.{gap}",
         tests=None if test is None else tests_table(comparison, test),
         cost=cost_table(groups),
-        matrices=[_matrix(group) for group in groups] if any(group.classes for group in groups) else [],
+        matrices=[_matrix(group) for group in groups if _may_have_matrix(group)] if has_classes else [],
         config=config_table(comparison),
         runs=runs_table(comparison),
         conditions=conditions(comparison),
@@ -59,6 +60,11 @@ def write_page(comparison: Comparison, path: Path, tried: Mapping[str, int] | No
 
 def _members(group: Group) -> str:
     return f"{group.label} (runs {_run_ids([run.run_id for run in group.runs])})"
+
+
+def _may_have_matrix(group: Group) -> bool:
+    """A group of which no run completed is said to lack one; one that has none by its task is left out."""
+    return bool(group.classes) or not group.completed
 
 
 def _matrix(group: Group) -> dict[str, Any]:

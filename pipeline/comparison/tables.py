@@ -1,5 +1,6 @@
 """A comparison as tables of words, for a terminal, for Markdown and for the page."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from pipeline.reporting.text_table import NOTHING, TextTable, shown, terminal_ta
 from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.run_document import result_spec
+
+_LAST_DIGIT = re.compile(r"\d(?=\D*$)")
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
@@ -177,15 +180,20 @@ def _spread_rows(groups: Sequence[Group], quantities: Iterable[Quantity]) -> Ite
     for quantity in quantities:
         spreads = [group.spread(quantity.name) for group in groups]
         if any(spreads):
-            yield quantity.label, *(_spread(spread, quantity.form) for spread in spreads)
+            cells = zip(spreads, groups, strict=True)
+            yield quantity.label, *(_spread(spread, quantity.form, group.seeds) for spread, group in cells)
 
 
-def _spread(spread: Spread | None, form: str | Callable[[float], str]) -> str:
+def _spread(spread: Spread | None, form: str | Callable[[float], str], seeds: int) -> str:
     if spread is None:
         return NOTHING
+    left_out = f" ({spread.n} of {seeds})" if spread.n < seeds else ""
     if not spread.standard_deviation:  # a single run, or a constant such as the number of parameters
-        return shown(spread.mean, form)
-    return f"{shown(spread.mean, form)} ± {shown(spread.standard_deviation, form)}"
+        return shown(spread.mean, form) + left_out
+    deviation = shown(spread.standard_deviation, form)
+    if deviation == shown(0.0, form):
+        deviation = f"< {_LAST_DIGIT.sub('1', deviation)}"  # it is there, below the digits that are shown
+    return f"{shown(spread.mean, form)} ± {deviation}{left_out}"
 
 
 def _test_row(comparison: Comparison, pair: PairTest) -> tuple[str, ...]:

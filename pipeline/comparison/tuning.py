@@ -9,6 +9,8 @@ from pipeline.tracking.run_document import task_of
 
 TUNED = ("training.lr", "training.optimiser", "training.momentum", "training.weight_decay", "training.schedule")
 """Keys that one searches for a given model; with the batch size."""
+OF_MODEL = ("model.", "flow.", "series.")
+"""What the keys of a model begin with, of all tasks."""
 
 
 def count_tried(runs: Runs, comparison: Comparison) -> dict[str, int]:
@@ -30,7 +32,7 @@ def count_tried(runs: Runs, comparison: Comparison) -> dict[str, int]:
 
 
 def _model(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key.startswith("model.")}
+    return {key: value for key, value in config.items() if key.startswith(OF_MODEL)}
 
 
 def _tuned(config: Mapping[str, Any]) -> tuple[str, ...]:

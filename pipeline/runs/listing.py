@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from datetime import datetime
+from math import isfinite, isnan
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from pipeline.reporting.words import counted
 from pipeline.runs.filters import known_paths, nearest_field, path_of
 from pipeline.runs.query import StoredRun
 from pipeline.runs.summary import RunSummary
-from pipeline.tracking.run_document import test_specs
+from pipeline.tracking.run_document import aware, plugins_of, test_specs
 from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.nested import flatten
 
@@ -137,8 +138,8 @@ class RunGroup:
     @property
     def counted(self) -> str:
         """How many of the runs count, as in: 3 of 4, 2 seeds."""
-        seeds = {row.seed for row in self.completed}
-        repeated = "" if self.is_of_sweep or len(seeds) == len(self.completed) else f", {counted(len(seeds), 'seed')}"
+        seeds = set(map(self._seed, self.completed))
+        repeated = "" if len(seeds) == len(self.completed) else f", {counted(len(seeds), 'seed')}"
         return f"{len(self.completed)} of {len(self.rows)}{repeated}"
 
     @property
@@ -151,15 +152,21 @@ class RunGroup:
         if not values:
             return NOTHING
         deviation = f" ± {shown(stdev(values), spec.format)}" if len(values) > 1 else ""
-        return f"{shown(fmean(values), spec.format)}{deviation}"
+        seeds = len(set(map(self._seed, self.completed)))
+        left_out = f" ({len(values)} of {seeds})" if len(values) < seeds else ""
+        return f"{shown(fmean(values), spec.format)}{deviation}{left_out}"
 
     def _values(self, spec: MetricSpec) -> list[float]:
-        """A seed's runs are one value, their mean: to repeat one tells nothing of others."""
+        """The finite ones. A seed's runs are one value, their mean: to repeat one tells nothing of others."""
         of_seeds: dict[Any, list[float]] = {}
-        for number, row in enumerate(self.completed):
-            if (value := row.results.get(spec)) is not None:
-                of_seeds.setdefault(number if self.is_of_sweep else row.seed, []).append(value)
+        for row in self.completed:
+            value = _result_of(row, _kind(spec))
+            if value is not None and isfinite(value):
+                of_seeds.setdefault(self._seed(row), []).append(value)
         return [fmean(values) for values in of_seeds.values()]
+
+    def _seed(self, row: RunSummary) -> Any:
+        return ("run", row.run_id) if self.is_of_sweep or row.seed is None else row.seed
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -168,7 +175,7 @@ class RunGroup:
         return {
             "run_ids": [row.run_id for row in self.rows],
             "completed": len(self.completed),
-            "seeds": len({row.seed for row in self.completed}),
+            "seeds": len({row.seed for row in self.completed if row.seed is not None}),
             "mean": {name: fmean(found) for name, found in values.items() if found},
             "standard_deviation": {name: stdev(found) for name, found in values.items() if len(found) > 1},
         }
@@ -243,7 +250,7 @@ def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
         column("data", lambda row: row.data, 20),
         *([column("seed", lambda row: shown(row.seed), 7, True)] if len(seeds) > 1 else []),
         *results,
-        *([column("tested on", lambda row: row.tested or "all", None)] if any(row.tested for row in rows) else []),
+        *([column("tested on", _tested_on, None)] if any(row.tested for row in rows) else []),
         column("params", lambda row: shown(row.parameters, ","), 14, True),
         column("NFE", _evaluations, 15, True),
         column("epochs", lambda row: shown(row.epochs, "d"), 17, True),
@@ -275,8 +282,17 @@ def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
     return table
 
 
+def _tested_on(row: RunSummary) -> str:
+    return row.tested or ("all" if row.results else NOTHING)
+
+
 def _tested(group: RunGroup) -> str:
-    return ", ".join(dict.fromkeys(row.tested or "all" for row in group.rows))
+    parts = dict.fromkeys(_tested_on(row) for row in group.rows)
+    return ", ".join(part for part in parts if part != NOTHING) or NOTHING
+
+
+def _result_of(row: RunSummary, kind: Key) -> float | None:
+    return next((value for spec, value in row.results.items() if _kind(spec) == kind), None)
 
 
 def _result(row: RunSummary, kind: Key) -> str:
@@ -333,6 +349,8 @@ def _short(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, datetime):  # in the time zone in which filters take one
+        return f"{aware(value).astimezone():%Y-%m-%d %H:%M:%S}"
     return shown(value, ".6g") if isinstance(value, float) else _short(shown(value))
 
 
@@ -352,19 +370,19 @@ def _path_in(field: str, values: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _seedless(run: StoredRun, _: RunSummary) -> Key:
-    return _as_key({key: value for key, value in run.whole_config.items() if key != "seed"}, run.task)
+    return _as_key({key: value for key, value in run.whole_config.items() if key != "seed"}, run)
 
 
 def _whole(run: StoredRun, _: RunSummary) -> Key:
-    return _as_key(run.whole_config, run.task)
+    return _as_key(run.whole_config, run)
 
 
 def _sweep(run: StoredRun, row: RunSummary) -> Key:
     return (str(row.kind.of),) if row.kind.name in ("trial", "check") else ("", str(run.run_id))
 
 
-def _as_key(config: Mapping[str, Any], task: str) -> Key:
-    return task, json.dumps(config, sort_keys=True, default=str)
+def _as_key(config: Mapping[str, Any], run: StoredRun) -> Key:
+    return run.task, json.dumps(config, sort_keys=True, default=str), *plugins_of(run.document)
 
 
 _GROUPED_BY: Mapping[Grouping, Callable[[StoredRun, RunSummary], Key]] = {

@@ -11,7 +11,7 @@ from pipeline.reporting.terminal import styled
 from pipeline.reporting.text_table import right
 from pipeline.runs.listing import runs_table
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.runs.summary import last_values, mean_evaluations, summary
+from pipeline.runs.summary import LAST, last_values, mean_evaluations, summary
 from pipeline.tracking.run_document import MACHINE, is_sweep
 from pipeline.util.nested import flatten
 
@@ -24,7 +24,8 @@ def print_run(run: StoredRun, console: Console) -> None:
     """A run: its summary, its whole configuration, its last metrics, its artifacts."""
     points = run.points()
     last = {name: value for name, value in last_values(points).items() if not name.startswith(MACHINE)}
-    console.print(runs_table([summary(run.document, last)], console.width))
+    steps = [points[name]["steps"][-1] for name in LAST if points.get(name, {}).get("steps")]
+    console.print(runs_table([summary(run.document, last | ({"epoch": max(steps)} if steps else {}))], console.width))
     for title, text in marks(run).items():
         console.print(styled((title, "bold"), f": {text}"))
     console.print(_pairs("configuration", flatten(run.config)))

@@ -205,6 +205,12 @@ def task_of(document: Mapping[str, Any]) -> str:
     return str(experiment.get("task", DEFAULT if name in NOT_TASKS else name))
 
 
+def plugins_of(document: Mapping[str, Any]) -> list[str]:
+    """Its plug-ins' files, by name and content."""
+    plugins = document.get("experiment", {}).get("plugins", [])
+    return sorted(f"{plugin['name']} {str(plugin['file_id'])[:7]}" for plugin in plugins)
+
+
 def is_of_task(document: Mapping[str, Any]) -> bool:
     """Whether the run is of a task, and not of a Sacred experiment of somebody's own."""
     experiment = document.get("experiment", {})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -380,6 +381,54 @@ def test_a_run_whose_validation_is_still_on_its_way_and_a_dozen_groups_are_drawn
 def test_the_page_fits_wide_and_narrow_windows_with_all_its_pictures(runs: Runs, tmp_path: Path) -> None:
     write_page(compared(runs, RESNET_0, RESNET_1, ODENET_0, INTERRUPTED, UNSOLVED), tmp_path / "page.html")
     assert_page_fits(tmp_path / "page.html", images=3)
+
+
+def retested(runs: Runs, run_id: int, new_id: int, **test: float) -> StoredRun:
+    """The run under another id, tested otherwise."""
+    run = runs.get(run_id)
+    document = {**run.document, "_id": new_id, "result": test.get("accuracy", run.result)}
+    document["info"] = {**run.info, "test": {**run.info["test"], **test}}
+    return StoredRun(document, runs.database)
+
+
+def test_a_run_whose_result_is_no_number_is_said_to_be_in_no_mean(runs: Runs) -> None:
+    diverged = retested(runs, RESNET_1, 20, accuracy=math.nan)
+    comparison = compare([runs.get(RESNET_0), diverged])
+    assert "result that is a number are in no mean: 20" in " ".join(find_unfairness(comparison))
+    assert "(1 of 2)" in markdown(comparison)
+
+
+def test_runs_of_one_seed_are_one_value_of_a_mean(runs: Runs) -> None:
+    again = [retested(runs, RESNET_1, 20 + number, accuracy=0.5) for number in range(3)]
+    comparison = compare([retested(runs, RESNET_0, 30, accuracy=0.7), *again])
+    spread = comparison.groups[0].spread("accuracy")
+    assert spread is not None
+    assert (spread.mean, spread.n) == (pytest.approx(0.6), 2)
+    assert any("(seed 1): in the means of A they count as one" in one for one in find_unfairness(comparison))
+
+
+def test_losses_below_zero_are_drawn_on_a_linear_axis(runs: Runs) -> None:
+    comparison = compared(runs, RESNET_0, ODENET_0)
+    loss = [metric for metric in metric_specs() if metric.quantity == "loss"]
+    figure = plot_run_curves(comparison.groups, loss)
+    assert figure is not None
+    assert figure.axes[0].get_yscale() == "log"
+    for run in comparison.runs:
+        run.history["validation.loss"] -= 10
+    figure = plot_run_curves(comparison.groups, loss)
+    assert figure is not None
+    assert figure.axes[0].get_yscale() == "linear"
+
+
+def test_no_two_of_a_dozen_groups_are_of_one_colour(runs: Runs) -> None:
+    groups = [
+        replace(group, letter=f"{number}")
+        for number in range(12)
+        for group in compared(runs, RESNET_0, RESNET_1).groups
+    ]
+    figure = plot_run_curves(groups, metric_specs())
+    assert figure is not None
+    assert len({tuple(line.get_color()) for line in figure.axes[0].lines}) == 12
 
 
 @pytest.mark.usefixtures("runs")

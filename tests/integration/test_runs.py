@@ -1,8 +1,10 @@
 """Runs read back: found by what they are, with their metrics, files and weights."""
 
+import copy
 import hashlib
 import io
 import json
+import math
 import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -348,6 +350,42 @@ def test_a_seed_that_was_trained_again_counts_once_in_a_group(runs: Runs) -> Non
     assert told["mean"]["accuracy"] == pytest.approx(0.5)
     assert told["standard_deviation"]["accuracy"] == pytest.approx(0.2 / 2**0.5)
     assert group.counted == "4 of 4, 2 seeds"
+
+
+def test_a_result_that_is_no_number_is_in_no_mean_and_said_to_be_missing(runs: Runs) -> None:
+    run = runs.get(1)
+    found = []
+    for run_id, accuracy in ((9, 0.5), (8, math.nan), (7, 0.7), (6, math.inf)):
+        document = {**run.document, "_id": run_id, "config": {**run.config, "seed": run_id}}
+        document["info"] = {**run.info, "test": {**run.facts.test, "accuracy": accuracy}}
+        found.append(StoredRun(document, runs.database))
+    [group] = group_runs(found, summaries(runs, found), "seed")
+    assert group.to_dict()["mean"]["accuracy"] == pytest.approx(0.6)
+    spec = next(spec for spec in group.rows[0].results if spec.quantity == "accuracy")
+    assert group.spread(spec) == "60.00% ± 14.14% (2 of 4)"
+
+
+def test_a_metric_whose_description_was_reworded_is_the_same_metric_in_a_group(runs: Runs) -> None:
+    run, found = runs.get(1), []
+    for run_id, says in ((9, "in other words"), (8, None)):
+        experiment = copy.deepcopy(run.document["experiment"])
+        for entry in experiment["metrics"]:
+            entry["says"] = says or entry["says"]
+        document = {**run.document, "_id": run_id, "experiment": experiment, "config": {**run.config, "seed": run_id}}
+        document["info"] = {**run.info, "test": {**run.facts.test, "accuracy": run_id / 10}}
+        found.append(StoredRun(document, runs.database))
+    [group] = group_runs(found, summaries(runs, found), "seed")
+    assert group.to_dict()["mean"]["accuracy"] == pytest.approx(0.85)
+
+
+def test_runs_of_other_sources_of_a_plug_in_are_no_group(runs: Runs) -> None:
+    run, found = runs.get(1), []
+    for run_id in (9, 8):
+        plugins = [{"name": "my_field.py", "file_id": f"{run_id}" * 12, "spec": "my_field.py"}]
+        experiment = {**run.document["experiment"], "plugins": plugins}
+        found.append(StoredRun({**run.document, "_id": run_id, "experiment": experiment}, runs.database))
+    assert len(group_runs(found, summaries(runs, found), "seed")) == 2
+    assert len(group_runs(found, summaries(runs, found), "config")) == 2
 
 
 def test_an_empty_store_is_said_to_be_empty(database: Database[dict[str, Any]]) -> None:

@@ -136,7 +136,7 @@ def _run(row: RunSummary, board: str | None) -> dict[str, Any]:
 
 def _columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
     """Those of `odenet runs` that are not empty; for the age, which changes, the time at which the run began."""
-    started = ListColumn("started", tuple(row.started[:16].replace("T", " ") for row in rows), None)
+    started = ListColumn("started (UTC)", tuple(row.started[:16].replace("T", " ") for row in rows), None)
     return [started if one.heading == "age" else one for one in list_columns(rows) if not one.is_empty]
 
 

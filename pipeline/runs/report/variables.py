@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.reporting.metric_spec import MetricSpec
@@ -94,7 +94,7 @@ def _descriptions(rows: Sequence[RunSummary]) -> list[Variable]:
 
 
 def _test_results(rows: Sequence[RunSummary]) -> list[Variable]:
-    specs = {spec.name: spec for row in reversed(rows) for spec in row.results}
+    specs, mixed = _by_name(spec for row in reversed(rows) for spec in row.results)
     by_name = [{spec.name: value for spec, value in row.results.items()} for row in rows]
     return [
         Variable(
@@ -102,25 +102,38 @@ def _test_results(rows: Sequence[RunSummary]) -> list[Variable]:
             text_of(f"{spec.split} {spec.label}"),
             "result",
             tuple(_number(values.get(name)) for values in by_name),
-            spec.better,
+            None if name in mixed else spec.better,
             spec.is_share,
         )
         for name, spec in specs.items()
     ]
 
 
+def _by_name(found: Iterable[MetricSpec]) -> tuple[dict[str, MetricSpec], set[str]]:
+    """Name -> what it means; and the names that tasks have units of their own for, so that no value is the better."""
+    specs: dict[str, MetricSpec] = {}
+    units: dict[str, set[str]] = {}
+    for spec in found:
+        specs[spec.name] = spec
+        units.setdefault(spec.name, set()).add(spec.unit)
+    mixed = {name for name, of_name in units.items() if len(of_name) > 1}
+    return {name: replace(spec, unit="") if name in mixed else spec for name, spec in specs.items()}, mixed
+
+
 def _of_epochs(found: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Variable]:
     """Of a metric whose better values are known the best of all epochs, of another one the last."""
-    specs: dict[str, MetricSpec] = {spec.name: spec for run in found for spec in metric_specs(run.document)}
+    specs, mixed = _by_name(spec for run in found for spec in metric_specs(run.document))
     names = list(dict.fromkeys([*specs, *COSTS, *sorted({curve.metric for curve in curves})]))
     by_metric: dict[str, dict[Any, Curve]] = {}
     for curve in curves:
         by_metric.setdefault(curve.metric, {})[curve.run_id] = curve
-    return [
+    variables = [
         _of_metric(name, specs.get(name), [by_metric[name].get(run.run_id) for run in found])
         for name in names
         if name in by_metric and not name.startswith(BETWEEN_EPOCHS)
     ]
+    unlike = {f"{which} {text_of(name)}" for name in mixed for which in ("best", "last")}
+    return [replace(one, better=None) if one.name in unlike else one for one in variables]
 
 
 def _of_metric(name: str, spec: MetricSpec | None, curves: Sequence[Curve | None]) -> Variable:
