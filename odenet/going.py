@@ -68,10 +68,12 @@ def stop(run_ids: tuple[int | str, ...], no_wait: bool) -> int:
     As Ctrl-C does, after their present batch, so that they can be resumed.
     """
     from pipeline.runs.query import Runs
-    from pipeline.runs.stop import ask_to_stop
+    from pipeline.runs.stop import ask_to_stop, refuse_to_stop
 
     runs = Runs()
     asked = [runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
+    for run in asked:
+        refuse_to_stop(run)  # before any of them is asked
     for run in asked:
         ask_to_stop(run)
     ended = [no_wait or _told_end(runs, run) for run in asked]

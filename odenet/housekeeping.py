@@ -109,12 +109,16 @@ def rm(run_ids: tuple[int, ...], yes: bool, as_json: bool) -> int:
         print(f"run {run.run_id}: {_in_words(run)}", file=sys.stderr)
     if not yes and not _confirmed("Remove them?" if len(runs) > 1 else "Remove it?"):
         return 1
-    for run in runs:
-        remove_run(run, home())
-        if not as_json:
-            print(f"run {run.run_id} removed")
-    if as_json:
-        print_json({"removed": [run.run_id for run in runs]})
+    removed: list[int] = []
+    try:
+        for run in removable_runs(run_ids, home(), connect()):  # as they are since somebody was asked
+            remove_run(run, home())
+            removed.append(run.run_id)
+            if not as_json:
+                print(f"run {run.run_id} removed")
+    finally:
+        if as_json:
+            print_json({"removed": removed})
     return 0
 
 

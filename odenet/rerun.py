@@ -39,7 +39,7 @@ def rerun(
     as_json: bool,
 ) -> int:
     """Run a stored configuration and seed again, say what differs here, and whether it came out the same."""
-    from pipeline.runs.query import Runs
+    from pipeline.runs.query import RunNotFound, Runs
     from pipeline.runs.stored_parts import describe_plugins, load_plugins_of, stored_plugins
     from pipeline.tracking.run_document import refuse_reevaluation, refuse_sweep
 
@@ -72,7 +72,12 @@ def rerun(
         if outcome.error is not None and not as_json:
             return finish(outcome)
         repeated = Runs().get(outcome.run_id)
-    parted = deviations(Runs().get(run_id), repeated)  # it may have gone on until now
+    try:
+        original = Runs().get(run_id)  # it may have gone on until now
+    except RunNotFound:
+        told = f"run {run_id}, which it repeats, was removed meanwhile, so nothing is compared"
+        return fail(f"run {repeated.run_id} {repeated.status}, but {told}", 1)
+    parted = deviations(original, repeated)
     document = {
         "run_id": repeated.run_id,
         "rerun_of": original.run_id,

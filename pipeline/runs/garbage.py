@@ -90,7 +90,7 @@ def find_garbage(
         runs = _runs_of(folders, home, database)
     ended = {folder: runs[folder] for folder in folders if folder in runs and _has_ended(folder, runs[folder])}
     spared = _best(ended, kept_checkpoints)
-    oldest = (now - checkpoint_age).timestamp()
+    oldest = now.timestamp() - checkpoint_age.total_seconds()
     checkpoints = tuple(
         folder / "checkpoint.pt"
         for folder in ended

@@ -86,7 +86,14 @@ class StoredRun:
     @property
     def status(self) -> RunStatus:
         """DIED where the document says RUNNING and the heartbeat stopped without a word."""
-        return effective_status(self.document)
+        status = effective_status(self.document)
+        if status is not RunStatus.DIED or self.document["status"] != RunStatus.RUNNING:
+            return status
+        # The document may have been read before the run ended, and its process looked for after.
+        same = {"_id": self.run_id, "uid": self.document.get("uid")}
+        with translate_store_errors():
+            newer = self.database.runs.find_one(same, {"status": True})
+        return status if newer is None or newer["status"] == RunStatus.RUNNING else RunStatus(newer["status"])
 
     @property
     def task(self) -> str:

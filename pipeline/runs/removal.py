@@ -16,7 +16,7 @@ from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS, envi
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
 from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, object_ids, source_files
 from pipeline.tracking.run_folder import claimed, run_folder
-from pipeline.tracking.store import retire_run_id, translate_store_errors
+from pipeline.tracking.store import REMOVED, is_of_another_store, retire_run_id, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 SACRED_FORMAT = "MongoObserver"
@@ -47,6 +47,8 @@ def removable_runs(run_ids: Sequence[int], home: Path, database: Database[dict[s
 def remove_run(run: StoredRun, home: Path) -> None:
     """Remove a run: its document, then its metrics, the files that no other run uses, and its folder here.
 
+    The folder of a run that was started in another store, of which this one has a copy, is that store's and stays.
+
     The document goes first, so that a removal that is broken off leaves no half a run, but what `odenet gc` finds.
     Source files that a run about to start could refer to are left to `odenet gc` as well.
 
@@ -68,9 +70,11 @@ def remove_run(run: StoredRun, home: Path) -> None:
                 raise OdenetError(
                     f"run {run.run_id} has changed just now: look at it with `odenet show`, then try again"
                 )
+            database[REMOVED].replace_one({"_id": run.run_id}, {"uid": run.document["uid"]}, upsert=True)
             database.metrics.delete_many({"run_id": run.run_id})
             _remove_files(run)
-        shutil.rmtree(folder, ignore_errors=True)
+        if not is_of_another_store(run.document, database):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:

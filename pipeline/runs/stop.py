@@ -19,11 +19,19 @@ def ask_to_stop(run: StoredRun) -> None:
     Raises:
         InvalidInput: nothing of it goes on, or it is another's part and not to be ended alone.
     """
-    refusal = _refusal(run)
+    refuse_to_stop(run)
     with translate_store_errors():
-        if refusal is None and not request_stop(run.database, run.document):
-            refusal = f"run {run.run_id} has just ended: there is nothing to stop"
-    if refusal is not None:
+        if not request_stop(run.database, run.document):
+            raise InvalidInput(f"run {run.run_id} has just ended: there is nothing to stop")
+
+
+def refuse_to_stop(run: StoredRun) -> None:
+    """Refuse where it cannot be stopped.
+
+    Raises:
+        InvalidInput: as `ask_to_stop`.
+    """
+    if (refusal := _refusal(run)) is not None:
         raise InvalidInput(refusal)
 
 

@@ -28,7 +28,7 @@ from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
-from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address
+from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address, store_uid
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput, brief
 
@@ -175,6 +175,7 @@ class StoreObserver(RunObserver):
                 new = {
                     "uid": uuid.uuid4().hex,
                     "store": where,
+                    "store_uid": insist(lambda: store_uid(database)),
                     "start_time": start_time,
                     "meta": flatten(meta_info),
                     "resources": [],

@@ -13,6 +13,8 @@ The document of format 2 is that of format 1 and
   when a dashboard starts.
 - `constraints` in a sweep's configuration; in its state `measured` and `violates` of a trial and `violates` of a check,
   where it has several objectives, constraints or a cost as its objective. Sweeps of earlier versions have none.
+- `store_uid`, which the collection `counters` has of the store in which the run was begun, and which tells a copy of
+  the run in another store from it. Runs of earlier versions have none.
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
 """
 

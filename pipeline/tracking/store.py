@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,6 +142,28 @@ def is_same_store(database: Database[dict[str, Any]], where: str) -> bool:
     return name == database.name and bool(is_here or known & nodes)
 
 
+OF_THIS_STORE = ("store", "restore")
+"""Documents of `counters` that a copy of a store has not: what tells it from others, and who restores into it now."""
+
+
+def store_uid(database: Database[dict[str, Any]]) -> str:
+    """What tells this store from every other one, wherever it is reached; made when it is first asked for."""
+    new = {"$setOnInsert": {"uid": uuid.uuid4().hex}}
+    while True:
+        try:
+            found = database.counters.find_one_and_update(
+                {"_id": "store"}, new, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:  # two first runs at once: the other one made it
+            continue
+        return str(found["uid"])  # type: ignore[index]
+
+
+def is_of_another_store(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> bool:
+    """Whether a run was begun in another store, of which this one has a copy; earlier versions did not note it."""
+    return "store_uid" in document and document["store_uid"] != store_uid(database)
+
+
 def clock_difference(database: Database[dict[str, Any]]) -> timedelta:
     """How far the store's clock is ahead of this machine's; nothing where the store does not tell its time."""
     before = datetime.now(UTC)
@@ -163,6 +186,10 @@ def insist(operation: Callable[[], T]) -> T:
             if not (error.timeout or isinstance(error, ConnectionFailure)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+
+
+REMOVED = "removed"
+"""The collection of the runs that were removed, by id and uid: an id is given back to that run alone."""
 
 
 def next_run_id(database: Database[dict[str, Any]]) -> int:

@@ -19,7 +19,7 @@ from pipeline.tracking.load_record import RecordError, load_record
 from pipeline.tracking.record import NotInStore, Record, revision
 from pipeline.tracking.run_document import RunStatus, died
 from pipeline.tracking.run_folder import claimed, is_locked, run_folder, waiting_records
-from pipeline.tracking.store import is_same_store
+from pipeline.tracking.store import is_of_another_store, is_same_store
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import private_folder
 
@@ -85,6 +85,7 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             told = f"{folder} is a copy of run {run_id}'s own folder {own.name}: it was moved to {aside}"
             return DeliveryResult(run_id, "damaged", told)
         known = database.runs.find_one({"_id": run_id, "uid": record.document["uid"]})
+        where, is_of_another = str(record.document["store"]), is_of_another_store(record.document, database)
         if _never_began(record, known, database):
             database.runs.delete_one({"_id": run_id, "uid": record.document["uid"]})
             record.discard()
@@ -94,18 +95,18 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
                 folder, database, f"{folder / 'record.json'} names another run than its folder"
             )
         if known is None:
-            where = record.document["store"]
-            return DeliveryResult(
-                run_id,
-                "elsewhere",
-                f"run {run_id} is not in this store but was started in {where}: connect to that one, "
-                f"or delete {folder} if the run was deleted there",
-            )
+            told = f"was started in {where}: connect to that one, or delete {folder} if the run was deleted there"
+            if not is_of_another and is_same_store(database, where):
+                told = f"was deleted from it: delete {folder} as well, unless you want to keep what it has"
+            return DeliveryResult(run_id, "elsewhere", f"run {run_id} is not in this store but {told}")
         is_older = record.add_what_is_known(database, known)
         _deliver_ended(record, database)
         words = f"run {run_id} delivered ({record.document['status']})"
         if is_older:
             words += "; the store knew more of it than this record, which added only what the store had not"
+        if is_of_another:  # a copy of the run, as of a backup: the store that it was started in may lack what is here
+            words += f"; it still waits for {where}: connect to that one, or delete {folder} if there is none any more"
+            return DeliveryResult(run_id, "delivered", words)
         try:
             record.discard()
         except OSError as error:

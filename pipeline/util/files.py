@@ -30,7 +30,7 @@ def whole_file(path: Path, concurrent: bool = False) -> Iterator[IO[bytes]]:
         OSError: the file cannot be written.
     """
     if concurrent:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # with the mode 0600
+        descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)  # with the mode 0600
         file, part = os.fdopen(descriptor, "wb"), Path(name)
     else:
         part = path.with_name(f"{path.name}.part")

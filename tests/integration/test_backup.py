@@ -22,6 +22,7 @@ from odenet.main import main
 from pipeline.dashboard.board import ensure_columns
 from pipeline.runs.annotations import add_tags, set_note
 from pipeline.runs.backup import create_backup, restore_backup
+from pipeline.runs.backup.alone import PATIENCE, alone
 from pipeline.runs.backup.archive import ArchiveError
 from pipeline.runs.backup.create_backup import back_up
 from pipeline.runs.backup.restore_backup import restore
@@ -29,8 +30,10 @@ from pipeline.runs.garbage import find_garbage
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
 from pipeline.runs.registry import promote
-from pipeline.tracking.store import next_run_id
+from pipeline.runs.removal import remove_run
+from pipeline.tracking.store import REMOVED, next_run_id
 from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.paths import home
 from tests.helpers.commands import FORKSERVER, start_command, wait_until
 from tests.helpers.damage import CRAFTED, craft, write_archive
 from tests.helpers.trained import TrainedHome
@@ -66,13 +69,14 @@ def everything(store: Store) -> dict[str, list[Any]]:
 
 
 def contents(store: Store) -> dict[str, Any]:
-    """Every document, and of every file its entry and content; but not when they were stored, nor its chunks' ids."""
+    """Every document, and of each file its entry and content; not what tells stores apart, nor when it was stored."""
     files = GridFS(store)
     found: dict[str, Any] = {
         name: {document["_id"]: document for document in store[name].find({}, {"stored": False})}
         for name in store.list_collection_names()
         if not name.startswith("fs.")
     }
+    found.get("counters", {}).pop("store", None)
     for entry in store.fs.files.find({}, {"uploadDate": False}):
         found.setdefault("files", {})[entry["_id"]] = (entry, files.get(entry["_id"]).read())
     return {name: documents for name, documents in found.items() if documents}
@@ -460,6 +464,39 @@ def test_a_second_restore_at_the_same_time_is_told_of_the_first_and_doubles_no_r
     uids = [run["uid"] for run in database.runs.find()]
     assert len(uids) == len(set(uids)) == full.runs.count_documents({"uid": {"$exists": True}}) + 1
     assert all(run.metrics() for run in Runs(database).find() if run.run_id != 1)
+
+
+def test_a_restore_of_another_home_waits_for_its_end_or_for_its_silence(
+    file: Path, database: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with alone(database):
+        theirs = database.counters.find_one({"_id": "restore"})
+        monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+        with pytest.raises(InvalidInput, match=r"^another restore is at work here"):
+            restore(database, file)
+    assert theirs is not None
+    assert database.counters.find_one({"_id": "restore"}) is None
+    for killed in ({"host": "another", "heard": theirs["heard"] - PATIENCE}, {"began": 0.0}):
+        database.counters.insert_one(theirs | killed)
+        assert restore(database, file).runs
+    database.counters.insert_one(theirs | {"host": "another"})
+    with pytest.raises(InvalidInput, match=r"^another restore is at work here"):
+        restore(database, file)
+    database.counters.delete_one({"_id": "restore"})
+
+
+def test_the_id_of_a_removed_run_is_given_back_to_it_alone(full: Store, file: Path, database: Store) -> None:
+    restore(database, file)
+    run = Runs(database).get(1)
+    database.models.delete_many({})
+    remove_run(run, home())
+    database[REMOVED].update_one({"_id": 1}, {"$set": {"uid": "of another store"}})
+    [again] = [one for one in restore(database, file).runs if one.backup_id == 1]
+    assert again.run_id > full.counters.find_one({"_id": "runs"})["last"]  # type: ignore[index]
+    database.models.delete_many({})
+    remove_run(Runs(database).get(again.run_id), home())
+    [again] = [one for one in restore(database, file).runs if one.backup_id == 1]
+    assert again.is_new
 
 
 def test_a_run_that_another_restore_has_put_in_meanwhile_is_told_as_such(

@@ -19,12 +19,13 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from pipeline.runs.query import Runs
+from pipeline.runs.removal import remove_run
 from pipeline.tracking import store as store_module
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.load_record import load_record
 from pipeline.tracking.record import NotInStore, Record
 from pipeline.tracking.run_folder import run_folder
-from pipeline.tracking.store import StoreError, connect
+from pipeline.tracking.store import StoreError, connect, store_uid
 from pipeline.tracking.sync import sync
 from pipeline.training import load_checkpoint
 from tests.helpers.commands import (
@@ -397,6 +398,32 @@ def test_a_record_of_another_store_is_not_delivered_to_this_one(
     told = start_command(store_home, "sync")
     assert told.wait() == 1
     assert "connect to that one" in told.stdout
+    shutil.rmtree(record.folder)
+
+
+def test_what_waits_for_the_store_of_a_run_is_left_to_it_by_one_that_has_a_copy(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    record = left_behind(store_home, database, store_uid="another store's")
+    (record.folder / "checkpoint.pt").write_bytes(b"whole")
+    for _ in range(2):
+        (delivery,) = sync(store_home, database)
+        assert delivery.outcome == "delivered"
+        assert "it still waits for mongodb://elsewhere/lab" in delivery.message
+    remove_run(Runs(database).get(1), store_home)
+    assert {"record.json", "checkpoint.pt"} <= {path.name for path in record.folder.iterdir()}
+    shutil.rmtree(record.folder)
+
+
+def test_the_record_of_a_run_that_was_removed_from_its_own_store_is_said_to_be_so(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    where = f"mongodb://***:***@{':'.join(map(str, database.client.address or ()))}/{database.name}"
+    record = left_behind(store_home, database, store=where, store_uid=store_uid(database))
+    database.runs.delete_one({"_id": 1})
+    (delivery,) = sync(store_home, database)
+    assert delivery.outcome == "elsewhere"
+    assert "run 1 is not in this store but was deleted from it: delete" in delivery.message
     shutil.rmtree(record.folder)
 
 

@@ -27,7 +27,7 @@ from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
 from pipeline.runs.backup.contents import check_contents
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError, is_disk_full
 from pipeline.util.files import whole_file
 
 FORMAT = "odenet-backup-1"
@@ -67,7 +67,8 @@ def new_archive(path: Path) -> Iterator["ArchiveWriter"]:
             _refuse_existing(path)
     except OSError as error:
         raise ArchiveError(
-            f"the backup {path} cannot be written ({error.strerror}): make room there, or name a file elsewhere"
+            f"the backup {path} cannot be written ({error.strerror}): "
+            f"{'make room there, or name' if is_disk_full(error) else 'name'} a file elsewhere"
         ) from error
 
 

@@ -15,7 +15,7 @@ from pymongo.database import Database
 from pipeline.runs.backup.archive import ArchiveWriter, new_archive
 from pipeline.runs.backup.contents import is_collection, is_file_id
 from pipeline.runs.portions import in_portions, list_ids
-from pipeline.tracking.store import translate_store_errors
+from pipeline.tracking.store import OF_THIS_STORE, translate_store_errors
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         entries = in_portions(database.fs.files, "_id", file_ids)
         damaged = [name for entry in entries if (name := _add_file(database, entry, archive)) is not None]
         for name in filter(is_collection, others):
-            archive.add_collection(name, _bytes(_raw(database, name).find().sort("_id")))
+            wanted = {"_id": {"$nin": list(OF_THIS_STORE)}} if name == "counters" else {}
+            archive.add_collection(name, _bytes(_raw(database, name).find(wanted).sort("_id")))
     left_out = [f"the collection {name}" for name in others if not is_collection(name)]
     left_out += [f"the file {file_id}" for file_id in all_files if not is_file_id(file_id)]
     megabytes = round(file.stat().st_size / 1e6, 1)

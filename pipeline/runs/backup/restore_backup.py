@@ -5,26 +5,24 @@ Runs go in one after the other, each behind its files and metrics, so a restore 
 behind and is gone on with by doing it again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bson import decode
-from filelock import FileLock, Timeout
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from pipeline.runs.backup.alone import alone
 from pipeline.runs.backup.archive import Archive, open_archive
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.environment import ENVIRONMENTS, environments_of, put_environment
 from pipeline.tracking.gridfs import put_entry
 from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of, object_ids
-from pipeline.tracking.store import next_run_id, retire_run_id, translate_store_errors
-from pipeline.util.errors import InvalidInput, OdenetError
-from pipeline.util.files import PRIVATE, private_folder
-from pipeline.util.paths import home
+from pipeline.tracking.store import REMOVED, next_run_id, retire_run_id, translate_store_errors
+from pipeline.util.errors import OdenetError
 
 REFERENCES: Mapping[str, Sequence[str]] = {
     "runs": RUN_REFERENCES,
@@ -63,18 +61,8 @@ def restore(database: Database[dict[str, Any]], file: Path) -> Restored:
         ArchiveError: it is damaged; nothing was restored.
         OdenetError: the store went away, or a run of the backup has come into it meanwhile; do it again.
     """
-    with open_archive(file) as archive, _alone(), translate_store_errors():
+    with open_archive(file) as archive, translate_store_errors(), alone(database):
         return _Restore(archive, database).carry_out()
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two restores at once would give a run that needs a new id two of them."""
-    try:
-        with FileLock(private_folder(home()) / "restore.lock", timeout=0, mode=PRIVATE):
-            yield
-    except Timeout:
-        raise InvalidInput("another restore is at work here: wait for its end, then look at `odenet runs`") from None
 
 
 class _Restore:
@@ -89,6 +77,7 @@ class _Restore:
         )
         self._there = {_identity(document): document["_id"] for document in there}
         self._taken = {document["_id"] for document in there}
+        self._removed = {document["_id"]: document["uid"] for document in database[REMOVED].find()}
         self._run_ids: dict[Any, Any] = {}
         """Id in the backup -> id here."""
 
@@ -105,7 +94,7 @@ class _Restore:
         kept = [
             f"{name}/{document.get('name', document['_id'])}"
             for name in self._archive.documents_of
-            if name not in ("runs", "metrics", "fs.files", "counters", ENVIRONMENTS)
+            if name not in ("runs", "metrics", "fs.files", "counters", ENVIRONMENTS, REMOVED)
             for document in self._archive.documents(name)
             if not self._add(name, document)
         ]
@@ -116,13 +105,16 @@ class _Restore:
 
     def _choose_ids(self) -> set[Any]:
         """Give every run of the backup its id here: its own where that is free; those that are not here yet."""
-        new = []
+        new, ids_of_others = [], set()
         for document in self._archive.documents("runs"):
             there = self._there.get(_identity(document))
             if there is None:
                 new.append(document["_id"])
+                if self._removed.get(document["_id"], document.get("uid")) != document.get("uid"):
+                    ids_of_others.add(document["_id"])  # what points to the run that was removed here is not this one's
             else:
                 self._run_ids[document["_id"]] = there
+        self._taken |= ids_of_others
         free = [run_id for run_id in new if run_id not in self._taken]
         retire_run_id(self._database, max((run_id for run_id in free if isinstance(run_id, int)), default=0))
         self._taken.update(free)
