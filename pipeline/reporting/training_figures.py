@@ -112,6 +112,8 @@ def plot_step_sizes(
 def _draw_steps(ax: Axes, steps: Sequence[Mapping[str, Any]], label: str, colour: Colour) -> None:
     accepted = [step for step in steps if step["accepted"]]
     rejected = [step for step in steps if not step["accepted"]]
+    if not accepted:  # of a batch that nothing was solved for, as of series with one time
+        return
     edges = [step["t"] for step in accepted] + [accepted[-1]["t"] + accepted[-1]["dt"]]
     ax.stairs([step["dt"] for step in accepted], edges, baseline=None, color=colour, linewidth=2, label=label)
     ax.plot([step["t"] for step in rejected], [step["dt"] for step in rejected], "x", color=colour)

@@ -241,6 +241,39 @@ def test_of_several_runs_none_is_removed_when_one_cannot_be(trained: TrainedHome
     assert trained.run_folder(1).exists()
 
 
+def test_what_was_promoted_while_a_person_thinks_keeps_the_others_too(
+    trained: TrainedHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def think(_question: str) -> bool:
+        promote(run(trained, 2), "best")
+        return True
+
+    monkeypatch.setattr("odenet.housekeeping._confirmed", think)
+    assert main(["rm", "1", "2"]) == 2
+    assert "run 2 is the model best" in capsys.readouterr().err
+    assert [one.run_id for one in Runs(trained.database).find()] == [2, 1]
+
+
+def test_a_run_that_ended_after_it_was_read_has_not_died(trained: TrainedHome) -> None:
+    earlier = run(trained, 1)
+    read = StoredRun({**earlier.document, "status": "RUNNING"}, trained.database)
+    assert read.status == "COMPLETED"
+    trained.database.runs.update_one({"_id": 1}, {"$set": {"status": "RUNNING"}})
+    assert read.status == "DIED"
+
+
+def test_of_several_runs_none_is_asked_to_stop_when_one_cannot_be(trained: TrainedHome, live_run: Command) -> None:
+    assert main(["stop", "3", "1"]) == 2
+    time.sleep(11)  # a run looks for requests every ten seconds
+    assert live_run.process.is_alive()
+    assert run(trained, 3).status == "RUNNING"
+
+
+@pytest.mark.usefixtures("trained")
+def test_checkpoints_of_two_thousand_years_are_kept() -> None:
+    assert main(["gc", "--checkpoint-days", "800000", "--dry-run"]) == 0
+
+
 def test_an_id_never_comes_back(trained: TrainedHome) -> None:
     trained.database.counters.delete_many({})  # as for runs that were given an id by hand
     assert main(["rm", "2", "--yes"]) == 0

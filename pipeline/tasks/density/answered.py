@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.data.points import Rows
 from pipeline.data.tabular import ENDINGS, find_table, order_by_name, read_table, refuse_no_numbers, write_table
-from pipeline.tasks.density.points import VALIDATION, find_source, load_points
+from pipeline.tasks.density.points import VALIDATION, find_source, load_points, resized
 from pipeline.tasks.density.trained import TrainedModel
 from pipeline.util.array_types import FloatArray
 from pipeline.util.errors import InvalidInput
@@ -100,7 +100,7 @@ def _rows(model: TrainedModel, name: str) -> tuple[FloatArray, tuple[str, ...]]:
     config = model.config.data
     source = find_source(name, config.options if name == config.name else {})
     if isinstance(source, Rows):
-        return source.test, tuple(source.columns)
+        return resized(source, config.image_size).test, tuple(source.columns)
     points = load_points(config, model.config.seed) if name == config.name else None
     if points is None:
         raise InvalidInput(f"{name} has no rows: name a table, or a data set with rows")

@@ -42,7 +42,7 @@ class DensityData(DataConfig):
     """Add to each column of a table with repeated values uniform noise as wide as the smallest gap between them. Images
     always have it."""
     noise: float = option(0.0, at_least=0, at_most=LARGEST_NUMBER)
-    """Standard deviation of normal noise that is added to a table's columns, in units of their own."""
+    """Standard deviation of normal noise that is added to a table's columns, as a share of that of each column."""
     logit: float | None = option(0.05, above=0, below=0.5)
     """Of images: α of the logit of α + (1 - 2α)x that the flow sees; without it, x in [0, 1)."""
 

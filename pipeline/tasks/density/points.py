@@ -122,6 +122,11 @@ def load_test_points(config: DensityData, preprocessing: Preprocessing) -> Densi
         if name.endswith(ENDINGS) and (table := read_table(find_table(name))).test is None:
             source = replace(source, test=table.rows)
         return _test_rows(name, source, preprocessing)
+    if preprocessing.scale and not isinstance(source, Rows):
+        raise InvalidInput(
+            f"{name} has points of a formula, and the density is of a table whose columns were standardised: choose a "
+            "table"
+        )
     points = load_points(config, 0)
     has_levels = points.preprocessing.dequantisation is not None
     if points.dimension != preprocessing.dimension or has_levels != (preprocessing.dequantisation is not None):
@@ -349,6 +354,13 @@ def _of_images(config: DensityData, source: Rows, seed: int) -> DensityPoints:
         parts[0].shape[1], dequantisation=Dequantisation(source.levels, config.logit), image_shape=shape
     )
     return _with_splits(config.name, source, parts, preprocessing)
+
+
+def resized(source: Rows, size: int | None) -> Rows:
+    """The test rows of images of so many pixels across; others as they are."""
+    if size is None or source.image_shape is None or size >= source.image_shape[1]:
+        return source
+    return replace(source, test=_smaller(torch.from_numpy(np.asarray(source.test)), source.image_shape, size).numpy())
 
 
 def _smaller(images: Tensor, shape: tuple[int, int, int], size: int) -> Tensor:

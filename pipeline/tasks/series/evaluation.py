@@ -74,6 +74,7 @@ class Answers:
     def to_npz(self, scale: Sequence[float]) -> bytes:
         """A row a series, as they are stored, and the unit of each channel's errors."""
         arrays: dict[str, Any] = {"names": np.array(self.names), "rmse": self.series_rmse, "counts": self.counts}
+        arrays["scored"] = self.mask.sum((1, 2))
         arrays |= {"scale": np.array(scale), "labels": self.labels, "observed": self.observed_counts, **self.per_series}
         optional = {"class_scores": self.class_scores, "latent_means": self.latent_means, "entropies": self.entropies}
         buffer = io.BytesIO()

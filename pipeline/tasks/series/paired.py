@@ -16,14 +16,18 @@ class SeriesErrors:
 
     names: Any
     rmse: FloatArray
-    counts: Any
+    scored: Any
     """Values that the errors are of."""
+    counts: Any
+    """Values that the likelihoods are of, by which earlier versions, which stored no `scored`, told errors apart."""
     scale: Any
-    """What each channel's values were divided by. None, as counts may be, where an earlier version stored none."""
+    """What each channel's values were divided by. None, as the others may be, where an earlier version stored none."""
 
     def are_of(self, other: "SeriesErrors") -> bool:
         """Whether the errors are of the same values in the same unit."""
-        optional = [(self.counts, other.counts), (self.scale, other.scale)]
+        knows = self.scored is not None and other.scored is not None
+        values = (self.scored, other.scored) if knows else (self.counts, other.counts)
+        optional = [values, (self.scale, other.scale)]
         return np.array_equal(self.names, other.names) and all(
             np.array_equal(first, second) for first, second in optional if first is not None and second is not None
         )
@@ -31,7 +35,7 @@ class SeriesErrors:
 
 def _read(content: bytes) -> SeriesErrors:
     names, rmse = read_arrays(content, "names", "rmse")
-    return SeriesErrors(names, rmse, _optional(content, "counts"), _optional(content, "scale"))
+    return SeriesErrors(names, rmse, *(_optional(content, name) for name in ("scored", "counts", "scale")))
 
 
 def _optional(content: bytes, name: str) -> Any:

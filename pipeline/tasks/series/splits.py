@@ -44,8 +44,9 @@ class Scaling:
         if kind == "none":
             return cls((0.0,) * channels, (1.0,) * channels)
         known = [column[np.isfinite(column)] for column in values.T]
-        # A channel that the training split does not observe stays as it is.
-        known = [column if column.size else np.array([0.0, 1.0]) for column in known]
+        # A channel that the training split does not observe stays as it is, by the values that leave it so.
+        unseen = np.array([0.0, 1.0] if kind == "range" else [-1.0, 1.0])
+        known = [column if column.size else unseen for column in known]
         if kind not in ("standard", "range"):
             raise InvalidInput(f"there is no scaling {kind!r}: choose standard, range or none")
         if kind == "range":
@@ -131,8 +132,11 @@ def prepare(found: SeriesSet, config: SeriesTaskConfig, scaling: Scaling | None 
     data = config.data
     found = _with_noise(found, data)
     thinned = [_thinned(one, k, found, config) for k, one in enumerate(found.series)]
-    _check_goal(thinned, config)
     train, validation, test = _split(len(found), data, config.seed)
+    _check_goal("series", thinned, config)
+    used = {"training": train, "validation": validation, "test": test} if scaling is None else {"test": test}
+    for name, rows in used.items():
+        _check_goal(f"{name} series", [thinned[k] for k in rows], config)
     if scaling is None:
         kind = found.scaling if data.scaling == "auto" else data.scaling
         scaling = Scaling.of(kind, np.concatenate([_observed_values(thinned[k]) for k in train]))
@@ -269,11 +273,11 @@ def _drawn(rows: Any, name: str, number: int, config: SeriesTaskConfig) -> Any:
     return np.random.default_rng([config.seed, number]).choice(rows, count, replace=False)
 
 
-def _check_goal(thinned: Sequence[_Thinned], config: SeriesTaskConfig) -> None:
+def _check_goal(which: str, thinned: Sequence[_Thinned], config: SeriesTaskConfig) -> None:
     if not any(one.wanted.any() for one in thinned):
         raise InvalidInput(
-            f"series.goal is {config.series.goal}, but no series of {config.data.name} has a value beyond its window: "
-            "give a smaller data.window, or another goal"
+            f"series.goal is {config.series.goal}, but no {which} of {config.data.name} has a value beyond its "
+            "window: give a smaller data.window, or another goal"
         )
 
 

@@ -98,6 +98,7 @@ def test_step_sizes_are_drawn_over_the_time_that_they_cover_with_rejected_ones_m
     assert crosses == [[], [[0.25, 0.9]]]
     assert "Crosses: rejected steps." in figure.get_supxlabel()
     assert "Crosses" not in plot_step_sizes([accepted], [accepted], "digits").get_supxlabel()
+    assert legend(plot_step_sizes([accepted], [[]], "a last batch that nothing was solved for")) == ["first batch"]
 
 
 def test_a_history_without_epochs_or_evaluations_is_refused() -> None:

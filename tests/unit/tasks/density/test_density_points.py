@@ -175,6 +175,8 @@ def test_other_test_rows_are_prepared_as_those_that_were_trained_on(table: str, 
         load_test_points(DensityData(name=str(tmp_path / "more.npz")), preprocessing)
     with pytest.raises(InvalidInput, match="no points of the kind"):
         load_test_points(DensityData(name="digits"), preprocessing)
+    with pytest.raises(InvalidInput, match="two_moons has points of a formula, and the density is of a table whose"):
+        load_test_points(DensityData(name="two_moons"), preprocessing)
 
 
 def test_matching_a_density_that_is_not_known_is_refused() -> None:

@@ -10,7 +10,7 @@ from pipeline.config import ConfigError
 from pipeline.data.series_set import RecordedSeries, SeriesSet
 from pipeline.tasks.series.config import SeriesTaskConfig
 from pipeline.tasks.series.loading import load_series_set
-from pipeline.tasks.series.splits import SeriesData, prepare
+from pipeline.tasks.series.splits import Scaling, SeriesData, prepare
 from pipeline.util.errors import InvalidInput
 
 
@@ -113,6 +113,20 @@ def test_gaps_stay_where_noise_is_added_to_a_truth() -> None:
 def test_what_the_data_cannot_be_is_refused(data: dict[str, Any], series: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         prepare(recorded(), configured(data, **series))
+
+
+def test_a_goal_that_a_split_has_no_values_for_is_refused() -> None:
+    test = prepare(recorded(), configured()).test.names
+    whole = recorded().series
+    short = [replace(one, times=one.times[:5], values=one.values[:5]) if one.name in test else one for one in whole]
+    with pytest.raises(InvalidInput, match=r"no test series of mine\.csv has a value beyond its window"):
+        prepare(SeriesSet(tuple(short), ("x", "y")), configured({"window": 5.0}, goal="extrapolation"))
+
+
+@pytest.mark.parametrize("kind", ["standard", "range"])
+def test_a_channel_that_training_has_not_seen_stays_as_it_is(kind: str) -> None:
+    scaling = Scaling.of(kind, np.array([[1.0, np.nan], [3.0, np.nan]]))
+    assert (scaling.shift[1], scaling.scale[1]) == (0, 1)
 
 
 def test_a_series_with_nothing_in_its_window_and_too_few_series_are_refused() -> None:

@@ -143,6 +143,17 @@ def test_errors_of_the_same_series_are_compared() -> None:
         PAIRED_TEST.read(b"")
 
 
+def test_errors_of_the_same_values_are_compared_whatever_the_likelihoods_are_of() -> None:
+    arrays = {"names": np.array(["a", "b"]), "rmse": np.array([1.0, 2.0]), "scored": np.array([9, 9])}
+    contents = []
+    for found in (arrays | {"counts": np.array([3, 4])}, arrays | {"counts": np.array([5, 6])}, arrays):
+        buffer = io.BytesIO()
+        np.savez(buffer, **(found if len(contents) < 2 else found | {"scored": np.array([9, 8])}))
+        contents.append(PAIRED_TEST.read(buffer.getvalue()))
+    assert PAIRED_TEST.have_same_items(contents[0], contents[1])
+    assert not PAIRED_TEST.have_same_items(contents[0], contents[2])
+
+
 @pytest.mark.parametrize("other", [{"counts": np.array([3, 1])}, {"scale": np.array([2.0])}])
 def test_errors_of_other_values_or_in_another_unit_are_not(other: dict[str, Any]) -> None:
     arrays = {"names": np.array(["a", "b"]), "rmse": np.array([1.0, 2.0])}
