@@ -3,6 +3,7 @@
 import platform
 import shutil
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -200,6 +201,12 @@ def _data() -> Iterator[Finding]:
 
 def _disk() -> Iterator[Finding]:
     folder = next(parent for parent in (home(), *home().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        said = f"{folder} cannot be written ({error.strerror}): set that right, or name another folder in ODENET_HOME"
+        yield Finding("home", "problem", said)
     yield _free("disk", folder, ENOUGH_DISK_GB, "make room or set ODENET_HOME to another disk")
 
 

@@ -154,8 +154,8 @@ class TimeGapRNNCell(RNNCell):
 class GRUDCell(Cell):
     """A GRU whose state decays between observations, as does what it takes for a value that is missing.
 
-    A missing value is one between the last that was observed and the mean of the training data, which is 0 where the
-    values are standardised.
+    A missing value is one between the last that was observed and 0, which is the mean of the training data where the
+    values are standardised, as Che et al. have it; where they are scaled to [0, 1] it is the least.
 
     Source: Che et al. 2018, *Recurrent neural networks for multivariate time series with missing values*.
     """

@@ -30,6 +30,8 @@ PORTS = range(20000, 32000)
 WATCH_SECONDS, WATCH_MISSES = 1.0, 3
 """How often the server looks whether its folder is still there, and how often in turn it has to be missing."""
 END_SECONDS = 15.0
+PANIC = "WT_PANIC"
+"""What WiredTiger says of an engine that has to be opened anew."""
 
 GARBAGE_THRESHOLD = 50_000
 """New containers between two collections; at Python's 700, reading many documents is mostly looking for garbage."""
@@ -62,7 +64,7 @@ def main(folder: Path, port: int) -> None:
     _add_user(server, **json.loads((folder / "credentials.json").read_text()))
     _listen(server, port)
     _record(server, folder / "server.json")
-    threading.Thread(target=_watch, args=(folder,), daemon=True).start()
+    threading.Thread(target=_watch, args=(folder, server.storage), daemon=True).start()
     signal.sigwait(stop_signals)
     threading.Thread(target=_end_in_time, daemon=True).start()
     _stop(server)
@@ -78,11 +80,12 @@ def _lean_storage() -> type[Any]:
     return module.LeanStorage  # type: ignore[no-any-return]
 
 
-def _watch(folder: Path) -> None:
+def _watch(folder: Path, storage: Any) -> None:
     """End the process when the folder is gone, or is another server's: nobody would find this one any more."""
     misses = 0
     while misses < WATCH_MISSES:  # more than once, as the folder may be on a disk that hangs for a moment
         time.sleep(WATCH_SECONDS)
+        _end_if_panicked(storage)
         try:
             is_ours = json.loads((folder / "server.json").read_text())["pid"] == os.getpid()
         except FileNotFoundError:
@@ -91,6 +94,20 @@ def _watch(folder: Path) -> None:
             is_ours = True
         misses = 0 if is_ours else misses + 1
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_if_panicked(storage: Any) -> None:
+    """End where a full disk, say, has made the storage engine give up: it would refuse everything from now on.
+
+    What was acknowledged is on the disk, and the next command starts a server that finds it there.
+    """
+    try:
+        storage.get_user("", "")  # which asks the engine, and not a catalogue in memory
+    except Exception as error:  # the engine's own kinds have no common one
+        if PANIC in str(error):
+            with contextlib.suppress(OSError):  # of the log, on the same disk
+                print(f"the storage engine has given up ({error}): the server ends", flush=True)
+            os._exit(1)
 
 
 def _end_in_time() -> None:

@@ -19,11 +19,13 @@ from pymongo.database import Database
 
 from experiments.presets import presets, resolve
 from odenet import arguments as command_arguments
+from odenet import doctor as doctor_module
 from odenet.main import COMMANDS, main
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.errors import InvalidInput
 from tests.helpers.commands import QUICK, database_of, run_command, start_command, start_module
+from tests.helpers.small_disk import small_disk
 from tests.helpers.waiting import run, status_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
@@ -153,6 +155,16 @@ def test_doctor_says_what_a_missing_compiler_costs(home: Path) -> None:
         "warning compiler: no-such-compiler missing: long runs on the CPU are not compiled; install g++"
         in doctor.stdout
     )
+
+
+def test_doctor_says_that_a_home_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk(tmp_path / "disk", 1000) as disk:
+        monkeypatch.setenv("ODENET_HOME", str(disk))
+        assert "home" not in {finding.name for finding in doctor_module._disk()}
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        [finding] = [finding for finding in doctor_module._disk() if finding.name == "home"]
+        assert finding.verdict == "problem"
+        assert finding.message.startswith(f"{disk} cannot be written (Read-only file system): set that right, or name")
 
 
 def test_doctor_names_the_remedy_for_a_store_that_is_not_there(home: Path) -> None:

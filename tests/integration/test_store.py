@@ -22,7 +22,7 @@ import pymongo
 import pytest
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, ConfigurationError, DuplicateKeyError, OperationFailure
+from pymongo.errors import AutoReconnect, ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from pipeline.tracking import embedded
 from pipeline.tracking.embedded import EmbeddedStore
@@ -232,6 +232,29 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, left_kb: int) -> No
         with pytest.raises(StoreError, match=r"^The .* (is full|cannot be used \(No space left on device\)).*\.$"):
             EmbeddedStore(tmp_path / "home").start()
         assert servers_of(tmp_path / "home" / "store") == []
+
+
+def test_a_store_that_a_full_disk_made_give_up_ends_and_its_next_server_has_all_of_it(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path, 40_000):
+        home = tmp_path / "home"
+        try:
+            database = connect(EmbeddedStore(home).start())
+            number = 0
+            with contextlib.suppress(PyMongoError):
+                while True:
+                    database.padding.insert_one({"_id": number, "content": os.urandom(100_000)})
+                    number += 1
+            assert number > 5
+            wait_until(lambda: servers_of(home / "store") == [])
+            with pytest.raises(StoreError, match=r"^The disk of .* is full"):
+                EmbeddedStore(home).start()
+            subprocess.run(["mount", "-o", "remount,size=400m", tmp_path], check=True)
+            again = connect(EmbeddedStore(home).start())
+            assert set(range(number)) <= {one["_id"] for one in again.padding.find({}, {"_id": True})}
+        finally:
+            EmbeddedStore(home).stop()
 
 
 def test_a_store_that_cannot_start_gives_its_reason_and_its_log(store: EmbeddedStore) -> None:
