@@ -148,6 +148,11 @@ def test_a_run_on_a_users_own_series_goes_on_is_evaluated_and_loaded(
     assert main(["predict", str(run), "--series", str(path), "--times", "0:1:1"]) == 0
     assert main(["rerun", str(run), "--expect-identical"]) == 0
     assert load_model(run).channels == ("x",)
+    capsys.readouterr()
+    few = tmp_path / "few.csv"
+    few.write_text("series,time,x\n" + "".join(rows[:16]))  # two series, too few to train on
+    assert main(["evaluate", str(run), "--data", str(few), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 2
     path.write_text(path.read_text().replace("time,x", "time,u"))
     assert main(["evaluate", str(run), "--data", str(path.rename(tmp_path / "other.csv"))]) == 2
     assert "has the column 'u', but the model was trained on the column 'x'" in capsys.readouterr().err

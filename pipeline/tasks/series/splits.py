@@ -119,11 +119,14 @@ class SeriesData:
         return replace(self, **splits)
 
 
-def prepare(found: SeriesSet, config: SeriesTaskConfig, scaling: Scaling | None = None) -> SeriesData:
+def prepare(
+    found: SeriesSet, config: SeriesTaskConfig, scaling: Scaling | None = None, is_tested_whole: bool = False
+) -> SeriesData:
     """The splits that a configuration makes of a data set.
 
     Args:
         scaling: of a trained model; that of the training split without it.
+        is_tested_whole: each split has all of the series, as of data that nothing is trained on.
 
     Raises:
         InvalidInput: the data cannot be what the configuration wants: too few series or times, a horizon beyond the
@@ -132,7 +135,8 @@ def prepare(found: SeriesSet, config: SeriesTaskConfig, scaling: Scaling | None 
     data = config.data
     found = _with_noise(found, data)
     thinned = [_thinned(one, k, found, config) for k, one in enumerate(found.series)]
-    train, validation, test = _split(len(found), data, config.seed)
+    everything = list(range(len(found)))
+    train, validation, test = (everything,) * 3 if is_tested_whole else _split(len(found), data, config.seed)
     _check_goal("series", thinned, config)
     used = {"training": train, "validation": validation, "test": test} if scaling is None else {"test": test}
     for name, rows in used.items():

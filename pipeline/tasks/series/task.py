@@ -139,7 +139,8 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
                 "choose a data set with as many"
             )
         known = found.with_channels(config.data.name, trained.channels).with_classes(trained.classes)
-        return prepare(known, config, trained.scaling)
+        is_another = config.data.name != trained.config.data.name
+        return prepare(known, config, trained.scaling, is_tested_whole=is_another)
 
     def warn(self, config: SeriesTaskConfig) -> None:
         warn_of_unused_settings(config)
