@@ -16,8 +16,12 @@ from pipeline.comparison.groups import Group
 from pipeline.reporting.figure_style import INK, PALETTE, Colour, new_figure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.training_figures import axis_label, label_epochs
+from pipeline.util.errors import shortened
 
 EVALUATIONS = "solver.nfe_forward"
+LONGEST_LABEL = 56
+"""Letters of a group in the legend, which else would be wider than the panels and make them small."""
+INCHES_OF_A_LETTER, INCHES_OF_A_HANDLE = 0.085, 0.8
 
 
 def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> Figure | None:
@@ -65,12 +69,10 @@ def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> F
         axes[-1].set(ylabel="Evaluations per batch, forward", ylim=(0, None))
         label_epochs(axes[-1])
         axes[-1].yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(
-        handles=_run_legend(colours, all(run.completed for run, _ in drawn)),
-        loc="outside lower left",
-        ncols=3,
-        frameon=False,
-    )
+    handles = _run_legend(colours, all(run.completed for run, _ in drawn))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    room = int(figure.get_figwidth() / (INCHES_OF_A_LETTER * longest + INCHES_OF_A_HANDLE))
+    figure.legend(handles=handles, loc="outside lower left", ncols=min(3, max(1, room)), frameon=False)
     return figure
 
 
@@ -93,7 +95,8 @@ def _draw_run(ax: Axes, run: ComparedRun, solid: str, dotted: str, colour: Colou
 
 
 def _run_legend(colours: Mapping[str, Colour], all_completed: bool) -> list[Line2D]:
-    entries = [Line2D([], [], color=colour, label=group, linewidth=3) for group, colour in colours.items()]
+    labels = {group: shortened(group, LONGEST_LABEL) for group in colours}  # the tables above have the whole names
+    entries = [Line2D([], [], color=colour, label=labels[group], linewidth=3) for group, colour in colours.items()]
     entries.append(Line2D([], [], color=INK, label="validation"))
     entries.append(Line2D([], [], color=INK, label="training", linestyle=":"))
     entries.append(Line2D([], [], color=INK, label="best epoch", marker="o", linestyle=""))

@@ -420,6 +420,16 @@ def test_losses_below_zero_are_drawn_on_a_linear_axis(runs: Runs) -> None:
     assert figure.axes[0].get_yscale() == "linear"
 
 
+def test_long_names_of_groups_do_not_make_the_curves_small(runs: Runs) -> None:
+    groups = [replace(group, name="model.channels=16, " * 20) for group in compared(runs, RESNET_0, ODENET_0).groups]
+    figure = plot_run_curves(groups, metric_specs())
+    assert figure is not None
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.width < figure.bbox.width
+    assert figure.legends[0].get_texts()[0].get_text().startswith("A: model.channels=16")
+
+
 def test_no_two_of_a_dozen_groups_are_of_one_colour(runs: Runs) -> None:
     groups = [
         replace(group, letter=f"{number}")
