@@ -5,6 +5,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         monkeypatch.setattr(sys, "argv", ["benchmarks", *words, "--out", str(out)])
         monkeypatch.setattr(worker, "get_context", lambda _: FORKSERVER)
         monkeypatch.setenv("OMP_NUM_THREADS", "1")  # what it changes comes back
+        forkserver.ensure_running()  # with that, as it may be the first to need it, and all later runs would have two
         monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
         runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
         return json.loads(out.read_text())["results"], capsys.readouterr().out
