@@ -8,14 +8,14 @@ comparison.groups[0].spread("accuracy")
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations, product
 from typing import Any
 
 from pipeline.comparison.compared_run import ComparedRun, failure_of, read_run
 from pipeline.comparison.groups import Group, config_differences, group_runs
 from pipeline.comparison.holm import adjust_holm
-from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.metric_spec import MetricSpec, specs_by_name
 from pipeline.runs.query import StoredRun
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
@@ -55,12 +55,9 @@ class Comparison:
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
         """Those of the runs' tasks, each once; without a unit where tasks have others."""
-        specs = [spec for run in self.runs for spec in (*metric_specs(run.document), *logged_specs(run.document))]
-        units: dict[str, set[str]] = {}
-        for spec in specs:
-            units.setdefault(spec.name, set()).add(spec.unit)
-        found = {spec.name: spec if len(units[spec.name]) == 1 else replace(spec, unit="") for spec in specs}
-        return tuple(found.values())
+        found = (spec for run in self.runs for spec in (*metric_specs(run.document), *logged_specs(run.document)))
+        specs, _ = specs_by_name(found)
+        return tuple(specs.values())
 
     def group_of(self, run_id: int) -> Group:
         """The group that has the run."""

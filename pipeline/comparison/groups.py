@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.comparison.compared_run import ComparedRun
 from pipeline.config.display_names import UNKNOWN, model_name
+from pipeline.reporting.seeds import seed_key, seed_means
 from pipeline.tasks.classification.answers import Answers, count_confusion
 from pipeline.tracking.run_document import plugins_of, task_of
 from pipeline.util.array_types import IntArray
@@ -46,15 +47,9 @@ class Group:
         return without_seed(self.runs[0].config)
 
     def spread(self, quantity: str) -> Spread | None:
-        """Mean and standard deviation over the completed runs; None where none of them has the quantity.
-
-        Runs of one seed are one value, their mean: to repeat one tells nothing of others.
-        """
-        of_seeds: dict[Any, list[float]] = {}
-        for run in self.completed:
-            if (value := run.values.get(quantity)) is not None:
-                of_seeds.setdefault(_seed(run), []).append(value)
-        values = [float(np.mean(of_seed)) for of_seed in of_seeds.values()]
+        """Mean and standard deviation over the completed runs' seeds; None where none of them has the quantity."""
+        found = ((seed_key(run.run_id, run.seed), run.values.get(quantity)) for run in self.completed)
+        values = seed_means((key, value) for key, value in found if value is not None)
         if not values:
             return None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -63,7 +58,7 @@ class Group:
     @property
     def seeds(self) -> int:
         """How many a mean can be of; a run without a seed counts for itself."""
-        return len({_seed(run) for run in self.completed})
+        return len({seed_key(run.run_id, run.seed) for run in self.completed})
 
     def confusion(self) -> IntArray | None:
         """Counts of test images summed over the completed runs, shape (true class, predicted class).
@@ -80,10 +75,6 @@ class Group:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; empty where no run completed, or the task has none."""
         return _classes(self.completed[0]) if self.completed else ()
-
-
-def _seed(run: ComparedRun) -> Any:
-    return ("run", run.run_id) if run.seed is None else run.seed
 
 
 def _classes(run: ComparedRun) -> tuple[str, ...]:

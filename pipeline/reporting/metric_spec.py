@@ -1,6 +1,7 @@
 """What a metric is, for all that show, compare or search it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -57,3 +58,14 @@ class MetricSpec:
         if self.better is None:
             raise ValueError(f"neither lower nor higher values of {self.name} are better")
         return "min" if self.better == "lower" else "max"
+
+
+def specs_by_name(found: Iterable[MetricSpec]) -> tuple[dict[str, MetricSpec], set[str]]:
+    """Name -> what it means, without a unit where tasks have units of their own; and the names of which they do."""
+    specs: dict[str, MetricSpec] = {}
+    units: dict[str, set[str]] = {}
+    for spec in found:
+        specs[spec.name] = spec
+        units.setdefault(spec.name, set()).add(spec.unit)
+    mixed = {name for name, of_name in units.items() if len(of_name) > 1}
+    return {name: replace(spec, unit="") if name in mixed else spec for name, spec in specs.items()}, mixed

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite, isnan
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rich.table import Table
 
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.seeds import seed_key, seed_means
 from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
 from pipeline.reporting.words import counted
 from pipeline.runs.filters import known_paths, nearest_field, path_of
@@ -138,8 +139,7 @@ class RunGroup:
     @property
     def counted(self) -> str:
         """How many of the runs count, as in: 3 of 4, 2 seeds."""
-        seeds = set(map(self._seed, self.completed))
-        repeated = "" if len(seeds) == len(self.completed) else f", {counted(len(seeds), 'seed')}"
+        repeated = "" if self._seeds == len(self.completed) else f", {counted(self._seeds, 'seed')}"
         return f"{len(self.completed)} of {len(self.rows)}{repeated}"
 
     @property
@@ -152,21 +152,20 @@ class RunGroup:
         if not values:
             return NOTHING
         deviation = f" ± {shown(stdev(values), spec.format)}" if len(values) > 1 else ""
-        seeds = len(set(map(self._seed, self.completed)))
-        left_out = f" ({len(values)} of {seeds})" if len(values) < seeds else ""
+        left_out = f" ({len(values)} of {self._seeds})" if len(values) < self._seeds else ""
         return f"{shown(fmean(values), spec.format)}{deviation}{left_out}"
 
     def _values(self, spec: MetricSpec) -> list[float]:
-        """The finite ones. A seed's runs are one value, their mean: to repeat one tells nothing of others."""
-        of_seeds: dict[Any, list[float]] = {}
-        for row in self.completed:
-            value = _result_of(row, _kind(spec))
-            if value is not None and isfinite(value):
-                of_seeds.setdefault(self._seed(row), []).append(value)
-        return [fmean(values) for values in of_seeds.values()]
+        """The finite ones, one a seed."""
+        found = ((self._seed(row), _result_of(row, _kind(spec))) for row in self.completed)
+        return seed_means((key, value) for key, value in found if value is not None and isfinite(value))
 
-    def _seed(self, row: RunSummary) -> Any:
-        return ("run", row.run_id) if self.is_of_sweep or row.seed is None else row.seed
+    @property
+    def _seeds(self) -> int:
+        return len(set(map(self._seed, self.completed)))
+
+    def _seed(self, row: RunSummary) -> Hashable:
+        return seed_key(row.run_id, None if self.is_of_sweep else row.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -142,7 +142,8 @@ def is_same_store(database: Database[dict[str, Any]], where: str) -> bool:
     return name == database.name and bool(is_here or known & nodes)
 
 
-OF_THIS_STORE = ("store", "restore")
+IDENTITY, RESTORING = "store", "restore"
+OF_THIS_STORE = (IDENTITY, RESTORING)
 """Documents of `counters` that a copy of a store has not: what tells it from others, and who restores into it now."""
 
 
@@ -152,7 +153,7 @@ def store_uid(database: Database[dict[str, Any]]) -> str:
     while True:
         try:
             found = database.counters.find_one_and_update(
-                {"_id": "store"}, new, upsert=True, return_document=ReturnDocument.AFTER
+                {"_id": IDENTITY}, new, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:  # two first runs at once: the other one made it
             continue

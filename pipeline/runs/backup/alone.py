@@ -14,7 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from pipeline.tracking.run_document import aware
-from pipeline.tracking.store import clock_difference
+from pipeline.tracking.store import RESTORING, clock_difference
 from pipeline.util.errors import InvalidInput
 from pipeline.util.files import PRIVATE, private_folder
 from pipeline.util.paths import home
@@ -22,7 +22,6 @@ from pipeline.util.paths import home
 HEARTBEAT_SECONDS = 10.0
 PATIENCE = timedelta(minutes=1)
 """A restore on another machine that was not heard of for so long has been killed."""
-_NAME = "restore"
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def alone(database: Database[dict[str, Any]]) -> Iterator[None]:
             finally:
                 over.set()
                 with suppress(PyMongoError):  # then it is given up once it has not been heard of
-                    database.counters.delete_one({"_id": _NAME, "by": token})
+                    database.counters.delete_one({"_id": RESTORING, "by": token})
     except Timeout:
         raise at_work from None
 
@@ -55,14 +54,14 @@ def _taken(database: Database[dict[str, Any]], token: str) -> bool:
     now = datetime.now(UTC) + clock_difference(database)
     process = psutil.Process()
     place = {"host": platform.node(), "pid": process.pid, "began": process.create_time()}
-    ours = {"_id": _NAME, "by": token, "heard": now, **place}
+    ours = {"_id": RESTORING, "by": token, "heard": now, **place}
     try:
         database.counters.insert_one(ours)
     except DuplicateKeyError:
-        found = database.counters.find_one({"_id": _NAME})
+        found = database.counters.find_one({"_id": RESTORING})
         if found is not None and not _is_over(found, ours):
             return False
-        same = {"_id": _NAME, "by": found["by"]} if found else {"_id": _NAME}
+        same = {"_id": RESTORING, "by": found["by"]} if found else {"_id": RESTORING}
         return database.counters.replace_one(same, ours).matched_count == 1
     return True
 
@@ -80,4 +79,4 @@ def _is_over(found: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
 def _beat(database: Database[dict[str, Any]], token: str, over: threading.Event) -> None:
     while not over.wait(HEARTBEAT_SECONDS):
         with suppress(PyMongoError):
-            database.counters.update_one({"_id": _NAME, "by": token}, {"$currentDate": {"heard": True}})
+            database.counters.update_one({"_id": RESTORING, "by": token}, {"$currentDate": {"heard": True}})

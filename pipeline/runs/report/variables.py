@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.metric_spec import MetricSpec, specs_by_name
 from pipeline.runs.query import StoredRun
 from pipeline.runs.report.curves import Curve
 from pipeline.runs.summary import RunSummary
@@ -94,7 +94,7 @@ def _descriptions(rows: Sequence[RunSummary]) -> list[Variable]:
 
 
 def _test_results(rows: Sequence[RunSummary]) -> list[Variable]:
-    specs, mixed = _by_name(spec for row in reversed(rows) for spec in row.results)
+    specs, mixed = specs_by_name(spec for row in reversed(rows) for spec in row.results)
     by_name = [{spec.name: value for spec, value in row.results.items()} for row in rows]
     return [
         Variable(
@@ -109,20 +109,9 @@ def _test_results(rows: Sequence[RunSummary]) -> list[Variable]:
     ]
 
 
-def _by_name(found: Iterable[MetricSpec]) -> tuple[dict[str, MetricSpec], set[str]]:
-    """Name -> what it means; and the names that tasks have units of their own for, so that no value is the better."""
-    specs: dict[str, MetricSpec] = {}
-    units: dict[str, set[str]] = {}
-    for spec in found:
-        specs[spec.name] = spec
-        units.setdefault(spec.name, set()).add(spec.unit)
-    mixed = {name for name, of_name in units.items() if len(of_name) > 1}
-    return {name: replace(spec, unit="") if name in mixed else spec for name, spec in specs.items()}, mixed
-
-
 def _of_epochs(found: Sequence[StoredRun], curves: Sequence[Curve]) -> list[Variable]:
     """Of a metric whose better values are known the best of all epochs, of another one the last."""
-    specs, mixed = _by_name(spec for run in found for spec in metric_specs(run.document))
+    specs, mixed = specs_by_name(spec for run in found for spec in metric_specs(run.document))
     names = list(dict.fromkeys([*specs, *COSTS, *sorted({curve.metric for curve in curves})]))
     by_metric: dict[str, dict[Any, Curve]] = {}
     for curve in curves:

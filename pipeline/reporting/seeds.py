@@ -1,0 +1,17 @@
+"""Runs of one seed as one value: to repeat a seed tells nothing of others."""
+
+from collections.abc import Hashable, Iterable
+from statistics import fmean
+
+
+def seed_key(run_id: Hashable, seed: int | None) -> Hashable:
+    """What runs of one seed have in common; a run without a seed counts for itself."""
+    return ("run", run_id) if seed is None else seed
+
+
+def seed_means(values: Iterable[tuple[Hashable, float]]) -> list[float]:
+    """The mean of each seed, in the order of their first values, of pairs of a seed's key and a value."""
+    of_seeds: dict[Hashable, list[float]] = {}
+    for key, value in values:
+        of_seeds.setdefault(key, []).append(value)
+    return [fmean(of_seed) for of_seed in of_seeds.values()]
