@@ -61,7 +61,10 @@ def compiled(function: Function) -> Function:
 
 @cache  # and not where a module is imported: that takes torch's compiler seconds
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    # Torch tells the C++ compiler to round products before they are added, as eager code does.
+    return torch.compile(
+        function, fullgraph=True, dynamic=False, options={"cpp.enable_floating_point_contract_flag": "fast"}
+    )
 
 
 def compile_for_training(network: nn.Module, images: Tensor) -> float | None:

@@ -213,7 +213,7 @@ def _refuse_unsuitable(parameters: Sequence[Any], context: Sequence[Any], layout
                 raise InvalidInput(f"{name}[{number}] is a {type(one).__name__}: give a tensor (torch.as_tensor)")
     if not layout.per_sample:
         return
-    samples = layout.parts[0].shape[0]
+    samples = layout.samples
     for number, tensor in enumerate(context):
         if tensor.dim() == 0 or len(tensor) != samples:
             raise InvalidInput(

@@ -141,7 +141,7 @@ def integrate(
     moments = checked_times(times, packed.dtype)
     moving_times = times if isinstance(times, Tensor) and times.requires_grad and torch.is_grad_enabled() else None
     vector_field = VectorField(field, layout, packed.device, parameters, context)
-    tolerance = Tolerance(solver.rtol, solver.atol, packed_norm(norm, layout, layout.parts[0].shape[:1].numel()))
+    tolerance = Tolerance(solver.rtol, solver.atol, packed_norm(norm, layout, layout.samples))
     if packed.numel() == 0:
         return _nothing(moments, layout, packed)
     if solver.engine == "torchdiffeq":

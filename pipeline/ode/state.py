@@ -61,6 +61,7 @@ class Layout:
     Attributes:
         is_plain: the state is a single real tensor.
         dtype: number format of the packed state.
+        samples: length of the batch, which the first dimension of the first part is taken for.
     """
 
     def __init__(self, z0: State, per_sample: bool) -> None:
@@ -85,6 +86,7 @@ class Layout:
         self.dtype = next(iter(named.values())).real.dtype
         self.parts = [self._part(name, part) for name, part in named.items()]
         self.sizes = [part.size for part in self.parts]
+        self.samples = next(iter(self.parts[0].shape), 1)
 
     def _refuse_unsuitable(self, named: Mapping[str, Tensor]) -> None:
         if not named:

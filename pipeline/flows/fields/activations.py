@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pipeline.flows.fields.elementary import softplus_and_slope, tanh
 from pipeline.util.errors import InvalidInput
 
 
@@ -13,33 +14,31 @@ class Activation(NamedTuple):
     """
     Attributes:
         module: applies it.
-        derivative: of it, from what went in and what came out.
+        with_slope: what it makes of a tensor, and its derivative there.
     """
 
     module: type[nn.Module]
-    derivative: Callable[[Tensor, Tensor], Tensor]
+    with_slope: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def _tanh(before: Tensor, after: Tensor) -> Tensor:  # noqa: ARG001 - a derivative takes both
-    return 1 - after * after
+def _tanh(z: Tensor) -> tuple[Tensor, Tensor]:
+    after = tanh(z)
+    return after, 1 - after * after
 
 
-def _softplus(before: Tensor, after: Tensor) -> Tensor:  # noqa: ARG001
-    return torch.sigmoid(before)
+def _silu(z: Tensor) -> tuple[Tensor, Tensor]:
+    share = torch.sigmoid(z)
+    after = z * share
+    return after, share + after * (1 - share)
 
 
-def _silu(before: Tensor, after: Tensor) -> Tensor:
-    share = torch.sigmoid(before)
-    return share + after * (1 - share)
-
-
-def _relu(before: Tensor, after: Tensor) -> Tensor:  # noqa: ARG001
-    return (before > 0).to(before.dtype)
+def _relu(z: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.relu(z), (z > 0).to(z.dtype)
 
 
 ACTIVATIONS = {
     "tanh": Activation(nn.Tanh, _tanh),
-    "softplus": Activation(nn.Softplus, _softplus),
+    "softplus": Activation(nn.Softplus, softplus_and_slope),
     "silu": Activation(nn.SiLU, _silu),
     "relu": Activation(nn.ReLU, _relu),
 }

@@ -115,13 +115,14 @@ class MLPField(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """dz/dt, and the Jacobian's products with the tangents, shape (k, n, D): a pass of products alone."""
         of_time = self._of_time(t) if of_time is None else of_time
-        derivative = activation_named(self._activation_name).derivative
+        with_slope = activation_named(self._activation_name).with_slope
         for number, (layer, at_time) in enumerate(zip(self._layers, of_time, strict=True)):
             if number:
-                after = self.activation(z)
-                tangents = tangents * derivative(z, after)
-                z = after
-            product, tangents = _products(z, tangents, layer.linear.weight.mT)
+                z, slope = with_slope(z)
+                tangents = tangents * slope
+            weight = layer.linear.weight.mT
+            # Nothing flows back to the tangents that are given, and compiled code multiplies them once for all stages.
+            product, tangents = _products(z, tangents, weight) if number else (z @ weight, tangents @ weight)
             z = _scaled_and_shifted(product, at_time)
             tangents = tangents if at_time.scale is None else tangents * at_time.scale
         return z, tangents

@@ -94,8 +94,8 @@ class SeveralSteps:
 
 def is_light(field: VectorField, z: Tensor) -> bool:
     """Whether evaluations cost no more than what surrounds them, by the weights that a sample meets."""
-    samples = len(z) if z.dim() else 1
-    return z.device.type != "cpu" or samples * sum(weight.numel() for weight in field.parameters) <= LIGHT
+    products = field.layout.samples * sum(weight.numel() for weight in field.parameters)
+    return z.device.type != "cpu" or products <= LIGHT
 
 
 def several_steps(

@@ -155,5 +155,16 @@ def test_a_field_whose_evaluations_cost_more_than_a_call_is_not_evaluated_in_vai
             assert len(evaluated) == solution.statistics.nfe_forward
 
 
+def test_a_state_in_parts_costs_what_its_samples_do(uncompiled: list[int]) -> None:
+    """As a flow's, whose log-density lies beside z: there are more numbers than samples that meet the weights."""
+    linear = nn.Linear(8, 8).double()
+    linear.unused = nn.Parameter(torch.zeros(several.LIGHT // 8))
+    field = Field(lambda _t, parts: (linear(parts[0]).tanh(), parts[1]))
+    field.linear = linear
+    state = (torch.ones(4, 8, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64))
+    integrate(field, state, (0.0, 1.0), SolverConfig(gradient="direct"), is_compiled=True)
+    assert uncompiled
+
+
 def test_several_steps_are_the_same_compiled(layer: Layer) -> None:
     check_equal(layer, start(), TIMES, method="bosh3", rtol=1e-6, atol=1e-6)
