@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.series.batch import SeriesBatch
+from pipeline.series.batch import Observations, SeriesBatch
 from pipeline.series.cells import Cell, State
 from pipeline.series.likelihood import gaussian_log_likelihood
 from pipeline.series.noise import ObservationNoise
@@ -20,8 +20,8 @@ class LogLikelihood:
     """The log likelihood of each series of a batch, in nats and not divided by anything; shapes (b,).
 
     Attributes:
-        value: of the observed values, each given those before it.
-        counts: observed values of each series.
+        value: of the values, each given what was read before it.
+        counts: of these values, for each series.
         labels: log likelihood of the label, 0 where it is not known; None without classes.
         label_weight: in what is maximised.
     """
@@ -38,7 +38,7 @@ class LogLikelihood:
 
     @property
     def per_value(self) -> Tensor:
-        """Over the number of observed values of all series together, a scalar."""
+        """Over the number of values of all series together, a scalar."""
         return self.value.sum() / self.counts.sum()
 
 
@@ -78,21 +78,36 @@ class Forecaster(nn.Module):
         """The log likelihood of what is observed."""
         return self.log_likelihood(batch)
 
-    def log_likelihood(self, batch: SeriesBatch, *, label_weight: float = 1.0) -> LogLikelihood:
-        """Of each observed value given those before it; of `batch.revealed()` that of the wanted ones too."""
-        observations = batch.ascending
+    def log_likelihood(
+        self, batch: SeriesBatch, *, of_wanted: bool = False, label_weight: float = 1.0
+    ) -> LogLikelihood:
+        """Of each observed value given those before it, and of the label given all of them.
+
+        Args:
+            of_wanted: of the wanted values too. As in a prediction, they are said from the observations before them;
+                behind the last of these, where a prediction is given what was said, each is given those before it.
+        """
+        read = batch.continued() if of_wanted else batch
+        observations = read.ascending
         gaps = observations.gaps / self.time_unit
         states = self.cell.read(observations, gaps)
         before = tuple(part[:-1].flatten(0, 1) for part in states)
         ahead = self.cell.evolve(before, gaps.t().reshape(-1, 1))
         means = self._decoded(ahead).unflatten(0, (-1, len(batch))).transpose(0, 1)
         value = gaussian_log_likelihood(observations.values, means, self.noise.sd, observations.mask)
+        counts = read.observed.sum((1, 2))
+        left_out = batch.wanted & ~read.observed
+        if of_wanted and bool(left_out.any()):
+            means = self._between(observations, states, batch.relative_times)
+            mask = left_out.to(batch.values.dtype)
+            value = value + gaussian_log_likelihood(batch.values, means, self.noise.sd, mask)
+            counts = counts + left_out.sum((1, 2))
         labels = None
         if self.classifier is not None:
-            scores = functional.log_softmax(self._class_scores(self._chosen(states, observations.counts)), dim=-1)
+            scores = functional.log_softmax(self._class_scores(self._chosen(states, batch.ascending.counts)), dim=-1)
             of_label = scores.gather(-1, batch.labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
             labels = of_label.masked_fill(batch.labels < 0, 0.0)
-        return LogLikelihood(value, batch.observed.sum((1, 2)), labels, label_weight)
+        return LogLikelihood(value, counts, labels, label_weight)
 
     @torch.no_grad()
     def class_scores(self, batch: SeriesBatch) -> Tensor:
@@ -116,20 +131,20 @@ class Forecaster(nn.Module):
         observations = batch.ascending
         states = self.cell.read(observations, observations.gaps / self.time_unit)
         relative = batch.relative(times)
-        # Of one grid, times that were subtracted from different starts, or counted up in steps, differ by rounding.
-        rounding = relative.abs().amax(1, keepdim=True) / 2 ** TIME_BITS[torch.float32]
-        before = (observations.times[:, None, :] < (relative - rounding)[:, :, None]).sum(-1)
         last = observations.times.gather(1, observations.counts[:, None] - 1)
-        chosen = self._chosen(states, before)
-        since = torch.where(before > 0, relative - observations.times.gather(1, (before - 1).clamp(min=0)), 0.0)
-        mean = self._decoded(self._evolved(chosen, since))
-        whole = mean.repeat(1 + samples, 1, 1, 1)
-        is_beyond = relative - rounding > last
+        whole = self._between(observations, states, relative).repeat(1 + samples, 1, 1, 1)
+        is_beyond = relative - _rounding(relative) > last
         if bool(is_beyond.any()):
             self._go_beyond(
                 whole, self._chosen(states, observations.counts), relative, last[:, 0], is_beyond, generator
             )
         return Prediction(relative + batch.starts[:, None], whole[0], whole[1:], self.noise.sd)
+
+    def _between(self, observations: Observations, states: State, relative: Tensor) -> Tensor:
+        """The means at times from the series' starts, shape (b, m), each from what was read before it."""
+        before = (observations.times[:, None, :] < (relative - _rounding(relative))[:, :, None]).sum(-1)
+        since = torch.where(before > 0, relative - observations.times.gather(1, (before - 1).clamp(min=0)), 0.0)
+        return self._decoded(self._evolved(self._chosen(states, before), since))
 
     def _go_beyond(
         self,
@@ -194,3 +209,8 @@ class Forecaster(nn.Module):
         if position.dim() == 2:
             series = series[:, None]
         return tuple(part[position, series] for part in states)
+
+
+def _rounding(relative: Tensor) -> Tensor:
+    """By which times of one grid differ that were subtracted from different starts, or counted up in steps."""
+    return relative.abs().amax(1, keepdim=True) / 2 ** TIME_BITS[torch.float32]

@@ -183,9 +183,10 @@ class SeriesBatch:
         """Some of the series, by their positions or a mask."""
         return self._mapped(lambda tensor: tensor[rows])
 
-    def revealed(self) -> "SeriesBatch":
-        """The batch with all observed that is wanted too."""
-        return replace(self, observed=self.observed | self.wanted)
+    def continued(self) -> "SeriesBatch":
+        """The batch with that observed too which is wanted behind the last observation of its series."""
+        last = self.times.masked_fill(~self.observed.any(-1), -torch.inf).amax(1, keepdim=True)
+        return replace(self, observed=self.observed | (self.wanted & (self.times > last)[:, :, None]))
 
     def relative(self, times: Tensor) -> Tensor:
         """Times, of shape (m,) for all series or (b, m), from the start of each, shape (b, m), float64."""

@@ -23,8 +23,9 @@ ATANH = tuple(2 / power for power in range(1, 14, 2))
 
 def tanh(z: Tensor) -> Tensor:
     """tanh(z), within 4e-7 of it in proportion."""
-    if _is_compiled_for_cpu(z):
-        return cast("Tensor", _Tanh.apply(z))
+    if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript, which knows no such functions, looks no further then
+        if _is_compiled_for_cpu(z):
+            return cast("Tensor", _Tanh.apply(z))
     return torch.tanh(z)
 
 

@@ -59,8 +59,7 @@ class NegativeBound(Objective):
             objective, sums = bound.objective, {"kl": bound.kl.sum()}
         else:
             assert isinstance(model, Forecaster)
-            learned = batch if self._config.goal == "reconstruction" else batch.revealed()
-            objective = model.log_likelihood(learned, label_weight=label_weight).objective
+            objective = model.log_likelihood(batch, of_wanted=True, label_weight=label_weight).objective
         outputs = self._answer(model, batch, chance) if generator is None else None
         return BatchLoss(-objective.mean(), len(batch), sums, outputs)
 

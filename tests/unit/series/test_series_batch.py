@@ -78,12 +78,18 @@ def test_truth_that_is_not_known_of_all_is_no_number_for_the_others():
     assert collate([unknown]).truth is None
 
 
-def test_a_batch_can_be_chosen_from_and_revealed(series):
+def test_a_batch_can_be_chosen_from(series):
     batch = collate(series)
     chosen = batch.chosen(torch.tensor([2, 0]))
     assert len(chosen) == 2
     assert (chosen.times[0] == batch.times[2]).all()
-    assert (batch.revealed().observed == batch.observed | batch.wanted).all()
+
+
+def test_a_batch_is_continued_by_what_is_wanted_behind_the_last_observation():
+    rows = {"observed": [True, False, True, False, False], "wanted": [False, True, True, False, True]}
+    long, short = Series(range(5), [[1.0]] * 5, **rows), Series([0.0, 1.0], [[1.0]] * 2, observed=[True, False])
+    continued = collate([long, short]).continued()
+    assert continued.observed[:, :, 0].tolist() == [[True, False, True, False, True], [True, True, *[False] * 3]]
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,53 @@ def test_series_that_end_at_different_times_are_continued_from_their_own_ends(fo
         torch.testing.assert_close(together[number], forecaster.predict(collate([one]), asked, 1).mean[0])
 
 
-def test_what_is_wanted_can_be_learned_from_too(forecaster):
-    one = Series([0.0, 1.0, 2.0], [[1.0], [2.0], [3.0]], observed=[True, True, False])
-    batch = collate([one])
-    assert forecaster.log_likelihood(batch).counts.tolist() == [2]
-    assert forecaster.log_likelihood(batch.revealed()).counts.tolist() == [3]
+@pytest.fixture
+def gapped() -> Series:
+    """Observed at 0 and 2; wanted are those, what lies between them, and two values behind."""
+    times, values = [0.0, 0.5, 1.5, 2.0, 3.0, 3.5], [[1.0], [-1.0], [0.5], [0.0], [2.0], [-2.0]]
+    return Series(times, values, observed=[True, False, False, True, False, False], label=1)
+
+
+def test_what_is_wanted_is_learned_from_what_a_prediction_is_given(forecaster, gapped):
+    """Between observations that is what is observed before; behind them also what was to be said before."""
+    found = forecaster.log_likelihood(collate([gapped]), of_wanted=True)
+    given = {0.5: [0.0], 1.5: [0.0], 2.0: [0.0], 3.0: [0.0, 2.0], 3.5: [0.0, 2.0, 3.0]}
+    value_at = dict(zip(gapped.times.tolist(), gapped.values, strict=True))
+    first = forecaster.decoder(forecaster.cell.features(forecaster.cell.begin(torch.zeros(1, 1))))[0]
+    total = Normal(first, 0.2).log_prob(value_at[0.0]).sum()
+    for time, before in given.items():
+        beginning = collate([Series(before, torch.stack([value_at[t] for t in before]))])
+        mean = forecaster.predict(beginning, torch.tensor([time]), 1).mean[0, 0]
+        total = total + Normal(mean, 0.2).log_prob(value_at[time]).sum()
+    torch.testing.assert_close(found.value[0], total)
+    assert found.counts.tolist() == [6]
+    assert forecaster.log_likelihood(collate([gapped])).counts.tolist() == [2]
+
+
+def test_what_is_wanted_is_the_same_of_a_series_alone_and_in_a_batch(forecaster, gapped):
+    others = [Series([0.0, 1.0], [[1.0], [2.0]]), Series([1.0, 5.0, 9.0], [[1.0]] * 3, observed=[True, True, False])]
+    together = forecaster.log_likelihood(collate([gapped, *others]), of_wanted=True)
+    alone = [forecaster.log_likelihood(collate([one]), of_wanted=True) for one in (gapped, *others)]
+    torch.testing.assert_close(together.value, torch.cat([one.value for one in alone]))
+    assert together.counts.tolist() == [6, 2, 3]
+
+
+def test_channels_that_are_observed_at_different_times_are_learned_each_from_those_before_it():
+    torch.manual_seed(0)
+    model = build_forecaster("rnn_dt", 2, hidden=4)
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    half = Series([0.0, 1.0], values, observed=[[True, True], [True, False]], wanted=torch.ones(2, 2, dtype=torch.bool))
+    whole = model.log_likelihood(collate([Series([0.0, 1.0], values)]))
+    torch.testing.assert_close(model.log_likelihood(collate([half]), of_wanted=True).value, whole.value)
+
+
+def test_a_label_is_learned_from_what_is_observed_alone(gapped):
+    torch.manual_seed(0)
+    model = build_forecaster("rnn_dt", 1, hidden=4, classes=2)
+    batch = collate([gapped])
+    for of_wanted in (False, True):
+        labels = model.log_likelihood(batch, of_wanted=of_wanted).labels
+        torch.testing.assert_close(labels[0], torch.log_softmax(model.class_scores(batch), -1)[0, 1])
 
 
 def test_the_class_is_said_from_the_state_behind_the_last_observation():
