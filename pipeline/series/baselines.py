@@ -213,4 +213,5 @@ class Forecaster(nn.Module):
 
 def _rounding(relative: Tensor) -> Tensor:
     """By which times of one grid differ that were subtracted from different starts, or counted up in steps."""
-    return relative.abs().amax(1, keepdim=True) / 2 ** TIME_BITS[torch.float32]
+    rounding: Tensor = relative.abs().amax(1, keepdim=True) / 2 ** TIME_BITS[torch.float32]
+    return rounding
