@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.jit import is_scripting  # type: ignore[attr-defined]  # not within a function, where TorchScript reads it
 from torch.nn import functional
 
 TANH_NUMERATOR = (9.999999795e-01, 1.338102568e-01, 3.495588193e-03, 2.060908390e-05, 1.335466434e-08)
@@ -24,7 +25,7 @@ ATANH = tuple(2 / power for power in range(1, 14, 2))
 def tanh(z: Tensor) -> Tensor:
     """tanh(z), within 4e-7 of it in proportion."""
     # TorchScript knows no functions with derivatives of their own, and reads nothing behind this condition.
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102
+    if not is_scripting():  # noqa: SIM102
         if _is_compiled_for_cpu(z):
             return cast("Tensor", _Tanh.apply(z))
     return torch.tanh(z)
