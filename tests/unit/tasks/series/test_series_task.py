@@ -1,6 +1,7 @@
 """The task of irregular time series: its loss, its scores, its comparisons and its parts."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,24 @@ def test_the_weight_of_the_kl_rises_evenly_and_validation_has_the_whole_of_it() 
     chance = torch.Generator().manual_seed(0)
     whole = -float(model.elbo(batch, 1, generator=chance).value.mean().detach())
     assert float(objective.loss(model, batch, None).loss.detach()) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "rnn_dt", "gru_d", "ode_rnn"])
+def test_what_is_withheld_within_a_window_is_learned_and_not_read(architecture: str) -> None:
+    """Other values there change the loss by their own errors alone, against what a test would be told."""
+    config = configured(model={"architecture": architecture}, series={"goal": "interpolation"})
+    _, data, model = prepared(config)
+    objective = NegativeBound(data, config.series)
+    batch = next(iter(objective.validation_batches(100)))
+    last = batch.times.masked_fill(~batch.observed.any(-1), -torch.inf).amax(1, keepdim=True)
+    withheld = batch.wanted & ~batch.observed & (batch.times < last)[:, :, None]
+    assert withheld.sum() > batch.observed.sum()
+    others = replace(batch, values=batch.values + withheld)
+    with torch.no_grad():
+        told = model.predict(batch, batch.times, 1).mean
+        first, second = (objective.loss(model, one, None).loss for one in (batch, others))
+    errors = [((one.values - told) / model.noise.sd).square()[withheld].sum() / 2 for one in (batch, others)]
+    torch.testing.assert_close(second - first, (errors[1] - errors[0]).detach() / len(batch), rtol=1e-3, atol=1e-3)
 
 
 def test_a_posterior_that_has_collapsed_is_warned_of() -> None:
