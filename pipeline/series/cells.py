@@ -154,14 +154,21 @@ class TimeGapRNNCell(RNNCell):
 class GRUDCell(Cell):
     """A GRU whose state decays between observations, as does what it takes for a value that is missing.
 
-    A missing value is one between the last that was observed and 0, which is the mean of the training data where the
-    values are standardised, as Che et al. have it; where they are scaled to [0, 1] it is the least.
+    A missing value is taken for one between the last that was observed and the mean of the training data, nearer to the
+    mean the longer that is ago.
+
+    Attributes:
+        mean: of the training data, shape (dimensions,); 0, that of standardised data, until it is set. No weight: it is
+            not in `state_dict`.
 
     Source: Che et al. 2018, *Recurrent neural networks for multivariate time series with missing values*.
     """
 
+    mean: Tensor
+
     def __init__(self, dimensions: int, hidden: int) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.zeros(dimensions), persistent=False)
         self.dimensions, self.hidden, self.features_width = dimensions, hidden, hidden
         self.gru = nn.GRUCell(2 * dimensions, hidden)
         self.decay_of_state = nn.Linear(dimensions, hidden)
@@ -169,8 +176,8 @@ class GRUDCell(Cell):
         self.decay_of_values = nn.Parameter(torch.tensor([[0.5], [0.0]]).repeat(1, dimensions))
 
     def begin(self, like: Tensor) -> State:
-        nothing = like.new_zeros(len(like), self.dimensions)
-        return like.new_zeros(len(like), self.hidden), nothing, nothing
+        ages = like.new_zeros(len(like), self.dimensions)
+        return like.new_zeros(len(like), self.hidden), self.mean.to(like.dtype).expand_as(ages), ages
 
     def evolve(self, state: State, gap: Tensor) -> State:
         hidden, last, ages = state
@@ -179,7 +186,8 @@ class GRUDCell(Cell):
     def update(self, state: State, values: Tensor, mask: Tensor) -> State:
         hidden, last, ages = state
         rate, offset = self.decay_of_values
-        filled = mask * values + (1 - mask) * torch.exp(-torch.relu(rate * ages + offset)) * last
+        share = torch.exp(-torch.relu(rate * ages + offset))
+        filled = mask * values + (1 - mask) * (share * last + (1 - share) * self.mean)
         hidden = self.gru(torch.cat([filled, mask], dim=-1), self._decayed(hidden, ages))
         return hidden, mask * values + (1 - mask) * last, (1 - mask) * ages
 

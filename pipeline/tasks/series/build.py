@@ -1,8 +1,10 @@
 """The models that a configuration names, and their parts."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from pipeline.config import SolverConfig
@@ -29,7 +31,12 @@ BETWEEN_OBSERVATIONS = SolverConfig(method="euler", steps=1)
 
 
 def build_model(
-    config: SeriesTaskConfig, solver: SolverConfig, dimensions: int, classes: int, time_unit: float
+    config: SeriesTaskConfig,
+    solver: SolverConfig,
+    dimensions: int,
+    classes: int,
+    time_unit: float,
+    mean: Sequence[float],
 ) -> Model:
     """The model with weights of torch's global random state.
 
@@ -37,6 +44,7 @@ def build_model(
         solver: of the latent ODE.
         classes: of the labels; 0 where there are none.
         time_unit: what its networks take for a unit of time.
+        mean: of the training data, a number a dimension.
 
     Raises:
         PluginError: a plug-in gives something else than a model of series.
@@ -57,6 +65,9 @@ def build_model(
             "Forecaster of pipeline.series"
         )
     built.time_unit = time_unit
+    for module in built.modules():
+        if isinstance(module, GRUDCell):
+            module.mean.copy_(torch.tensor(mean))
     if isinstance(built, LatentODE):
         built.is_compiled = config.training.compile is True and solver.can_be_compiled
     return built

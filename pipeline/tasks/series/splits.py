@@ -1,6 +1,6 @@
 """Series as a model is given them: scaled, split by the seed, thinned, with what is to be said of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,10 +24,15 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Scaling:
-    """Scaled values are (values - shift) / scale, a number a channel each."""
+    """Scaled values are (values - shift) / scale, a number a channel each.
+
+    Attributes:
+        mean: of the scaled values; 0 where it was not recorded, as by runs before it was.
+    """
 
     shift: tuple[float, ...]
     scale: tuple[float, ...]
+    mean: tuple[float, ...]
 
     def scaled(self, values: Any) -> Any:
         """Of the data's unit, shape (…, channels), an array."""
@@ -37,27 +42,37 @@ class Scaling:
         """In the data's unit again."""
         return values * np.array(self.scale) + np.array(self.shift)
 
+    def as_recorded(self) -> dict[str, list[float]]:
+        """As `recorded` reads it."""
+        return {name: list(numbers) for name, numbers in vars(self).items()}
+
+    @classmethod
+    def recorded(cls, recorded: Mapping[str, Sequence[float]]) -> "Scaling":
+        """That of a run."""
+        shift = tuple(recorded["shift"])
+        return cls(shift, tuple(recorded["scale"]), tuple(recorded.get("mean", (0.0,) * len(shift))))
+
     @classmethod
     def of(cls, kind: str, values: FloatArray) -> "Scaling":
         """Of values of shape (n, channels), not a number where nothing is observed."""
-        channels = values.shape[1]
-        if kind == "none":
-            return cls((0.0,) * channels, (1.0,) * channels)
-        known = [column[np.isfinite(column)] for column in values.T]
-        # A channel that the training split does not observe stays as it is, by the values that leave it so.
-        unseen = np.array([0.0, 1.0] if kind == "range" else [-1.0, 1.0])
-        known = [column if column.size else unseen for column in known]
-        if kind not in ("standard", "range"):
+        if kind not in ("standard", "range", "none"):
             raise InvalidInput(f"there is no scaling {kind!r}: choose standard, range or none")
+        of_channels = [cls._of_channel(kind, column[np.isfinite(column)]) for column in values.T]
+        shift, scale, mean = zip(*of_channels, strict=True)
+        return cls(shift, scale, mean)
+
+    @staticmethod
+    def _of_channel(kind: str, known: FloatArray) -> tuple[float, float, float]:
+        if not known.size:  # a channel that the training split does not observe stays as it is
+            return 0.0, 1.0, 0.0
+        shift, scale = 0.0, 1.0
         if kind == "range":
-            shift = [float(column.min()) for column in known]
-            scale = [float(np.ptp(column)) for column in known]
-        else:
-            shift = [float(column.mean()) for column in known]
-            scale = [float(column.std()) for column in known]
-        # What is constant but for rounding stays as it is, too.
-        smallest = [CONSTANT * float(np.abs(column).max()) for column in known]
-        return cls(tuple(shift), tuple(s if s > least else 1.0 for s, least in zip(scale, smallest, strict=True)))
+            shift, scale = float(known.min()), float(np.ptp(known))
+        elif kind == "standard":
+            shift, scale = float(known.mean()), float(known.std())
+        # What is constant but for rounding keeps its unit, too.
+        scale = scale if kind == "none" or scale > CONSTANT * float(np.abs(known).max()) else 1.0
+        return shift, scale, 0.0 if kind == "standard" else (float(known.mean()) - shift) / scale
 
 
 @dataclass(frozen=True, eq=False)

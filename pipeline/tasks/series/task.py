@@ -64,7 +64,8 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
         return replace(data, test=data.test.chosen(draw_subset(data.test_items, items).to(data.device)))
 
     def build_model(self, config: SeriesTaskConfig, data: SeriesData) -> nn.Module:
-        return build_model(config, config.solver, len(data.channels), len(data.classes), _time_unit(config, data))
+        unit = _time_unit(config, data)
+        return build_model(config, config.solver, len(data.channels), len(data.classes), unit, data.scaling.mean)
 
     def objective(self, config: SeriesTaskConfig, data: SeriesData) -> Objective:
         return NegativeBound(data, config.series)
@@ -117,7 +118,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
                 "classes": list(data.classes),
                 "time": data.time,
                 "time_unit": _time_unit(config, data),
-                "scaling": {"shift": list(data.scaling.shift), "scale": list(data.scaling.scale)},
+                "scaling": data.scaling.as_recorded(),
             },
             "parameters": {"total": sum(parameter.numel() for parameter in model.parameters())},
         }
@@ -125,8 +126,8 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
     def restore(self, config: SeriesTaskConfig, facts: Mapping[str, Any], solver: SolverConfig) -> TrainedModel:
         of_data = facts["data"]
         channels, classes = tuple(of_data["channels"]), tuple(of_data["classes"])
-        network = build_model(config, solver, len(channels), len(classes), float(of_data["time_unit"]))
-        scaling = Scaling(tuple(of_data["scaling"]["shift"]), tuple(of_data["scaling"]["scale"]))
+        scaling, unit = Scaling.recorded(of_data["scaling"]), float(of_data["time_unit"])
+        network = build_model(config, solver, len(channels), len(classes), unit, scaling.mean)
         return TrainedModel(network, config, channels, classes, scaling)
 
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> SeriesData:

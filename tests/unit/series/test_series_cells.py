@@ -79,6 +79,18 @@ def test_gru_d_takes_between_the_last_value_and_the_mean_for_one_that_is_missing
     torch.testing.assert_close(seen[0], torch.tensor([[2.0, 7.0, 0.0, 1.0]]))
 
 
+def test_gru_d_takes_the_mean_of_the_training_for_what_was_never_observed():
+    cell = GRUDCell(2, 3)
+    cell.mean.copy_(torch.tensor([0.5, -1.0]))
+    seen = []
+    cell.gru.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for gap in (0.0, 2.0):
+        state = cell.evolve(cell.begin(torch.zeros(1, 2)), torch.tensor([[gap]]))
+        cell.update(state, torch.tensor([[0.0, 7.0]]), torch.tensor([[0.0, 1.0]]))
+        torch.testing.assert_close(seen[-1], torch.tensor([[0.5, 7.0, 0.0, 1.0]]))
+    assert "mean" not in cell.state_dict()  # weights of models from before it was known can be loaded
+
+
 def test_gru_d_remembers_how_old_each_value_is():
     cell = GRUDCell(2, 3)
     state = cell.update(cell.begin(torch.zeros(1, 2)), torch.ones(1, 2), torch.ones(1, 2))

@@ -129,6 +129,12 @@ def test_a_channel_that_training_has_not_seen_stays_as_it_is(kind: str) -> None:
     assert (scaling.shift[1], scaling.scale[1]) == (0, 1)
 
 
+@pytest.mark.parametrize(("kind", "mean"), [("standard", (0, 0)), ("range", (0.25, 0)), ("none", (2, 0))])
+def test_the_mean_is_of_scaled_values_that_the_training_observes(kind: str, mean: tuple[float, ...]) -> None:
+    values = np.array([[1.0, np.nan], [1.0, np.nan], [1.0, np.nan], [5.0, np.nan]])
+    assert Scaling.of(kind, values).mean == pytest.approx(mean)
+
+
 def test_a_series_with_nothing_in_its_window_and_too_few_series_are_refused() -> None:
     late = RecordedSeries("late", np.arange(4.0), np.array([[np.nan], [np.nan], [np.nan], [1.0]]))
     full = RecordedSeries("full", np.arange(4.0), np.ones((4, 1)))

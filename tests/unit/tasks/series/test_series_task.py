@@ -12,7 +12,7 @@ import torch
 from pipeline import plugins
 from pipeline.data.series_set import RecordedSeries, SeriesSet
 from pipeline.plugins import registry
-from pipeline.series import LatentODE
+from pipeline.series import GRUDCell, LatentODE
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.series.config import MODELS, SeriesTaskConfig
 from pipeline.tasks.series.evaluation import thinned
@@ -115,6 +115,26 @@ def test_what_is_withheld_within_a_window_is_learned_and_not_read(architecture: 
         first, second = (objective.loss(model, one, None).loss for one in (batch, others))
     errors = [((one.values - told) / model.noise.sd).square()[withheld].sum() / 2 for one in (batch, others)]
     torch.testing.assert_close(second - first, (errors[1] - errors[0]).detach() / len(batch), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "sections", [{"model": {"architecture": "gru_d"}}, {"series": {"encoder": "gru_d"}}], ids=["forecaster", "encoder"]
+)
+def test_gru_d_knows_the_mean_of_the_training_also_when_it_is_loaded(sections: dict[str, Any]) -> None:
+    config = configured(data={"scaling": "range"}, **sections)
+    task, data, model = prepared(config)
+
+    def mean(network: torch.nn.Module) -> list[float]:
+        (cell,) = (module for module in network.modules() if isinstance(module, GRUDCell))
+        return cell.mean.tolist()
+
+    train = data.train.batch
+    observed = [float(train.values[..., k][train.observed[..., k]].mean()) for k in range(train.dimensions)]
+    assert mean(model) == pytest.approx(observed, rel=1e-5)
+    facts = {"data": task.facts(config, data)["data"]}
+    assert mean(task.restore(config, facts, config.solver).network) == mean(model)
+    del facts["data"]["scaling"]["mean"]  # as of a run from before
+    assert mean(task.restore(config, facts, config.solver).network) == [0, 0]
 
 
 def test_a_posterior_that_has_collapsed_is_warned_of() -> None:
