@@ -86,7 +86,7 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             return DeliveryResult(run_id, "damaged", told)
         known = database.runs.find_one({"_id": run_id, "uid": record.document["uid"]})
         where, is_of_another = str(record.document["store"]), is_of_another_store(record.document, database)
-        if _never_began(record, known, database):
+        if not is_of_another and _never_began(record, known, database):
             database.runs.delete_one({"_id": run_id, "uid": record.document["uid"]})
             record.discard()
             return DeliveryResult(run_id, "withdrawn", f"run {run_id} never began, and nothing of it is left")

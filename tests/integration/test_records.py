@@ -296,6 +296,18 @@ def test_a_run_that_was_about_to_enter_leaves_nothing_unless_it_has_told_the_sto
     assert not record.folder.exists()
 
 
+def test_a_run_that_was_about_to_enter_another_store_of_this_address_is_left_to_that_one(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    where = f"mongodb://***:***@{':'.join(map(str, database.client.address or ()))}/odenet"
+    document = document_of(1, store=where, store_uid="that of a store that was put away")
+    record = Record.create(run_folder(store_home, document), document, is_entering=True)
+    record.release()
+    assert [result.outcome for result in sync(store_home, database)] == ["elsewhere"]
+    assert record.folder.exists()
+    shutil.rmtree(record.folder)
+
+
 def test_what_people_have_added_to_a_run_stays_when_its_record_is_delivered(
     store_home: Path, database: Database[dict[str, Any]]
 ) -> None:
