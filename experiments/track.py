@@ -46,6 +46,7 @@ from pipeline.util.user_warnings import OdenetWarning
 HEARTBEAT_SECONDS = 10.0
 WRITTEN_SECONDS = 1.0
 """A point that comes so long after the last one is on the disk when `log` returns, others within ten seconds."""
+MAX_STEP = 2**63 - 1
 MOST_POINTS = 20_000
 """Of a metric: a series is one document of the store."""
 
@@ -61,13 +62,25 @@ class TrackedScript:
         self._steps: dict[str, set[int]] = {}
         self._mutex = threading.Lock()
         self._is_over = False
-        self.result: float | None = None
-        """A number by which the run is listed and sorted, set whenever it is known."""
+        self._result: float | None = None
 
     @property
     def run_id(self) -> int:
         """The run's number in the store."""
         return int(self._record.run_id)
+
+    @property
+    def result(self) -> float | None:
+        """A number by which the run is listed and sorted, set whenever it is known; an array or tensor of one, too.
+
+        Raises:
+            InvalidInput: when it is set, to what is no number.
+        """
+        return self._result
+
+    @result.setter
+    def result(self, value: Any) -> None:
+        self._result = None if value is None else _number("result", value)
 
     def log(self, metrics: Mapping[str, Any] | None = None, *, step: int | None = None, **more: Any) -> None:
         """One point for each metric: `run.log(step=3, loss=0.5)`, `run.log({"validation/loss": 0.5})`.
@@ -80,7 +93,7 @@ class TrackedScript:
             InvalidInput: a value is no number, the step is no whole one, or the run is over.
         """
         self._refuse_over()
-        values = {name: _number(name, value) for name, value in {**(metrics or {}), **more}.items()}
+        values = {name: _number(f"the metric {name}", value) for name, value in {**(metrics or {}), **more}.items()}
         with self._mutex:
             at = self._next_step if step is None else _whole(step)
             self._next_step = max(self._next_step, at + 1)
@@ -296,7 +309,7 @@ def _number(name: str, value: Any) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, RuntimeError):
-        raise InvalidInput(f"the metric {name} is {brief(value)}, which is no number: log one number a step") from None
+        raise InvalidInput(f"{name} is {brief(value)}, which is no number: give one number") from None
 
 
 def _whole(step: Any) -> int:
@@ -304,6 +317,8 @@ def _whole(step: Any) -> int:
         whole: int = operator.index(step)
     except TypeError:
         raise InvalidInput(f"step is {brief(step)}, which is no whole number: count epochs or batches") from None
+    if abs(whole) > MAX_STEP:
+        raise InvalidInput(f"step is {whole}, which no store takes: count epochs or batches")
     return whole
 
 

@@ -21,27 +21,28 @@ STOP_SECONDS = 120.0
 def watch(run_ids: tuple[int | str, ...]) -> None:
     """Follow runs that go on, with their curves, on one page.
 
-    All of them, or some until these have ended; Ctrl-C ends the page.
+    Those that go on and those that begin meanwhile, or some, until all of these have ended; Ctrl-C ends the page.
     """
     from rich.live import Live
 
     from pipeline.reporting.terminal import Terminal
-    from pipeline.runs.live_view import live_table
+    from pipeline.runs.live_view import followed, live_table
     from pipeline.runs.query import Runs
+    from pipeline.tracking.run_document import RunStatus
 
     runs, console = Runs(), Terminal()
-    table, goes_on = live_table(runs, run_ids, console.width)
-    if not table.rows:
+    shown = [runs.get(run_id) for run_id in run_ids] or followed(runs)
+    if not shown:
         print("no run goes on; `odenet runs` lists those there are")
         return
     if not sys.stdout.isatty():
-        console.print(table)
+        console.print(live_table(shown, console.width))
         return
-    with Live(table, console=console, auto_refresh=False) as live:
-        while goes_on:
+    with Live(live_table(shown, console.width), console=console, auto_refresh=False) as live:
+        while any(run.status is RunStatus.RUNNING for run in shown):
             time.sleep(WATCH_SECONDS)
-            table, goes_on = live_table(runs, run_ids, console.width)
-            live.update(table, refresh=True)
+            shown = [runs.get(run_id) for run_id in run_ids] or followed(runs, shown)
+            live.update(live_table(shown, console.width), refresh=True)
 
 
 @click.command(epilog=examples("odenet logs 3", "odenet logs 3 --follow"))
@@ -84,8 +85,7 @@ def stop(run_ids: tuple[int | str, ...], no_wait: bool) -> int:
 
 def _told_end(runs: "Runs", run: "StoredRun") -> bool:
     """Wait for a run's end, and say how it came; whether it has."""
-    from pipeline.runs.stop import wait_for_end
-    from pipeline.tracking.kind import kind_of
+    from pipeline.runs.stop import going_on_with, wait_for_end
     from pipeline.tracking.run_document import RunStatus
 
     run_id = run.run_id
@@ -93,8 +93,7 @@ def _told_end(runs: "Runs", run: "StoredRun") -> bool:
     if status is RunStatus.RUNNING:
         print(f"run {run_id} goes on after {STOP_SECONDS:g} s: it looks for requests after a batch, every ten seconds")
         return False
-    go_on = {"sweep": f"odenet sweep --resume {run_id}", "tracked": None}
-    command = go_on.get(kind_of(run.document).name, f"odenet resume {run_id}")
+    command = going_on_with(run)
     after = f"; `{command}` goes on with it" if command and status is RunStatus.INTERRUPTED else ""
     print(f"run {run_id} is {status.value}{after}")
     return True

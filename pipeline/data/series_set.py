@@ -215,8 +215,8 @@ def _classes(name: str, labels: Any, rows: Sequence[tuple[str, Any]]) -> tuple[t
     for one, numbers in rows:
         own = labels[numbers]
         known = [entry for entry in own.tolist() if not _is_missing(entry)]
-        if other := next((entry for entry in known if entry != known[0]), None):
-            raise DataError(f"{name}: the label of series {one} changes from {known[0]} to {other}: give it one")
+        if others := [entry for entry in known if entry != known[0]]:
+            raise DataError(f"{name}: the label of series {one} changes from {known[0]} to {others[0]}: give it one")
         if known:
             of_series[one] = known[0]
     try:

@@ -27,6 +27,8 @@ REACH = 1.01
 """A step that would leave less than a hundredth of itself goes to the end: no sliver is left over."""
 SHORTEST_FIRST = 10
 """An estimated first step is so many times the shortest at least, as SciPy has it."""
+ROUNDING = 1e-9
+"""Share of a step by which the difference of its ends may be shorter."""
 CUTS_OF_NO_NUMBER = 30
 """Steps in a row that were no number, after which none shorter is tried: the last was 1e-21 of the first."""
 
@@ -79,6 +81,16 @@ class Controller:
 def reached(dt: Any, remaining: Any) -> Any:
     """Whether steps of about `dt` go to the end, which is so far away."""
     return dt * REACH >= remaining
+
+
+def behind_a_cut(accepted: NDArray[np.bool_], step: Floats, planned: Floats, dt: Floats) -> Floats:
+    """Lengths of the next steps: one that was cut short for a time in between says little about how long that may be.
+
+    Args:
+        step, planned: lengths that were tried, and those of before they were cut, which differ by rounding elsewhere.
+        dt: as the controller decided.
+    """
+    return np.where(accepted & (step < planned * (1 - ROUNDING)), np.maximum(dt, planned), dt)
 
 
 def shortest(t: Floats, span: float) -> Floats:

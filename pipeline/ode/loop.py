@@ -18,6 +18,7 @@ from pipeline.ode.control import (
     SHORTEST_FIRST,
     Floats,
     as_array,
+    behind_a_cut,
     estimated_dt,
     probe,
     reached,
@@ -264,6 +265,8 @@ class _Solve:
             return False
         taken = starts != leg.end
         accepted = taken & (ratios <= 1)
+        if len(problem.legs) > 1:
+            dts = behind_a_cut(accepted, np.abs(ends - starts), np.array([vector.dt[0], *dts[:-1]]), dts)
         for k in np.flatnonzero(taken):
             here = slice(k, k + 1)
             self.statistics.note(Trial(None, starts[here], (ends - starts)[here], ratios[here], accepted[here]))
@@ -274,9 +277,8 @@ class _Solve:
             self._take_outputs_of_several(leg, steps, starts, ends, accepted)
         last = np.flatnonzero(taken)[-1]
         t_reached = ends[last] if accepted[last] else starts[last]
-        reached_dt = max(dts[last], vector.dt[0]) if t_reached == leg.end else dts[last]
         self.vector = Vector(
-            vector.index, np.array([t_reached]), np.array([reached_dt]), np.array([remembered]), np.zeros(1, np.int64)
+            vector.index, np.array([t_reached]), dts[last : last + 1], np.array([remembered]), np.zeros(1, np.int64)
         )
         self.z, self.first = steps.z, steps.first
         return True
@@ -327,8 +329,7 @@ class _Solve:
         if problem.equal_steps is not None:
             dt = np.where(accepted, vector.dt, np.nan)
         elif len(problem.legs) > 1:
-            # A step that was cut short for a time in between says little about how long the next one may be.
-            dt = np.where(accepted & (step < vector.dt), np.maximum(dt, vector.dt), dt)
+            dt = behind_a_cut(accepted, step, vector.dt, dt)
         if self.statistics.proposed_dt is None and accepted.any():
             self.statistics.proposed_dt = float(dt[accepted][0])
         cuts = np.where(np.isfinite(ratio), 0, vector.cuts + 1)

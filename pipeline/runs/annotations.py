@@ -22,8 +22,12 @@ def annotations(name: str | None = None, tags: Sequence[str] = (), note: str | N
     """What a run that begins has of them, as it is stored.
 
     Raises:
-        InvalidInput: a name or a tag without a letter.
+        InvalidInput: a name or a tag without a letter, tags that are one text, or a note that is none.
     """
+    if isinstance(tags, str):
+        raise InvalidInput(f"tags is the text {brief(tags)}: give a list of them, as in [{brief(tags)}]")
+    if not isinstance(note, str | None):
+        raise InvalidInput(f"note is {brief(note)}, which is no text: give one")
     _refuse_empty(tags)
     given = {"name": None if name is None else _checked_name(name), "tags": list(tags), "notes": note}
     return {key: value for key, value in given.items() if value}

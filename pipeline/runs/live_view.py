@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.table import Table
 
 from pipeline.reporting.text_table import NOTHING, shown
 from pipeline.runs.listing import ListColumn, duration, fitted_table
-from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.query import RunNotFound, Runs, StoredRun
 from pipeline.runs.summary import summary
+from pipeline.tracking.readable import is_series
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.store import translate_store_errors
 
-CURVES = ("validation.loss", "training.loss", "step.loss")
-"""The first of these that a run has is drawn."""
+CURVES = ("validation.loss", "training.loss", "step.loss", "validation/loss", "loss")
+"""The first of these that a run has is drawn; the last two are names that scripts of one's own give."""
 WIDTH = 24
 """Characters of a curve."""
 COLUMNS = {
@@ -32,19 +34,28 @@ COLUMNS = {
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def live_table(runs: Runs, run_ids: Sequence[int | str] = (), width: int | None = None) -> tuple[Table, bool]:
-    """A line for each of the runs, or for all that go on; and whether one of them does.
+def followed(runs: Runs, seen: Sequence[StoredRun] = ()) -> list[StoredRun]:
+    """The runs that go on, behind those of `seen` as they are now; what was removed is left out."""
+    going_on = {run.run_id: run for run in runs.find({"status": RunStatus.RUNNING.value})}
+    ended = []
+    for run_id in (run.run_id for run in seen if run.run_id not in going_on):
+        with suppress(RunNotFound):
+            ended.append(runs.get(run_id))
+    return [*ended, *going_on.values()]
+
+
+def live_table(found: Sequence[StoredRun], width: int | None = None) -> Table:
+    """A line for each of the runs.
 
     Args:
         width: of the terminal, as `pipeline.runs.listing.runs_table` takes it.
     """
-    found = [runs.get(run_id) for run_id in run_ids] or runs.find({"status": RunStatus.RUNNING.value})
     cells = [_cells(run) for run in found]
     columns = [
         ListColumn(heading, tuple(row[place] for row in cells), worth, heading in ("epoch", "took", "loss"))
         for place, (heading, worth) in enumerate(COLUMNS.items())
     ]
-    return fitted_table(columns, width), any(run.status is RunStatus.RUNNING for run in found)
+    return fitted_table(columns, width)
 
 
 def _cells(run: StoredRun) -> Sequence[str]:
@@ -69,8 +80,12 @@ def _cells(run: StoredRun) -> Sequence[str]:
 def _curves(run: StoredRun) -> Mapping[str, list[float]]:
     query = {"run_id": run.run_id, "name": {"$in": list(CURVES)}}
     with translate_store_errors():
-        found: list[dict[str, Any]] = list(run.database.metrics.find(query, {"name": True, "values": True}))
-    return {series["name"]: series["values"] for series in found}
+        found: list[dict[str, Any]] = list(run.database.metrics.find(query))
+    return {
+        series["name"]: [math.nan if value is None else value for value in series["values"]]
+        for series in found
+        if is_series(series)
+    }
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
@@ -81,5 +96,7 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     if not finite:
         return ""
     low, high = min(finite), max(finite)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((value - low) * scale)] if math.isfinite(value) else " " for value in shown_values)
+    half = high / 2 - low / 2  # as the difference of the largest numbers is none
+    tops = [0.0 if not half else (value / 2 - low / 2) / half for value in finite]
+    bars = iter(BARS[round(top * (len(BARS) - 1))] for top in tops)
+    return "".join(next(bars) if math.isfinite(value) else " " for value in shown_values)

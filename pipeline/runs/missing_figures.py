@@ -11,7 +11,7 @@ from pipeline.runs.annotations import attach_content, refuse_unfinished
 from pipeline.runs.query import StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.lookup import get_task
-from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_document import RunStatus, is_of_task
 from pipeline.util.errors import OdenetError, shortened
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _of_training(run: StoredRun) -> dict[str, "Callable[[], Figure]"]:
     """Artifact -> what draws it, of what the run has the numbers of."""
     from pipeline.reporting.training_figures import plot_function_evaluations, plot_learning_curves, plot_step_sizes
 
-    if run.is_foreign or "history.json" not in run.artifacts:
+    if run.is_foreign or not is_of_task(run.document) or "history.json" not in run.artifacts:
         return {}
     task, config = get_task(run.task), config_of(run)
     title, history = task.title(config), _json(run, "history.json")
@@ -87,7 +87,7 @@ def _of_training(run: StoredRun) -> dict[str, "Callable[[], Figure]"]:
 
 def _of_answers(run: StoredRun) -> "Mapping[str, Callable[[], Figure]]":
     """The same of its task's figures of the test split."""
-    if run.is_foreign or run.status is not RunStatus.COMPLETED:
+    if run.is_foreign or not is_of_task(run.document) or run.status is not RunStatus.COMPLETED:
         return {}
     task = get_task(run.task)
     try:

@@ -43,11 +43,27 @@ def wait_for_end(runs: Runs, run_id: int | str, seconds: float) -> RunStatus:
     return status
 
 
+def going_on_with(run: StoredRun) -> str | None:
+    """The command that goes on with a run that has not come to its end; None where there is none."""
+    kind = kind_of(run.document)
+    match kind.name:
+        case "tracked" | "foreign" | "evaluation":
+            return None
+        case "sweep":
+            return f"odenet sweep --resume {run.run_id}"
+        case "trial" | "check":
+            return f"odenet sweep --resume {kind.of}"
+        case _:
+            return f"odenet resume {run.run_id}"
+
+
 def _refusal(run: StoredRun) -> str | None:
     """Why it cannot be stopped, with what to do instead."""
     number, kind = run.run_id, kind_of(run.document)
     if run.status is RunStatus.DIED:
-        return f"run {number} has died, so that nothing of it goes on: `odenet resume {number}` takes it up again"
+        command = going_on_with(run)
+        more = f": `{command}` takes it up again" if command else ""
+        return f"run {number} has died, so that nothing of it goes on{more}"
     if run.status is not RunStatus.RUNNING:
         return f"run {number} is {run.status.value}: there is nothing to stop"
     if kind.name == "foreign":

@@ -74,7 +74,7 @@ class LatentODE(nn.Module):
 
     Attributes:
         statistics: of the last solve.
-        is_compiled: compute the steps of the solve by compiled functions, where the solver can be.
+        is_compiled: compute the steps of a training's solves by compiled functions, where the solver can be.
     """
 
     def __init__(
@@ -129,7 +129,9 @@ class LatentODE(nn.Module):
             Shape (samples, b, n, latent).
         """
         moments = union(times / self.time_unit, z0.dtype)
-        states, self.statistics = states_at(self.field, z0, moments, self.solver, self.is_compiled)
+        # As elsewhere, what is not trained on stays eager: each size of a batch is compiled for itself.
+        is_compiled = self.is_compiled and self.training and torch.is_grad_enabled()
+        states, self.statistics = states_at(self.field, z0, moments, self.solver, is_compiled)
         return states
 
     def forward(self, batch: SeriesBatch, generator: torch.Generator | None = None) -> Elbo:

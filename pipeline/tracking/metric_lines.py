@@ -38,6 +38,19 @@ def listed(series: Mapping[str, MetricSeries]) -> list[dict[str, str]]:
     return [{"name": name, "id": str(one.id)} for name, one in series.items()]
 
 
+def check_point(name: str, step: Any, value: Any) -> None:
+    """Whether a series can hold a point: one that it cannot would keep all others from the store.
+
+    Raises:
+        TypeError, OverflowError, BSONError: it cannot.
+    """
+    if not isinstance(step, int | float):  # Sacred takes parts of epochs, too
+        raise TypeError(f"the step is a {type(step).__name__} and no number")
+    if not isinstance(value, int | float | None):
+        raise TypeError(f"the value is a {type(value).__name__} and no number")
+    encode({"name": name, "value": value, "step": step})
+
+
 def metric_line(name: str, series_id: ObjectId, step: int, value: float, at: datetime) -> str:
     """The line of a point, without its end."""
     return json_util.dumps({"id": series_id, "name": name, "step": step, "value": value, "at": at})
@@ -52,12 +65,10 @@ def point_of(line: bytes) -> tuple[Point, ObjectId]:
     """
     point = json_util.loads(line.decode())
     name, step, value, at, series_id = (point[key] for key in ("name", "step", "value", "at", "id"))
-    if not (isinstance(name, str) and isinstance(step, int) and isinstance(at, datetime)):
-        raise TypeError("a name, a step or a time is of another type")
-    if not (isinstance(value, int | float | None) and isinstance(series_id, ObjectId)):
-        raise TypeError("a value or an id is of another type")
-    encode({"name": name, "value": value, "step": step})
-    return Point(name, step, value, at), series_id  # type: ignore[arg-type]  # None where a metric is not defined
+    if not (isinstance(name, str) and isinstance(at, datetime) and isinstance(series_id, ObjectId)):
+        raise TypeError("a name, a time or an id is of another type")
+    check_point(name, step, value)
+    return Point(name, step, value, at), series_id  # None where a metric is not defined
 
 
 def is_torn(line: bytes) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -31,6 +32,7 @@ from pipeline.tracking.stop_request import STOP_REQUEST
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address, store_uid
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput, brief
+from pipeline.util.plain_values import plain
 
 log = logging.getLogger("odenet")
 
@@ -218,11 +220,11 @@ class StoreObserver(RunObserver):
             self.update_info(info)
         values = {"captured_out": self._earlier_output + captured_out, "heartbeat": beat_time}
         if result is not None:
-            values["result"] = flatten(result)
+            values["result"] = flatten(plain(result))
         self._keep(lambda: self.record.update(values))
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
-        self._end({"status": RunStatus.COMPLETED.value, "stop_time": stop_time, "result": flatten(result)})
+        self._end({"status": RunStatus.COMPLETED.value, "stop_time": stop_time, "result": flatten(plain(result))})
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
         self._end({"status": status, "stop_time": interrupt_time})
@@ -236,7 +238,10 @@ class StoreObserver(RunObserver):
     def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
         for name, series in metrics_by_name.items():
             for step, value, timestamp in zip(series["steps"], series["values"], series["timestamps"], strict=True):
-                self._keep(partial(self.record.add_metrics, step, {name: value}, timestamp))
+                try:
+                    self._keep(partial(self.record.add_metrics, plain(step), {name: plain(value)}, timestamp))
+                except (TypeError, OverflowError, BSONError) as error:
+                    log.warning("%s at step %s is left out: %s; log one number a step", name, brief(step), error)
 
     def join(self) -> None:
         """Wait for the delivery; what the store does not take stays on disk."""

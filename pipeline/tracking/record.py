@@ -25,10 +25,9 @@ from typing import IO, Any
 
 from bson import ObjectId, json_util
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from pipeline.tracking.gridfs import put_file
-from pipeline.tracking.metric_lines import MetricSeries, Point, listed, metric_line
+from pipeline.tracking.metric_lines import MetricSeries, Point, check_point, listed, metric_line
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.run_folder import is_lock_of, lock_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
@@ -220,6 +219,7 @@ class Record:
         self, name: str, step: int, value: float, timestamp: datetime, series_id: ObjectId | None = None
     ) -> None:
         """Add a point that is to be written to the disk as well."""
+        check_point(name, step, value)  # before anything notes it
         self._add_point(name, step, value, timestamp, series_id)
         self._unwritten.append(metric_line(name, self._series[name].id, step, value, timestamp))
 
@@ -310,7 +310,7 @@ class Record:
                     {"$set": points, "$setOnInsert": {"_id": series_id}},
                     upsert=True,
                 )
-            except PyMongoError:
+            except BaseException:  # also what cannot be encoded: nothing counts as sent that was not
                 with self._mutex:
                     self._unsent_series.add(name)
                 raise

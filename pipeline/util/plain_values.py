@@ -5,8 +5,9 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The value with Python's numbers, truth values and text for NumPy's, in sections and lists too."""
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # not imported for this
+    """The value with Python's numbers, truth values and text for NumPy's and torch's, in sections and lists too."""
+    library = type(value).__module__.partition(".")[0]
+    if library in ("numpy", "torch") and getattr(value, "shape", None) == ():  # not imported for this
         return value.item()
     match value:
         case Mapping():

@@ -1,24 +1,31 @@
 """Runs of other programs in the same database, and documents that are not as anybody's should be."""
 
 import csv
+import io
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from bson import ObjectId
 from pymongo.database import Database
+from rich.console import Console
 from sacred import Experiment
 from sacred.observers import MongoObserver
 
 from odenet.main import main
 from pipeline.runs.garbage import find_garbage
+from pipeline.runs.live_view import followed, live_table
 from pipeline.runs.query import Runs
+from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.store import MAX_RUN_ID, StoreError, next_run_id
 from pipeline.util.errors import OdenetError
 from tests.helpers.damage import STRANGE_DOCUMENTS
+from tests.helpers.records import document_of
 
 
 def record_with_sacred(database: Database[dict[str, Any]], lr: float, name: str = "newton") -> Any:
@@ -40,6 +47,68 @@ def record_with_sacred(database: Database[dict[str, Any]], lr: float, name: str 
 def foreign(database: Database[dict[str, Any]]) -> tuple[Any, Any]:
     """Two runs of Sacred's own observer, one of an experiment that is called as our task is."""
     return record_with_sacred(database, 0.1), record_with_sacred(database, 0.2, "classification")
+
+
+def record_with_ours(home: Path, body: Any) -> Any:
+    """A run of somebody's own experiment with our observer; its id."""
+    experiment = Experiment("newton", save_git_info=False)
+    experiment.observers.append(StoreObserver(home))
+    experiment.main(body)
+    return experiment.run(options={"--capture": "no", "--loglevel": 30})._id
+
+
+@pytest.mark.parametrize("wrong", [2**70, "low", [1.0, 2.0]], ids=["too large", "text", "list"])
+def test_a_point_that_no_series_holds_is_left_out_alone(
+    store_home: Path, database: Database[dict[str, Any]], wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def body(_run: Any) -> None:
+        for step, value in enumerate([1.0, wrong, torch.tensor(3.0), np.float32(4.0)]):
+            _run.log_scalar("loss", value, step)
+        _run.log_scalar("loss", 5.0, 4.5)
+
+    run = Runs(database).get(record_with_ours(store_home, body))
+    assert run.points()["loss"] == {"steps": [0, 2, 3, 4.5], "values": [1.0, 3.0, 4.0, 5.0]}
+    assert "loss at step 1 is left out" in caplog.text
+    assert list((store_home / "runs").glob("*/record.json")) == []
+
+
+@pytest.mark.parametrize("result", [np.mean([0.25, 0.75]), np.float32(0.5), torch.tensor(0.5)])
+def test_a_result_of_an_array_or_tensor_is_that_number(
+    store_home: Path, database: Database[dict[str, Any]], result: Any
+) -> None:
+    assert Runs(database).get(record_with_ours(store_home, lambda: result)).result == 0.5
+
+
+def test_a_run_of_somebodys_own_lacks_no_figure(
+    store_home: Path,
+    database: Database[dict[str, Any]],  # noqa: ARG001 - the store
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_id = record_with_ours(store_home, lambda: 0.5)
+    assert main(["show", "--figures", str(run_id)]) == 0, capsys.readouterr().err
+
+
+def test_a_page_of_all_runs_keeps_those_that_end_and_draws_what_is_no_number_as_a_gap(
+    database: Database[dict[str, Any]],
+) -> None:
+    runs = Runs(database)
+    database.runs.insert_many([document_of(1), document_of(2)])
+    points = {"steps": [1, 2, 3], "values": [1.0, None, 0.0], "timestamps": [datetime.now(UTC)] * 3}
+    database.metrics.insert_many(
+        [{"run_id": 1, "name": "training.loss", **points}, {"run_id": 2, "name": "training.loss"}]
+    )
+    seen = followed(runs)
+    assert {run.run_id for run in seen} == {1, 2}
+    database.runs.update_one({"_id": 1}, {"$set": {"status": "FAILED"}})
+    database.runs.insert_one(document_of(3))
+    seen = followed(runs, seen)
+    assert [(run.run_id, run.status) for run in seen[:1]] == [(1, "FAILED")]
+    assert {run.run_id for run in seen} == {1, 2, 3}
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(live_table(seen, 120))
+    assert "█ ▁" in console.export_text()
+    database.runs.delete_one({"_id": 1})
+    assert {run.run_id for run in followed(runs, seen)} == {2, 3}
 
 
 def test_runs_of_sacreds_own_observer_are_listed_and_shown(

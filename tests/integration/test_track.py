@@ -249,11 +249,20 @@ def test_what_no_store_takes_is_recorded_in_another_form_and_the_run_ends_as_it_
     assert run.points()["caf?.png"]["values"] == [1.0]
 
 
+@pytest.mark.parametrize("value", ["np.array([0.25, 0.75]).mean()", "np.float32(0.5)", "torch.tensor(0.5)"])
+def test_a_result_of_an_array_or_tensor_is_a_number_of_the_list(scripts: Scripts, value: str) -> None:
+    command = scripts.failing(f"import numpy as np, torch; run.result = {value}")
+    assert command.process.exitcode == 0, command.stderr
+    assert scripts.last().document["result"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
         ("run.log(step=2, loss='low')", "the metric loss is 'low', which is no number"),
         ("run.log(step=2.5, loss=1)", "step is 2.5, which is no whole number"),
+        ("run.log(step=2**70, loss=1)", f"step is {2**70}, which no store takes"),
+        ("run.result = 'low'", "result is 'low', which is no number: give one number"),
         ("run.add_artifact('nowhere.txt')", "nowhere.txt cannot be read (No such file or directory)"),
         ("run.update_info({'model': Path})", "info.model is a type, which cannot be recorded"),
     ],
@@ -279,6 +288,8 @@ def test_a_second_value_at_a_step_is_warned_of_and_recorded_with_the_run(scripts
         ("' '", "must have a letter"),
         ("'x', 3", "config is 3: give a dictionary"),
         ("'x', {'net': object()}", "config.net is a object, which cannot be recorded"),
+        ("'x', tags='paper'", "tags is the text 'paper': give a list of them, as in ['paper']"),
+        ("'x', note=5", "note is 5, which is no text"),
     ],
 )
 def test_what_cannot_begin_leaves_no_trace(scripts: Scripts, call: str, sentence: str) -> None:

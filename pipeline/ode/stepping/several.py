@@ -88,7 +88,7 @@ class SeveralSteps:
         chosen = torch.nn.functional.one_hot(torch.from_numpy(numbers), len(begins)).double()
         of_stages = (chosen.unsqueeze(2) * factors.unsqueeze(1)).flatten(1)
         weights = torch.cat([chosen, of_stages], dim=1).to(begins.dtype).to(begins.device, non_blocking=True)
-        rows = torch.cat([begins.flatten(1), stages.flatten(0, 1).flatten(1)])
+        rows = torch.cat([begins.view(len(begins), -1), stages.reshape(len(stages) * stages.shape[1], -1)])
         return (weights @ rows).view(len(theta), *begins.shape[1:])
 
 
@@ -132,7 +132,7 @@ def several_steps(
         if keeps_stages:
             begins.append(z)
             slopes.append(torch.stack([*stages, last]))
-        z, first = torch.where(accepted, z_end, z), torch.where(accepted, last, first)
+        z, first = torch.where(accepted[0], z_end, z), torch.where(accepted[0], last, first)
         with torch.no_grad():
             t = torch.where(accepted, end, t)
             dt = torch.where(is_on_its_way, decision.dt, dt)

@@ -37,7 +37,7 @@ class DensityData(DataConfig):
     image_size: Literal[8, 14, 28, 32] | None = None
     """Pixels across, of images; as they are without it. Smaller ones are means of their pixels."""
     standardise: bool = True
-    """Shift and scale a table's columns to mean 0 and standard deviation 1 of the rows that are trained on."""
+    """Shift and scale a table's columns to mean 0 and standard deviation 1 of the rows trained on and held out."""
     dequantise: bool = False
     """Add to each column of a table with repeated values uniform noise as wide as the smallest gap between them. Images
     always have it."""

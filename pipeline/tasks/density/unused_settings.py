@@ -47,4 +47,5 @@ def _without_effect(config: DensityConfig) -> Iterator[Unused]:
         if flow.field == "planar":
             yield flow, "activation", "planar units have tanh"
             yield flow, "trace", "the divergence of planar units has a closed form"
-            yield flow, "noise", "the divergence of planar units has a closed form"
+            if not config.regularisation.jacobian:  # which it estimates
+                yield flow, "noise", "the divergence of planar units has a closed form"

@@ -70,6 +70,8 @@ def build_model(
             module.mean.copy_(torch.tensor(mean))
     if isinstance(built, LatentODE):
         built.is_compiled = config.training.compile is True and solver.can_be_compiled
+        if built.is_compiled:
+            torch.compiler.reset()  # torch compiles a function for a few models, and not for all of one process
     return built
 
 

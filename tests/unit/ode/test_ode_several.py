@@ -166,5 +166,23 @@ def test_a_state_in_parts_costs_what_its_samples_do(uncompiled: list[int]) -> No
     assert uncompiled
 
 
+def test_a_state_of_one_number_keeps_its_shape(uncompiled: list[int]) -> None:
+    for times in ((0.0, 1.0), (0.0, 0.5, 1.0)):
+        solution = check_equal(Growth(-1.0), torch.tensor(1.0, dtype=torch.float64), times, rtol=1e-6, atol=1e-6)
+        assert solution.states[-1].shape == ()
+    assert uncompiled
+
+
+def test_what_is_proposed_behind_a_knot_is_what_single_steps_propose(uncompiled: list[int]) -> None:
+    """The first step ends at the knot, a thousandth of what the field would allow."""
+    layer, proposed = Growth(-1.0), []
+    for is_compiled in (False, True):
+        solver = SolverConfig(gradient="direct")
+        solution = integrate(layer, start(), (0.0, 1.0), solver, knots=[1e-4], is_compiled=is_compiled)
+        proposed.append((solution.statistics.proposed_dt, len(solution.statistics.attempts)))
+    assert uncompiled
+    assert proposed[1] == (pytest.approx(proposed[0][0]), proposed[0][1])
+
+
 def test_several_steps_are_the_same_compiled(layer: Layer) -> None:
     check_equal(layer, start(), TIMES, method="bosh3", rtol=1e-6, atol=1e-6)

@@ -10,7 +10,16 @@ from pipeline.runs.live_view import sparkline
 
 @pytest.mark.parametrize(
     ("values", "line"),
-    [([], ""), ([1.0], "▁"), ([0.0, 1.0], "▁█"), ([1.0, 1.0], "▁▁"), ([0.0, math.nan, 7.0], "▁ █"), ([math.inf], "")],
+    [
+        ([], ""),
+        ([1.0], "▁"),
+        ([0.0, 1.0], "▁█"),
+        ([1.0, 1.0], "▁▁"),
+        ([0.0, math.nan, 7.0], "▁ █"),
+        ([math.inf], ""),
+        ([1e308, -1e308], "█▁"),
+        ([5e-324, 0.0], "▁▁"),
+    ],
 )
 def test_a_curve_rises_from_its_lowest_to_its_highest_value(values: list[float], line: str) -> None:
     assert sparkline(values) == line

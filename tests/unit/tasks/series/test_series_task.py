@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from pipeline import plugins
-from pipeline.data.series_set import RecordedSeries, SeriesSet
+from pipeline.data.errors import DataError
+from pipeline.data.series_set import RecordedSeries, SeriesSet, from_mapping
 from pipeline.plugins import registry
-from pipeline.series import GRUDCell, LatentODE
+from pipeline.series import GRUDCell, LatentODE, latent
+from pipeline.series.trajectories import states_at
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.series.config import MODELS, SeriesTaskConfig
 from pipeline.tasks.series.evaluation import thinned
@@ -135,6 +137,32 @@ def test_gru_d_knows_the_mean_of_the_training_also_when_it_is_loaded(sections: d
     assert mean(task.restore(config, facts, config.solver).network) == mean(model)
     del facts["data"]["scaling"]["mean"]  # as of a run from before
     assert mean(task.restore(config, facts, config.solver).network) == [0, 0]
+
+
+def test_only_a_training_is_computed_by_compiled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every size of a batch is compiled for itself, and a test has many sizes."""
+    compiled: list[bool] = []
+
+    def solved(*arguments: Any) -> Any:
+        compiled.append(arguments[-1])
+        return states_at(*arguments[:-1])
+
+    monkeypatch.setattr(latent, "states_at", solved)
+    config = configured(training={"compile": True}, series={"test_samples": 2})
+    task, data, model = prepared(config)
+    batch = next(iter(NegativeBound(data, config.series).validation_batches(100)))
+    model.elbo(batch)
+    assert compiled == [True]
+    compiled.clear()
+    model.eval()
+    task.predict(model, config, data, lambda _: None)
+    assert set(compiled) == {False}
+
+
+def test_a_label_that_changes_to_nought_is_refused() -> None:
+    rows = {"series": ["a", "a", "b"], "time": [0.0, 1.0, 0.0], "values": [1.0, 2.0, 3.0], "label": [1, 0, 1]}
+    with pytest.raises(DataError, match="the label of series a changes from 1 to 0: give it one"):
+        from_mapping("mine.npz", {key: np.array(value) for key, value in rows.items()})
 
 
 def test_a_posterior_that_has_collapsed_is_warned_of() -> None:
