@@ -18,6 +18,7 @@ from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback
 from pipeline.util.errors import OdenetError
 from pipeline.util.interruption import terminable
+from pipeline.util.nested import merge
 from pipeline.util.paths import home
 
 FAILURES = (OdenetError, OSError, KeyboardInterrupt, SacredInterrupt)
@@ -76,13 +77,23 @@ def run_tracked(
     return _run(prepared, callbacks, meta_info, info=info, annotations=annotations)
 
 
-def resume_tracked(run: StoredRun, prepared: Prepared, callbacks: Sequence[Callback] = ()) -> Outcome:
+def resume_tracked(
+    run: StoredRun,
+    prepared: Prepared,
+    callbacks: Sequence[Callback] = (),
+    changed: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Go on with a run, from its checkpoint on this machine if it has one, under its id, as is prepared.
+
+    Args:
+        changed: what is set otherwise than before, nested, for the record.
 
     Raises:
         OdenetError: the store does not take it.
     """
-    return _run(prepared, callbacks, {}, resumed=run.document)
+    meta = run.document.get("meta") or {}
+    meta_info = {**meta, "changed": merge(meta.get("changed") or {}, changed or {})}
+    return _run(prepared, callbacks, meta_info, resumed=run.document)
 
 
 def observer_for(task: Task[Any, Any, Any], **of_run: Any) -> StoreObserver:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from pipeline.runs.load_model import load_model
     from pipeline.tracking.observer import StoreObserver
     from pipeline.training import Callback, StopTraining
+    from pipeline.util.errors import OdenetError
 
 __all__ = [
     "Callback",
+    "OdenetError",
     "RunFailed",
     "Runs",
     "StopTraining",
@@ -34,6 +36,7 @@ __all__ = [
 
 _MODULES = {
     "Callback": "pipeline.training",
+    "OdenetError": "pipeline.util.errors",
     "RunFailed": "experiments.train",
     "Runs": "pipeline.runs",
     "StopTraining": "pipeline.training",

@@ -49,8 +49,10 @@ port_number = _number(int, "a port", smallest=1, most=65_535)
 def seeds_of(text: str) -> tuple[int, ...]:
     words = text.split(",")
     seeds = tuple(int(word) if word.strip().isdecimal() else None for word in words)
-    if len(set(seeds)) < len(seeds) or None in seeds:
+    if None in seeds:
         raise click.BadParameter(f"{text!r} is not a list of seeds such as 0,1,2")
+    if twice := [seed for place, seed in enumerate(seeds) if seed in seeds[:place]]:
+        raise click.BadParameter(f"{text!r} names the seed {twice[0]} twice: name each once")
     return tuple(seed for seed in seeds if seed is not None)
 
 

@@ -120,7 +120,7 @@ def resume(run_id: int, overrides: tuple[str, ...], workers: int | None, as_json
     from pipeline.runs.resume import prepare_resume
 
     run, config, data = prepare_resume(run_id, updates, home(), runs.database)
-    return finish_run(resume_tracked(run, prepare(run.task, config, data, size)), as_json)
+    return finish_run(resume_tracked(run, prepare(run.task, config, data, size), changed=updates), as_json)
 
 
 def _print_differences(run: "StoredRun", found: "Sequence[Difference]") -> None:

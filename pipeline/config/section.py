@@ -91,7 +91,7 @@ def completed(prefix: str, given: Mapping[str, Any], options: Iterable[registry.
     known = {option.name: option for option in options}
     for key in given:
         if key not in known:
-            there = f"there are {', '.join(known)}" if known else "there are none"
+            there = f"there are {', '.join(known)}" if known else "there are none, but of a plug-in (--plugin FILE)"
             raise ConfigError(f"unknown option {prefix}.{key}{nearest(str(key), known)}; {there}")
     complete = {option.name: given.get(option.name, option.default) for option in known.values()}
     for key, value in complete.items():

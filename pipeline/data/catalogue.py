@@ -55,9 +55,12 @@ def find(name: str) -> Path | None:
     if name not in known:
         if (folder := _find_folder(name)) is not None:
             return folder
+        if "/" in name:
+            raise InvalidInput(f"there is no folder {shortened(name, 100)}, neither here nor in {data_folder()}")
         raise InvalidInput(
             f"{shortened(name, 100) or brief(name)} is not a known data set{nearest(name, known)}; "
-            f"choose from {', '.join(known)}, or name an .npz or a .parquet file, or a folder of images"
+            f"choose from {', '.join(known)}, or name an .npz or a .parquet file, or a folder of images; a plug-in's "
+            "is known with --plugin FILE"
         )
     layout, root = layout_of(name), data_folder()
     if layout is None:

@@ -170,6 +170,7 @@ class StoreObserver(RunObserver):
                 "command": command,
                 "host": dict(host_info) | {"machine": provenance.machine()} | self._workers,
                 "config": flatten(config),
+                "meta": flatten(meta_info),
                 "status": RunStatus.RUNNING.value,
                 "heartbeat": start_time,
             }
@@ -179,7 +180,6 @@ class StoreObserver(RunObserver):
                     "store": where,
                     "store_uid": insist(lambda: store_uid(database)),
                     "start_time": start_time,
-                    "meta": flatten(meta_info),
                     "resources": [],
                     "artifacts": [],
                     "captured_out": "",

@@ -132,7 +132,8 @@ def test_one_run_a_seed_with_their_mean(home: Path) -> None:
     wrong = start_command(home, "run", "--seeds", "5,6", *SLOW, "seed=1")
     assert wrong.wait() == 2
     assert "--seeds and seed=1 both say which: leave one out" in wrong.stderr
-    for text in ("1,1", "1, 1", "1,01", "a", ""):
+    twice, no_list = "names the seed 1 twice: name each once", "is not a list of seeds such as 0,1,2"
+    for text, told in (("1,1", twice), ("1, 1", twice), ("1,01", twice), ("a", no_list), ("", no_list)):
         wrong = start_command(home, "run", "--seeds", text, *SLOW)
         assert wrong.wait() == 2
-        assert "is not a list of seeds such as 0,1,2" in wrong.stderr
+        assert told in wrong.stderr

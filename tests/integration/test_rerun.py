@@ -174,6 +174,9 @@ def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(ho
     assert deviations(longer, run) == []
     assert run.document["omniboard"] == {"tags": ["mine"], "notes": "keep"}
     assert run.config["training"]["max_epochs"] == 4
+    begun = longer.document["meta"]["changed"]["training"]
+    assert run.document["meta"]["changed"]["training"] == {**begun, "max_epochs": 4}
+    assert run.document["meta"]["named_configs"] == longer.document["meta"]["named_configs"]
     assert "epoch 1/2" in run.document["captured_out"]
     assert "epoch 4/4" in run.document["captured_out"]
     assert sorted(run.artifacts) == sorted(longer.artifacts)
