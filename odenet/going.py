@@ -55,9 +55,16 @@ def logs(run_id: int | str, follows: bool) -> None:
     """
     from pipeline.runs.follow import output
     from pipeline.runs.query import Runs
+    from pipeline.tracking.kind import kind_of
 
-    for piece in output(Runs(), run_id, follows):
+    runs, has_printed = Runs(), False
+    for piece in output(runs, run_id, follows):
         print(piece, end="", flush=True)
+        has_printed = True
+    if not has_printed:
+        is_sweep = kind_of(runs.get(run_id).document).name == "sweep"
+        why = f"its trials are told by `odenet sweeps show {run_id}`" if is_sweep else "`odenet show` tells the rest"
+        print(f"the store has no output of run {run_id}; {why}", file=sys.stderr)
 
 
 @click.command(epilog=examples("odenet stop 3", "odenet stop 3 4 --no-wait"))

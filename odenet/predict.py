@@ -60,7 +60,7 @@ def predict(run_id: int, file: Path, times: list[float], as_json: bool) -> None:
         )
     from pipeline.data.long_format import read_long_format
 
-    found = read_long_format(file)
+    found = read_long_format(file, may_lack_channels=True)
     import numpy as np
 
     from experiments.evaluate import load_trained

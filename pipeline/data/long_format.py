@@ -20,11 +20,14 @@ MISSING = ("", "nan", "na")
 """What an empty cell may have instead of nothing, whatever its case."""
 
 
-def read_long_format(path: Path) -> SeriesSet:
+def read_long_format(path: Path, *, may_lack_channels: bool = False) -> SeriesSet:
     """The series in a file.
 
     A table has the columns `series`, `time` and, if its series have a class, `label`; every other column is a channel,
     empty where nothing was observed. An `.npz` has arrays: see `pipeline.data.series_set.from_mapping`.
+
+    Args:
+        may_lack_channels: see `pipeline.data.series_set.checked`.
 
     Raises:
         DataError: it is missing, cannot be read, lacks a column, or its rows do not fit together; the row is named.
@@ -33,7 +36,8 @@ def read_long_format(path: Path) -> SeriesSet:
         match path.suffix:
             case ".npz":
                 with np.load(path, allow_pickle=False) as file:
-                    return checked(path.name, from_mapping(path.name, dict(file)))
+                    found = from_mapping(path.name, dict(file))
+                return checked(path.name, found, may_lack_channels=may_lack_channels)
             case ".parquet":
                 table = _parquet(path)
             case _:
@@ -43,7 +47,8 @@ def read_long_format(path: Path) -> SeriesSet:
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         kind = "a table" if path.suffix != ".npz" else "an .npz of plain arrays"
         raise DataError(f"{path} cannot be read as {kind} ({shortened(str(error).strip(), 200)})") from error
-    return checked(path.name, from_mapping(path.name, _arrays(path.name, table)))
+    found = from_mapping(path.name, _arrays(path.name, table))
+    return checked(path.name, found, may_lack_channels=may_lack_channels)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -102,11 +102,12 @@ class SeriesSet:
         return f"{len(self):,} series, {channels}, {times}"
 
 
-def checked(name: str, found: SeriesSet) -> SeriesSet:
+def checked(name: str, found: SeriesSet, *, may_lack_channels: bool = False) -> SeriesSet:
     """The data set, if its series can be what a model learns from.
 
     Args:
         name: of the data set or its file, for messages.
+        may_lack_channels: nothing is learned from it, so that a channel may be missing throughout.
 
     Raises:
         DataError: there are no series, one's times do not ascend or are in mixed units, values are infinite, one has
@@ -118,7 +119,7 @@ def checked(name: str, found: SeriesSet) -> SeriesSet:
     for one in found.series:
         _check_series(name, one, len(found.channels))
         recorded |= np.isfinite(one.values).any(axis=0)
-    if not recorded.all():
+    if not (may_lack_channels or recorded.all()):
         missing = found.channels[int(np.flatnonzero(~recorded)[0])]
         raise DataError(f"{name}: the channel {missing} is missing throughout: leave it out")
     return found

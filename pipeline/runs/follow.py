@@ -7,8 +7,8 @@ from pipeline.runs.query import Runs
 from pipeline.tracking.run_document import RunStatus
 
 FOLLOW_SECONDS = 2.0
-OVERLAP = 200
-"""Characters by which it is found how far a text was told whose beginning has been cut since."""
+OVERLAPS = (20_000, 2_000, 200)
+"""Characters by which it is found how far a text was told whose beginning was cut since: the most that are there."""
 
 
 def output(runs: Runs, run_id: int | str, follows: bool) -> Iterator[str]:
@@ -29,5 +29,9 @@ def _since(told: str, text: str) -> str:
     """What of the text was not told yet."""
     if text.startswith(told):
         return text[len(told) :]
-    _, found, new = text.rpartition(told[-OVERLAP:])
-    return new if found else text
+    for overlap in OVERLAPS:
+        # At its first place: what repeats itself is rather told twice than not at all.
+        _, found, new = text.partition(told[-overlap:])
+        if found:
+            return new
+    return text

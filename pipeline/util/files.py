@@ -66,8 +66,13 @@ def write_result(path: Path, content: str | bytes, what: str) -> None:
     """
     if path.name in ("", ".."):
         raise OdenetError(f"cannot write the {what} {path} (it is a folder): name a file in it")
+    encoded = content.encode() if isinstance(content, str) else content
     try:
-        write_whole(path, content.encode() if isinstance(content, str) else content)
+        path = path.resolve()  # a link stays one
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, or what shows a stream
+            path.write_bytes(encoded)
+            return
+        write_whole(path, encoded)
         if not path.absolute().is_relative_to(home()):
             path.chmod(0o666 & ~_umask())
     except OSError as error:

@@ -115,6 +115,13 @@ def test_a_model_says_values_of_a_users_own_series(
     path.write_text("series,time,y,x\nme,3,2.0,1.0\nme,3.5,,1.5\nme,4,2.5,2.0\n")
     assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
     assert list(csv.DictReader(StringIO(capsys.readouterr().out))) == rows
+    path.write_text(
+        "series,time,x,y\nme,3,1.0,\nme,4,2.0,\n"
+    )  # y was never measured, which a model is told by its mask
+    assert main(["predict", str(latent), "--series", str(path), "--times", "3:5:0.5"]) == 0
+    assert all(
+        float(row["y mean"]) == float(row["y mean"]) for row in csv.DictReader(StringIO(capsys.readouterr().out))
+    )
     path.write_text("series,time,u,v\nme,3,2.0,1.0\n")
     assert main(["predict", str(latent), "--series", str(path), "--times", "3"]) == 2
     assert "has the columns 'u', 'v', but the model was trained on the columns 'x', 'y'" in capsys.readouterr().err

@@ -13,8 +13,11 @@ from pipeline.util.errors import InvalidInput, brief, shortened
 from pipeline.util.paths import data_folder, named_path
 
 
-def load_series_set(config: SeriesDataConfig) -> SeriesSet:
+def load_series_set(config: SeriesDataConfig, *, may_lack_channels: bool = False) -> SeriesSet:
     """The data set that `config.name` names.
+
+    Args:
+        may_lack_channels: see `pipeline.data.series_set.checked`.
 
     Raises:
         InvalidInput: there is none of this name.
@@ -22,7 +25,7 @@ def load_series_set(config: SeriesDataConfig) -> SeriesSet:
     """
     name = config.name
     if name.endswith(ENDINGS):
-        return read_long_format(_find_file(name))
+        return read_long_format(_find_file(name), may_lack_channels=may_lack_channels)
     known = registry.names("data set", "series")
     if name not in known:
         raise InvalidInput(
@@ -35,7 +38,7 @@ def load_series_set(config: SeriesDataConfig) -> SeriesSet:
         made = from_mapping(name, made)
     if not isinstance(made, SeriesSet):
         raise DataError(f"{part.where}: the data set {name} must return a dictionary with series, time and values")
-    return checked(name, made)
+    return checked(name, made, may_lack_channels=may_lack_channels)
 
 
 def _find_file(name: str) -> Path:

@@ -133,7 +133,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> SeriesData:
         config = trained.config
         config = replace(config, data=config.data.of(name or config.data.name))
-        found = load_series_set(config.data)
+        found = load_series_set(config.data, may_lack_channels=True)
         if len(found.channels) != len(trained.channels):
             raise InvalidInput(
                 f"{config.data.name} has {len(found.channels)} channels, but the model knows {len(trained.channels)}: "

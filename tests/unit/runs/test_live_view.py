@@ -36,3 +36,8 @@ def test_only_what_is_new_is_told_also_of_a_text_whose_beginning_was_cut() -> No
     assert _since("a\nb\n", "a\nb\nc\n") == "c\n"
     long = "".join(f"line {k}\n" for k in range(100))
     assert _since(long, f"[beginning cut]\n{long[50:]}new\n") == "new\n"
+
+
+def test_of_output_that_repeats_itself_nothing_new_is_lost_where_the_beginning_was_cut() -> None:
+    told = "epoch\n" * 10_000
+    assert _since(told, "[beginning cut]\n" + told[60:] + "epoch\n" * 50).count("epoch") >= 50

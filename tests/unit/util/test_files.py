@@ -142,3 +142,16 @@ def test_first_sweeps_that_begin_at_once_agree_on_one_token(tmp_path: Path, monk
 def test_a_folder_in_place_of_a_result_is_told(folder: str) -> None:
     with pytest.raises(OdenetError, match=r"it is a folder.*: name a file in it"):
         write_result(Path(folder), "x", "page")
+
+
+def test_a_result_goes_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    write_result(tmp_path / "link.html", "whole", "page")
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "page.html").read_text() == "whole"
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        write_result(pipe, "piped", "page")
+        assert read.result(timeout=60) == "piped"
+    assert pipe.is_fifo()
