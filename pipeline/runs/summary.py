@@ -1,6 +1,6 @@
 """A run in a few plain values, as lists show it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from statistics import fmean
@@ -129,7 +129,16 @@ def _seconds(document: Mapping[str, Any]) -> float | None:
         if not isinstance(stopped, datetime):
             return None
         end = aware(stopped)
-    return max(0.0, (end - aware(document["start_time"])).total_seconds())
+    seconds = (end - aware(document["start_time"])).total_seconds()
+    return max(0.0, seconds - sum(_seconds_between_sessions(document)))
+
+
+def _seconds_between_sessions(document: Mapping[str, Any]) -> Iterator[float]:
+    """Of a run that was resumed, in which nothing of it went on; earlier versions did not note it."""
+    for session in document.get("resumed") or ():
+        ended, begun = session.get("ended_before"), session.get("time")
+        if isinstance(ended, datetime) and isinstance(begun, datetime):
+            yield max(0.0, (aware(begun) - aware(ended)).total_seconds())
 
 
 def summaries(runs: Runs, found: Sequence[StoredRun]) -> list[RunSummary]:

@@ -275,6 +275,7 @@ class StoreObserver(RunObserver):
         session = {
             "time": now,
             "status_before": document["status"],
+            "ended_before": document.get("stop_time") or document.get("heartbeat"),
             "machine_before": machine_now(document),
             "software_before": software_now(document),
             ENVIRONMENT_BEFORE: environment_of(document),

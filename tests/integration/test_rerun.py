@@ -177,6 +177,8 @@ def test_more_epochs_give_what_a_longer_run_gives_and_keep_tags_and_artifacts(ho
     begun = longer.document["meta"]["changed"]["training"]
     assert run.document["meta"]["changed"]["training"] == {**begun, "max_epochs": 4}
     assert run.document["meta"]["named_configs"] == longer.document["meta"]["named_configs"]
+    session = run.document["resumed"][-1]
+    assert run.document["start_time"] < session["ended_before"] <= session["time"]
     assert "epoch 1/2" in run.document["captured_out"]
     assert "epoch 4/4" in run.document["captured_out"]
     assert sorted(run.artifacts) == sorted(longer.artifacts)
