@@ -14,6 +14,9 @@ _ESCAPES = {
     "τ": r"$\tau$", "θ": r"$\theta$", "…": r"\dots{}",
 }  # fmt: skip
 
+LAST_OF_T1 = 0x17F
+"""The last sign of the block of Unicode whose Latin letters that encoding has."""
+
 
 def latex(result: StudyResult) -> str:
     """A `table` for `booktabs`: ours and, where there are some, the paper's numbers beside them."""
@@ -22,9 +25,7 @@ def latex(result: StudyResult) -> str:
         column for column in columns if any((row.row.name, column.name) in result.study.paper for row in result.rows)
     ]
     alignment = "l" + "".join("rr" if column in beside else "r" for column in columns)
-    lines = [
-        f"% {_comment(result.study.title)}; runs {_comment('; '.join(map(run_ids, result.rows)))}",
-        "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}",
+    table = [
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{escaped(_caption(result))}}}",
@@ -39,7 +40,13 @@ def latex(result: StudyResult) -> str:
         "\\end{tabular}",
         "\\end{table}",
     ]
-    return "\n".join(lines) + "\n"
+    needs = [
+        f"% {_comment(result.study.title)}; runs {_comment('; '.join(map(run_ids, result.rows)))}",
+        "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}",
+    ]
+    if lacking := sorted({sign for sign in "".join(table) if ord(sign) > LAST_OF_T1}):
+        needs.append(f"% has signs that pdfLaTeX stops at ({' '.join(lacking)}): set it with LuaLaTeX or XeLaTeX")
+    return "\n".join([*needs, *table]) + "\n"
 
 
 def escaped(text: str) -> str:

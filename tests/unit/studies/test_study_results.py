@@ -218,6 +218,15 @@ def test_nothing_breaks_out_of_a_latex_cell() -> None:
     assert "95*" in text
 
 
+def test_signs_that_pdflatex_lacks_are_named_in_a_comment() -> None:
+    result = result_of()
+    assert "LuaLaTeX" not in latex(result)
+    named = replace(result, study=replace(result.study, title="Łódź: α ≥ 😀, ±"))
+    (comment,) = (line for line in latex(named).splitlines() if "LuaLaTeX" in line)
+    assert "(α ≥ 😀)" in comment
+    assert comment.startswith("% ")
+
+
 def test_the_first_comment_of_a_latex_table_stays_in_its_line() -> None:
     result = result_of()
     broken = replace(result, study=replace(result.study, title="a\n\\input{b}"))
