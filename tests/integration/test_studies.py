@@ -181,7 +181,8 @@ def test_wrong_use_is_refused_in_one_line(studied: StudiedHome) -> None:
     for words, sentence in (
         (("paper", "bijsterbosch-71"), "did you mean bijsterbosch-7.1"),
         (("paper", "bijsterbosch-7.1", "--scale", "tiny"), "has no scale tiny"),
-        (("paper", "bijsterbosch-7.1", "--seeds", "1,1"), "list of seeds"),
+        (("paper", "bijsterbosch-7.1", "--seeds", "1,1"), "names the seed 1 twice: name each once"),
+        (("paper", "bijsterbosch-7.1", "--seeds", "1,a"), "list of seeds"),
         (("paper", "bijsterbosch-7.1", "with", "training.lrr=1"), "did you mean training.lr"),
         (("paper", "bijsterbosch-7.1", "--model", "odenet_complex"), "--model"),
     ):
