@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.device import processor
 from pipeline.device.precision import backward
+from pipeline.device.products import is_onednn_quicker
 from pipeline.util.files import private_folder, tighten
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import OdenetWarning
@@ -62,9 +63,12 @@ def compiled(function: Function) -> Function:
 @cache  # and not where a module is imported: that takes torch's compiler seconds
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     # Torch tells the C++ compiler to round products before they are added, as eager code does.
-    return torch.compile(
-        function, fullgraph=True, dynamic=False, options={"cpp.enable_floating_point_contract_flag": "fast"}
-    )
+    options: dict[str, Any] = {"cpp.enable_floating_point_contract_flag": "fast"}
+    if is_onednn_quicker():
+        from pipeline.device.product_pass import ByOneDnn
+
+        options["post_grad_custom_pre_pass"] = ByOneDnn()
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
 
 
 def compile_for_training(network: nn.Module, images: Tensor) -> float | None:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from pipeline.device.products import multiply
 from pipeline.flows.fields.activations import activation_named
 
 
@@ -107,7 +108,7 @@ class MLPField(nn.Module):
         of_time = self._of_time(t) if of_time is None else of_time
         for number, (layer, at_time) in enumerate(zip(self._layers, of_time, strict=True)):
             z = z if number == 0 else self.activation(z)
-            z = _scaled_and_shifted(z @ layer.linear.weight.mT, at_time)
+            z = _scaled_and_shifted(multiply(z, layer.linear.weight.mT), at_time)
         return z
 
     def with_tangents(
@@ -122,7 +123,9 @@ class MLPField(nn.Module):
                 tangents = tangents * slope
             weight = layer.linear.weight.mT
             # Nothing flows back to the tangents that are given, and compiled code multiplies them once for all stages.
-            product, tangents = _products(z, tangents, weight) if number else (z @ weight, tangents @ weight)
+            product, tangents = (
+                _products(z, tangents, weight) if number else (multiply(z, weight), multiply(tangents, weight))
+            )
             z = _scaled_and_shifted(product, at_time)
             tangents = tangents if at_time.scale is None else tangents * at_time.scale
         return z, tangents
@@ -138,8 +141,8 @@ class MLPField(nn.Module):
 def _products(z: Tensor, tangents: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Of both with the weight: one product, forward and backward, takes three quarters of the time of two."""
     if tangents.shape[1:] != z.shape:  # axes, of which all points have the same
-        return z @ weight, tangents @ weight
-    product, products = (torch.cat([z.unsqueeze(0), tangents]) @ weight).split([1, len(tangents)])
+        return multiply(z, weight), multiply(tangents, weight)
+    product, products = multiply(torch.cat([z.unsqueeze(0), tangents]), weight).split([1, len(tangents)])
     return product.squeeze(0), products
 
 

@@ -1,0 +1,133 @@
+"""Products of matrices: by oneDNN where that is quicker, and the same but for rounding."""
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.profiler import ProfilerActivity, profile
+
+from pipeline.device import processor, products
+from pipeline.device.product_pass import ByOneDnn
+from pipeline.device.products import is_onednn_quicker, multiplied, multiply
+
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
+ROWS, INNER, COLUMNS = 400, 60, 250
+
+
+def layouts(rows: int, columns: int) -> list[Tensor]:
+    """Matrices as autograd and views leave them."""
+    larger = torch.randn(rows + 3, columns + 5)
+    return [
+        torch.randn(rows, columns),
+        torch.randn(columns, rows).t(),
+        larger[2 : rows + 2, 1 : columns + 1],
+        torch.randn(rows, 2 * columns)[:, ::2],
+        torch.randn(1, columns).expand(rows, columns),
+        torch.ones(()).expand(rows, columns),
+    ]
+
+
+@needs_onednn
+def test_matrices_of_every_layout_are_multiplied() -> None:
+    torch.manual_seed(0)
+    for a, b in product(layouts(ROWS, INNER), layouts(INNER, COLUMNS)):
+        for bias in (None, torch.randn(COLUMNS), torch.randn(1).expand(COLUMNS), torch.randn(2 * COLUMNS)[::2]):
+            exact = a.double() @ b.double() + (0.0 if bias is None else bias.double())
+            torch.testing.assert_close(multiplied(a, b, bias).double(), exact, rtol=1e-5, atol=1e-4)
+
+
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """As it is on a processor where oneDNN is quicker, whatever this one is."""
+    return torch.compile(function, fullgraph=True, dynamic=False, options={"post_grad_custom_pre_pass": ByOneDnn()})
+
+
+def calls(function: Callable[[], object]) -> int:
+    """How often a product is computed by oneDNN."""
+    function()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        function()
+    return sum(event.name == "mkldnn::_linear_pointwise" for event in profiled.events())
+
+
+@needs_onednn
+def test_a_network_of_wide_layers_has_the_value_and_the_gradients_that_it_has_eagerly() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(INNER, COLUMNS), nn.Tanh(), nn.Linear(COLUMNS, INNER, bias=False))
+    points = torch.randn(ROWS, INNER, requires_grad=True)
+    over = [points, *network.parameters()]
+
+    def outcome(function: Callable[..., Tensor]) -> list[Tensor]:
+        value = function(points)
+        return [value, *torch.autograd.grad(value.square().sum(), over)]
+
+    quick = compiled(network)
+    torch.testing.assert_close(outcome(quick), outcome(network), rtol=1e-4, atol=1e-3)
+    # Each layer is multiplied forwards, and its input's and its weights' gradients are products too.
+    assert calls(lambda: outcome(quick)) == 6
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    ("rows", "dtype"), [(8, torch.float32), (ROWS, torch.float64), (ROWS, torch.bfloat16)], ids=["small", "64", "bf16"]
+)
+def test_small_products_and_other_number_formats_are_left_to_torch(rows: int, dtype: torch.dtype) -> None:
+    a, b = torch.randn(rows, INNER, dtype=dtype), torch.randn(INNER, COLUMNS, dtype=dtype)
+    assert calls(lambda: compiled(torch.mm)(a, b)) == 0
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    ("name", "flags", "is_quicker"),
+    [
+        ("AMD EPYC 9R45", "avx2 avx512f", True),
+        ("AMD EPYC 7R13 Processor", "avx2", False),
+        ("Intel(R) Xeon(R) Processor", "avx2 avx512f amx_bf16", False),
+    ],
+)
+def test_it_is_by_onednn_where_mkl_leaves_the_processors_vectors_unused(
+    name: str, flags: str, is_quicker: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor\t: 0\nmodel name\t: {name}\nflags\t\t: {flags}\n\n")
+    monkeypatch.setattr(processor, "CPUINFO", told)
+    monkeypatch.setattr(products.torch.backends.mkl, "is_available", lambda: True)
+    is_onednn_quicker.cache_clear()
+    assert is_onednn_quicker() is is_quicker
+    is_onednn_quicker.cache_clear()
+
+
+@needs_onednn
+def test_what_is_evaluated_without_gradients_is_multiplied_by_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "is_onednn_quicker", lambda: True)
+    tangents, weight = torch.randn(3, ROWS, INNER), torch.randn(INNER, COLUMNS)
+    with torch.no_grad():
+        assert calls(lambda: multiply(tangents, weight)) == 1
+        assert calls(lambda: multiply(tangents[0, :8], weight)) == 0
+        torch.testing.assert_close(multiply(tangents, weight), tangents @ weight, rtol=1e-5, atol=1e-4)
+
+
+def forwards(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(function(forward_ad.make_dual(at, direction))).tangent
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        forwards,
+        lambda function, at, direction: torch.func.jvp(function, (at,), (direction,))[1],
+        lambda function, _, direction: torch.func.vmap(function)(direction.unsqueeze(0))[0],
+    ],
+    ids=["forward mode", "jvp", "vmap"],
+)
+def test_derivatives_are_those_of_a_product_though_gradients_are_off(
+    derivative: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "is_onednn_quicker", lambda: True)
+    at, direction, weight = torch.randn(ROWS, INNER), torch.randn(ROWS, INNER), torch.randn(INNER, COLUMNS)
+    with torch.no_grad():
+        torch.testing.assert_close(derivative(lambda z: multiply(z, weight), at, direction), direction @ weight)
