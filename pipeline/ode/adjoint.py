@@ -18,6 +18,7 @@ from pipeline.ode.loop import solve
 from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import Path
 from pipeline.ode.problem import Outcome, Problem
+from pipeline.ode.pullback import pullback
 from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Status
 from pipeline.ode.state import Layout
 from pipeline.ode.times import legs
@@ -77,7 +78,7 @@ def solve_with_adjoint(
     It is solved back in one sweep, with a jump at every time that was asked for, where the state is set to what it was.
     """
     call = _Call(problem, began, times, knots, tolerance, statistics)
-    end, between = _Adjoint.apply(began.origin, call, *began.field.parameters)
+    end, between = _Adjoint.apply(began.origin, call, *began.field.origins)
     assert call.outcome is not None
     outcome, call.outcome = replace(call.outcome, end=end, between=between), None
     return outcome
@@ -110,13 +111,14 @@ class _Adjoint(torch.autograd.Function):
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivatives("this solve", ": use gradient=direct")
         z0, end, *rest = ctx.saved_tensors
-        between = rest.pop(0) if ctx.has_between else None
+        between = rest[0] if ctx.has_between else None
         call: _Call = ctx.call
+        parameters = call.began.field.parameters  # not those that were saved, in whose place hooks may hand back others
         field = call.began.field.as_in_forward()
         states = [z0, *(between if between is not None else ()), end]
         flows = [*(by_between if by_between is not None else [None] * (len(states) - 2)), by_end]
         with field.buffers_kept(), hooks_muted(field.parameters):
-            by_state, by_parameters = _Sweep(call, field, rest, states, flows).run()
+            by_state, by_parameters = _Sweep(call, field, parameters, states, flows).run()
         return by_state, None, *by_parameters
 
 
@@ -201,7 +203,8 @@ class _Sweep:
         if not slope.requires_grad:
             return torch.cat([slope.flatten(), flat.new_zeros(flat.numel() - self.size)])
         refuse_unknown([slope], inputs)
-        shares = torch.autograd.grad(slope, inputs, -adjoint, allow_unused=True, materialize_grads=True)
+        found = pullback([slope], [-adjoint], inputs)
+        shares = [torch.zeros_like(one) if share is None else share for one, share in zip(inputs, found, strict=True)]
         return torch.cat([slope.detach().flatten(), *(_reals(share).to(flat.dtype).flatten() for share in shares)])
 
     def _jump(self, leg: int, flat: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A layer whose output is the solution of an ODE that starts at its input."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,10 @@ class ODEBlock(CompiledInTraining):
         self._differentiates = regularisation.differentiates
         names = regularisation.weights
         self._penalised = (PenalisedField(self.field, names),) if names else ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy: without the penalties, which belong to the graph of a batch."""
+        return {**self.__dict__, "penalties": {}}
 
     def forward(self, z: Tensor) -> Tensor:
         state = z.to(torch.promote_types(z.dtype, torch.float32))

@@ -66,7 +66,8 @@ def start(problem: Problem, z0: Tensor) -> Start:
     changed = {id(buffer) for buffer in changing}
     snapshot = Snapshot(everything.random, [pair for pair in everything.buffers if id(pair[0]) in changed])
     leaves, reads_outside = _read(first, [leaf, *field.parameters], before)
-    field = field.with_parameters([*field.parameters, *leaves])
+    field = field.also_reading(leaves)
+    reads_outside = reads_outside or _depend_on_each_other(field.parameters)
     return Start(z0, leaf, first, snapshot, everything, changing, field, reads_outside)
 
 
@@ -107,6 +108,18 @@ def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Ten
         elif node._sequence_nr() < before:
             return leaves, True
     return leaves, False
+
+
+def _depend_on_each_other(known: Sequence[Tensor]) -> bool:
+    """Whether one was computed from another, to which torch would hand its gradient on within the solve."""
+    computed = [tensor for tensor in known if tensor.grad_fn is not None]
+    leaves, nodes = {id(tensor) for tensor in known}, _nodes_of(computed)
+    for tensor in computed:
+        for node in nodes_behind([tensor]):
+            is_another = node in nodes and node is not tensor.grad_fn
+            if is_another or (hasattr(node, "variable") and id(node.variable) in leaves):
+                return True
+    return False
 
 
 def _nodes_of(tensors: Sequence[Tensor]) -> set[Any]:
@@ -161,7 +174,7 @@ def solve_recorded(
         keeps_states=not is_recursive,
     )
     call = _Call(problem, began, statistics, path, is_recursive)
-    end, between = _Discrete.apply(began.origin, call, *began.field.parameters)
+    end, between = _Discrete.apply(began.origin, call, *began.field.origins)
     assert call.outcome is not None
     outcome = replace(call.outcome, end=end, between=between)
     call.outcome = replace(call.outcome, slope=call.outcome.end)  # the slope need not live until the backward pass
@@ -189,8 +202,10 @@ class _Discrete(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivatives("this solve", ": use gradient=direct")
-        z0, *parameters = ctx.saved_tensors
+        z0, *_ = ctx.saved_tensors
         call: _Call = ctx.call
+        # Not those that were saved: hooks may hand back others in their place, as those of torch.utils.checkpoint do.
+        parameters = call.start.field.parameters
         field = call.start.field.as_in_forward()
         is_as_it_was = ctx.end._version == ctx.version
         backward = _Backward(call, field, parameters, ctx.end, is_as_it_was, by_end, by_between)
@@ -333,8 +348,8 @@ class _Backward:
             if segment.keeps and not is_ahead:
                 segment.before_last.restore(device)
                 last, nfe = method.evaluate(field, segment.end, step.end), nfe + 1
-        if last is not None and segment.thetas is not None:
-            outputs, nfe = self._within(segment, z, [*step.stages, last]), nfe + method.nfe_within
+            if last is not None and segment.thetas is not None:
+                outputs, nfe = self._within(segment, z, [*step.stages, last]), nfe + method.nfe_within
         statistics = self.call.statistics
         statistics.nfe_backward = (statistics.nfe_backward or 0) + nfe
         return StepGraph(step.end, last, outputs)
@@ -364,8 +379,8 @@ class _Backward:
             self.call.statistics.status = Status.DIVERGED
             raise OdenetError(
                 "a step that was evaluated again in the backward pass came out differently: the field draws random "
-                "numbers from a generator of its own, or changes something of itself with every evaluation: use "
-                "gradient=direct"
+                "numbers from a generator of its own, or from torch's while another thread draws too, or changes "
+                "something of itself with every evaluation: use gradient=direct"
             )
 
 
@@ -394,8 +409,7 @@ def sum_of(total: Tensor | None, share: Tensor | None) -> Tensor | None:
 
 
 def _refuse_batch_statistics(field: VectorField) -> None:
-    modules = [] if field.module is None else field.module.modules()
-    if any(isinstance(module, _BatchNorm) and module.training for module in modules):
+    if any(isinstance(module, _BatchNorm) and module.training for module in field.modules):
         raise InvalidInput(
             "the field normalises over its batch, which control=sample takes apart: use group normalisation or none, "
             "or control=batch"

@@ -16,6 +16,12 @@ BISECTIONS = 60
 """Of a step: afterwards nothing is left of it in double precision."""
 
 
+FIRST_FRACTION = 2.0**-20
+JUST_BEHIND = 2.0**-10
+"""Of the first step, where what is 0 at its start is looked at again, and until where it is to have changed that has no
+derivative."""
+
+
 class EventSearch:
     """Looks for an event in one accepted step after the other."""
 
@@ -30,15 +36,23 @@ class EventSearch:
         """The fraction of a step at which the event's sign changes, found by bisection; None where it does not.
 
         Its sign before is that at the end of the step before, which a knot may lie behind. An event that is 0 there
-        and changes has just happened, and its sign is that of its rate; one that does not change is still to come.
+        and changes has just happened, and its sign is that of its rate; one that does not change is still to come. At
+        the start of the solve an event may also change from 0 with a rate of 0, as where a pendulum is let go.
 
         Args:
             slope: dz/dt at the start.
             state_at: the state at a fraction of the step, by the method's continuous extension.
         """
+        is_first = self._sign is None
         before = _sign(self.event, start, z) if self._sign is None else self._sign
         if before == 0:
-            before = float(np.sign(_rate(self.event, start, z, slope) * (end - start)))
+            by_time, by_state = _derivatives(self.event, start, z)
+            rate = float(by_time + (by_state * slope.detach()).sum())
+            before = float(np.sign(rate * (end - start)))
+            if before == 0 and is_first:
+                # Where it has no derivative at all it may be a switch, which is 0 until it happens.
+                is_switch = not (bool(by_time) or bool(by_state.any()))
+                before = self._sign_behind(start, end, state_at, JUST_BEHIND if is_switch else 1.0)
         self._sign = _sign(self.event, end, z_end)
         if before == self._sign:
             return None
@@ -52,6 +66,16 @@ class EventSearch:
             else:
                 high = middle
         return high
+
+    def _sign_behind(self, start: float, end: float, state_at: Callable[[float], Tensor], until: float) -> float:
+        """The first sign that is not 0 behind the start of a step, within a fraction of it."""
+        fraction = FIRST_FRACTION
+        while fraction <= until:
+            sign = _sign(self.event, start + fraction * (end - start), state_at(fraction))
+            if sign:
+                return sign
+            fraction *= 2
+        return 0.0
 
 
 def _sign(event: Event, t: float, z: Tensor) -> float:
@@ -96,11 +120,17 @@ def with_gradient(
 
 def _rate(event: Event, t: float, z: Tensor, slope: Tensor) -> float:
     """dg/dt along the solution, which goes on with this slope; 0 of a function that only switches."""
+    by_time, by_state = _derivatives(event, t, z)
+    return float(by_time + (by_state * slope.detach()).sum())
+
+
+def _derivatives(event: Event, t: float, z: Tensor) -> tuple[Tensor, Tensor]:
+    """∂g/∂t and ∂g/∂z."""
     with torch.enable_grad():
         still = z.detach().clone().requires_grad_()
         moment = torch.full((), t, dtype=z.dtype, device=z.device, requires_grad=True)
         value = event(moment, still).reshape(())
         if not value.requires_grad:
-            return 0.0
+            return torch.zeros_like(moment), torch.zeros_like(still)
         by_time, by_state = torch.autograd.grad(value, (moment, still), allow_unused=True, materialize_grads=True)
-    return float(by_time + (by_state * slope.detach()).sum())
+    return by_time, by_state

@@ -4,8 +4,8 @@ import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from math import sqrt
-from types import CellType
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -26,8 +26,11 @@ class VectorField:
     other weights in the module: what held in the forward pass holds there too.
 
     Attributes:
-        parameters: the tensors that gradients are to reach, beside the state.
+        parameters: the tensors that gradients are to reach, beside the state, as the function reads them.
+        origins: the same as the caller has them: in their place the function may be given stand-ins (`cut`).
         context: tensors that the function gets behind z; with step control per sample, the rows of its samples.
+        module: that is called, or whose method is; None of another function.
+        modules: all that the function is known to call, with their parts.
     """
 
     def __init__(
@@ -40,20 +43,22 @@ class VectorField:
     ) -> None:
         self.function = function
         self.module = function if isinstance(function, nn.Module) else _owner(function)
+        self.modules = modules_of(function)
         self.layout = layout
         self.context = tuple(context)
         _refuse_unsuitable(parameters, self.context, layout)
         self._tensors = _named_tensors(self.module)
         own = [tensor for tensor in self._tensors.values() if tensor.requires_grad]
-        given = [tensor for tensor in (*parameters, *context) if tensor.requires_grad]
-        self.parameters = tuple({id(tensor): tensor for tensor in (*own, *given)}.values())
+        self._named = _once_each([*own, *(tensor for tensor in parameters if tensor.requires_grad)])
+        self.parameters = _once_each([*self._named, *(tensor for tensor in context if tensor.requires_grad)])
+        self.origins = self.parameters
         self._depends_on_time: Callable[[Tensor], Sequence[Any]] | None = getattr(self.module, "at_times", None)
         self._replaced: Mapping[str, Tensor] | None = None
         self._device_type = device.type
         self._autocast = torch.is_autocast_enabled(device.type)
         self._autocast_dtype = torch.get_autocast_dtype(device.type)
         may_be_tf32 = device.type == "cuda" and layout.dtype == torch.float32 and not self._autocast
-        self._tf32 = may_be_tf32 and _rounds_to_tf32(self.module)
+        self._tf32 = may_be_tf32 and _rounds_to_tf32(self.modules)
         self.coarsest: torch.dtype | None = None
         """Number format of what the function returned where that is coarser than the state's."""
         self._last: ReferenceType[Tensor] | None = None
@@ -113,10 +118,24 @@ class VectorField:
         chosen.context = tuple(tensor[rows] for tensor in self.context)
         return chosen
 
-    def with_parameters(self, parameters: Sequence[Tensor]) -> "VectorField":
-        """The same, of which these are the tensors that gradients are to reach."""
+    def cut(self) -> "VectorField":
+        """The same with a context at which graphs begin, whatever it was computed from.
+
+        Of a context that was computed from another tensor that the field reads, torch would hand the gradient on to
+        that one within the solve, and the caller's graph would do so again.
+        """
+        stand_ins = [one.detach().requires_grad_() if one.requires_grad else one for one in self.context]
         chosen = copy.copy(self)
-        chosen.parameters = tuple(parameters)
+        chosen.context = tuple(stand_ins)
+        chosen.parameters = (*self._named, *(one for one in stand_ins if one.requires_grad))
+        chosen.origins = (*self._named, *(one for one in self.context if one.requires_grad))
+        return chosen
+
+    def also_reading(self, leaves: Sequence[Tensor]) -> "VectorField":
+        """The same, whose gradients are to reach these too."""
+        chosen = copy.copy(self)
+        chosen.parameters = (*self.parameters, *leaves)
+        chosen.origins = (*self.origins, *leaves)
         return chosen
 
     def as_in_forward(self) -> "VectorField":
@@ -146,9 +165,7 @@ class VectorField:
 
     def generators(self) -> list[tuple[torch.Generator, Tensor]]:
         """Generators of random numbers that it has, beside torch's own, and their states."""
-        holders = [] if self.module is None else [vars(module).values() for module in self.module.modules()]
-        closure = getattr(self.function, "__closure__", None) or ()
-        held = [*itertools.chain.from_iterable(holders), *_contents(closure)]
+        held = itertools.chain(*(vars(module).values() for module in self.modules), reads_of(self.function))
         return [(one, one.get_state()) for one in held if isinstance(one, torch.Generator)]
 
     @property
@@ -190,9 +207,8 @@ class VectorField:
 
     @contextmanager
     def buffers_kept(self) -> Iterator[None]:
-        """Evaluations within leave no trace in the module's buffers, such as the statistics of a batch norm."""
-        buffers = [] if self.module is None else list(self.module.buffers())
-        before = [(buffer, buffer.clone()) for buffer in buffers]
+        """Evaluations within leave no trace in the modules' buffers, such as the statistics of a batch norm."""
+        before = [(buffer, buffer.clone()) for buffer in self._buffers()]
         try:
             yield
         finally:
@@ -201,9 +217,11 @@ class VectorField:
                     buffer.copy_(value)
 
     def buffer_versions(self) -> list[tuple[Tensor, int]]:
-        """Of each buffer of the module, how often it was changed in place."""
-        buffers = [] if self.module is None else list(self.module.buffers())
-        return [(buffer, 0 if buffer.is_inference() else buffer._version) for buffer in buffers]
+        """Of each buffer of the modules, how often it was changed in place."""
+        return [(buffer, 0 if buffer.is_inference() else buffer._version) for buffer in self._buffers()]
+
+    def _buffers(self) -> tuple[Tensor, ...]:
+        return _once_each([buffer for module in self.modules for buffer in module.buffers(recurse=False)])
 
 
 def _refuse_unsuitable(parameters: Sequence[Any], context: Sequence[Any], layout: Layout) -> None:
@@ -242,7 +260,7 @@ def _fits(values: Tensor, dtype: torch.dtype) -> bool:
     return bool((values.to(dtype).to(values.dtype) == values).all())
 
 
-def _rounds_to_tf32(module: nn.Module | None) -> bool:
+def _rounds_to_tf32(modules: Iterable[nn.Module]) -> bool:
     """Whether a GPU may round what goes into products.
 
     Of matrices where it was allowed to; in convolutions and recurrent layers torch allows it unless told otherwise.
@@ -252,7 +270,7 @@ def _rounds_to_tf32(module: nn.Module | None) -> bool:
     cudnn: Any = torch.backends.cudnn
     kinds = ((nn.RNNBase, cudnn.rnn), (_ConvNd, cudnn.conv))
     allowed = tuple(kind for kind, backend in kinds if backend.fp32_precision == "tf32")
-    return module is not None and any(isinstance(part, allowed) for part in module.modules())
+    return any(isinstance(module, allowed) for module in modules)
 
 
 def _owner(function: Callable[..., Any]) -> nn.Module | None:
@@ -261,10 +279,28 @@ def _owner(function: Callable[..., Any]) -> nn.Module | None:
     return owner if isinstance(owner, nn.Module) else None
 
 
-def _contents(closure: Iterable[CellType]) -> Iterator[object]:
-    for cell in closure:
+def modules_of(function: Callable[..., Any]) -> tuple[nn.Module, ...]:
+    """The modules that a field calls, with their parts: itself, its owner, and those that its code names."""
+    whole = [one for one in (function, _owner(function), *reads_of(function)) if isinstance(one, nn.Module)]
+    return tuple({id(part): part for one in whole for part in one.modules()}.values())
+
+
+def reads_of(function: Callable[..., Any]) -> Iterator[object]:
+    """What the code of a function names beside its arguments: of its closure, of its file, and bound by `partial`."""
+    if isinstance(function, partial):
+        bound = (*function.args, *function.keywords.values())
+        yield from (function.func, *bound, *reads_of(function.func))
+        return
+    function = getattr(function, "__func__", function)
+    for cell in getattr(function, "__closure__", None) or ():
         with suppress(ValueError):  # what it is to hold comes later
             yield cell.cell_contents
+    code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    yield from (known[name] for name in (() if code is None else code.co_names) if name in known)
+
+
+def _once_each(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    return tuple({id(tensor): tensor for tensor in tensors}.values())
 
 
 def _named_tensors(module: nn.Module | None) -> dict[str, Tensor]:

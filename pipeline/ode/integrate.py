@@ -1,6 +1,7 @@
 """The way in."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from math import inf
 from typing import Any, ParamSpec, TypeVar
@@ -17,7 +18,7 @@ from pipeline.ode.control import Controller
 from pipeline.ode.discrete import first_of_a_whole_graph, solve_recorded, start
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
-from pipeline.ode.interpolant import Interpolant
+from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.loop import solve
 from pipeline.ode.memory import budget, is_small
 from pipeline.ode.path import Path
@@ -25,7 +26,7 @@ from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.state import Layout, State
-from pipeline.ode.stepping import ExplicitRungeKutta, method_named
+from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, method_named
 from pipeline.ode.times import checked_times, legs, moved
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
@@ -139,15 +140,16 @@ def integrate(
     if packed.is_inference() or dense:
         packed = packed.clone()  # the caller may write into it
     moments = checked_times(times, packed.dtype)
-    moving_times = times if isinstance(times, Tensor) and times.requires_grad and torch.is_grad_enabled() else None
+    moving_times = _moving(times)
     vector_field = VectorField(field, layout, packed.device, parameters, context)
     tolerance = Tolerance(solver.rtol, solver.atol, packed_norm(norm, layout, layout.samples))
+    method = method_named(solver.method, is_compiled and solver.can_be_compiled)
+    interpolant = Interpolant(layout, method, moments[0], moments[-1]) if dense else None
     if packed.numel() == 0:
-        return _nothing(moments, layout, packed)
+        return _nothing(moments, layout, packed, interpolant)
     if solver.engine == "torchdiffeq":
         own = None if norm == RootMeanSquare() and layout.is_plain else tolerance.norm
         return solve_with_torchdiffeq(vector_field, packed, moments, solver, own)
-    method = method_named(solver.method, is_compiled and solver.can_be_compiled)
     problem = Problem(
         vector_field,
         method,
@@ -162,7 +164,6 @@ def integrate(
     )
     statistics = Statistics()
     began = packed if moving_times is None else _with_moving_start(problem, solver, moving_times[0], packed)
-    interpolant = Interpolant(vector_field, method, moments[0], moments[-1]) if dense else None
     outcome = _solve(problem, solver, began, moments, knots, statistics, interpolant)
     _count(statistics, 0 if moving_times is None else 1)
     warn_of_rounding(problem, packed, outcome, statistics)
@@ -181,22 +182,56 @@ def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, even
         raise InvalidInput(f"dense=True keeps the graphs of all steps, as gradient=direct does, not {solver.gradient}")
 
 
-def _is_transformed(gradient: str) -> bool:
+def _moving(times: Tensor | Sequence[float]) -> Tensor | None:
+    """The times, shape (n,), where gradients are to reach them.
+
+    Raises:
+        InvalidInput: tangents, or gradients of `torch.func`, which would not.
+    """
+    if not isinstance(times, Tensor):
+        return None
+    is_dual = forward_ad._current_level >= 0 and forward_ad.unpack_dual(times).tangent is not None
+    if is_dual or torch._C._functorch.is_gradtrackingtensor(times):
+        raise InvalidInput(
+            "torch.func and torch.autograd.forward_ad do not differentiate a solve with respect to its times: use "
+            "torch.autograd.grad, or detach the times"
+        )
+    return times.reshape(-1) if times.requires_grad and torch.is_grad_enabled() else None
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether `vmap` hides a dimension of it, however far out."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
+
+
+def _is_transformed(problem: Problem, z0: Tensor, solver: SolverConfig) -> bool:
     """Whether the solve is within a transform of `torch.func` or carries tangents forward.
 
     The graph of all steps alone lets these through, and what the field reads may be transformed where nothing else is.
 
     Raises:
-        InvalidInput: `vmap`, or another gradient that was asked for.
+        InvalidInput: `vmap`, or another gradient that was asked for, or what is differentiated within the solve.
     """
-    functorch = torch._C._functorch
+    functorch, gradient = torch._C._functorch, solver.gradient
     innermost = functorch.peek_interpreter_stack()
     if innermost is None and forward_ad._current_level < 0:
         return False
-    if innermost is not None and innermost.key() == functorch.TransformType.Vmap:
+    is_vmapped = innermost is not None and innermost.key() == functorch.TransformType.Vmap
+    if is_vmapped or any(map(_is_batched, (z0, *problem.field.parameters))):
         raise InvalidInput(
             "torch.func.vmap cannot go around a solve, whose steps are decided by numbers: give the batch as the "
             "state's first dimension, with control=sample for steps of each item's own"
+        )
+    asked = "an event" if problem.event is not None else f"method={solver.method}"
+    if problem.event is not None or isinstance(problem.method, DiagonallyImplicit):
+        raise InvalidInput(
+            f"torch.func and torch.autograd.forward_ad do not go through {asked}, which differentiates by itself: use "
+            "torch.autograd.grad"
         )
     if gradient not in ("auto", "direct"):
         raise InvalidInput(
@@ -217,7 +252,7 @@ def _solve(
 ) -> Outcome:
     """The solution, with gradients as the solver is to compute them."""
     gradient = "checkpointed" if problem.per_sample and solver.gradient == "auto" else solver.gradient
-    if _is_transformed(solver.gradient):
+    if _is_transformed(problem, z0, solver):
         gradient = "direct"
     if gradient in ("checkpointed", "recursive", "adjoint"):
         statistics.nfe_backward = 0
@@ -230,6 +265,7 @@ def _solve(
         if first is not None:
             return solve(problem, z0, Path(), statistics, first)
         _count(statistics, 1)
+    uncut, problem = problem, replace(problem, field=problem.field.cut())
     began = start(problem, z0)
     if not (z0.requires_grad or began.field.parameters or began.reads_outside):
         with torch.no_grad():
@@ -237,12 +273,13 @@ def _solve(
     if began.reads_outside and gradient != "auto":
         raise InvalidInput(
             f"the field reads what an earlier computation gave, whose gradient gradient={gradient} (control="
-            f"{solver.control}) does not know of: name the tensors in parameters=, or use gradient=direct"
+            f"{solver.control}) does not know of: name the tensors in parameters=, or in context= those that were "
+            "computed from others that it reads, or use gradient=direct"
         )
     if began.reads_outside:
         began.before.restore(z0.device)
         _count(statistics, 1)
-        return solve(problem, z0, Path(), statistics)
+        return solve(uncut, z0, Path(), statistics)
     if gradient == "adjoint":
         if not isinstance(problem.method, ExplicitRungeKutta):
             raise InvalidInput(f"gradient=adjoint does not go with method={solver.method}: use gradient=auto")
@@ -304,10 +341,13 @@ def _solution(
     return Solution(times, layout, (start, between, end), statistics, interpolant, event_time)
 
 
-def _nothing(moments: list[float], layout: Layout, packed: Tensor) -> Solution:
+def _nothing(moments: list[float], layout: Layout, packed: Tensor, interpolant: Interpolant | None) -> Solution:
     """Of an empty batch: as empty at every time."""
     statistics = Statistics()
     if layout.per_sample:
         statistics.nfe_of_samples = np.zeros(len(packed), np.int64)
     between = packed.unsqueeze(0).expand(len(moments) - 2, *packed.shape) if len(moments) > 2 else None
-    return Solution(torch.tensor(moments, dtype=torch.float64), layout, (packed, between, packed), statistics)
+    if interpolant is not None:
+        interpolant.add(Span(moments[0], moments[-1], packed.new_zeros(()), packed, []))
+    times = torch.tensor(moments, dtype=torch.float64)
+    return Solution(times, layout, (packed, between, packed), statistics, interpolant)

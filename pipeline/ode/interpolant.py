@@ -7,19 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.ode.field import VectorField
-from pipeline.ode.state import State
+from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping.method import Method
 from pipeline.util.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Span:
-    """One accepted step from `z` at `start`, and the slopes that the solution within is made of."""
+    """One accepted step from `z` at `start`, and all the slopes that the solution within is made of."""
 
     start: float
     end: float
-    t: Tensor
     dt: Tensor
     z: Tensor
     stages: Sequence[Tensor]
@@ -34,8 +32,8 @@ class Interpolant:
         end: until when the solution is known: of the solve, or of an event in its last step.
     """
 
-    def __init__(self, field: VectorField, method: Method, start: float, end: float) -> None:
-        self._field = field
+    def __init__(self, layout: Layout, method: Method, start: float, end: float) -> None:
+        self._layout = layout
         self._method = method
         self._start = start
         self.end = end
@@ -64,7 +62,7 @@ class Interpolant:
                 raise InvalidInput(f"the solution is known from {self._start:g} to {self.end:g}, not at {value:g}")
             span = self._spans[min(bisect_right(ends, sign * value), len(ends) - 1)]
             theta = ((time - span.start) / (span.end - span.start)).reshape(1)
-            stages = self._method.complete(self._field, span.t, span.dt, span.z, span.stages)
-            states.append(self._method.between(theta, span.dt, span.z, stages)[0])
+            # Of an empty batch there are no slopes.
+            states.append(self._method.between(theta, span.dt, span.z, span.stages)[0] if span.stages else span.z)
         packed = torch.stack(states) if states else self._spans[0].z.new_empty((0, *self._spans[0].z.shape))
-        return self._field.layout.unpack(packed if times.dim() else packed[0])
+        return self._layout.unpack(packed if times.dim() else packed[0])

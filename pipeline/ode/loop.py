@@ -377,8 +377,8 @@ class _Solve:
             rows = to_device_of(self.z, vector.index[moved]) if self.problem.per_sample else None
             self.path.extend(tried.segment(beginning, first, due, outputs, moved, rows))
         if self.interpolant is not None:
-            stages = [*tried.step.stages, first]
-            self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.t, tried.dt, self.z, stages))
+            stages = self._completed(tried, first)
+            self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.dt, self.z, stages))
             self.interpolant.end = self.interpolant.end if self.event_time is None else self.event_time
         if outputs is not None and self.problem.per_sample:
             self.outputs.add_pairs(outputs, due, vector.index[moved[due.positions]])

@@ -28,11 +28,13 @@ class _Pairing(torch.autograd.Function):
 def pullback(
     outputs: Sequence[Tensor], vectors: Sequence[Tensor], inputs: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """Sum over the outputs of vᵀ ∂output/∂input, for each input; None where no output depends on it.
+    """Sum over the outputs of vᵀ ∂output/∂input, for each input; None where no output depends on it, or it wants none.
 
     Args:
         vectors: one for each output, of its shape.
     """
     with torch.enable_grad():
         paired = _Pairing.apply(len(outputs), *outputs, *vectors)
-    return torch.autograd.grad(paired, inputs, allow_unused=True)
+    wanted = [one for one in inputs if one.requires_grad]  # they may have been frozen since the forward pass
+    found = iter(torch.autograd.grad(paired, wanted, allow_unused=True))
+    return tuple(next(found) if one.requires_grad else None for one in inputs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,11 +72,10 @@ class Layout:
             named = {"state": z0}
         elif isinstance(z0, Mapping):
             named = dict(z0)
-            names = tuple(named)
-            self._build = lambda parts: dict(zip(names, parts, strict=True))
+            self._build = partial(_dictionary, tuple(named))
         elif isinstance(z0, (tuple, list)):
             named = {str(index): part for index, part in enumerate(z0)}
-            self._build = tuple
+            self._build = getattr(type(z0), "_make", tuple)  # of a NamedTuple
         else:
             raise InvalidInput(
                 f"the state is a {type(z0).__name__}: {_GIVE_A_TENSOR}, or a tuple or dictionary of them"
@@ -173,6 +173,10 @@ class Layout:
             wanted = tensor.to(z.dtype.to_complex()) if part.is_complex else tensor.to(z.dtype)
             flat.append(part.flatten(wanted, self.per_sample))
         return torch.cat(flat, dim=-1)
+
+
+def _dictionary(names: Sequence[str], parts: Sequence[Tensor]) -> State:
+    return dict(zip(names, parts, strict=True))
 
 
 def _single(parts: Sequence[Tensor]) -> State:

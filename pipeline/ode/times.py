@@ -66,7 +66,7 @@ def _as_numbers(times: Tensor | Sequence[float], what: str) -> list[float]:
     try:
         values: Sequence[float] = times.detach().reshape(-1).tolist() if isinstance(times, Tensor) else times
         return [float(time) for time in values]
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidInput(f"{what} are {times!r}: give a sequence of numbers, as in (0.0, 1.0)") from error
 
 

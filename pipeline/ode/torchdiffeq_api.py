@@ -203,6 +203,11 @@ class _Asked:
         step_size = given.get("step_size")
         size = None if step_size is None else abs(float(step_size))
         solved = times
+        if event_fn is not None and not times.is_floating_point():
+            raise InvalidInput(
+                f"t is of {times.dtype}, in which the time of an event would be cut: give it as floating-point numbers "
+                "(t.double())"
+            )
         if event_fn is not None:
             solved = _until_an_event(times, name, size, knots)
         norm, first = given.get("norm"), given.get("first_step")
@@ -227,6 +232,8 @@ class _Asked:
         solution = self._integrate(func, y0, solver, parameters)
         if self.event is None:
             return solution.states
+        if solution.event_time is None and not any(part.numel() for part in _parts(y0)):
+            raise InvalidInput("y0 is empty: no step is taken in which an event could happen")
         if solution.event_time is None:
             raise _no_event(float(self.times[-1]))
         return solution.event_time.to(self.returned), solution.states
@@ -408,13 +415,15 @@ def _norm(own: Callable[[Any], Any]) -> Norm:
     """A norm that may return a number."""
 
     def norm(state: State) -> Tensor:
-        some = state if isinstance(state, Tensor) else next(iter(_parts(state)))
+        some = next(iter(_parts(state)))
         return torch.as_tensor(own(state)).to(some.real).abs()
 
     return norm
 
 
 def _parts(state: State) -> Iterable[Tensor]:
+    if isinstance(state, Tensor):
+        return [state]
     return state.values() if isinstance(state, Mapping) else state
 
 

@@ -7,7 +7,7 @@ from pipeline.ode.stepping.explicit import ExplicitRungeKutta
 from pipeline.ode.stepping.leapfrog import Leapfrog
 from pipeline.ode.stepping.method import Method, Step
 
-__all__ = ["ExplicitRungeKutta", "Method", "Step", "method_named"]
+__all__ = ["DiagonallyImplicit", "ExplicitRungeKutta", "Method", "Step", "method_named"]
 
 
 def method_named(name: str, is_compiled: bool = False) -> Method:

@@ -1,5 +1,7 @@
 """The layer around the solve, and what it carries from batch to batch."""
 
+import copy
+
 import pytest
 import torch
 
@@ -72,3 +74,11 @@ def test_a_field_that_was_replaced_is_the_one_that_is_solved_with_penalties_too(
 def test_a_method_for_states_of_two_parts_is_refused_before_anything_is_solved() -> None:
     with pytest.raises(InvalidInput, match=r"^method=leapfrog needs a state of two parts"):
         ODEBlock(Convolved(), 1.0, SolverConfig(method="leapfrog"))
+
+
+def test_a_copy_of_a_block_in_training_is_without_the_penalties_of_its_batch() -> None:
+    block = ODEBlock(Growth(0.5), 1.0, SolverConfig())
+    block.regularise(RegularisationConfig(kinetic=1.0))
+    block.train()(torch.ones(1, 1))
+    assert set(block.penalties) == {"kinetic"}
+    assert copy.deepcopy(block).penalties == {}

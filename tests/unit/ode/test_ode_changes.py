@@ -1,10 +1,13 @@
 """Fields that draw random numbers or change something of themselves with every evaluation."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from pipeline.config import SolverConfig
 from pipeline.ode import integrate
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.ode_modes import (
@@ -122,3 +125,56 @@ def test_a_solve_that_falls_back_on_one_graph_draws_and_changes_what_direct_does
     assert torch.equal(found[0][0], found[1][0])
     torch.testing.assert_close(found[0][1], found[1][1])
     assert torch.equal(normalised.running_mean, moments[0])
+
+
+class Randomly(nn.Module):
+    """A weight times noise of torch's own generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
+        return self.weight * torch.rand((), dtype=z.dtype) * z
+
+
+@pytest.mark.parametrize("gradient", ["checkpointed", "recursive"])
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_what_is_drawn_for_the_states_within_a_step_is_drawn_again(gradient: str, ends_early: bool) -> None:
+    found = []
+    for one in ("direct", gradient):
+        torch.manual_seed(3)
+        field = Randomly()
+        solver = SolverConfig(rtol=1.0, atol=1.0, method="dopri8", gradient=one)
+        event = (lambda t, z: t - 0.45) if ends_early else None  # noqa: ARG005
+        states = integrate(field, torch.ones(2, dtype=torch.float64), [0.0, 0.3, 0.6, 1.0], solver, event=event).states
+        before = torch.get_rng_state()
+        states.sum().backward()
+        assert torch.equal(torch.get_rng_state(), before)
+        found.append(field.weight.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["a closure", "partial"])
+def test_buffers_of_a_network_that_a_function_calls_are_those_of_the_forward_pass(mode: str, kind: str) -> None:
+    found = []
+    for one in ("direct", mode):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Tanh()).double()
+        field = partial(_called, network) if kind == "partial" else lambda _t, z, network=network: network(z)
+        if kind == "a closure":
+            field = (lambda inner: lambda _t, z: inner(z))(network)
+        if one == "sample":
+            with pytest.raises(InvalidInput, match=r"^the field normalises over its batch"):
+                integrate(field, z_start(), TIMES, solver_for(one))
+            return
+        state = integrate(field, z_start(), TIMES, solver_for(one, rtol=1e-3, atol=1e-3)).state
+        after = [buffer.clone() for buffer in network.buffers()]
+        loss_of(state).backward()
+        assert all(map(torch.equal, after, network.buffers()))
+        found.append(after)
+    torch.testing.assert_close(found[1], found[0])
+
+
+def _called(network: nn.Module, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG001
+    return network(z)

@@ -375,3 +375,29 @@ def test_gradients_reach_the_times_before_an_event(gradient: Any) -> None:
     assert isinstance(solution.states, Tensor)
     (found,) = torch.autograd.grad(solution.states[1].sum(), times)
     torch.testing.assert_close(found, vector(-math.exp(0.2), math.exp(0.2), 0.0, 0.0), rtol=1e-6, atol=1e-6)
+
+
+def let_go(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    """A pendulum."""
+    return state[1], -torch.sin(state[0])
+
+
+@pytest.mark.parametrize(
+    ("event", "when"),
+    [
+        (lambda _t, state: state[0] - 1, None),  # where it is let go: it comes back to there, and not farther
+        (lambda _t, state: state[1] * (state[0] + 0.5), 2.1),  # the speed is 0 at first, and the angle -1/2 later
+        (lambda t, _: t**2, None),
+        (lambda t, _: t.abs(), None),
+        (lambda t, _: torch.sign(t), None),
+        (lambda t, _: torch.sign(t) * (2 - t), 2.0),
+    ],
+    ids=["at rest", "at rest and later", "a square", "a kink", "a sign", "a sign that changes later"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_event_that_leaves_0_without_a_rate_has_just_happened_too(
+    event: Callable[[Tensor, Any], Tensor], when: float | None, dtype: torch.dtype
+) -> None:
+    start = (torch.ones((), dtype=dtype), torch.zeros((), dtype=dtype))
+    happened = integrate(let_go, start, (0.0, 20.0), SolverConfig(rtol=1e-6, atol=1e-6), event=event).event_time
+    assert happened is None if when is None else float(happened) == pytest.approx(when, abs=0.15)

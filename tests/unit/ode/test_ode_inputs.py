@@ -1,7 +1,9 @@
 """What a solve may be given: shapes, number formats, functions, times; and what is refused in a sentence."""
 
 import math
+import pickle
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from pipeline.ode import ODEBlock, RootMeanSquare, integrate
+from pipeline.ode import ODEBlock, RootMeanSquare, Solution, integrate
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.ode_fields import Growth, Layer
 from tests.helpers.ode_modes import MODES, TIMES, WHOLE, by_hand, check_gradients, loss_of, solver_for, z_start
@@ -490,3 +492,70 @@ def test_a_transform_of_what_the_field_reads_goes_through_a_solve_or_is_refused(
         return
     assert float(torch.func.grad(end)(rate)) == pytest.approx(-span * math.exp(-span), rel=1e-5)
     assert float(torch.func.hessian(end)(rate)) == pytest.approx(span**2 * math.exp(-span), rel=1e-4)
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacfwd, torch.func.jacrev])
+def test_times_are_not_differentiated_by_a_transform_without_a_word(
+    transform: Callable[[Function], Callable[[Tensor], Tensor]],
+) -> None:
+    def end(final_time: Tensor) -> Tensor:
+        times = torch.stack([torch.zeros_like(final_time), final_time])
+        return integrate(lambda _t, z: -z, torch.ones(3), times).state.sum()
+
+    with pytest.raises(
+        InvalidInput, match=r"^torch\.func and .+ do not differentiate a solve with respect to its times"
+    ):
+        transform(end)(torch.tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"event": lambda _t, z: z[0] - 0.5}, "an event"), ({"solver": solver_for("direct", "kvaerno3")}, "kvaerno3")],
+    ids=["an event", "implicit"],
+)
+def test_a_transform_of_what_differentiates_by_itself_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^torch\.func and .+ do not go through .*{said}"):
+        torch.func.grad(lambda z: integrate(lambda _t, z: -z, z, TIMES, **options).state.sum())(torch.ones(3))
+
+
+def test_a_batch_of_states_is_refused_however_far_out_it_is_made() -> None:
+    def loss(z: Tensor) -> Tensor:
+        return integrate(lambda _t, z: -z, z, TIMES).state.sum()
+
+    with pytest.raises(InvalidInput, match=r"^torch\.func\.vmap cannot go around a solve"):
+        torch.func.vmap(torch.func.grad(loss))(torch.ones(3, 2))
+    assert torch.func.jacfwd(loss)(torch.ones(2)).shape == (2,)
+
+
+class Turning(NamedTuple):
+    cosine: Tensor
+    sine: Tensor
+
+
+def stored(solution: Solution) -> Solution:
+    """As a process hands it to another."""
+    return pickle.loads(pickle.dumps(solution))  # noqa: S301 - written in this line
+
+
+def test_a_named_tuple_stays_one_and_a_solution_can_be_stored() -> None:
+    def turn(t: Tensor, state: Turning) -> Turning:  # noqa: ARG001
+        return Turning(-state.sine, state.cosine)
+
+    solution = integrate(turn, Turning(torch.ones(2), torch.zeros(2)), (0.0, 1.0), dense=True)
+    for one in (solution, stored(solution)):
+        assert isinstance(one.state, Turning)
+        torch.testing.assert_close(one.interpolant(1.0).sine, torch.full((2,), math.sin(1)), rtol=1e-3, atol=0)
+    parts = {"a": torch.ones(2)}
+    solution = integrate(lambda _t, state: {"a": -state["a"]}, parts, (0.0, 1.0))
+    torch.testing.assert_close(stored(solution).state["a"], torch.full((2,), math.exp(-1)), rtol=1e-3, atol=0)
+
+
+def test_the_solution_of_an_empty_batch_is_empty_at_every_time() -> None:
+    interpolant = integrate(lambda _t, z: -z, torch.ones(0, 2), (0.0, 1.0), dense=True).interpolant
+    assert interpolant is not None
+    assert interpolant([0.2, 0.5]).shape == (2, 0, 2)
+
+
+def test_times_that_are_words_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^the times of a solve are \['now', 'later'\]: give a sequence of numbers"):
+        integrate(lambda _t, z: -z, torch.ones(2), ["now", "later"])

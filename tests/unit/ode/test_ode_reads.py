@@ -314,3 +314,71 @@ def test_a_module_that_reads_what_is_not_its_own_later_alone_has_its_gradient_or
         return
     with pytest.raises(OdenetError, match=r"not yet where the solve begins: name the tensors"):
         loss_of(state).backward()
+
+
+# Tensors that depend on each other, and what lies between the passes
+
+
+def test_what_a_context_was_computed_from_has_its_share_once(mode: str) -> None:
+    rate = (random_tensor(2, 3).abs() + 0.5).requires_grad_()
+    for offset in (rate + 1, rate.exp()):  # which saves nothing for its gradient, and something
+
+        def field(t: Tensor, z: Tensor, rate: Tensor, offset: Tensor) -> Tensor:  # noqa: ARG001
+            return offset - rate * z
+
+        gradients = []
+        for one in ("direct", mode):
+            state = integrate(field, z_start(), TIMES, solver_for(one), context=(rate, offset)).state
+            gradients.append(torch.autograd.grad(loss_of(state), rate, retain_graph=True)[0])
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_context_of_the_fields_own_parameter_adds_to_its_gradient(mode: str) -> None:
+    field = Weighted()
+
+    def pushed(t: Tensor, z: Tensor, push: Tensor) -> Tensor:
+        return field(t, z) + push
+
+    gradients = []
+    for one in ("direct", mode):
+        context = (field.weight[:1].expand(2, 3),)
+        state = integrate(pushed, z_start(), TIMES, solver_for(one), context=context, parameters=[field.weight]).state
+        gradients.append(torch.autograd.grad(loss_of(state), field.weight)[0])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
+
+
+def test_named_tensors_of_which_one_was_computed_from_another_are_differentiated_or_refused(mode: str) -> None:
+    rate = random_tensor(3).abs().requires_grad_()
+    offset, z0 = rate + 1, z_start()
+    options = {"parameters": [rate, offset]}
+    if mode in MUST_NAME:
+        with pytest.raises(InvalidInput, match=r"in context= those that were computed from others"):
+            check_gradients(mode, lambda _t, z: offset - rate * z, z0, [z0, rate], **options)
+    else:
+        check_gradients(mode, lambda _t, z: offset - rate * z, z0, [z0, rate], **options)
+
+
+@pytest.mark.parametrize("around", ["checkpoint", "save_on_cpu"])
+def test_hooks_on_what_torch_saves_change_no_gradient(mode: str, around: str) -> None:
+    gradients = []
+    for one in ("direct", mode):
+        block, z0 = ODEBlock(Weighted(), TIMES[1], solver_for(one)), z_start()
+        if around == "checkpoint":
+            state = checkpoint(block, z0, use_reentrant=False)
+        else:
+            with torch.autograd.graph.save_on_cpu():
+                state = block(z0)
+        gradients.append(torch.autograd.grad(loss_of(state), [z0, *block.parameters()]))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_are_frozen_before_the_backward_pass_leave_the_inputs_gradient(mode: str) -> None:
+    gradients = []
+    for is_frozen in (False, True):
+        field, z0 = Weighted(), z_start()
+        state = integrate(field, z0, TIMES, solver_for(mode)).state
+        field.requires_grad_(not is_frozen)
+        loss_of(state).backward()
+        gradients.append(z0.grad)
+        assert (field.weight.grad is None) == is_frozen
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=0)

@@ -453,3 +453,36 @@ def test_an_event_is_looked_for_in_what_a_step_has_evaluated_once(method: str) -
     solver = SolverConfig(method=method)
     solution = integrate(field, rows(), (0.0, 0.1, 5.0), solver, event=lambda t, _z: t - 0.313)
     assert solution.statistics.nfe_forward == field.calls < 60
+
+
+def test_the_solution_as_a_function_stays_what_was_computed() -> None:
+    weight = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        solution = integrate(lambda _t, z: weight * z, vector(1), (0.0, 1.0), SolverConfig(method="dopri8"), dense=True)
+        assert solution.interpolant is not None
+        before = solution.interpolant(0.5)
+        weight.mul_(2)
+    after = solution.interpolant(0.5)
+    assert not after.requires_grad
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+def test_evaluations_for_the_solution_as_a_function_are_counted() -> None:
+    field = OSCILLATION
+    plain, dense = (
+        integrate(field, vector(1), (0.0, 1.0), SolverConfig(method="dopri8"), dense=one).statistics
+        for one in (False, True)
+    )
+    assert dense.nfe_forward > plain.nfe_forward
+
+
+def test_times_in_a_row_or_a_column_have_their_gradients() -> None:
+    found = []
+    for shape in ((2,), (1, 2), (2, 1)):
+        times = torch.tensor([0.0, 1.0], dtype=torch.float64).view(shape).requires_grad_()
+        state = integrate(lambda _t, z: -z, vector(1).squeeze(), times).state
+        assert state.shape == ()
+        state.backward()
+        found.append(times.grad.view(-1))
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])

@@ -582,3 +582,15 @@ def test_an_event_is_looked_for_from_a_number_and_must_be_a_tensor() -> None:
     assert float(time) == pytest.approx(math.log(2), abs=1e-5)
     with pytest.raises(InvalidInput, match=r"^event_fn returned a float: return a tensor"):
         odeint_event(lambda _t, y: y, y0, torch.tensor(0.0), event_fn=lambda _t, _y: 2.0)  # type: ignore[arg-type,return-value]
+
+
+def test_an_event_from_whole_numbers_is_refused_as_its_time_would_be_cut() -> None:
+    with pytest.raises(InvalidInput, match=r"^t is of torch\.int64.*give it as floating-point numbers"):
+        odeint(
+            lambda _t, y: torch.ones_like(y), torch.zeros(1), torch.tensor([0, 1]), event_fn=lambda _t, y: y[0] - 0.7
+        )
+
+
+def test_an_event_in_an_empty_state_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^y0 is empty"):
+        odeint_event(lambda _t, y: -y, torch.ones(0, 2), torch.tensor(0.0), event_fn=lambda t, _: t - 0.5)
