@@ -12,6 +12,7 @@ from pipeline.runs.query import StoredRun
 from pipeline.tracking.gridfs import put_file
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.run_folder import run_folder
+from pipeline.tracking.storable import storable_text
 from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError, brief
 
@@ -22,13 +23,15 @@ def annotations(name: str | None = None, tags: Sequence[str] = (), note: str | N
     """What a run that begins has of them, as it is stored.
 
     Raises:
-        InvalidInput: a name or a tag without a letter, tags that are one text, or a note that is none.
+        InvalidInput: a name or a tag without a letter, tags that are one text, or a note that is none, or of signs that
+            are none.
     """
     if isinstance(tags, str):
         raise InvalidInput(f"tags is the text {brief(tags)}: give a list of them, as in [{brief(tags)}]")
     if not isinstance(note, str | None):
         raise InvalidInput(f"note is {brief(note)}, which is no text: give one")
-    _refuse_empty(tags)
+    _refuse_unsuitable(tags)
+    _refuse_no_text("note", note or "")
     given = {"name": None if name is None else _checked_name(name), "tags": list(tags), "notes": note}
     return {key: value for key, value in given.items() if value}
 
@@ -46,9 +49,9 @@ def add_tags(run: StoredRun, tags: Sequence[str]) -> list[str]:
     """Add tags; all that the run now has.
 
     Raises:
-        InvalidInput: a tag without a letter, or the run has been removed.
+        InvalidInput: a tag without a letter or with signs that are no text, or the run has been removed.
     """
-    _refuse_empty(tags)
+    _refuse_unsuitable(tags)
     return _change(run, {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}})
 
 
@@ -65,8 +68,9 @@ def set_note(run: StoredRun, text: str) -> None:
     """Write the run's note in place of the one that it had.
 
     Raises:
-        InvalidInput: the run has been removed.
+        InvalidInput: signs that are no text, or the run has been removed.
     """
+    _refuse_no_text("note", text)
     _change(run, {"$set": {"omniboard.notes": text}})
 
 
@@ -96,6 +100,7 @@ def attach_content(run: StoredRun, name: str, content: bytes) -> None:
         InvalidInput: the run has an artifact of this name.
         OdenetError: the run has changed meanwhile.
     """
+    name = storable_text(name)
     if name in run.artifacts:
         raise InvalidInput(f"run {run.run_id} has an artifact {name} already: rename the file")
     file_id = ObjectId()
@@ -124,9 +129,16 @@ def refuse_unfinished(run: StoredRun, home: Path) -> None:
         )
 
 
-def _refuse_empty(tags: Sequence[str]) -> None:
+def _refuse_unsuitable(tags: Sequence[str]) -> None:
     if not all(tag.strip() for tag in tags):
         raise InvalidInput("a tag needs at least one letter, as in: odenet tag 3 paper")
+    for tag in tags:
+        _refuse_no_text("tag", tag)
+
+
+def _refuse_no_text(what: str, text: str) -> None:
+    if storable_text(text) != text:
+        raise InvalidInput(f"the {what} {brief(text)} has bytes that are no text in UTF-8: write it anew")
 
 
 def _checked_name(name: str) -> str:

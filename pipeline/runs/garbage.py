@@ -21,7 +21,7 @@ from pipeline.runs.portions import in_portions, list_ids
 from pipeline.runs.removal import claimed_files
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
-from pipeline.tracking.liveness import effective_status
+from pipeline.tracking.liveness import by_the_stores_clock, effective_status
 from pipeline.tracking.readable import readable
 from pipeline.tracking.run_document import READABLE, RunStatus, result_spec
 from pipeline.tracking.run_folder import claimed, run_folder
@@ -80,7 +80,7 @@ def find_garbage(
         StoreError: the store went away.
     """
     now = now or datetime.now(UTC)
-    before = now - UNCLAIMED_AGE
+    before = by_the_stores_clock(now) - UNCLAIMED_AGE
     with translate_store_errors():
         chunks = _chunks_without_file(database, before)
         files = _files_without_run(database, before)

@@ -173,9 +173,9 @@ class StoredRun:
             refuse_reevaluation(self.document)
             if not is_of_task(self.document):
                 raise ArtifactError(f"run {self.run_id} has no weights: it is no training of a task")
-            raise ArtifactError(
-                f"run {self.run_id} has no weights: it ended ({self.status}) before its first epoch did"
-            )
+            if self.status is RunStatus.RUNNING:
+                raise ArtifactError(f"run {self.run_id} has no weights yet: they are stored when it ends")
+            raise ArtifactError(f"run {self.run_id} has no weights: it ended ({self.status}) before they were stored")
         content = self.artifact(recorded.weights)
         if hashlib.sha256(content).hexdigest() != recorded.weights_sha256:
             raise ArtifactError(f"the weights of run {self.run_id} are not those that it recorded: do not use them")

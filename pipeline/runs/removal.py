@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import names_of
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS, environments_of
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
+from pipeline.tracking.liveness import by_the_stores_clock
 from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, object_ids, source_files
 from pipeline.tracking.run_folder import claimed, run_folder
 from pipeline.tracking.store import REMOVED, is_of_another_store, retire_run_id, translate_store_errors
@@ -110,7 +110,7 @@ def refuse_unknown_formats(database: Database[dict[str, Any]]) -> None:
 
 
 def _remove_files(run: StoredRun) -> None:
-    now = datetime.now(UTC)
+    now = by_the_stores_clock()
     claimed_by_others = claimed_files(run.database)
     own = {"filename": {"$regex": f"^artifact://runs/{run.run_id}/"}}  # replaced artifacts as well
     artifacts = {file["_id"] for file in run.database.fs.files.find(own, {"_id": True})}

@@ -29,12 +29,15 @@ def take_over(run_id: int, home: Path, database: Database[dict[str, Any]]) -> St
 
     Raises:
         StillRunning: it is not gone.
+        OdenetError: a record of it waits on this machine that this store does not take, or does not alone.
     """
     run = Runs(database).get(run_id)
     folder = run_folder(home, run.document)
     _refuse_live(run, folder)
     if (folder / "record.json").exists():
-        sync_folder(folder, database)
+        delivery = sync_folder(folder, database)
+        if (folder / "record.json").exists():  # what waits in it would be written over
+            raise OdenetError(f"run {run_id} cannot go on with this store: {delivery.message}")
     return Runs(database).get(run_id)
 
 

@@ -7,12 +7,13 @@ as a list of runs does, does not read it each time. Runs of formats before 3 hav
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import bson
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
+
+from pipeline.tracking.liveness import by_the_stores_clock
 
 ENVIRONMENTS = "environments"
 """The collection of documents `{"_id", "sources": [[name, file id], …], "dependencies": ["torch==2.11.0", …],
@@ -34,7 +35,7 @@ def put_environment(database: Database[dict[str, Any]], sources: Mapping[str, An
     """
     listed = [[name, file_id] for name, file_id in sources.items()]
     key = {"_id": environment_id(listed, dependencies)}
-    change = {"$set": {"sources": listed, "dependencies": list(dependencies), "stored": datetime.now(UTC)}}
+    change = {"$set": {"sources": listed, "dependencies": list(dependencies), "stored": by_the_stores_clock()}}
     try:
         database[ENVIRONMENTS].update_one(key, change, upsert=True)
     except DuplicateKeyError:  # another process stored the same in between

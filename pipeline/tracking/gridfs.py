@@ -4,12 +4,13 @@ PyMongo's own GridFS writer fails or doubles chunks when an upload is repeated; 
 written, every write is an upsert, and the entry in fs.files, without which no reader sees the file, comes last.
 
 A file is stored before a run's document refers to it, so a file without a run may be one whose run is just starting.
-Who removes files goes by their upload date, which storing a file again renews: see `remove_file`.
+Who removes files goes by their upload date, which storing a file again renews: see `remove_file`. The dates are by the
+store's clock, as those of machines differ.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -17,6 +18,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from pipeline.tracking.liveness import by_the_stores_clock
 from pipeline.tracking.run_document import aware
 
 CHUNK_BYTES = 255 * 1024
@@ -53,7 +55,7 @@ def put_entry(database: Database[dict[str, Any]], file_id: Any, entry: Mapping[s
     """
     if _renewed(database, file_id):
         return
-    now = datetime.now(UTC)
+    now = by_the_stores_clock()
     for key, values in _chunks_of(file_id, entry, content, now):
         _upsert(database, "fs.chunks", key, values)
     _upsert(database, "fs.files", {"_id": file_id}, {"$set": {**entry, "uploadDate": now}})
@@ -73,7 +75,7 @@ def put_texts(database: Database[dict[str, Any]], files: Mapping[str, bytes]) ->
         PyMongoError: the store cannot be reached; call again later.
     """
     ids = {filename: content_id(filename, content) for filename, content in files.items()}
-    now, chunks, entries = datetime.now(UTC), [], []
+    now, chunks, entries = by_the_stores_clock(), [], []
     there = database.fs.files.find({"_id": {"$in": list(ids.values())}}, {"uploadDate": True})
     stored = {entry["_id"]: aware(entry["uploadDate"]) for entry in there}
     recent = {file_id for file_id, date in stored.items() if date > now - UNCLAIMED_AGE / 2}
@@ -123,7 +125,7 @@ def remove_chunks(database: Database[dict[str, Any]], file_id: Any, stored_befor
 
 def _renewed(database: Database[dict[str, Any]], file_id: Any) -> bool:
     """Whether the file is there; it then counts as stored now, so that nobody removes it as one that nobody wants."""
-    now = datetime.now(UTC)
+    now = by_the_stores_clock()
     if database.fs.files.find_one({"_id": file_id, "uploadDate": {"$gt": now - UNCLAIMED_AGE / 2}}, {"_id": True}):
         return True  # new enough: a write for each of a run's sources would take its start half a second
     return database.fs.files.update_one({"_id": file_id}, {"$set": {"uploadDate": now}}).matched_count == 1

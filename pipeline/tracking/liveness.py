@@ -27,6 +27,11 @@ def set_clock_difference(ahead: timedelta) -> None:
     _ahead = ahead
 
 
+def by_the_stores_clock(moment: datetime | None = None) -> datetime:
+    """A moment of this machine's clock, now without one, as the store's clock shows it."""
+    return (moment or datetime.now(UTC)) + _ahead
+
+
 def effective_status(document: Mapping[str, Any], home_folder: Path | None = None) -> RunStatus:
     """The status of a run's document, DIED where it says RUNNING and its process is gone."""
     status = RunStatus(document["status"])
@@ -40,7 +45,7 @@ def _is_alive(document: Mapping[str, Any], home_folder: Path) -> bool:
     if locked is False and document.get("host", {}).get("hostname") == platform.node():
         return False
     if "heard" in document:
-        silence = datetime.now(UTC) + _ahead - aware(document["heard"])
+        silence = by_the_stores_clock() - aware(document["heard"])
     else:  # of a run of an earlier version, or of another program
         silence = datetime.now(UTC) - aware(document["heartbeat"])
     return abs(silence) <= HEARTBEAT_PATIENCE  # from the future: a clock was set back since

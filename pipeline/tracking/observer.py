@@ -429,6 +429,7 @@ def _take_up(
     try:
         is_ours = insist(claim)
     except BaseException:
+        record.is_entering = False
         record.update({key: document.get(key) for key in changes})  # for `odenet sync`: it did not go on
         record.release()
         raise
@@ -437,6 +438,7 @@ def _take_up(
         raise InvalidInput(
             f"run {run_id} was removed or has changed just now: look at it with `odenet show {run_id}`, then try again"
         )
+    record.entered()
     return record
 
 

@@ -65,7 +65,7 @@ class Record:
         self._mutex = threading.RLock()
         self._lock_file: IO[str] | None = None
         self.is_entering = False
-        """Whether the run is about to be entered in the store, which may not have it."""
+        """Whether the run is about to be entered in the store, or to go on, of which the store may know nothing."""
         self.stop_request: Any = None
         """Who asked the run to stop, as the store said when the record was last delivered."""
 
@@ -94,7 +94,7 @@ class Record:
 
     @classmethod
     def reopen(cls, folder: Path, document: dict[str, Any], database: Database[dict[str, Any]]) -> "Record":
-        """The record of a run that the store has in full, for a process that goes on with it.
+        """The record of a run that the store has in full, for a process that goes on with it if the store lets it.
 
         Raises:
             OSError: the folder cannot be written; BlockingIOError where another process is at work on the run.
@@ -105,6 +105,7 @@ class Record:
             for artifact in document["artifacts"]
         ]
         record = cls(folder, {key: value for key, value in document.items() if key not in OTHERS}, files)
+        record.is_entering = True
         record._open()
         try:
             for series in database.metrics.find({"run_id": document["_id"]}):
@@ -122,7 +123,7 @@ class Record:
         return self.document["_id"]
 
     def entered(self) -> None:
-        """The store has taken the run."""
+        """The store has taken the run, or that it goes on."""
         with self._mutex:
             self.is_entering = False
             self._save()

@@ -136,8 +136,9 @@ def is_same_store(database: Database[dict[str, Any]], where: str) -> bool:
     An embedded store may have another port by now, and its records lie beside it.
     """
     hosts, _, name = where.partition("://")[2].rpartition("@")[2].partition("/")
-    known = {host if ":" in host else f"{host}:27017" for host in hosts.split(",")}
-    nodes = {f"{host}:{port}" for host, port in database.client.topology_description.server_descriptions()}
+    known = {host if ":" in host.rpartition("]")[2] else f"{host}:27017" for host in hosts.lower().split(",")}
+    described = database.client.topology_description.server_descriptions()
+    nodes = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}".lower() for host, port in described}
     is_here = hosts.startswith("127.0.0.1:") and any(node.startswith("127.0.0.1:") for node in nodes)
     return name == database.name and bool(is_here or known & nodes)
 
@@ -163,6 +164,13 @@ def store_uid(database: Database[dict[str, Any]]) -> str:
 def is_of_another_store(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> bool:
     """Whether a run was begun in another store, of which this one has a copy; earlier versions did not note it."""
     return "store_uid" in document and document["store_uid"] != store_uid(database)
+
+
+def is_begun_here(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> bool:
+    """Whether a run was begun in this store, under whatever address that was reached then."""
+    if "store_uid" in document:
+        return bool(document["store_uid"] == store_uid(database))
+    return is_same_store(database, str(document["store"]))
 
 
 def clock_difference(database: Database[dict[str, Any]]) -> timedelta:

@@ -19,7 +19,7 @@ from pipeline.tracking.load_record import RecordError, load_record
 from pipeline.tracking.record import NotInStore, Record, revision
 from pipeline.tracking.run_document import RunStatus, died
 from pipeline.tracking.run_folder import claimed, is_locked, run_folder, waiting_records
-from pipeline.tracking.store import is_of_another_store, is_same_store
+from pipeline.tracking.store import is_begun_here, is_of_another_store
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import private_folder
 
@@ -34,7 +34,7 @@ class DeliveryResult:
     run_id: Any
     """None where the record does not say."""
     outcome: str
-    """`delivered`, `live` (its process still runs and delivers by itself), `withdrawn` (the run never began),
+    """`delivered`, `live` (a process is at work on it and delivers it), `withdrawn` (the run never began or went on),
     `elsewhere` (another store's run), `damaged` (set aside, with what could be read delivered) or `refused` (the disk
     or the store do not let us)."""
     message: str
@@ -73,7 +73,8 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
     with claimed(folder) as is_free:
         if not is_free:
             run_id = _parts_of(folder)[0]
-            return DeliveryResult(run_id, "live", f"run {run_id} is still running and delivers by itself")
+            told = f"run {run_id} is still running, or being delivered by another process"
+            return DeliveryResult(run_id, "live", told)
         try:
             record = load_record(folder)
         except RecordError as error:
@@ -86,6 +87,9 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             return DeliveryResult(run_id, "damaged", told)
         known = database.runs.find_one({"_id": run_id, "uid": record.document["uid"]})
         where, is_of_another = str(record.document["store"]), is_of_another_store(record.document, database)
+        if known is not None and _never_went_on(record, known):
+            record.discard()
+            return DeliveryResult(run_id, "withdrawn", f"run {run_id} did not go on, and is as it was")
         if not is_of_another and _never_began(record, known, database):
             database.runs.delete_one({"_id": run_id, "uid": record.document["uid"]})
             record.discard()
@@ -96,7 +100,7 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
             )
         if known is None:
             told = f"was started in {where}: connect to that one, or delete {folder} if the run was deleted there"
-            if not is_of_another and is_same_store(database, where):
+            if is_begun_here(record.document, database):
                 told = f"was deleted from it: delete {folder} as well, unless you want to keep what it has"
             return DeliveryResult(run_id, "elsewhere", f"run {run_id} is not in this store but {told}")
         is_older = record.add_what_is_known(database, known)
@@ -121,12 +125,19 @@ def _deliver_ended(record: Record, database: Database[dict[str, Any]]) -> None:
     record.deliver(database)
 
 
+def _never_went_on(record: Record, known: Mapping[str, Any]) -> bool:
+    """Whether the process that was about to go on with the run ended before it had told the store so."""
+    sessions = record.document.get("resumed") or []
+    told = {session.get("uid") for session in known.get("resumed") or []}
+    return record.is_entering and bool(sessions) and sessions[-1].get("uid") not in told
+
+
 def _never_began(record: Record, known: Mapping[str, Any] | None, database: Database[dict[str, Any]]) -> bool:
     """Whether the run was about to be entered when its process ended, and has told the store nothing since."""
-    if not record.is_entering:
+    if not record.is_entering or record.document.get("resumed"):
         return False
     if known is None:
-        return is_same_store(database, str(record.document["store"]))
+        return is_begun_here(record.document, database)
     return known.get("status") == RunStatus.RUNNING and revision(known) <= revision(record.document)
 
 

@@ -15,6 +15,7 @@ from pipeline.runs.query import Runs
 from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.observer import StoreObserver, _take_up
+from pipeline.tracking.record import Record
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import MAX_RUN_ID, connect, next_run_id
 from pipeline.tracking.sync import sync
@@ -202,6 +203,26 @@ def test_a_run_that_could_not_be_taken_up_is_as_it_was_after_sync(
     assert (after.document["status"], after.document["resumed"]) == ("INTERRUPTED", [])
     assert after.artifact("notes.txt") == b"as it was"
     assert len(after.metrics()["training.loss"]) == 2
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_a_process_that_is_killed_before_the_store_knows_that_a_run_goes_on_leaves_it_as_it_was(
+    home: Path, interrupted: tuple[Database[dict[str, Any]], dict[str, Any]], is_claimed: bool
+) -> None:
+    database, document = interrupted
+    database.runs.update_one({"_id": 1}, {"$set": {"status": "COMPLETED", "result": 0.9}})
+    document |= {"status": "COMPLETED", "result": 0.9}
+    goes_on = {**changes(), "result": None}
+    record = Record.reopen(run_folder(home, document), {**document, **goes_on}, database)
+    if is_claimed:
+        database.runs.update_one({"_id": 1}, {"$set": goes_on})
+    record.release()  # as it is when its process is killed
+    assert [result.outcome for result in sync(home, database)] == ["delivered" if is_claimed else "withdrawn"]
+    after = read(database, 1)
+    assert (after.status, after.result) == (("DIED", None) if is_claimed else ("COMPLETED", 0.9))
+    assert after.artifact("notes.txt") == b"as it was"
+    assert len(after.metrics()["training.loss"]) == 2
+    assert records(home) == []
 
 
 def test_a_run_that_got_a_file_since_it_was_read_is_not_taken_up_without_it(

@@ -118,6 +118,25 @@ def test_a_run_that_is_removed_meanwhile_leaves_a_backup_that_can_be_restored(
     assert database.metrics.count_documents({"run_id": 999}) == 0
 
 
+def test_a_run_that_is_removed_before_its_files_are_written_is_not_in_the_backup(
+    full: Store, database: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = create_backup._other_collections
+
+    def remove_it(store: Store) -> list[str]:
+        remove_run(Runs(store).get(2), home())
+        return known(store)
+
+    monkeypatch.setattr(create_backup, "_other_collections", remove_it)  # behind runs and metrics, before files
+    made = back_up(full, tmp_path / "store.zip")
+    restore(database, tmp_path / "store.zip")
+    assert made.runs == database.runs.count_documents({}) == full.runs.count_documents({})
+    assert database.runs.find_one({"_id": 2}) is None
+    assert database.metrics.count_documents({"run_id": 2}) == 0
+    whole = contents(database)
+    assert all(entry["file_id"] in whole["files"] for run in whole["runs"].values() for entry in run["artifacts"])
+
+
 def test_a_restored_store_goes_on_where_the_other_one_was(full: Store, database: Store, tmp_path: Path) -> None:
     removed = next_run_id(full)
     back_up(full, tmp_path / "store.zip")

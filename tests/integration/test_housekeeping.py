@@ -121,6 +121,17 @@ def test_an_empty_tag_is_refused(trained: TrainedHome) -> None:
     assert "omniboard" not in run(trained, 1).document
 
 
+def test_signs_that_are_no_text_are_refused_in_tags_and_notes(
+    trained: TrainedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("tag", "note"):
+        assert main([command, "1", "a\udcff"]) == 2
+        assert "has bytes that are no text in UTF-8" in capsys.readouterr().err
+    assert main(["run", "--note", "a\udcff", "with", "digits"]) == 2
+    assert "the note " in capsys.readouterr().err
+    assert "omniboard" not in run(trained, 1).document
+
+
 def test_what_is_written_to_a_run_that_was_just_removed_says_so(trained: TrainedHome) -> None:
     stored = run(trained, 1)
     remove_run(stored, trained.home)
@@ -442,6 +453,17 @@ def test_a_file_stored_again_between_the_removal_of_its_entry_and_of_its_chunks_
     remove_chunks(trained.database, file_id, before)
     assert not remove_file(trained.database, file_id, before)
     assert GridFS(trained.database).get(file_id).read() == Path(name).read_bytes()
+
+
+def test_a_file_stored_lately_by_the_stores_clock_stays_whatever_this_machines_clock_says(
+    trained: TrainedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_now = datetime.now(UTC) - timedelta(days=2)
+    monkeypatch.setattr("pipeline.tracking.liveness._ahead", timedelta(days=-2))
+    put_bytes(trained.database, "late.py", b"pass")
+    (stored,) = trained.database.fs.files.find({"filename": "late.py"})
+    assert abs(stored["uploadDate"].replace(tzinfo=UTC) - store_now) < timedelta(minutes=5)
+    assert stored["_id"] not in find_garbage(trained.database, trained.home, LONG).files
 
 
 def test_chunks_without_a_file_go_when_they_are_old(trained: TrainedHome) -> None:

@@ -15,11 +15,14 @@ from pymongo.database import Database
 
 from odenet.main import main
 from pipeline.runs.query import Runs
+from pipeline.runs.resume import take_over
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.load_record import load_record
 from pipeline.tracking.record import Record
 from pipeline.tracking.run_folder import run_folder
+from pipeline.tracking.store import store_uid
 from pipeline.tracking.sync import DeliveryResult, sync
+from pipeline.util.errors import OdenetError
 from tests.helpers.records import document_of, left_behind, read
 
 Damage = Callable[[Record], Any]
@@ -305,6 +308,31 @@ def test_a_run_that_was_about_to_enter_another_store_of_this_address_is_left_to_
     record.release()
     assert [result.outcome for result in sync(store_home, database)] == ["elsewhere"]
     assert record.folder.exists()
+    shutil.rmtree(record.folder)
+
+
+def test_a_run_that_was_about_to_enter_this_store_by_another_name_leaves_nothing(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    document = document_of(1, store="mongodb+srv://***:***@cluster.example/odenet", store_uid=store_uid(database))
+    record = Record.create(run_folder(store_home, document), document, is_entering=True)
+    record.release()
+    assert [result.outcome for result in sync(store_home, database)] == ["withdrawn"]
+    assert not record.folder.exists()
+
+
+def test_a_run_does_not_go_on_over_a_record_that_waits_for_another_store(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    """The store has a copy of the run, as of a backup."""
+    record = left_behind(store_home, database, store_uid="that of the store where it began")
+    with pytest.raises(
+        OdenetError, match=r"^run 1 cannot go on with this store: .*it still waits for mongodb://elsewh"
+    ):
+        take_over(1, store_home, database)
+    kept = load_record(record.folder)
+    assert kept.metrics()["training.loss"]["steps"] == [1, 2]
+    assert kept.document["status"] == "RUNNING"
     shutil.rmtree(record.folder)
 
 

@@ -229,8 +229,16 @@ def test_an_artifact_that_is_not_there_is_told_with_those_that_are(run: StoredRu
 
 def test_a_run_that_ended_early_has_no_weights(run: StoredRun) -> None:
     early = StoredRun({**run.document, "status": "FAILED", "info": {}}, run.database)
-    with pytest.raises(ArtifactError, match=r"^run 1 has no weights: it ended \(FAILED\) before its first epoch did$"):
+    with pytest.raises(ArtifactError, match=r"^run 1 has no weights: it ended \(FAILED\) before they were stored$"):
         early.weights()
+
+
+def test_a_run_that_goes_on_has_no_weights_yet(run: StoredRun) -> None:
+    now = datetime.now(UTC)
+    live = StoredRun({**run.document, "status": "RUNNING", "heartbeat": now, "heard": now, "info": {}}, run.database)
+    live.document["host"] = {**run.document["host"], "hostname": "elsewhere"}
+    with pytest.raises(ArtifactError, match=r"^run 1 has no weights yet: they are stored when it ends$"):
+        live.weights()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The file of a backup: a ZIP archive that other tools read, too.
 
-    backup.json               the format, when and by what it was made, how much it holds
+    backup.json               the format, when and by what it was made, how much it holds, and the numbers, in their
+                              order, of the runs that were removed while it was made, which count for nothing
     collections/<name>.bson   the documents of a collection one after the other, as `bsondump` reads them
     files/<id>                the content of each stored file
     SHA256SUMS                of all of these, as `sha256sum --check` reads it
@@ -12,7 +13,7 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -140,6 +141,8 @@ class ArchiveWriter:
         self._documents: dict[str, int] = {}
         self.files = 0
         """How many files' contents it has."""
+        self.removed_runs: Sequence[int] = ()
+        """Numbers, in their order, of the runs that were removed while it was written."""
 
     def add_collection(self, name: str, documents: Iterable[bytes]) -> None:
         """All documents of a collection, each as BSON."""
@@ -163,6 +166,7 @@ class ArchiveWriter:
             "software": f"odenet-pipeline {version('odenet-pipeline')}",
             "documents": self._documents,
             "files": self.files,
+            **({"removed_runs": list(self.removed_runs)} if self.removed_runs else {}),
         }
         with self._member(_ABOUT, ZIP_STORED) as write:
             write(json.dumps(about, indent=1).encode())
@@ -194,9 +198,19 @@ class Archive:
         self._members = frozenset(archive.namelist())
         self.documents_of: Mapping[str, int] = about["documents"]
         """Name of a collection -> how many documents there are of it."""
+        self._removed_runs = frozenset(about.get("removed_runs", ()))
 
     def documents(self, name: str) -> Iterator[dict[str, Any]]:
-        """The documents of a collection, of which it may have none."""
+        """The documents of a collection, of which it may have none, without what is of a run that was removed."""
+        documents = self._all_documents(name)
+        if self._removed_runs and name == "runs":
+            return (run for number, run in enumerate(documents) if number not in self._removed_runs)
+        if self._removed_runs and name == "metrics":
+            there = {run["_id"] for run in self.documents("runs")}
+            return (series for series in documents if series["run_id"] in there)
+        return documents
+
+    def _all_documents(self, name: str) -> Iterator[dict[str, Any]]:
         if name in self.documents_of:
             with self._archive.open(f"collections/{name}.bson") as member:
                 yield from decode_file_iter(member, _EXACT)
@@ -241,7 +255,7 @@ class Archive:
             if self._checksum(name) != checksum:
                 raise ValueError(f"{name} has changed")
         for name, number in self.documents_of.items():
-            if sum(1 for document in self.documents(name) if "_id" in document) != number:
+            if sum(1 for document in self._all_documents(name) if "_id" in document) != number:
                 raise ValueError(f"{name} is not whole")
         for _ in self.runs():
             pass

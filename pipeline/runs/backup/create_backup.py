@@ -1,6 +1,7 @@
 """A whole store in one file: runs, metrics, files, tags and notes, models, the dashboard's columns, all there is.
 
-Safe while runs are going on; they are in it as they were when it was made.
+Safe while runs are going on; they are in it as they were when it was made. A run that is removed meanwhile, of which it
+may not have all, does not count as being in it.
 """
 
 import hashlib
@@ -57,10 +58,13 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         for name in filter(is_collection, others):
             wanted = {"_id": {"$nin": list(OF_THIS_STORE)}} if name == "counters" else {}
             archive.add_collection(name, _bytes(_raw(database, name).find(wanted).sort("_id")))
+        there = set(list_ids(database.runs))
+        archive.removed_runs = [number for number, run_id in enumerate(run_ids) if run_id not in there]
     left_out = [f"the collection {name}" for name in others if not is_collection(name)]
     left_out += [f"the file {file_id}" for file_id in all_files if not is_file_id(file_id)]
     megabytes = round(file.stat().st_size / 1e6, 1)
-    return Backup(file, len(run_ids), archive.files, tuple(damaged), tuple(left_out), megabytes)
+    runs_written = len(run_ids) - len(archive.removed_runs)
+    return Backup(file, runs_written, archive.files, tuple(damaged), tuple(left_out), megabytes)
 
 
 def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:

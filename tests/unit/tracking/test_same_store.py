@@ -15,6 +15,10 @@ from pipeline.tracking.store import is_same_store
         ("mongodb://127.0.0.1:20001/odenet", "mongodb://mongo.lab/odenet", False),
         ("mongodb://localhost:27017/lab", "mongodb://***:***@localhost/lab", True),
         ("mongodb://localhost:27017/lab", "mongodb://other:27017/lab", False),
+        ("mongodb://localhost:27017/lab", "mongodb://***:***@LocalHost/lab", True),
+        ("mongodb://[::1]:29017/lab", "mongodb://***:***@[::1]:29017/lab", True),
+        ("mongodb://[::1]:27017/lab", "mongodb://[::1]/lab", True),
+        ("mongodb://[::1]:29017/lab", "mongodb://[::2]:29017/lab", False),
         ("mongodb://localhost:27017/lab", "nonsense", False),
     ],
 )
