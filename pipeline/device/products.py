@@ -5,7 +5,7 @@ convolutions for it, does not.
 """
 
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,13 +19,17 @@ Measured on an AMD EPYC with AVX-512 (docs/decisions/products-of-matrices.md).""
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """`a` b, shapes (…, n, k) and (k, m); by oneDNN where it is quicker and nothing is differentiated.
+    """`a` b, shapes (…, n, k) and (k, m), by oneDNN where it is quicker.
 
     Compiled code has its products seen to by the compiler (product_pass.py).
     """
-    if torch.compiler.is_compiling() or _is_differentiated() or torch.is_autocast_enabled("cpu"):
+    if torch.compiler.is_compiling() or _is_transformed() or torch.is_autocast_enabled("cpu"):
         return a @ b
-    return multiplied(a, b) if is_onednn_quicker() and is_worth_it(a, b) else a @ b
+    if not (is_onednn_quicker() and is_worth_it(a, b)):
+        return a @ b
+    if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
+        return cast("Tensor", _Product.apply(a, b))
+    return multiplied(a, b)
 
 
 @cache
@@ -50,7 +54,29 @@ def multiplied(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return cast("Tensor", torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], ""))
 
 
-def _is_differentiated() -> bool:
-    """Also forwards, and by torch.func, of which oneDNN's products know nothing: they would have no derivative."""
-    is_forwards = forward_ad._current_level >= 0
-    return torch.is_grad_enabled() or is_forwards or torch._C._are_functorch_transforms_active()
+class _Product(torch.autograd.Function):
+    """`multiplied`, of which torch knows no derivative. Its gradients are such products, with derivatives as well."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return multiplied(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        by_a = multiply(gradient, b.t()) if ctx.needs_input_grad[0] else None
+        by_b = _of_weights(a.flatten(0, -2), gradient.flatten(0, -2)) if ctx.needs_input_grad[1] else None
+        return by_a, by_b
+
+
+def _of_weights(a: Tensor, gradient: Tensor) -> Tensor:
+    """`a`ᵀ gradient, of which oneDNN is quicker with more columns than rows."""
+    if a.shape[1] > gradient.shape[1]:
+        return multiply(gradient.t(), a).t()
+    return multiply(a.t(), gradient)
+
+
+def _is_transformed() -> bool:
+    """By torch.func or in forward mode, in which `multiplied` would have no derivative without a word."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()

@@ -101,14 +101,36 @@ def test_it_is_by_onednn_where_mkl_leaves_the_processors_vectors_unused(
     is_onednn_quicker.cache_clear()
 
 
-@needs_onednn
-def test_what_is_evaluated_without_gradients_is_multiplied_by_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor where oneDNN is quicker."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("torch has no oneDNN here")
     monkeypatch.setattr(products, "is_onednn_quicker", lambda: True)
+
+
+@pytest.mark.usefixtures("quicker")
+def test_greater_products_are_by_onednn_without_being_compiled_too() -> None:
     tangents, weight = torch.randn(3, ROWS, INNER), torch.randn(INNER, COLUMNS)
-    with torch.no_grad():
-        assert calls(lambda: multiply(tangents, weight), "mkldnn::_linear_pointwise") == 1
-        assert calls(lambda: multiply(tangents[0, :8], weight), "mkldnn::_linear_pointwise") == 0
-        torch.testing.assert_close(multiply(tangents, weight), tangents @ weight, rtol=1e-5, atol=1e-4)
+    assert calls(lambda: multiply(tangents, weight), "mkldnn::_linear_pointwise") == 1
+    assert calls(lambda: multiply(tangents[0, :8], weight), "mkldnn::_linear_pointwise") == 0
+    torch.testing.assert_close(multiply(tangents, weight), tangents @ weight, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.usefixtures("quicker")
+@pytest.mark.parametrize("shape", [(ROWS, INNER, COLUMNS), (ROWS, COLUMNS, INNER), (3, ROWS, INNER, COLUMNS)])
+def test_gradients_and_second_derivatives_are_those_of_a_product(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    *rows, inner, columns = shape
+    a, b = torch.randn(*rows, inner, requires_grad=True), torch.randn(inner, columns, requires_grad=True)
+    found = []
+    for times in (multiply, torch.matmul):
+        value = torch.tanh(times(a, b) / 10)
+        first = torch.autograd.grad(value.sum(), (a, b), create_graph=True)
+        second = torch.autograd.grad(sum(one.square().sum() for one in first), (a, b))
+        found.append((*first, *second))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-3)
+    assert calls(lambda: multiply(a, b).sum().backward(), "mkldnn::_linear_pointwise") == 3
 
 
 def forwards(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
@@ -125,10 +147,11 @@ def forwards(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor
     ],
     ids=["forward mode", "jvp", "vmap"],
 )
-def test_derivatives_are_those_of_a_product_though_gradients_are_off(
-    derivative: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_gradients", [False, True])
+@pytest.mark.usefixtures("quicker")
+def test_derivatives_by_transforms_are_those_of_a_product(
+    derivative: Callable[..., Tensor], has_gradients: bool
 ) -> None:
-    monkeypatch.setattr(products, "is_onednn_quicker", lambda: True)
     at, direction, weight = torch.randn(ROWS, INNER), torch.randn(ROWS, INNER), torch.randn(INNER, COLUMNS)
-    with torch.no_grad():
+    with torch.set_grad_enabled(has_gradients):
         torch.testing.assert_close(derivative(lambda z: multiply(z, weight), at, direction), direction @ weight)
