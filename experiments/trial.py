@@ -29,7 +29,7 @@ from pipeline.sweeps.reported import EPOCH, MEASURED, OBJECTIVE, objective_value
 from pipeline.sweeps.state import COMPLETED, PRUNED, RUNNING
 from pipeline.sweeps.stop_signals import get_stop_signal
 from pipeline.sweeps.trial_spec import SweepOfTrial
-from pipeline.tasks.lookup import config_class
+from pipeline.tasks.lookup import config_class, get_task
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.store import translate_store_errors
 from pipeline.training.callback import Metrics
@@ -120,9 +120,12 @@ class SweepTrialRun(TrialRun):
 
 
 def find_completed(database: Database[dict[str, Any]], task: str, config: Config) -> StoredRun | None:
-    """The newest completed run with exactly this configuration, its seed included."""
-    alike = find_alike(Runs(database), task, config)
-    return next((run for run in alike if run.status is RunStatus.COMPLETED), None)
+    """The newest completed run with exactly this configuration, its seed included, on the data that are here now."""
+    alike = [run for run in find_alike(Runs(database), task, config) if run.status is RunStatus.COMPLETED]
+    if not alike:
+        return None
+    of_data = get_task(task).load_data(config).sha256
+    return next((run for run in alike if (run.facts.data_sha256 or "") == of_data), None)
 
 
 def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:

@@ -176,11 +176,14 @@ def _test_trend(claim: Claim, column: Column, rows: "Sequence[RowResult]") -> Te
 def _test_epochs(claim: Claim, column: Column, rows: "Sequence[RowResult]") -> Tested:
     """The slope over epochs of every run, one number a run, against 0."""
     slopes: dict[int, float] = {}
+    lacking = []
     for row in rows:
         of_row = slopes_of(row.series(column.name))
         slopes |= {len(slopes) + k: slope * column.factor for k, slope in enumerate(of_row.values())}
-    if not slopes:
-        return Tested("no run has two epochs of it")
+        if not of_row:
+            lacking.append(row.row.label)
+    if lacking:
+        return Tested(f"no run with two epochs of {', '.join(lacking)}")
     difference = difference_from_zero(slopes)
     mean = fmean(slopes.values())
     words = f"slope {mean:+.3g} an epoch, n = {len(slopes)}"

@@ -187,9 +187,17 @@ class _Trainer:
         return self.is_ended or self.epoch >= self.config.max_epochs or self.early_stopping.is_over
 
     def goes_on(self) -> bool:
-        """Whether there is another epoch, which with several workers the first one decides."""
+        """Whether there is another epoch, which with several workers the first one decides, and at which rates."""
         goes_on = not self.is_over()
-        return goes_on if self.workers is None else self.workers.agree(goes_on)
+        if self.workers is None:
+            return goes_on
+        if not self.workers.agree(goes_on):
+            return False
+        if isinstance(self.schedule, ReduceLROnPlateau):  # the first one alone has validated, and stepped it
+            rates = self.workers.share({"rates": [group["lr"] for group in self.optimiser.param_groups]})["rates"]
+            for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate
+        return True
 
     @contextmanager
     def sharing_steps(self) -> Iterator[None]:

@@ -17,10 +17,12 @@ import torch
 from conftest import TwoRuns
 from pymongo.database import Database
 
+from experiments.trial import find_completed
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
 from pipeline.runs.listing import group_runs, sorted_runs
 from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
+from pipeline.runs.stored_parts import config_of
 from pipeline.runs.summary import summaries
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
@@ -239,6 +241,19 @@ def test_a_run_that_goes_on_has_no_weights_yet(run: StoredRun) -> None:
     live.document["host"] = {**run.document["host"], "hostname": "elsewhere"}
     with pytest.raises(ArtifactError, match=r"^run 1 has no weights yet: they are stored when it ends$"):
         live.weights()
+
+
+def test_a_run_on_other_data_of_the_same_name_is_not_taken_for_one_on_these(
+    run: StoredRun, database: Database[dict[str, Any]]
+) -> None:
+    config = config_of(run)
+    for uid, data_sha256 in (("same", run.facts.data_sha256), ("other", "0" * 64)):
+        document = copy.deepcopy(dict(run.document)) | {"uid": uid}
+        document["info"]["data"]["sha256"] = data_sha256
+        database.runs.delete_many({})
+        database.runs.insert_one(document)
+        found = find_completed(database, "classification", config)
+        assert (found is not None) == (uid == "same")
 
 
 @pytest.fixture

@@ -112,6 +112,14 @@ def test_a_claim_is_judged_by_its_test(test: dict[str, Any], verdict: str) -> No
     assert claim(**test).verdict == verdict
 
 
+@pytest.mark.parametrize("over", [{"over": "epochs"}, {}], ids=["over epochs", "over rows"])
+def test_a_claim_of_rows_of_which_one_has_no_run_is_undecided_and_says_of_which(over: dict[str, str]) -> None:
+    says = {"says": "x", "rises": ["a", "b", "c"], "in": "solver.nfe_backward" if over else "nfe_test", **over}
+    (judged,) = result_of("full", [says], b="refused").claims
+    assert judged.verdict == "undecided"
+    assert re.search(r"^no (number|run with two epochs) of b$", judged.tested.words)
+
+
 def test_claims_are_adjusted_for_how_many_they_are() -> None:
     one = {"says": "x", "higher": ["a", "c"], "in": "accuracy"}
     (alone,), several = result_of(claims=[one]).claims, result_of(claims=[one] * 5).claims

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import nn, optim
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from experiments.prepare import prepare
+from pipeline import plugins
 from pipeline.config import ConfigError
 from pipeline.device.workers import WorkersParted, joined
 from pipeline.tasks.classification.config import ClassificationConfig
@@ -34,7 +36,16 @@ KINDS: dict[str, Mapping[str, Any]] = {
         "model": {"body": "resnet"},
         "training": {"clip_norm": 0.5, "ema_decay": 0.9, "schedule": "one_cycle", "label_smoothing": 0.1},
     },
+    "residual, with rates by the validation loss": {
+        "model": {"body": "resnet"},
+        "training": {"schedule": "plateau_of_workers", "max_epochs": 3},
+    },
 }
+
+
+@plugins.schedule("plateau_of_workers")
+def plateau(optimiser: optim.Optimizer, max_epochs: int) -> ReduceLROnPlateau:  # noqa: ARG001
+    return ReduceLROnPlateau(optimiser, factor=0.1, patience=0, threshold=10.0)  # no loss is so much lower
 
 
 def configured(*changes: Mapping[str, Any], **training: Any) -> ClassificationConfig:
