@@ -23,9 +23,9 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
     Compiled code has its products seen to by the compiler (product_pass.py).
     """
-    if torch.compiler.is_compiling() or _is_transformed() or torch.is_autocast_enabled("cpu"):
+    if torch.compiler.is_compiling() or not (is_onednn_quicker() and is_worth_it(a, b)):
         return a @ b
-    if not (is_onednn_quicker() and is_worth_it(a, b)):
+    if _is_transformed() or torch.is_autocast_enabled("cpu"):
         return a @ b
     if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
         return cast("Tensor", _Product.apply(a, b))
