@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -193,7 +194,7 @@ class _Driver:
         status = RunStatus.FAILED if has_come_to_nothing else RunStatus.COMPLETED
         if interruption.is_asked:
             status = RunStatus.INTERRUPTED if interruption.why is None else RunStatus.FAILED
-        self._report(found, {"result": result, "status": status})
+        self._report(found, {"result": result, "status": status, "stop_time": datetime.now(UTC)})
         interruption.raise_if_asked(GOES_ON.format(run_id=self._record.run_id))
         if has_come_to_nothing:
             raise SweepFailed(self._state)

@@ -19,8 +19,8 @@
     'notes', 'c_data', 'c_model', 'c_solver', 'c_training', 'c_evaluation', 'c_seed'
   ];
   const widths = {
-    _id: 60, name: 105, kind: 80, status: 110, model: 132, data: 95, learning_rate: 84, seed: 55, tags: 110,
-    duration: 90, start_time: 160, notes: 200
+    _id: 54, name: 92, kind: 76, status: 110, model: 132, data: 90, learning_rate: 84, seed: 98, tags: 98,
+    duration: 84, start_time: 160, notes: 200
   };
   const WIDTH = 80; // of a number
 

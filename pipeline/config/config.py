@@ -141,9 +141,9 @@ class Config:
         known = [*cls.keys(), *cls.sections()]
         same_name = [k for k in known if k.rpartition(".")[2] == name]
         same_section = [k for k in known if k.rpartition(".")[0] == section]
-        for candidates in (same_name, same_section, known):
+        for candidates, cutoff in ((same_name, 0.5), (same_section, 0.5), (known, 0.75)):
             full_names = {k.rpartition(".")[2]: k for k in candidates}
-            matches = difflib.get_close_matches(name, full_names, n=1, cutoff=0.5)
+            matches = difflib.get_close_matches(name, full_names, n=1, cutoff=cutoff)
             if matches:
                 return f" (did you mean {full_names[matches[0]]}?)"
         return ""

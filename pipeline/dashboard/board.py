@@ -154,7 +154,8 @@ def serve_board(port: int | None = None, open_browser: bool = False) -> None:
     prepare_dashboard(database)
     database.client.close()
     with contextlib.suppress(KeyboardInterrupt), terminable():
-        print("Starting Omniboard; the first time installs it, which takes about a minute.", flush=True)
+        installs = "" if _installation().is_dir() else " for the first time, which installs it and takes about a minute"
+        print(f"Starting Omniboard{installs}.", flush=True)
         with Board(address, port or DEFAULT_PORT) as board:
             print(f"The runs in {address.redacted()} are at {board.url}")
             print(f"user {board.user}, password {board.password} (kept in {home() / 'board' / LOGIN})")

@@ -192,8 +192,10 @@ def died(document: Mapping[str, Any]) -> dict[str, Any]:
 def whole_config(document: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration, flat, with the defaults of the keys that there were not yet when it was stored.
 
-    Of a task that is not here it has what is stored alone.
+    Of a task that is not here it has what is stored alone, as of a sweep, which has a configuration of its own.
     """
+    if is_sweep(document):
+        return flatten(document["config"])
     try:
         return lookup.config_class(task_of(document)).complete(document["config"])
     except ConfigError:

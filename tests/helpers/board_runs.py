@@ -50,7 +50,7 @@ def run_of_each_task() -> dict[str, int]:
     training = {"training": {"lr": 5e-4}, "seed": 0}
     classifier = {"data": {"name": "digits"}, "model": {"architecture": "simple", "body": "odenet", "blocks": 3}}
     rate = 3.1622776601683794e-05
-    trial = {**classifier, "training": {"lr": rate}, "seed": 7}
+    trial = {**classifier, "training": {"lr": rate}, "seed": 1529665511}
     return {
         "classification": record_run(
             "classification", classifier | training, 0.9722222222222222, name="wide field", tags=["paper"]

@@ -3,6 +3,7 @@
 const MOST_TICKS = 24, MOST_AXES = 8;
 const FINE = 250; // parts of an axis: Plotly's brush goes from one of its ticks to another, so there are many without a text
 const LETTER = 7.4; // pixels
+const NARROWEST = 96; // pixels from one axis to the next: a narrow window scrolls
 const GOLDEN = 0.618034; // multiples of it, less their whole part, spread evenly however many there are
 
 function hasWebGL() {
@@ -66,6 +67,7 @@ function drawParallel() {
   const last = Math.max(groups.length - 1, 1);
   const scale = groups.flatMap(({colour}, place) => [[place / (last + 1), colour], [(place + 1) / (last + 1), colour]]);
   if (groups.length === 1) scale.push([1, groups[0].colour]);
+  chart.style.minWidth = `${names.length * NARROWEST}px`;
   const letters = Math.floor(chart.clientWidth / Math.max(names.length, 5) / LETTER);
   const dimensions = names.map(name => {
     const range = before.get(name);

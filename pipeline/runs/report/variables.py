@@ -11,7 +11,7 @@ from pipeline.runs.query import StoredRun
 from pipeline.runs.report.curves import Curve
 from pipeline.runs.summary import RunSummary
 from pipeline.tasks.cost_specs import cost_specs
-from pipeline.tracking.run_document import BETWEEN_EPOCHS, metric_specs
+from pipeline.tracking.run_document import BETWEEN_EPOCHS, is_sweep, metric_specs
 from pipeline.util.printable import printable
 
 Better = Literal["lower", "higher"] | None
@@ -73,7 +73,7 @@ def text_of(value: Any) -> str:
 
 def _settings(found: Sequence[StoredRun], taken: Collection[str]) -> list[Variable]:
     """Every key; one whose name is `taken`, as `model` of a script's own configuration, begins with `config.`."""
-    configs = [run.whole_config for run in found]
+    configs = [{} if is_sweep(run.document) else run.whole_config for run in found]  # whose trials have them
     names = {key: text_of(f"config.{key}" if key in taken else key) for config in configs for key in config}
     return [
         Variable(name, name, "setting", tuple(_plain(config.get(key)) for config in configs))

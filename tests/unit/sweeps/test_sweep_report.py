@@ -16,6 +16,9 @@ from pymongo.database import Database
 from experiments.presets import resolve
 from odenet.main import main
 from pipeline.config.overrides import parse_with
+from pipeline.runs.query import Runs
+from pipeline.runs.report.variables import find_variables
+from pipeline.runs.summary import summaries
 from pipeline.sweeps.axes import build_axes
 from pipeline.sweeps.figures import (
     plot_best_so_far,
@@ -493,13 +496,18 @@ def test_a_sweep_whose_ledger_was_changed_is_told_in_one_sentence(
     assert main(["sweeps"]) == 0
 
 
-@pytest.mark.usefixtures("sweeps")
-def test_among_other_runs_a_sweep_is_shown_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_among_other_runs_a_sweep_is_shown_as_what_it_is(sweeps: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "--json"]) == 0
     rows = {row["run_id"]: row for row in json.loads(capsys.readouterr().out)}
     assert (rows[12]["model"], rows[12]["data"], rows[12]["seed"]) == ("sweep", "simple_digits", 0)
     assert rows[12]["accuracy"] == pytest.approx(0.9651)
     assert rows[15]["model"] == "simple ODE-Net"
+
+    assert main(["watch", "12"]) == 0
+    assert "0/" not in capsys.readouterr().out, "a sweep has no epochs"
+    found = [Runs(sweeps).get(run_id) for run_id in (12, 15)]
+    settings = {one.name: one.values for one in find_variables(found, summaries(Runs(sweeps), found), [])}
+    assert settings["training.lr"] == (None, ClassificationConfig().training.lr), "a sweep's settings are its trials'"
 
     assert main(["show", "12"]) == 0
     shown = capsys.readouterr().out

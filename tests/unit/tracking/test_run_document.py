@@ -72,6 +72,11 @@ def test_a_configuration_of_before_a_key_was_added_has_its_default() -> None:
     assert whole_config({"config": stored}) == flatten(ClassificationConfig().to_dict())
 
 
+def test_a_sweep_has_no_defaults_of_its_trials() -> None:
+    document = {"experiment": {"name": "sweep", "task": "classification"}, "config": {"trials": 4, "seed": 0}}
+    assert whole_config(document) == {"trials": 4, "seed": 0}
+
+
 def test_a_configuration_of_a_task_that_is_not_here_stays_as_it_is() -> None:
     stored = {"data": {"name": "two_moons"}, "flow": {"layers": 3}, "seed": 0}
     document = {"experiment": {"name": "mixture"}, "config": stored}
