@@ -220,8 +220,8 @@ def test_a_page_of_several_runs_is_no_wider_than_a_telephone(
         driver.refresh()
         wait_until(lambda: len(listed(driver)) == len(six))
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
-        chart = "const chart = document.getElementById('parallel-chart'); return [chart.clientWidth, chart.data[0].dimensions"
-        width, axes = driver.execute_script(f"{chart}.length]")
+        chart = "document.getElementById('parallel-chart')"
+        width, axes = driver.execute_script(f"return [{chart}.clientWidth, {chart}.data[0].dimensions.length]")
         assert width >= 90 * axes, "axes have room for their names, and scroll"
 
 
