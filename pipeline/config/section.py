@@ -1,5 +1,6 @@
 """A section of a configuration: typed fields with bounds that refuse what cannot be, in one sentence."""
 
+import copy
 import difflib
 import operator
 import sys
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 from pipeline.plugins import registry
 from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief
+from pipeline.util.plain_values import plain
 
 
 class ConfigError(InvalidInput):
@@ -93,11 +95,30 @@ def completed(prefix: str, given: Mapping[str, Any], options: Iterable[registry.
         if key not in known:
             there = f"there are {', '.join(known)}" if known else "there are none, but of a plug-in (--plugin FILE)"
             raise ConfigError(f"unknown option {prefix}.{key}{nearest(str(key), known)}; {there}")
-    complete = {option.name: given.get(option.name, option.default) for option in known.values()}
+    complete = {option.name: plain(given.get(option.name, copy.deepcopy(option.default))) for option in known.values()}
     for key, value in complete.items():
         words = "" if key in given else "the default of "
         check_type(f"{words}{prefix}.{key}", value, known[key].annotation)
+        _refuse_what_is_not_recorded(f"{words}{prefix}.{key}", value)
     return complete
+
+
+def _refuse_what_is_not_recorded(key: str, value: Any) -> None:
+    """What no store and no file of a configuration takes as it is."""
+    match value:
+        case None | str() | int() | float():
+            return
+        case Mapping():
+            below = list(value.values())
+        case list():
+            below = value
+        case _:
+            raise ConfigError(
+                f"{key} has {brief(value)} in it, a {type(value).__name__}, which no configuration can record: use "
+                "numbers, text, truth values, None, and lists and dictionaries of them"
+            )
+    for one in below:
+        _refuse_what_is_not_recorded(key, one)
 
 
 _TYPE_WORDS: dict[Any, str] = {

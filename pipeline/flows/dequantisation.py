@@ -38,12 +38,17 @@ class Dequantisation:
             y, and log |dy/dx| of each, shape (n,), for x = (counts + noise) / levels: log p(x) = log p(y) + that.
 
         Raises:
-            InvalidInput: a number outside of the levels.
+            InvalidInput: a number outside of the levels, or none that is whole.
         """
         low, high = (float(counts.min()), float(counts.max())) if counts.numel() else (0.0, 0.0)
         if low < 0 or high >= self.levels:
             raise InvalidInput(
                 f"there are numbers from {low:g} to {high:g}, and {self.levels} levels are 0 to {self.levels - 1}"
+            )
+        if not torch.equal(counts, counts.round()):
+            raise InvalidInput(
+                f"there are fractions among numbers of {self.levels} levels: give whole numbers from 0 to "
+                f"{self.levels - 1}, unscaled"
             )
         device = counts.device if generator is None else generator.device
         noise = torch.rand(counts.shape, generator=generator, device=device).to(counts.device)

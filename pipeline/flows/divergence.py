@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.util.errors import InvalidInput
+
 
 def divergence(field: Any, t: Tensor, z: Tensor, probes: Tensor | None = None, *of_time: Any) -> tuple[Tensor, Tensor]:
     """dz/dt = field(t, z) and its divergence, the trace of the Jacobian of each row.
@@ -81,6 +83,11 @@ def _by_autograd(field: Any, t: Tensor, z: Tensor, directions: Tensor, *of_time:
         # A view made here: one made without gradients would claim to want some and not be in the graph.
         point = z.view_as(z) if is_differentiated and z.requires_grad else z.detach().requires_grad_()
         slope = field(t, point, *of_time)
+        if slope.shape != z.shape:
+            raise InvalidInput(
+                f"the field returned dz/dt of shape {tuple(slope.shape)} for points of shape {tuple(z.shape)}: return "
+                "the shape of the points"
+            )
         products = []
         for number, direction in enumerate(directions):
             keeps = is_differentiated or number < len(directions) - 1

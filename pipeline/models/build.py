@@ -62,7 +62,7 @@ def build_named(config: ModelConfig, solver: SolverConfig, input_shape: tuple[in
     """
     part = named_part(config)
     shared = {"config": config} if "config" in inspect.signature(part.build).parameters else {}
-    return _module(part, part.build(input_shape, outputs, solver, **shared, **config.options))
+    return _module(part, part.built(input_shape, outputs, solver, **shared, **config.options))
 
 
 def built_field(config: ModelConfig, width: int) -> nn.Module:
@@ -72,7 +72,7 @@ def built_field(config: ModelConfig, width: int) -> nn.Module:
         PluginError: it is no module.
     """
     part = named_part(config)
-    return _module(part, part.build(width, **config.options))
+    return _module(part, part.built(width, **config.options))
 
 
 def named_part(config: ModelConfig) -> registry.Part:

@@ -124,6 +124,8 @@ def metric(
         raise PluginError(f"the metric {name} has better={better!r}: give lower, higher or None")
     if per not in ("item", "split"):
         raise PluginError(f"the metric {name} has per={per!r}: give item or split")
+    if per == "item" and task == "series":
+        raise PluginError(f"the metric {name} has per='item', which series do not have: leave it out")
     if task in _WITHOUT_METRICS:
         raise PluginError(f"the metric {name} is of the task {task}, which takes none of plug-ins: leave it out")
     try:

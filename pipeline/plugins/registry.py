@@ -5,6 +5,7 @@ names imports nothing. Models, data sets and metrics are of a task; those of cla
 kinds, those of another task in its own folder. Parts of two tasks may have the same name.
 """
 
+import copy
 import importlib
 import inspect
 import linecache
@@ -90,6 +91,10 @@ class Part:
     def task(self) -> str | None:
         task: str | None = self.facts.get("task")
         return task
+
+    def built(self, *arguments: Any, **options: Any) -> Any:
+        """What it builds, of options of its own: lists that it changes are not those of the configuration."""
+        return self.build(*arguments, **copy.deepcopy(options))
 
     def is_of(self, task: str | None) -> bool:
         """Whether it is for `task`; with None, for whichever."""

@@ -115,7 +115,11 @@ class LatentODE(nn.Module):
 
     def posterior(self, batch: SeriesBatch) -> Posterior:
         """Of the state at the start of each series, from what is observed of it."""
-        found: Posterior = self.encoder(batch, self.time_unit)
+        found = self.encoder(batch, self.time_unit)
+        if not isinstance(found, Posterior):
+            raise InvalidInput(
+                f"the encoder of a latent ODE returned a {type(found).__name__}: return a pipeline.series.Posterior"
+            )
         return found
 
     def trajectory(self, z0: Tensor, times: Tensor) -> Tensor:

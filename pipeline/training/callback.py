@@ -58,7 +58,7 @@ def build_callbacks(config: TrainingConfig) -> list[Callback]:
     callbacks = []
     for name in config.callback_names:
         part = registry.find("callback", name)
-        built = part.build(**config.callback_options.get(name, {}))
+        built = part.built(**config.callback_options.get(name, {}))
         if not isinstance(built, Callback):
             raise registry.PluginError(
                 f"{part.where}: the callback {name} returned a {type(built).__name__}; return a "

@@ -21,8 +21,7 @@ def build_optimiser(config: TrainingConfig, parameters: Iterable[nn.Parameter]) 
     """The optimiser that `training.optimiser` names, with its options; `momentum` where it takes one."""
     part = registry.find("optimiser", config.optimiser)
     momentum = {"momentum": config.momentum} if takes_momentum(config.optimiser) else {}
-    options = dict(config.optimiser_options) | momentum
-    built = part.build(parameters, config.lr, config.weight_decay, **options)
+    built = part.built(parameters, config.lr, config.weight_decay, **config.optimiser_options, **momentum)
     if not isinstance(built, optim.Optimizer):
         raise _wrong(part, built, "torch.optim.Optimizer")
     closure = inspect.signature(type(built).step).parameters.get("closure")
@@ -42,7 +41,7 @@ def build_schedule(config: TrainingConfig, optimiser: optim.Optimizer, steps_per
     """
     part = registry.find("schedule", config.schedule)
     steps = {STEPS_PER_EPOCH: steps_per_epoch} if is_stepped_each_time(config) else {}
-    built = part.build(optimiser, config.max_epochs, **config.schedule_options, **steps)
+    built = part.built(optimiser, config.max_epochs, **config.schedule_options, **steps)
     if not isinstance(built, LRScheduler):
         raise _wrong(part, built, "torch.optim.lr_scheduler.LRScheduler")
     if isinstance(built, ReduceLROnPlateau) and steps:

@@ -16,6 +16,8 @@ from pipeline.dashboard.board import config_columns
 from pipeline.plugins.loading import load_plugins
 from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
+from pipeline.tasks.density.answered import answer_rows
+from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import flatten
 from tests.helpers import training
 from tests.helpers.broken_off import killed_and_resumed
@@ -174,6 +176,11 @@ def test_the_density_of_digits_is_in_bits() -> None:
     model = load_model(run)
     assert model.sample(3).shape == (3, 64)
     assert model.log_prob(model.sample(3)).shape == (3,)
+    with pytest.raises(InvalidInput, match=r"^there are fractions among numbers of 17 levels: give whole numbers"):
+        model.log_prob(model.sample(3) / 16)
+    other = replace(model.preprocessing, dequantisation=replace(model.preprocessing.dequantisation, levels=256))
+    with pytest.raises(InvalidInput, match=r"^digits has 17 levels of brightness, and the density is of 256"):
+        answer_rows(replace(model, preprocessing=other), None)
 
 
 def test_two_densities_are_compared_on_the_same_points(flow: int, planar: int) -> None:

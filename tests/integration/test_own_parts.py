@@ -1,9 +1,11 @@
 """Parts of a user's own that trainings take or refuse in a sentence, in this process."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn, optim
@@ -152,3 +154,75 @@ def test_paths_and_dotted_keys_at_any_depth_are_taken(tmp_path: Path) -> None:
     run = odenet.train("digits", "resnet_small", tmp_path / "mine.yml", config=config)
     assert run.config["training"]["max_epochs"] == 1
     assert run.config["model"]["stride"] == 2
+
+
+def test_a_metric_of_series_does_not_take_the_name_of_what_is_recorded_anyway() -> None:
+    with pytest.raises(PluginError, match="the metric mean has per='item', which series do not have"):
+        plugins.metric("mean", task="series", per="item")
+
+    @plugins.metric("rmse", task="series")
+    def own(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).abs().mean()
+
+    with pytest.raises(PluginError, match=r"test_own_parts.py:\d+: the metric rmse is recorded already"):
+        odenet.train("latent_ode", "spirals", config={"data.options.count": 20, "training.max_epochs": 1})
+
+
+def test_lists_of_options_are_a_parts_own_and_stay_in_the_configuration_as_they_were() -> None:
+    @plugins.model("growing")
+    def growing(
+        input_shape: object,  # noqa: ARG001
+        outputs: int,
+        solver: SolverConfig,  # noqa: ARG001
+        *,
+        widths: list[int] = [8],  # noqa: B006 - as users write it
+        scale: float = np.float64(0.5),  # noqa: ARG001
+    ) -> nn.Module:
+        widths.append(4)
+        layers = [nn.Linear(before, after) for before, after in pairwise([64, *widths, outputs])]
+        return nn.Sequential(nn.Flatten(), *layers)
+
+    for _ in range(2):
+        run = train(config={"model.architecture": "growing", "training.max_epochs": 1})
+        assert run.config["model"]["options"] == {"widths": [8], "scale": 0.5}
+        assert run.facts.parameters == sum(p.numel() for p in load_model(run.run_id).network.parameters())
+        assert run.facts.parameters == 64 * 8 + 8 + 8 * 4 + 4 + 4 * 10 + 10
+
+
+def test_an_option_that_no_configuration_records_is_refused_before_there_is_a_run() -> None:
+    @plugins.model("odd")
+    def odd(
+        input_shape: object,  # noqa: ARG001
+        outputs: int,
+        solver: SolverConfig,  # noqa: ARG001
+        *,
+        layers: list = [nn.Tanh()],  # type: ignore[type-arg]  # noqa: B006, B008
+    ) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, outputs), *layers)
+
+    with pytest.raises(InvalidInput, match=r"the default of model\.options\.layers has Tanh\(\) in it"):
+        train(config={"model.architecture": "odd"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("decoder", r"gives \(1, 2, 1, 1\) for states of shape"), ("encoder", r"encoder .*returned a tuple")],
+)
+def test_parts_of_a_latent_ode_that_do_not_fit_are_refused_before_they_are_trained(kind: str, said: str) -> None:
+    @plugins.decoder("narrow")
+    def narrow(width: int, dimensions: int) -> nn.Module:  # noqa: ARG001
+        return nn.Linear(width, 1)
+
+    class Two(nn.Module):
+        def forward(self, batch: Any, unit: float) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+            state = torch.zeros(len(batch), 4)
+            return state, state
+
+    @plugins.encoder("two")
+    def two(dimensions: int, latent: int) -> nn.Module:  # noqa: ARG001
+        return Two()
+
+    own = {"decoder": "narrow", "encoder": "two"}[kind]
+    config = {"data.options.count": 20, "training.max_epochs": 1, f"series.{kind}": own, "series.latent": 4}
+    with pytest.raises(OdenetError, match=said):
+        odenet.train("latent_ode", "spirals", config=config)

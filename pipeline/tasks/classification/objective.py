@@ -11,6 +11,7 @@ from pipeline.data import Preprocessing, Splits, batches
 from pipeline.ode.regularisation import take_penalties, weighted_penalty
 from pipeline.plugins import registry
 from pipeline.tasks.classification.metric_specs import metric_parts
+from pipeline.tasks.plugin_metrics import number_of
 from pipeline.training import BatchLoss, Objective
 
 Batch = tuple[Tensor, Tensor]
@@ -90,7 +91,7 @@ def whole_split_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
     Raises:
         PluginError: one of them fails, or gives no number.
     """
-    return {part.name: _number(part, scores, labels) for part in metric_parts() if part.facts["per"] == "split"}
+    return {part.name: number_of(part, scores, labels) for part in metric_parts() if part.facts["per"] == "split"}
 
 
 def item_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
@@ -117,11 +118,3 @@ def item_values(part: registry.Part, scores: Tensor, labels: Tensor) -> Tensor:
             f'({len(labels)},), and not {given}: correct it, or leave out per="item"'
         )
     return values
-
-
-def _number(part: registry.Part, scores: Tensor, labels: Tensor) -> float:
-    given = part.build(scores, labels)
-    try:
-        return float(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise registry.PluginError(f"{part.where}: the metric {part.name} gives no number: {error}") from error

@@ -100,6 +100,12 @@ def _rows(model: TrainedModel, name: str) -> tuple[FloatArray, tuple[str, ...]]:
     config = model.config.data
     source = find_source(name, config.options if name == config.name else {})
     if isinstance(source, Rows):
+        dequantisation = model.preprocessing.dequantisation
+        if source.levels and dequantisation is not None and source.levels != dequantisation.levels:
+            raise InvalidInput(
+                f"{name} has {source.levels} levels of brightness, and the density is of {dequantisation.levels}: "
+                "choose images with as many"
+            )
         return resized(source, config.image_size).test, tuple(source.columns)
     points = load_points(config, model.config.seed) if name == config.name else None
     if points is None:

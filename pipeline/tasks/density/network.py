@@ -52,10 +52,10 @@ def build_density(config: DensityConfig, solver: SolverConfig, dimension: int) -
 def _built(config: DensityConfig, solver: SolverConfig, dimension: int) -> nn.Module:
     part, flow = named_part(config.model), config.flow
     if part.kind == "field":
-        options = dict(config.model.options)
-        return flow_of(lambda: _module(part, part.build(dimension, **options)), dimension, solver, flow)
+        options = config.model.options
+        return flow_of(lambda: _module(part, part.built(dimension, **options)), dimension, solver, flow)
     shared = {"config": flow} if "config" in inspect.signature(part.build).parameters else {}
-    built = _module(part, part.build((dimension,), dimension, solver, **shared, **config.model.options))
+    built = _module(part, part.built((dimension,), dimension, solver, **shared, **config.model.options))
     missing = [name for name in ("log_prob", "sample") if not hasattr(built, name)]
     if missing:
         raise registry.PluginError(

@@ -163,7 +163,7 @@ def find_source(name: str, options: Mapping[str, Any]) -> Source:
             f"from {', '.join(known)}, or name a table: .npz, .csv or .parquet"
         )
     part = registry.find("data set", name, DENSITY)
-    made = part.build(**options)
+    made = part.built(**options)
     return made if isinstance(made, Source) else _of_plugin(part, made)
 
 
@@ -179,6 +179,10 @@ def _of_plugin(part: registry.Part, made: Any) -> Source:
             )
         width = arrays[0].shape[1]
         names = made.get("columns", [f"column {number}" for number in range(width)])
+        if len(names) != width:
+            raise DataError(
+                f"{part.where}: the data set {part.name} names {len(names)} columns and has {width}: name each of them"
+            )
         return Rows(arrays[0], arrays[1], held_out, tuple(map(str, names)))
     if isinstance(made, Mapping) and callable(made.get("sample")):
         drawn = _tried(part, "sample(n, random)", _drawn, part.name, made["sample"], 2, np.random.default_rng(0))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.plugins import registry
@@ -54,7 +54,7 @@ def build_model(
     if name in registry.names("field", "series"):
         part = registry.find("field", name, "series")
         built: Any = latent_ode(
-            dimensions, outputs, solver, settings, part.build(settings.latent, **config.model.options)
+            dimensions, outputs, solver, settings, part.built(settings.latent, **config.model.options)
         )
     else:
         part = registry.find("model", name, "series")
@@ -124,7 +124,17 @@ def build_cell(name: str, dimensions: int, config: SeriesConfig) -> Cell:
 def build_decoder(width: int, dimensions: int, config: SeriesConfig) -> nn.Module:
     """The decoder that `config` names, from states of that width."""
     part = registry.find("decoder", config.decoder)
-    return _module(part, _called(part, width, dimensions, config=config, options=config.decoder_options))
+    decoder = _module(part, _called(part, width, dimensions, config=config, options=config.decoder_options))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        given = decoder.eval()(torch.zeros(1, 2, 1, width))
+        decoder.train()
+    shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    if shape != (1, 2, 1, dimensions):
+        raise registry.PluginError(
+            f"{part.where}: the decoder {part.name} gives {shape} for states of shape (1, 2, 1, {width}): give values "
+            f"of shape (1, 2, 1, {dimensions})"
+        )
+    return decoder
 
 
 def build_noise(dimensions: int, config: SeriesConfig) -> ObservationNoise:
@@ -136,7 +146,7 @@ def build_noise(dimensions: int, config: SeriesConfig) -> ObservationNoise:
 
 def _called(part: registry.Part, *arguments: Any, config: SeriesConfig, options: Any) -> Any:
     shared = {"config": config} if "config" in inspect.signature(part.build).parameters else {}
-    return part.build(*arguments, **shared, **options)
+    return part.built(*arguments, **shared, **options)
 
 
 def _module(part: registry.Part, built: object) -> nn.Module:

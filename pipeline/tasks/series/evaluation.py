@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.ode.counts import nfe_forward, nfe_per_sample
 from pipeline.series import Forecaster, LatentODE, SeriesBatch
 from pipeline.series.prediction import Prediction
+from pipeline.tasks.plugin_metrics import number_of
 from pipeline.tasks.series.config import SeriesConfig
 from pipeline.tasks.series.metric_specs import metric_parts
 from pipeline.tasks.series.objective import batches
@@ -168,7 +169,7 @@ def scores(answers: Answers) -> dict[str, float]:
         if name in ("elbo", "log_likelihood"):
             found[f"{name}_per_value"] = float(np.sum(values) / np.sum(answers.counts))
     said, observed = (torch.from_numpy(array[answers.mask]) for array in (answers.mean, answers.values))
-    found |= {part.name: float(part.build(said, observed)) for part in metric_parts()}
+    found |= {part.name: number_of(part, said, observed) for part in metric_parts()}
     return found | _of_labels(answers)
 
 

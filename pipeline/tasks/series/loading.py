@@ -33,7 +33,7 @@ def load_series_set(config: SeriesDataConfig, *, may_lack_channels: bool = False
             f"from {', '.join(known)}, or name a .csv, .parquet or .npz file"
         )
     part = registry.find("data set", name, "series")
-    made = part.build(**config.options)
+    made = part.built(**config.options)
     if isinstance(made, Mapping):
         made = from_mapping(name, made)
     if not isinstance(made, SeriesSet):

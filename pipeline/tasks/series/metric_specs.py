@@ -12,13 +12,25 @@ _PLACES = {"": "up to the horizon", "_inside": "within the window", "_beyond": "
 
 def metric_specs() -> tuple[MetricSpec, ...]:
     """The specs of all metrics, those of loaded plug-ins included."""
-    own = (*_of_training(), *_errors(), *_likelihoods(), *_others())
-    return (*own, *(spec for part in metric_parts() for spec in _specs_of_part(part)))
+    return (*_own_specs(), *(spec for part in metric_parts() for spec in _specs_of_part(part)))
 
 
 def metric_parts() -> list[registry.Part]:
-    """The metrics of plug-ins for series."""
-    return [registry.find("metric", name, "series") for name in registry.names("metric", "series")]
+    """The metrics of plug-ins for series.
+
+    Raises:
+        PluginError: one has the name of what is recorded anyway.
+    """
+    parts = [registry.find("metric", name, "series") for name in registry.names("metric", "series")]
+    recorded = {spec.name.partition(".")[2] for spec in _own_specs()}
+    for part in parts:
+        if part.name in recorded:
+            raise registry.PluginError(f"{part.where}: the metric {part.name} is recorded already; choose another name")
+    return parts
+
+
+def _own_specs() -> list[MetricSpec]:
+    return [*_of_training(), *_errors(), *_likelihoods(), *_others()]
 
 
 def _of_training() -> list[MetricSpec]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.series import Forecaster, LatentODE, SeriesBatch, rmse
+from pipeline.tasks.plugin_metrics import number_of
 from pipeline.tasks.series.config import SeriesConfig
 from pipeline.tasks.series.metric_specs import metric_parts
 from pipeline.tasks.series.splits import SeriesData, Split
@@ -66,7 +67,7 @@ class NegativeBound(Objective):
     def split_metrics(self, outputs: Sequence[Answer]) -> Mapping[str, float]:
         predicted, values, mask = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         found = {"rmse": float(rmse(predicted, values, mask))}
-        return found | {part.name: float(part.build(predicted[mask], values[mask])) for part in metric_parts()}
+        return found | {part.name: number_of(part, predicted[mask], values[mask]) for part in metric_parts()}
 
     def _answer(self, model: nn.Module, batch: SeriesBatch, chance: torch.Generator) -> Answer:
         assert isinstance(model, LatentODE | Forecaster)

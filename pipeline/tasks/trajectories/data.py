@@ -64,7 +64,7 @@ def load_points(config: PointsConfig, seed: int) -> Points:
         PluginError: a plug-in's data set gives something else.
     """
     part = registry.find("data set", config.name, config.task)
-    arrays = checked(part, part.build(**config.options))
+    arrays = checked(part, part.built(**config.options))
     training = torch.from_numpy(np.random.default_rng(seed).permutation(len(arrays["x_train"])))
     if config.subset is not None and config.subset > len(training):
         raise ConfigError(f"data.subset is {config.subset} but {config.name} has {len(training)} training points")

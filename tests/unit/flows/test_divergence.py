@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pipeline.flows import MLPField, PlanarField, divergence
 from pipeline.flows.divergence import jacobian_products, squared_norm, trace
 from pipeline.flows.dynamics import draw_probes
+from pipeline.util.errors import InvalidInput
 from tests.helpers.flow_fields import Linear, OfAUser, strengthened
 
 T = torch.tensor(0.7, dtype=torch.float64)
@@ -144,3 +145,12 @@ def test_weights_of_several_times_are_those_of_each(build: type[nn.Module], poin
     times = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
     for time, of_time in zip(times, field.at_times(times), strict=True):
         torch.testing.assert_close(field(time, points, of_time), field(time, points))
+
+
+def test_a_field_that_returns_another_shape_is_refused_with_both(points: Tensor) -> None:
+    class Sum(nn.Module):
+        def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
+            return z.sum(1, keepdim=True)
+
+    with pytest.raises(InvalidInput, match=r"^the field returned dz/dt of shape \(\d+, 1\) for points of shape"):
+        divergence(Sum(), torch.tensor(0.0), points)

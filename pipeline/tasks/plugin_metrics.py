@@ -1,0 +1,16 @@
+"""What the metrics of plug-ins give."""
+
+from pipeline.plugins import registry
+
+
+def number_of(part: registry.Part, outputs: object, targets: object) -> float:
+    """What a metric gives for all items of a split together.
+
+    Raises:
+        PluginError: no number.
+    """
+    given = part.build(outputs, targets)
+    try:
+        return float(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise registry.PluginError(f"{part.where}: the metric {part.name} gives no number: {error}") from error
