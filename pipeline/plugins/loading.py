@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -187,9 +187,13 @@ def _load_module(spec: str) -> None:
 
 @contextmanager
 def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[None]:
-    """A failure within, in one sentence with the plug-in's own line; nothing of the plug-in stays then."""
+    """A failure within, in one sentence with the plug-in's own line; nothing of the plug-in stays then.
+
+    What it prints is not for whoever reads our standard output, which may be JSON.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit among them: the plug-in is told of and not obeyed

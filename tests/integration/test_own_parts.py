@@ -1,5 +1,6 @@
 """Parts of a user's own that trainings take or refuse in a sentence, in this process."""
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import odenet
+from odenet.main import main
 from pipeline import plugins
 from pipeline.comparison.compared_run import read_run
 from pipeline.config import SolverConfig
@@ -226,3 +228,17 @@ def test_parts_of_a_latent_ode_that_do_not_fit_are_refused_before_they_are_train
     config = {"data.options.count": 20, "training.max_epochs": 1, f"series.{kind}": own, "series.latent": 4}
     with pytest.raises(OdenetError, match=said):
         odenet.train("latent_ode", "spirals", config=config)
+
+
+def test_what_a_plugin_prints_when_it_is_loaded_is_not_on_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = tmp_path / "loud.py"
+    loud.write_text(
+        "from pipeline import plugins\nprint('HELLO')\nplugins.named_config('loud', {'training.max_epochs': 1})\n"
+    )
+    assert main(["describe", "--plugin", str(loud), "--json", "with", "odenet_simple", "digits", "loud"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)
+    assert "HELLO" in told.err
+    registry.forget(str(loud))
