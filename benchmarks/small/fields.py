@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.flows import MLPField, PlanarField, divergence
 from pipeline.flows.fields.mlp import AtTime
@@ -98,7 +99,7 @@ class Estimated(nn.Module):
 
 
 class EstimatedBackwards(nn.Module):
-    """The same by FFJORD's way: a backward pass that is differentiated again."""
+    """The same by FFJORD's way: layers of torch's products, and a backward pass that is differentiated again."""
 
     def __init__(self, estimated: Estimated) -> None:
         super().__init__()
@@ -107,6 +108,13 @@ class EstimatedBackwards(nn.Module):
     def forward(self, t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             z = state[0].view_as(state[0]) if state[0].requires_grad else state[0].detach().requires_grad_()
-            slope = self.estimated.field(t, z)
+            slope = self._slope(t, z)
             (product,) = torch.autograd.grad(slope, z, self.estimated.noise, create_graph=True)
         return slope, -(product * self.estimated.noise).sum(1, keepdim=True)
+
+    def _slope(self, t: Tensor, z: Tensor) -> Tensor:
+        for number, layer in enumerate(self.estimated.field.layers):
+            scale, shift = layer.at(t.reshape(1, 1))
+            z = functional.softplus(z) if number else z
+            z = torch.addcmul(shift, z @ layer.linear.weight.mT, scale)
+        return z
