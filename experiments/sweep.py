@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +26,7 @@ from ray import tune
 from experiments.ray_pool import Pool, joined
 from experiments.sweep_plan import SHARES, Plan
 from experiments.tracked import Outcome, observer_for, run_once
-from experiments.trial import SweepTrialRun, objective_of, summarise
+from experiments.trial import SweepTrialRun, objective_of, report_of, summarise
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
 from pipeline.reporting.words import counted, duration
@@ -37,6 +38,7 @@ from pipeline.sweeps.progress import SweepProgress
 from pipeline.sweeps.pruning import Pruning
 from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.sweeps.report import page
+from pipeline.sweeps.reported import update
 from pipeline.sweeps.search import TpeSearch
 from pipeline.sweeps.state import FAILURES, INTERRUPTED, RUNNING, Check, Phase, SweepState, Trial
 from pipeline.sweeps.stop_signals import StopSignals
@@ -182,10 +184,10 @@ class _Driver:
                 if found and self._fresh_seeds and not interruption.is_asked:
                     self._check(found[0], interruption)
         finally:
-            for trial in self._state.unfinished():
-                trial.outcome = INTERRUPTED
+            self._settle_unfinished()
             self._keep()
             self._progress.close(self._state)
+        found = self._state.front(self._plan.space.goal)
         checks = self._state.checks_of(found[0]) if found else []
         results = [check.result for check in checks if check.result is not None]
         result = fmean(results) if results else None
@@ -199,6 +201,16 @@ class _Driver:
         if has_come_to_nothing:
             raise SweepFailed(self._state)
         return result
+
+    def _settle_unfinished(self) -> None:
+        """What was interrupted; but a run that ended while nobody listened to it any more is a trial that is over."""
+        for trial in self._state.unfinished():
+            trial.outcome = INTERRUPTED
+            with suppress(OdenetError):  # it was removed, or the store is away
+                run = None if trial.run_id is None else self._runs.get(trial.run_id)
+                if run is not None and run.status is RunStatus.COMPLETED:
+                    update(trial, report_of(run, self._of_trials))
+                    self._state.events.append(("over", trial.number))
 
     def _search(self, interruption: Interruption) -> None:
         plan, state = self._plan, self._state

@@ -113,7 +113,7 @@ def naming_plugin_failures() -> Iterator[None]:
         yield
     except OdenetError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the plug-in is told of and not obeyed
         files = plugin_files()
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
         if not frames:

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from pipeline.config import TrainingConfig
 from pipeline.plugins import registry
 from pipeline.plugins.decorators import STEPS_PER_EPOCH
+from pipeline.util.errors import InvalidInput
 
 
 def takes_momentum(optimiser: str) -> bool:
@@ -18,10 +19,18 @@ def takes_momentum(optimiser: str) -> bool:
 
 
 def build_optimiser(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
-    """The optimiser that `training.optimiser` names, with its options; `momentum` where it takes one."""
+    """The optimiser that `training.optimiser` names, with its options; `momentum` where it takes one.
+
+    Raises:
+        InvalidInput: there is nothing to train.
+        PluginError: a plug-in gives something else.
+    """
+    wanted = list(parameters)
+    if not any(parameter.requires_grad for parameter in wanted):
+        raise InvalidInput("the model has no weights that want a gradient: there is nothing to train")
     part = registry.find("optimiser", config.optimiser)
     momentum = {"momentum": config.momentum} if takes_momentum(config.optimiser) else {}
-    built = part.built(parameters, config.lr, config.weight_decay, **config.optimiser_options, **momentum)
+    built = part.built(wanted, config.lr, config.weight_decay, **config.optimiser_options, **momentum)
     if not isinstance(built, optim.Optimizer):
         raise _wrong(part, built, "torch.optim.Optimizer")
     closure = inspect.signature(type(built).step).parameters.get("closure")

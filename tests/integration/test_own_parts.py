@@ -1,6 +1,7 @@
 """Parts of a user's own that trainings take or refuse in a sentence, in this process."""
 
 import json
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -242,3 +243,37 @@ def test_what_a_plugin_prints_when_it_is_loaded_is_not_on_standard_output(
     assert json.loads(told.out)
     assert "HELLO" in told.err
     registry.forget(str(loud))
+
+
+def test_a_density_that_gives_a_plain_tensor_is_refused_by_its_line() -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(2))
+
+        def log_prob(self, x: Tensor, **_: object) -> Tensor:
+            return -(self.scale * x).square().sum(1)
+
+        def sample(self, n: int, **_: object) -> Tensor:
+            return torch.randn(n, 2)
+
+    @plugins.model("plain", task="density")
+    def plain(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return Plain()
+
+    config = {"model.architecture": "plain", "training.max_epochs": 1, "training.device": "cpu"}
+    with pytest.raises(PluginError, match=r"test_own_parts.py:\d+: log_prob of the model plain gives a Tensor for two"):
+        odenet.train("density", "two_moons", config=config)
+
+
+@pytest.mark.parametrize("kind", ["nothing to train", "leaves"])
+def test_a_model_that_cannot_be_trained_ends_no_process(kind: str) -> None:
+    @plugins.model("stubborn")
+    def stubborn(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        if kind == "leaves":
+            sys.exit(3)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, outputs)).requires_grad_(False)
+
+    said = {"leaves": r"test_own_parts\.py.*line \d+", "nothing to train": "the model has no weights that want a grad"}
+    with pytest.raises(OdenetError, match=said[kind]):
+        train(config={"model.architecture": "stubborn"})

@@ -9,6 +9,7 @@ import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import nan
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from conftest import TwoRuns
 from pymongo.database import Database
 
+from experiments.sweep import _Driver
 from experiments.trial import find_completed
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
@@ -24,6 +26,9 @@ from pipeline.runs.listing import group_runs, sorted_runs
 from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.runs.summary import summaries
+from pipeline.sweeps.goal import Goal, Objective
+from pipeline.sweeps.state import SweepState, Trial
+from pipeline.sweeps.trial_spec import SweepOfTrial
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
@@ -254,6 +259,16 @@ def test_a_run_on_other_data_of_the_same_name_is_not_taken_for_one_on_these(
         database.runs.insert_one(document)
         found = find_completed(database, "classification", config)
         assert (found is not None) == (uid == "same")
+
+
+def test_a_trial_whose_run_ended_while_its_sweep_was_interrupted_is_over(runs: Runs, run: StoredRun) -> None:
+    state = SweepState({1: Trial(1, {}, run_id=run.run_id), 2: Trial(2, {}, run_id=999), 3: Trial(3, {})})
+    goal = Goal((Objective("validation.accuracy", "max"),))
+    of_trials = SweepOfTrial(1, "uid", goal, None, skips_existing=False, plugins=())
+    _Driver._settle_unfinished(SimpleNamespace(_state=state, _runs=runs, _of_trials=of_trials))  # type: ignore[arg-type]
+    assert [trial.outcome for trial in state.trials.values()] == ["completed", "interrupted", "interrupted"]
+    assert state.over() == [state.trials[1]]
+    assert state.trials[1].value == max(run.metrics()["validation.accuracy"])
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import inspect
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
-from pipeline.flows import Flow, Gaussian
+from pipeline.flows import Flow, Gaussian, LogProb
 from pipeline.models.build import named_part
 from pipeline.plugins import registry
 from pipeline.tasks.density.config import DensityConfig
@@ -62,7 +63,25 @@ def _built(config: DensityConfig, solver: SolverConfig, dimension: int) -> nn.Mo
             f"{part.where}: the {part.kind} {part.name} of a density has no {' and no '.join(missing)}: write them as "
             "pipeline.flows.Density says"
         )
+    if not part.is_shipped:
+        _refuse_other_values(part, built, dimension)
     return built
+
+
+def _refuse_other_values(part: registry.Part, density: Any, dimension: int) -> None:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        found = density.eval().log_prob(torch.zeros(2, dimension))
+        density.train()
+    if not isinstance(found, LogProb):
+        given = f"a {type(found).__name__}"
+    elif found.value.shape != (2,):
+        given = f"values of shape {tuple(found.value.shape)}"
+    else:
+        return
+    raise registry.PluginError(
+        f"{part.where}: log_prob of the {part.kind} {part.name} gives {given} for two points: return a "
+        "pipeline.flows.LogProb whose value has the shape (n,)"
+    )
 
 
 def _module(part: registry.Part, built: object) -> nn.Module:
