@@ -120,12 +120,14 @@ class SweepTrialRun(TrialRun):
 
 
 def find_completed(database: Database[dict[str, Any]], task: str, config: Config) -> StoredRun | None:
-    """The newest completed run with exactly this configuration, its seed included, on the data that are here now."""
+    """The newest completed run with exactly this configuration, its seed included, on the data that are here now.
+
+    Of a run that does not say what its data were, they are taken for the same.
+    """
     alike = [run for run in find_alike(Runs(database), task, config) if run.status is RunStatus.COMPLETED]
-    if not alike:
-        return None
-    of_data = get_task(task).load_data(config).sha256
-    return next((run for run in alike if (run.facts.data_sha256 or "") == of_data), None)
+    says = [run.facts.data_sha256 for run in alike]
+    here = get_task(task).load_data(config).sha256 if any(says) else ""
+    return next((run for run, sha256 in zip(alike, says, strict=True) if sha256 in (None, here)), None)
 
 
 def report_of(run: StoredRun, sweep: SweepOfTrial) -> dict[str, Any]:
