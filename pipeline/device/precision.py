@@ -1,7 +1,7 @@
 """The device, its number formats and its reproducibility."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,18 +30,24 @@ def numerics(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     fp32 means full float32 products; tf32 lets a GPU round their inputs to 10 bits of mantissa; bf16 runs
     convolutions and linear layers in bfloat16, the state of an ODE and the weights staying in float32.
     """
-    deterministic_before = torch.are_deterministic_algorithms_enabled()
-    if config.deterministic:
-        torch.use_deterministic_algorithms(True)
+    # Uncached: a cast kept from before an optimiser step, or made without gradients, would be stale.
+    with (
+        _deterministic() if config.deterministic else nullcontext(),
+        _products_in_tf32(config.precision == "tf32"),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False),
+    ):
+        yield
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Where it is asked for alone: torch imports its compiler to set this, which takes a second and more."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
     try:
-        # Uncached: a cast kept from before an optimiser step, or made without gradients, would be stale.
-        with (
-            _products_in_tf32(config.precision == "tf32"),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False),
-        ):
-            yield
+        yield
     finally:
-        torch.use_deterministic_algorithms(deterministic_before)
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """The sources and plug-ins of a stored run as the store holds them; plug-ins found where they were."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gridfs import GridFS
-from gridfs.errors import CorruptGridFile, NoFile
+from bson import ObjectId
 
 from pipeline.config import Config
 from pipeline.plugins import registry
@@ -12,7 +11,7 @@ from pipeline.plugins.loading import PluginSource, load_sources, loaded_sources,
 from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.lookup import config_class
-from pipeline.tracking.gridfs import content_id
+from pipeline.tracking.gridfs import content_id, get_texts
 from pipeline.tracking.run_document import refuse_tracked
 from pipeline.util.errors import InvalidInput
 
@@ -26,13 +25,7 @@ def stored_source(run: StoredRun, kind: str, name: str, file_id: Any) -> bytes:
     Raises:
         ArtifactError: it is missing from the store or has been changed there.
     """
-    try:
-        content = GridFS(run.database).get(file_id).read()
-    except (NoFile, CorruptGridFile) as error:
-        raise ArtifactError(f"the {kind} {name} of run {run.run_id} is not whole in the store") from error
-    if content_id(name, content) != file_id:
-        raise ArtifactError(f"the {kind} {name} of run {run.run_id} has been changed in the store: do not run it")
-    return content
+    return _verified(run, kind, name, file_id, get_texts(run.database, [file_id]))
 
 
 def stored_sources(run: StoredRun) -> dict[str, bytes]:
@@ -42,7 +35,16 @@ def stored_sources(run: StoredRun) -> dict[str, bytes]:
         ArtifactError: a file is missing from the store or has been changed there.
     """
     sources = run.document["experiment"]["sources"]
-    return {name: stored_source(run, "source", name, file_id) for name, file_id in sources}
+    contents = get_texts(run.database, [file_id for _, file_id in sources])
+    return {name: _verified(run, "source", name, file_id, contents) for name, file_id in sources}
+
+
+def _verified(run: StoredRun, kind: str, name: str, file_id: Any, contents: Mapping[ObjectId, bytes]) -> bytes:
+    if file_id not in contents:
+        raise ArtifactError(f"the {kind} {name} of run {run.run_id} is not whole in the store")
+    if content_id(name, contents[file_id]) != file_id:
+        raise ArtifactError(f"the {kind} {name} of run {run.run_id} has been changed in the store: do not run it")
+    return contents[file_id]
 
 
 def stored_plugins(run: StoredRun) -> tuple[PluginSource, ...]:

@@ -9,7 +9,7 @@ store's clock, as those of machines differ.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,6 +93,25 @@ def put_texts(database: Database[dict[str, Any]], files: Mapping[str, bytes]) ->
         for filename, content in missing.items():
             put_file(database, ids[filename], filename, content, "text/plain")
     return ids
+
+
+def get_texts(database: Database[dict[str, Any]], ids: Sequence[ObjectId]) -> dict[ObjectId, bytes]:
+    """The contents of files by their ids, without those that are missing or not whole.
+
+    Two requests for a run's hundreds of sources, as each by itself would take that many.
+
+    Raises:
+        PyMongoError: the store cannot be reached.
+    """
+    entries = database.fs.files.find({"_id": {"$in": list(ids)}}, {"length": True})
+    lengths = {entry["_id"]: entry["length"] for entry in entries}
+    parts: dict[ObjectId, dict[int, bytes]] = {file_id: {} for file_id in lengths}
+    for chunk in database.fs.chunks.find(
+        {"files_id": {"$in": list(lengths)}}, {"files_id": True, "n": True, "data": True}
+    ):
+        parts[chunk["files_id"]][chunk["n"]] = chunk["data"]
+    contents = {file_id: b"".join(data for _, data in sorted(found.items())) for file_id, found in parts.items()}
+    return {file_id: content for file_id, content in contents.items() if len(content) == lengths[file_id]}
 
 
 def _insertion(key: dict[str, Any], values: dict[str, Any]) -> InsertOne[dict[str, Any]]:

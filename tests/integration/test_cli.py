@@ -459,6 +459,7 @@ def test_a_training_does_not_wait_for_the_libraries_of_its_figures_and_scores(tm
     late = {"matplotlib", "matplotlib.axes", "seaborn", "pandas"}
     assert not before & {*late, "torchvision", "torchdiffeq", "torch._dynamo", "sympy", "sklearn", "scipy", "ray"}
     assert {*late, "sklearn"} <= after
+    assert not after & {"torch._dynamo", "sympy"}, "nothing of it is compiled"
 
 
 def test_a_folder_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path) -> None:

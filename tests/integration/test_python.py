@@ -14,8 +14,7 @@ import pytest
 
 import odenet
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.runs.reproduce import stored_sources
-from pipeline.runs.stored_parts import stored_plugins
+from pipeline.runs.stored_parts import stored_plugins, stored_sources
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.provenance import source_files
 from pipeline.util.errors import InvalidInput

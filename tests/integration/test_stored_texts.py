@@ -7,7 +7,7 @@ from typing import Any
 from gridfs import GridFS
 from pymongo.database import Database
 
-from pipeline.tracking.gridfs import CHUNK_BYTES, UNCLAIMED_AGE, content_id, put_bytes, put_texts
+from pipeline.tracking.gridfs import CHUNK_BYTES, UNCLAIMED_AGE, content_id, get_texts, put_bytes, put_texts
 
 FILES = {
     **{f"folder/{number}.py": f"x = {number}".encode() * number for number in range(120)},
@@ -58,3 +58,13 @@ def test_texts_of_a_run_that_was_killed_while_it_stored_them_become_whole(databa
     database.fs.files.delete_many({})
     database.fs.chunks.delete_many({"files_id": {"$in": list(ids.values())[60:]}})
     assert_whole(database, put_texts(database, FILES))
+
+
+def test_texts_are_read_together_without_those_that_are_not_whole(database: Database[dict[str, Any]]) -> None:
+    ids = put_texts(database, FILES)
+    assert get_texts(database, list(ids.values())) == {ids[name]: content for name, content in FILES.items()}
+    database.fs.files.delete_one({"_id": ids["folder/7.py"]})
+    database.fs.chunks.delete_one({"files_id": ids["folder/8.py"]})
+    database.fs.chunks.delete_one({"files_id": ids["large.py"], "n": 1})
+    whole = FILES.keys() - {"folder/7.py", "folder/8.py", "large.py"}
+    assert get_texts(database, list(ids.values())).keys() == {ids[name] for name in whole}

@@ -196,9 +196,10 @@ def test_a_sweep_whose_every_trial_failed_has_failed_and_counts_the_reasons(tmp_
     EmbeddedStore(home).stop()
 
 
-def start_long(home: Path, *words: str) -> Command:
+def start_long(home: Path, *words: str, epochs: int = 40) -> Command:
     flags = ("--trials", "4", "--parallel", "2", "--fresh-seeds", "0", "--no-pruning")
-    return start_command(home, "sweep", write_space(home, LONG), *flags, *words)
+    space = LONG.replace("max_epochs=40", f"max_epochs={epochs}")
+    return start_command(home, "sweep", write_space(home, space), *flags, *words)
 
 
 @pytest.fixture
@@ -288,7 +289,7 @@ def test_a_search_that_goes_on_checks_its_new_best_whatever_became_of_the_runs_o
 
 
 def test_ctrl_c_ends_a_sweep_in_order_and_it_can_be_resumed(home: Path) -> None:
-    command = start_long(home)
+    command = start_long(home, epochs=12)
     wait_until(lambda: max(running_epochs(home), default=0) >= 3, command)
     workers = workers_of(command)
     os.kill(command.pid, signal.SIGINT)

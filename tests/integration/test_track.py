@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.runs.reproduce import stored_sources
+from pipeline.runs.stored_parts import stored_sources
 from pipeline.tracking.embedded import EmbeddedStore
 from tests.helpers.commands import Command, database_of, records, start_command, start_script
 from tests.helpers.waiting import run as run_process
