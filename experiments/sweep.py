@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from experiments.tracked import Outcome, observer_for, run_once
 from experiments.trial import SweepTrialRun, objective_of, report_of, summarise
 from pipeline.config.presets import Resolved
 from pipeline.plugins.loading import loaded_sources
+from pipeline.reporting.seeds import mean_and_deviation
 from pipeline.reporting.words import counted, duration
 from pipeline.runs.query import RunNotFound, Runs, StoredRun
 from pipeline.runs.resume import take_over
@@ -190,7 +190,7 @@ class _Driver:
         found = self._state.front(self._plan.space.goal)
         checks = self._state.checks_of(found[0]) if found else []
         results = [check.result for check in checks if check.result is not None]
-        result = fmean(results) if results else None
+        result = mean_and_deviation(results)[0] if results else None
         over = self._state.over()
         has_come_to_nothing = bool(over) and all(trial.has_failed for trial in over)
         status = RunStatus.FAILED if has_come_to_nothing else RunStatus.COMPLETED

@@ -22,7 +22,7 @@ from experiments.ray_trial import (
 from experiments.tracked import run_tracked
 from pipeline.config import Config
 from pipeline.plugins.loading import load_sources
-from pipeline.runs.alike import find_alike
+from pipeline.runs.alike import find_alike, has_same_plugins
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.sweeps.goal import Goal
 from pipeline.sweeps.reported import EPOCH, MEASURED, OBJECTIVE, objective_value, worst
@@ -122,9 +122,11 @@ class SweepTrialRun(TrialRun):
 def find_completed(database: Database[dict[str, Any]], task: str, config: Config) -> StoredRun | None:
     """The newest completed run with exactly this configuration, its seed included, on the data that are here now.
 
-    Of a run that does not say what its data were, they are taken for the same.
+    Its plug-ins are those that are loaded, by content. Of a run that does not say what its data were, they are taken
+    for the same.
     """
-    alike = [run for run in find_alike(Runs(database), task, config) if run.status is RunStatus.COMPLETED]
+    found = find_alike(Runs(database), task, config)
+    alike = [run for run in found if run.status is RunStatus.COMPLETED and has_same_plugins(run)]
     says = [run.facts.data_sha256 for run in alike]
     here = get_task(task).load_data(config).sha256 if any(says) else ""
     return next((run for run, sha256 in zip(alike, says, strict=True) if sha256 in (None, here)), None)

@@ -121,7 +121,10 @@ def _multiply_adds(groups: Sequence[Group]) -> Iterator[str]:
         return
     times = max(means.values()) / min(means.values())
     if times > MULTIPLY_ADDS_TOLERANCE:
-        shown = ", ".join(f"{letter} {mean / 1e6:,.1f} M" for letter, mean in means.items())
+        are_small = min(means.values()) < 1e5
+        shown = ", ".join(
+            f"{letter} {mean:,.0f}" if are_small else f"{letter} {mean / 1e6:,.1f} M" for letter, mean in means.items()
+        )
         yield f"The multiply-adds of a sample, as solved, are up to {times:.1f} times apart: {shown}."
 
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-import numpy as np
-
 from pipeline.comparison.compared_run import ComparedRun
 from pipeline.config.display_names import UNKNOWN, model_name
-from pipeline.reporting.seeds import seed_key, seed_means
+from pipeline.reporting.seeds import mean_and_deviation, seed_key, seed_means
 from pipeline.tasks.classification.answers import Answers, count_confusion
 from pipeline.tracking.run_document import plugins_of, task_of
 from pipeline.util.array_types import IntArray
@@ -52,8 +50,7 @@ class Group:
         values = seed_means((key, value) for key, value in found if value is not None)
         if not values:
             return None
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return Spread(float(np.mean(values)), deviation, len(values))
+        return Spread(*mean_and_deviation(values), len(values))
 
     @property
     def seeds(self) -> int:

@@ -25,7 +25,7 @@ def quantity_of(spec: MetricSpec) -> Quantity:
 
 
 def _millions(number: float) -> str:
-    return f"{number / 1e6:,.2f}"
+    return f"{number / 1e6:.2g}" if 0 < number < 1e4 else f"{number / 1e6:,.2f}"
 
 
 EPOCHS = Quantity("epochs", "epochs", ",.1f")

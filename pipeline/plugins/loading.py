@@ -42,6 +42,8 @@ class PluginSource:
 
 
 _loaded: dict[str, tuple[PluginSource, ...]] = {}
+_only_installed: set[str] = set()
+"""Those of them that nobody named: modules that an installed package brought by its entry point."""
 
 
 def load_plugins(specs: Sequence[str] = ()) -> None:
@@ -56,17 +58,25 @@ def load_plugins(specs: Sequence[str] = ()) -> None:
         PluginError: one is not there, fails when it is imported, or registers nothing that can be used.
     """
     for entry in entry_points(group=ENTRY_POINTS):
-        _load_module(entry.module)
+        if entry.module not in _loaded:
+            _load_module(entry.module)
+            _only_installed.add(entry.module)
     for spec in specs:
         if spec.endswith(".py") or Path(spec).is_file():
             _load_file(Path(spec))
         else:
             _load_module(spec)
+            _only_installed.discard(spec)
 
 
 def loaded_sources() -> tuple[PluginSource, ...]:
     """The source files of all plug-ins that are loaded, in the order in which they were."""
     return tuple(source for sources in _loaded.values() for source in sources)
+
+
+def named_sources() -> tuple[PluginSource, ...]:
+    """Of the plug-ins that somebody named, not of those that are there because their package is installed."""
+    return tuple(source for source in loaded_sources() if source.spec not in _only_installed)
 
 
 @contextmanager
@@ -82,7 +92,7 @@ def recording_source(source: PluginSource) -> Iterator[None]:
 def load_sources(sources: Sequence[PluginSource]) -> None:
     """Load plug-ins of which the sources are given, as to a worker that may be on another machine.
 
-    A plug-in that is where it was, unchanged, is loaded from there; otherwise a copy in `ODENET_HOME`.
+    A plug-in that is where it was, these files unchanged, is loaded from there; otherwise a copy in `ODENET_HOME`.
 
     Raises:
         PluginError: as for `load_plugins`.
@@ -96,7 +106,7 @@ def load_sources(sources: Sequence[PluginSource]) -> None:
         if of_plugin[0].is_file:
             _load_file(_file_with(of_plugin[0]), spec)
         else:
-            if read_module(spec) != tuple(of_plugin):
+            if not set(of_plugin) <= set(read_module(spec)):
                 sys.path.insert(0, str(_copy(of_plugin)))
                 importlib.invalidate_caches()
             _load_module(spec)
@@ -132,20 +142,31 @@ def read_file(spec: str) -> bytes | None:
 def read_module(spec: str) -> tuple[PluginSource, ...]:
     """The source files of an installed module, all those of its package where it is in one; none where it is absent.
 
-    Nothing is imported.
+    Nothing is executed.
     """
-    try:
-        found = importlib.util.find_spec(spec.partition(".")[0])
-    except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None or not found.origin.endswith(".py"):
-        return ()
-    origin = Path(found.origin)
-    if found.submodule_search_locations is None:
-        return (PluginSource(spec, origin.name, origin.read_bytes()),)
-    folder = origin.parent
-    files = sorted(folder.rglob("*.py"))
-    return tuple(PluginSource(spec, str(file.relative_to(folder.parent)), file.read_bytes()) for file in files)
+    root, files = _files_of_module(spec)
+    return tuple(PluginSource(spec, str(file.relative_to(root)), file.read_bytes()) for file in files)
+
+
+def _files_of_module(spec: str) -> tuple[Path, list[Path]]:
+    """Where a module's names begin, and the Python files of the package that it is in; none where it is absent.
+
+    Of a namespace package, which has no files of its own, those of the first module or package in it.
+    """
+    names = spec.split(".")
+    for depth in range(1, len(names) + 1):
+        try:
+            found = importlib.util.find_spec(".".join(names[:depth]))
+        except (ImportError, ValueError):
+            break
+        if found is None or (found.origin or ".py")[-3:] != ".py":
+            break
+        if found.origin is not None:
+            origin = Path(found.origin)
+            if found.submodule_search_locations is None:
+                return origin.parents[depth - 1], [origin]
+            return origin.parents[depth], sorted(origin.parent.rglob("*.py"))
+    return Path(), []
 
 
 def _load_file(path: Path, spec: str | None = None) -> None:
@@ -162,7 +183,7 @@ def _load_file(path: Path, spec: str | None = None) -> None:
     module = ModuleType(name)
     module.__file__ = str(file)
     sys.modules[name] = module  # as classes and dataclasses look themselves up there
-    with _telling_failure(str(path), module):
+    with _telling_failure(str(path), [file], module):
         # By its content, so that what is recorded is what is executed; Python's own import may take an older .pyc.
         exec(compile(content, str(file), "exec"), vars(module))  # noqa: S102
         if str(file) not in plugin_files():
@@ -180,16 +201,20 @@ def _load_module(spec: str) -> None:
         raise PluginError(
             f"the plug-in {spec} is neither a file nor an installed module: correct its name, or install it"
         )
-    with _telling_failure(spec):
+    with _telling_failure(spec, _files_of_module(spec)[1]):
         importlib.import_module(spec)
     _loaded[spec] = sources
 
 
 @contextmanager
-def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[None]:
+def _telling_failure(plugin: str, files: Sequence[Path], module: ModuleType | None = None) -> Iterator[None]:
     """A failure within, in one sentence with the plug-in's own line; nothing of the plug-in stays then.
 
     What it prints is not for whoever reads our standard output, which may be JSON.
+
+    Args:
+        files: of the plug-in.
+        module: of the plug-in that is one file.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -202,7 +227,7 @@ def _telling_failure(plugin: str, module: ModuleType | None = None) -> Iterator[
             forget(f"{module.__file__}:")
         if isinstance(error, PluginError):
             raise
-        raise _failure(plugin, _line(error, module), error) from error
+        raise _failure(plugin, _line(error, files), error) from error
 
 
 def _failure(plugin: str, line: str, error: BaseException) -> PluginError:
@@ -210,12 +235,16 @@ def _failure(plugin: str, line: str, error: BaseException) -> PluginError:
     return PluginError(f"the plug-in {plugin} failed{line}: {type(error).__name__}: {said}; correct it there")
 
 
-def _line(error: BaseException, module: ModuleType | None) -> str:
+def _line(error: BaseException, files: Sequence[Path]) -> str:
+    """Where in the plug-in it failed, with the file's name where there are several."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
-        return f" in line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if module is None or frame.filename == module.__file__]
-    return f" in line {own[-1].lineno}" if own else ""
+        frames.append((str(error.filename), error.lineno))
+    own = [(Path(name), line) for name, line in frames if Path(name) in files]
+    if not own:
+        return ""
+    file, line = own[-1]
+    return f" in line {line}" if len(files) == 1 else f" in line {line} of {file.parent.name}/{file.name}"
 
 
 def _file_with(source: PluginSource) -> Path:

@@ -75,6 +75,8 @@ def measure_importance(settings: Sequence[Mapping[str, Any]], results: Sequence[
     if len(kept) < FEWEST:
         says = f"{seen} with a result: too few to tell which setting matters ({FEWEST} at least)."
         return Importance(len(kept), (), says)
+    if len({results[place] for place in kept}) == 1:
+        return Importance(len(kept), (), f"{seen} with the same result: no setting matters for it.")
     explained, shares = _shares(np.column_stack(list(columns.values())), [results[place] for place in kept])
     if explained < LEAST_EXPLAINED:
         return Importance(
@@ -134,10 +136,11 @@ def _permuted_errors(
 
 
 def _codes(values: Sequence[Any]) -> NDArray[np.float64]:
-    """Numbers for a tree to split by: those themselves, texts by their order; one that is missing below all others."""
-    there = [value for value in values if value is not None]
-    if all(isinstance(value, int | float) for value in there):
-        lowest = min((float(value) for value in there), default=0.0)
-        return np.array([lowest - 1 - abs(lowest) if value is None else float(value) for value in values])
-    places = {text: place for place, text in enumerate(sorted({str(value) for value in there}))}
-    return np.array([-1.0 if value is None else float(places[str(value)]) for value in values])
+    """Numbers for a tree to split by: the places of numbers and texts in their order; what is missing below all others.
+
+    Not the numbers themselves, which trees look at in single precision: some are too large for it, others too near.
+    """
+    there = {value for value in values if value is not None and value == value}
+    key: Any = float if all(isinstance(value, int | float) for value in there) else str
+    places = {found: place for place, found in enumerate(sorted(map(key, there)))}
+    return np.array([places[key(value)] if value in there else -1.0 for value in values], np.float64)

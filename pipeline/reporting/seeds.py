@@ -1,7 +1,8 @@
 """Runs of one seed as one value: to repeat a seed tells nothing of others."""
 
-from collections.abc import Hashable, Iterable
-from statistics import fmean
+from collections.abc import Hashable, Iterable, Sequence
+from math import isfinite
+from statistics import fmean, mean, stdev
 
 
 def seed_key(run_id: Hashable, seed: int | None) -> Hashable:
@@ -15,3 +16,13 @@ def seed_means(values: Iterable[tuple[Hashable, float]]) -> list[float]:
     for key, value in values:
         of_seeds.setdefault(key, []).append(value)
     return [fmean(of_seed) for of_seed in of_seeds.values()]
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and the standard deviation of the sample where there are two or more values, all of them finite.
+
+    Of equal values exactly these and 0, which sums of rounded numbers would not come to.
+    """
+    if not all(map(isfinite, values)):
+        return sum(values) / len(values), None
+    return mean(values), stdev(values) if len(values) > 1 else None

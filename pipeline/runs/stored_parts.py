@@ -7,7 +7,7 @@ from bson import ObjectId
 
 from pipeline.config import Config
 from pipeline.plugins import registry
-from pipeline.plugins.loading import PluginSource, load_sources, loaded_sources, read_file, read_module
+from pipeline.plugins.loading import PluginSource, load_sources, loaded_sources, named_sources, read_file, read_module
 from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.lookup import config_class
@@ -72,15 +72,15 @@ def current_source(stored: PluginSource) -> bytes | None:
 def load_plugins_of(run: StoredRun) -> None:
     """Load the plug-ins of the run from where they were, if they are what they were.
 
-    A plug-in of the same file name that somebody has loaded is taken for it, changed or not. Nothing that the store
+    A plug-in of the same file name that somebody has named is taken for it, changed or not. Nothing that the store
     holds is executed.
 
     Raises:
         PluginError: one is gone, has changed, or fails.
         InvalidInput: the run is of an experiment that is no task.
     """
-    loaded = {source.name for source in loaded_sources()}
-    missing = [source for source in stored_plugins(run) if source.name not in loaded]
+    named = {source.name for source in named_sources()}
+    missing = [source for source in stored_plugins(run) if source.name not in named]
     for source in missing:
         _refuse_unless_same(run, source)
     load_sources(missing)

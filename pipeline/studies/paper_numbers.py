@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from math import inf
+from math import inf, isinf
 from typing import Any
 
 from pipeline.util.errors import InvalidInput, brief
 
 WRITTEN = re.compile(r"[-+]?\d+(?:\.(\d+))?(?:[eE]([-+]?\d+))?")
+MOST_DECIMALS = 300
+"""Before the point or behind it, of a number in double precision."""
 
 
 class PaperNumberError(InvalidInput):
@@ -70,8 +72,9 @@ def _plain(given: Any, within: float | None, doubtful: str | None) -> PaperNumbe
     if written is None:
         raise PaperNumberError(f'{brief(given)} is no number as a paper has it: write 86.06, "69.80" or [75, 80]')
     decimals = len(written[1] or "") - int(written[2] or 0)
+    if isinf(value := float(text)) or abs(decimals) > MOST_DECIMALS:
+        raise PaperNumberError(f"{brief(given)} is larger or finer than any number that a computer measures")
     rounding = 0.5 * 10.0**-decimals if within is None else float(within)
-    value = float(text)
     shown = f"{value:,.{len(written[1] or '')}f}" if written[2] is None else text
     return PaperNumber(value, value, shown, rounding, doubtful)
 

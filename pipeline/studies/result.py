@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.compare import Comparison
 from pipeline.comparison.compared_run import ComparedRun, read_run
 from pipeline.comparison.groups import Group, Spread, config_differences, letter
+from pipeline.reporting.seeds import mean_and_deviation
 from pipeline.runs.query import StoredRun
 from pipeline.studies.claims import JudgedClaim, judge_claims
 from pipeline.studies.columns import STATUS, At, Column
@@ -96,10 +97,7 @@ class Cell:
 
     @property
     def spread(self) -> Spread | None:
-        series = pd.Series(self.values, dtype=float)
-        if not len(series):
-            return None
-        return Spread(float(series.mean()), float(series.std()) if len(series) > 1 else None, len(series))
+        return Spread(*mean_and_deviation(self.values), len(self.values)) if self.values else None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.plugins.loading import loaded_sources
+from pipeline.runs.alike import has_same_plugins
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.sweeps.state import REPEATABLE
 from pipeline.tasks.solver_grid import Row, Setting
@@ -27,7 +27,7 @@ from pipeline.tracking.provenance import ROOT, source_files
 from pipeline.tracking.run_document import MEASUREMENT, REEVALUATION, RunStatus, is_of_task, is_sweep, task_of
 from pipeline.util.nested import flatten
 
-NUMBERS = ("config", "data", "device", "methods", "models", "ode", "tasks", "training")
+NUMBERS = ("config", "data", "device", "flows", "methods", "models", "ode", "series", "tasks", "training")
 """Packages of `pipeline` whose code decides the numbers of a run."""
 Key = tuple[str, str, frozenset[tuple[str, Any]]]
 """Experiment, task, configuration."""
@@ -95,7 +95,7 @@ class SameRuns:
         asked = str(run.whole_config.get("training.device", "auto")).partition(":")[0]
         expected = self.device if asked == "auto" else asked
         device = str(run.info.get("device", expected))
-        if device.partition(":")[0] != expected or stored_plugins(run) != current_plugins():
+        if device.partition(":")[0] != expected or not has_same_plugins(run):
             return False
         return not self.same_sources or sources_of(run) == current_sources()
 
@@ -118,16 +118,6 @@ def row_of(run: StoredRun, setting: Mapping[str, Any]) -> Row | None:
     """What a re-evaluation has under a setting, as `Setting.to_dict` gives it."""
     rows = [Row.from_dict(values) for values in run.info.get(REEVALUATION, {}).get("rows", [])]
     return next((row for row in rows if all(getattr(row, key) == value for key, value in setting.items())), None)
-
-
-def stored_plugins(run: StoredRun) -> set[Any]:
-    """Ids of the plug-ins' files; an id follows from a file's name and content."""
-    return {plugin["file_id"] for plugin in run.document["experiment"].get("plugins", [])}
-
-
-def current_plugins() -> set[Any]:
-    """The same of what is loaded."""
-    return {content_id(source.name, source.content) for source in loaded_sources()}
 
 
 def sources_of(run: StoredRun) -> str:

@@ -1,9 +1,8 @@
 """What a sweep knows of its trials: plain data, kept in the run of the sweep and enough to go on from."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from statistics import fmean, stdev
 from typing import Any, Literal
 
 from pipeline.sweeps.goal import Goal, undominated
@@ -214,8 +213,3 @@ class SweepState:
 def _renamed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """With the name of today for what format 1 calls `accuracy`."""
     return {name if key == "accuracy" else key: value for key, value in values.items()}
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and the sample standard deviation where there are two or more."""
-    return fmean(values), stdev(values) if len(values) > 1 else None

@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipeline.reporting.seeds import mean_and_deviation
 from pipeline.reporting.terminal import styled
 from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown, terminal_table
-from pipeline.sweeps.state import COMPLETED, PRUNED, mean_and_deviation
+from pipeline.sweeps.state import COMPLETED, PRUNED
 from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.tables import best_table, checks_table, failures_table
 from pipeline.sweeps.text import (

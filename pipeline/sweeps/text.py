@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.seeds import mean_and_deviation
 from pipeline.reporting.text_table import NOTHING, shown
 from pipeline.reporting.words import counted, duration, sentence_case
 from pipeline.sweeps.axes import build_axes, tidy
@@ -20,7 +21,6 @@ from pipeline.sweeps.state import (
     Check,
     SweepState,
     Trial,
-    mean_and_deviation,
 )
 from pipeline.sweeps.stored import Sweep
 from pipeline.tracking.run_document import RunStatus

@@ -510,6 +510,49 @@ def test_a_package_with_an_entry_point_needs_no_flag_and_is_stored_whole(lab: La
     assert again.json["identical"]
 
 
+def test_a_package_that_has_changed_is_not_taken_for_the_one_of_a_run_but_where_it_is_named(
+    lab: Lab, package: Path
+) -> None:
+    installed = {"PYTHONPATH": str(package)}
+    words = ("run", "--json", "with", "lab_damped", "lab_bars", "model.channels=4", *TINY)
+    number = done(start_command(lab.home, *words, **installed)).json["run_id"]
+    evaluate = ("evaluate", str(number), "--solver", "euler")
+    (package / "lab_nets" / "notes.py").touch()
+    done(start_command(lab.home, *evaluate, **installed))
+
+    file = package / "lab_nets" / "fields.py"
+    file.write_text(file.read_text().replace(".tanh()", ".sin()"))
+    changed = f"the plug-in lab_nets/fields.py of run {number} has changed at lab_nets.parts since"
+    for refused in (evaluate, ("rerun", str(number)), ("resume", str(number))):
+        assert changed in refusal(start_command(lab.home, *refused, **installed))
+    done(start_command(lab.home, *evaluate, "--plugin", "lab_nets.parts", **installed))
+
+
+def test_a_module_of_a_namespace_package_is_a_plugin_and_stored_with_its_path(lab: Lab, package: Path) -> None:
+    (package / "lab_nets" / "__init__.py").unlink()
+    named = {"PYTHONPATH": str(package)}
+    words = ("run", "--json", "--plugin", "lab_nets.fields", "with", "lab_damped", "digits", "model.channels=4", *TINY)
+    number = done(start_command(lab.home, *words, **named)).json["run_id"]
+    assert [source.name for source in stored_plugins(lab.stored(number))][-1] == "lab_nets/fields.py"
+    done(start_command(lab.home, "evaluate", str(number), "--solver", "euler", "--plugin", "lab_nets.fields", **named))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("import json\n\njson.loads('{')\n", "failed in line 3 of lab_nets/fields.py: JSONDecodeError: "),
+        ("import lab_nets.nowhere\n", "failed in line 1 of lab_nets/fields.py: ModuleNotFoundError: "),
+        ("def f(:\n", "failed in line 1 of lab_nets/fields.py: SyntaxError: "),
+    ],
+)
+def test_a_package_that_fails_is_told_with_its_own_file_and_line(
+    lab: Lab, package: Path, text: str, sentence: str
+) -> None:
+    (package / "lab_nets" / "fields.py").write_text(text)
+    command = start_command(lab.home, "describe", "with", "odenet_simple", "digits", PYTHONPATH=str(package))
+    assert f"the plug-in lab_nets.parts {sentence}" in refusal(command)
+
+
 def test_an_installed_module_is_named_by_its_name(lab: Lab, package: Path) -> None:
     shutil.rmtree(package / "lab_nets-1.0.dist-info")
     words = ("describe", "--plugin", "lab_nets.parts", "with", "lab_damped", "lab_bars")

@@ -9,6 +9,7 @@ import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import nan
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from experiments.sweep import _Driver
 from experiments.trial import find_completed
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
+from pipeline.plugins.loading import PluginSource, loaded_sources, recording_source
 from pipeline.runs.listing import group_runs, sorted_runs
 from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
@@ -32,6 +34,7 @@ from pipeline.sweeps.trial_spec import SweepOfTrial
 from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tasks.classification.evaluation import predict, score
 from pipeline.tracking.embedded import EmbeddedStore
+from pipeline.tracking.gridfs import content_id
 from pipeline.tracking.run_document import FORMAT, REEVALUATION
 from pipeline.tracking.store import connect, next_run_id
 from pipeline.util.errors import InvalidInput
@@ -259,6 +262,22 @@ def test_a_run_on_other_data_of_the_same_name_is_not_taken_for_one_on_these(
         database.runs.insert_one(document)
         found = find_completed(database, "classification", config)
         assert (found is not None) == (uid == "same")
+
+
+def test_a_run_with_another_plugin_is_not_taken_for_one_with_these(
+    run: StoredRun, database: Database[dict[str, Any]], tmp_path: Path
+) -> None:
+    document = copy.deepcopy(dict(run.document))
+    database.runs.insert_one(document)
+    file = tmp_path / "mine.py"
+    file.write_text("from pipeline import plugins\n\n\n@plugins.metric('odd')\ndef odd(scores, labels): return 0.0\n")
+    assert find_completed(database, "classification", config_of(run)) is not None
+    with recording_source(PluginSource(str(file), file.name, file.read_bytes())):
+        assert find_completed(database, "classification", config_of(run)) is None
+        [source] = loaded_sources()
+        plugin = {"spec": source.spec, "name": source.name, "file_id": content_id(source.name, source.content)}
+        database.runs.update_one({"_id": run.run_id}, {"$set": {"experiment.plugins": [plugin]}})
+        assert find_completed(database, "classification", config_of(run)) is not None
 
 
 def test_a_trial_whose_run_ended_while_its_sweep_was_interrupted_is_over(runs: Runs, run: StoredRun) -> None:

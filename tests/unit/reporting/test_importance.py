@@ -99,3 +99,16 @@ def test_the_figure_has_a_bar_a_setting_the_most_important_on_top() -> None:
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()][::-1] == [one.name for one in found.settings]
     assert [bar.get_width() for bar in ax.patches][::-1] == [one.mean for one in found.settings]
+
+
+def test_of_equal_results_it_says_that_they_are() -> None:
+    found = measure_importance(drawn(60), [0.9] * 60)
+    assert found.settings == ()
+    assert found.says == "60 runs with the same result: no setting matters for it."
+
+
+@pytest.mark.parametrize("values", [(1.0, 1e300), (1.0, 1.0 + 1e-12), (float("inf"), 1.0), (float("nan"), 1.0)])
+def test_settings_that_single_precision_cannot_hold_or_tell_apart_matter_likewise(values: tuple[float, float]) -> None:
+    settings = [{**one, "limit": values[place % 2]} for place, one in enumerate(drawn(60))]
+    found = measure_importance(settings, [float(place % 2) for place in range(60)])
+    assert [one.name for one in found.settings if one.is_certain] == ["limit"]

@@ -14,17 +14,21 @@ from experiments.study_cost import _measure
 from experiments.study_plan import Job, find_study, make_plan
 from pipeline.config import SolverConfig
 from pipeline.config.overrides import parse_arguments
+from pipeline.plugins.loading import loaded_sources
 from pipeline.studies.costs import KnownCosts
-from pipeline.studies.same_runs import SameRuns, current_plugins
+from pipeline.studies.same_runs import NUMBERS, SameRuns
 from pipeline.sweeps.ray_environment import LOCAL
 from pipeline.tasks.solver_grid import Setting
+from pipeline.tracking.gridfs import content_id
 from pipeline.tracking.run_document import RunStatus
 from pipeline.util.nested import flatten
+from tests.helpers.paths import ROOT
 
 
 def stored(chosen: str, ran_on: str) -> Any:
     """A run, as far as that is asked."""
-    plugins = [{"file_id": file_id} for file_id in current_plugins()]  # of other tests of this process
+    of_other_tests = [content_id(source.name, source.content) for source in loaded_sources()]
+    plugins = [{"file_id": file_id} for file_id in of_other_tests]
     return SimpleNamespace(
         whole_config={"training.device": chosen},
         info={"device": ran_on},
@@ -113,3 +117,10 @@ def test_a_study_of_data_without_an_end_measures_steps_and_counts_all_of_them(
     known = KnownCosts.of([])
     _measure(cast("Job", SimpleNamespace(resolved=resolved)), known)
     assert known.training_items(flatten(resolved.config.to_dict())) == 25_600
+
+
+def test_of_every_package_it_is_said_whether_it_decides_the_numbers_of_a_run() -> None:
+    others = {"comparison", "dashboard", "plugins", "reporting", "runs", "studies", "sweeps", "tracking", "util"}
+    packages = {file.parent.name for file in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert packages == {*NUMBERS, *others}
+    assert others.isdisjoint(NUMBERS)

@@ -254,3 +254,9 @@ def test_what_is_no_number_is_refused(given: Any) -> None:
 def test_none_may_vary_as_it_is_written_elsewhere() -> None:
     study = parse(runs=None, vary={"training.patience": ["None", 3]}, paper=None, claims=None)
     assert [row.words[-1] for row in study.rows] == ["training.patience=None", "training.patience=3"]
+
+
+@pytest.mark.parametrize("given", ["1e400", "1e-400", 10**400])
+def test_a_number_that_no_double_holds_is_refused(given: Any) -> None:
+    with pytest.raises(PaperNumberError, match="is larger or finer than any number that a computer measures"):
+        parse_number(given)
