@@ -38,8 +38,14 @@ class Section:
     task: ClassVar[str | None] = None
     """The task whose parts it chooses from; without it any."""
 
+    _hints: ClassVar[Mapping[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        # Once, and not where an instance is made, perhaps within what torch compiles, which cannot look into this.
+        cls._hints = get_type_hints(cls)
+
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = self._hints
         for f in fields(self):
             key, value = f"{self.section}.{f.name}", getattr(self, f.name)
             if "one_of" in f.metadata:

@@ -13,6 +13,8 @@ from pipeline.config import SolverConfig
 from pipeline.flows.flow import Flow
 from pipeline.flows.objectives import Density
 from pipeline.methods import FIXED_STEP_METHODS
+from pipeline.ode.inference_mode import ordinary, outside_inference
+from pipeline.util.errors import InvalidInput
 
 ROWS = 10_000
 """Of a grid that are evaluated at once."""
@@ -54,7 +56,10 @@ def check(flow: Flow, x: Tensor, seed: int = 0) -> FlowCheck:
     Args:
         seed: of the probes, where the divergence is estimated; both tolerances have the same.
     """
-    with _evaluating(flow):
+    if not len(x):
+        raise InvalidInput("a flow is checked on points, and there are none: give one at least")
+    with outside_inference(), _evaluating(flow):
+        x = ordinary(x)
         tight = copy.deepcopy(flow).double().with_solver(tightened(flow.solver))
         nll = _nll(flow, x, seed)
         evaluations = flow.statistics.nfe_forward

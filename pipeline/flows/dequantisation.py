@@ -52,13 +52,20 @@ class Dequantisation:
             )
         device = counts.device if generator is None else generator.device
         noise = torch.rand(counts.shape, generator=generator, device=device).to(counts.device)
-        # Rounded up to 1, a number would be one of the level above.
-        x = ((counts + noise) / self.levels).clamp(max=1 - torch.finfo(noise.dtype).eps / 2)
+        x = self._within(counts, (counts + noise) / self.levels)
         if self.alpha is None:
             return x, x.new_zeros(len(x))
         inside = self.alpha + (1 - 2 * self.alpha) * x
         slope = log(1 - 2 * self.alpha) - torch.log(inside) - torch.log1p(-inside)
         return torch.logit(inside), slope.sum(1)
+
+    def _within(self, counts: Tensor, x: Tensor) -> Tensor:
+        """`x`, moved by a rounding where it was rounded into the interval beside its own."""
+        for _ in range(2):
+            found = (x * self.levels).floor()
+            x = torch.where(found > counts, torch.nextafter(x, torch.zeros_like(x)), x)
+            x = torch.where(found < counts, torch.nextafter(x, torch.ones_like(x)), x)
+        return x
 
     def inverse(self, y: Tensor) -> Tensor:
         """The whole numbers whose interval points are in, shape (n, D); the nearest ones for points beside all."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.ode.inference_mode import differentiating, ordinary
 from pipeline.util.errors import InvalidInput
 
 
@@ -78,16 +79,18 @@ def squared_norm(products: Tensor, is_estimate: bool) -> Tensor:
 
 def _by_autograd(field: Any, t: Tensor, z: Tensor, directions: Tensor, *of_time: Any) -> tuple[Tensor, Tensor]:
     """Products eᵀ J, a backward pass each."""
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+        slope, pulled_back, *_ = torch.func.vjp(lambda point: field(t, point, *of_time), z)
+        _refuse_other_shape(slope, z)
+        return slope, torch.stack([pulled_back(direction.expand_as(slope))[0] for direction in directions])
     is_differentiated = torch.is_grad_enabled()
-    with torch.enable_grad():
+    t, z, directions = ordinary(t), ordinary(z), ordinary(directions)
+    of_time = tuple(ordinary(one) if isinstance(one, Tensor) else one for one in of_time)
+    with differentiating():
         # A view made here: one made without gradients would claim to want some and not be in the graph.
         point = z.view_as(z) if is_differentiated and z.requires_grad else z.detach().requires_grad_()
         slope = field(t, point, *of_time)
-        if slope.shape != z.shape:
-            raise InvalidInput(
-                f"the field returned dz/dt of shape {tuple(slope.shape)} for points of shape {tuple(z.shape)}: return "
-                "the shape of the points"
-            )
+        _refuse_other_shape(slope, z)
         products = []
         for number, direction in enumerate(directions):
             keeps = is_differentiated or number < len(directions) - 1
@@ -104,3 +107,11 @@ def _by_autograd(field: Any, t: Tensor, z: Tensor, directions: Tensor, *of_time:
             products.append(torch.zeros_like(z) if product is None else product)
     found = torch.stack(products)
     return (slope, found) if is_differentiated else (slope.detach(), found.detach())
+
+
+def _refuse_other_shape(slope: Tensor, z: Tensor) -> None:
+    if slope.shape != z.shape:
+        raise InvalidInput(
+            f"the field returned dz/dt of shape {tuple(slope.shape)} for points of shape {tuple(z.shape)}: return "
+            "the shape of the points"
+        )

@@ -140,15 +140,21 @@ class Flow(CompiledInTraining):
     def sample(self, n: int, seed: int) -> Tensor:
         """Points of the density, shape (n, D), without gradients; those of a seed on every device, but for rounding."""
         with torch.no_grad():
-            return self(self.base.sample(n, torch.Generator().manual_seed(seed)))  # type: ignore[no-any-return]
+            return self(self._drawn(n, torch.Generator().manual_seed(seed)))  # type: ignore[no-any-return]
 
     def rsample_and_log_prob(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, LogProb]:
         """Points of the density with gradients, and their log-density, by one solve from the base."""
-        z = self.base.sample(n, generator)
+        z = self._drawn(n, generator)
         state = self._solved(z, 0.0, self.final_time, generator)
         value = self.base.log_prob(z) - state["change"]
         penalties = {name: state[name] for name in self.penalties if name in state}
         return state["point"], LogProb(value, self.statistics, penalties)
+
+    def _drawn(self, n: int, generator: torch.Generator | None) -> Tensor:
+        """Points of the base where and as the flow computes, also of a distribution that knows nothing of it."""
+        drawn: Tensor = self.base.sample(n, generator)
+        weights = next(self.field.parameters(), None)
+        return drawn if weights is None else drawn.to(weights)
 
     def forward(self, z: Tensor) -> Tensor:
         """Where points of the base, shape (n, D), come to at the final time."""
@@ -167,6 +173,7 @@ class Flow(CompiledInTraining):
         Returns:
             Shape (times, n, D).
         """
+        times = [float(time) for time in times]
         if not all(0 <= time <= self.final_time for time in times):
             raise InvalidInput(
                 f"a trajectory has times from 0 to the flow's final time {self.final_time:g}: got {times}"

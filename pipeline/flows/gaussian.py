@@ -24,9 +24,11 @@ class Gaussian(nn.Module):
         """Of maximum likelihood: the mean and the covariance of the points, shape (n, D).
 
         Raises:
-            InvalidInput: the covariance is singular, so that the likelihood has no bound.
+            InvalidInput: the covariance is singular, so that the likelihood has no bound; a number is not finite.
         """
         exact = x.double()
+        if not bool(exact.isfinite().all()):
+            raise InvalidInput("there are numbers among the points that are not finite: leave their rows out")
         centred = exact - exact.mean(0)
         covariance = centred.mT @ centred / len(x)
         factor, failure = torch.linalg.cholesky_ex(covariance)

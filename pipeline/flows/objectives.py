@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.flows.log_prob import LogProb
+from pipeline.util.errors import InvalidInput
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -59,5 +60,10 @@ def matching_loss(
 def _penalty(found: LogProb, factors: Mapping[str, float]) -> Tensor:
     total = found.value.new_zeros(())
     for name, factor in factors.items():
+        if name not in found.penalties:
+            raise InvalidInput(
+                f"the density gave no penalty {name}: a flow gives those that it was made with (penalties=…), and in "
+                "training alone; without it this is the likelihood that evaluations tell"
+            )
         total = total + factor * found.penalties[name].mean()
     return total

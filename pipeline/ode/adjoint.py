@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.device.random_state import get_random_state
 from pipeline.ode.discrete import Start, hooks_muted, refuse_random_numbers, refuse_unknown
 from pipeline.ode.field import VectorField
+from pipeline.ode.inference_mode import ordinary, outside_inference
 from pipeline.ode.loop import solve
 from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import Path
@@ -116,8 +117,9 @@ class _Adjoint(torch.autograd.Function):
         parameters = call.began.field.parameters  # not those that were saved, in whose place hooks may hand back others
         field = call.began.field.as_in_forward()
         states = [z0, *(between if between is not None else ()), end]
-        flows = [*(by_between if by_between is not None else [None] * (len(states) - 2)), by_end]
-        with field.buffers_kept(), hooks_muted(field.parameters):
+        with outside_inference(), field.buffers_kept(), hooks_muted(field.parameters):
+            flows = [*([None] * (len(states) - 2) if by_between is None else ordinary(by_between)), by_end]
+            flows = [None if flow is None else ordinary(flow) for flow in flows]
             by_state, by_parameters = _Sweep(call, field, parameters, states, flows).run()
         return by_state, None, *by_parameters
 

@@ -62,7 +62,8 @@ class ODEBlock(CompiledInTraining):
 
     def __getstate__(self) -> dict[str, Any]:
         """Of a copy: without the penalties, which belong to the graph of a batch."""
-        return {**self.__dict__, "penalties": {}}
+        own: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**own, "penalties": {}}
 
     def forward(self, z: Tensor) -> Tensor:
         state = z.to(torch.promote_types(z.dtype, torch.float32))

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.device.random_state import RandomState, get_random_state
 from pipeline.ode.field import VectorField
+from pipeline.ode.inference_mode import ordinary, outside_inference
 from pipeline.ode.loop import solve
 from pipeline.ode.memory import fits_whole, nodes_behind
 from pipeline.ode.once import refuse_second_derivatives
@@ -79,7 +80,7 @@ def first_of_a_whole_graph(problem: Problem, z0: Tensor) -> Tensor | None:
     evaluations = (problem.max_steps or problem.equal_steps or 0) * problem.method.nfe
     if fits_whole(first, [z0, *field.parameters], evaluations):
         return first
-    before.restore(z0.device)
+    before.put_back(z0.device)
     return None
 
 
@@ -208,8 +209,9 @@ class _Discrete(torch.autograd.Function):
         parameters = call.start.field.parameters
         field = call.start.field.as_in_forward()
         is_as_it_was = ctx.end._version == ctx.version
-        backward = _Backward(call, field, parameters, ctx.end, is_as_it_was, by_end, by_between)
-        with field.buffers_kept(), field.precision(), hooks_muted(field.parameters):
+        with outside_inference(), field.buffers_kept(), field.precision(), hooks_muted(field.parameters):
+            flows = [None if flow is None else ordinary(flow) for flow in (by_end, by_between)]
+            backward = _Backward(call, field, parameters, ctx.end, is_as_it_was, *flows)
             return backward.run(z0), None, *backward.sums
 
 

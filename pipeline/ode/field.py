@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from pipeline.ode.path import put_back
 from pipeline.ode.state import Layout
 from pipeline.util.errors import InvalidInput
 
@@ -212,9 +213,7 @@ class VectorField:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for buffer, value in before:
-                    buffer.copy_(value)
+            put_back(before)
 
     def buffer_versions(self) -> list[tuple[Tensor, int]]:
         """Of each buffer of the modules, how often it was changed in place."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 
 from pipeline.config import SolverConfig
 from pipeline.ode import events
@@ -20,7 +21,7 @@ from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.loop import solve
-from pipeline.ode.memory import budget, is_small
+from pipeline.ode.memory import budget, has_hooks_on_saved_tensors, is_small
 from pipeline.ode.path import Path
 from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.reference import solve_with_torchdiffeq
@@ -252,6 +253,9 @@ def _solve(
 ) -> Outcome:
     """The solution, with gradients as the solver is to compute them."""
     gradient = "checkpointed" if problem.per_sample and solver.gradient == "auto" else solver.gradient
+    # Somebody else sees to the memory of graphs, as torch.utils.checkpoint does, or shares one among evaluations.
+    if gradient == "auto" and (has_hooks_on_saved_tensors() or parametrize._cache_enabled):
+        gradient = "direct"
     if _is_transformed(problem, z0, solver):
         gradient = "direct"
     if gradient in ("checkpointed", "recursive", "adjoint"):
@@ -277,7 +281,7 @@ def _solve(
             "computed from others that it reads, or use gradient=direct"
         )
     if began.reads_outside:
-        began.before.restore(z0.device)
+        began.before.put_back(z0.device)
         _count(statistics, 1)
         return solve(uncut, z0, Path(), statistics)
     if gradient == "adjoint":

@@ -53,6 +53,11 @@ def fits_whole(evaluation: Tensor, parameters: Iterable[Tensor], evaluations: in
     return graph_bytes([evaluation], parameters) * evaluations <= LARGEST_WHOLE_GRAPH
 
 
+def has_hooks_on_saved_tensors() -> bool:
+    """Whether what graphs save is handed to somebody now, whom to ask for it may cost more than it takes."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+
+
 def graph_bytes(outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> int:
     """What the graph behind `outputs` saved for its backward pass, each storage once.
 

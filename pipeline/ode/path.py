@@ -25,6 +25,23 @@ class Snapshot(NamedTuple):
             for buffer, value in self.buffers:
                 buffer.copy_(value)
 
+    def put_back(self, device: torch.device) -> None:
+        """The same of all buffers, most of which nothing has changed."""
+        set_random_state(self.random, device)
+        put_back(self.buffers)
+
+
+@torch.no_grad()
+def put_back(buffers: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Give each buffer the value beside it again.
+
+    One that has it stays untouched: to torch it would be changed, and what was computed from it could be differentiated
+    no more.
+    """
+    for buffer, value in buffers:
+        if not torch.equal(buffer, value):
+            buffer.copy_(value)
+
 
 @dataclass
 class Segment:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.ode.inference_mode import differentiating, ordinary
+
 Evaluate = Callable[[Tensor, Tensor], Tensor]
 """(t, z) -> dz/dt, of tensors shaped as the state."""
 
@@ -79,7 +81,8 @@ def with_product(evaluate: Evaluate, t: Tensor, z: Tensor, probe: Tensor) -> tup
     Where nothing of the field depends on z, the product is zero.
     """
     is_wanted = torch.is_grad_enabled()
-    with torch.enable_grad():
+    t, z, probe = ordinary(t), ordinary(z), ordinary(probe)
+    with differentiating():
         # A view that was taken without gradients claims to want them, and no graph reaches it.
         start = z if is_wanted and z.requires_grad else z.detach().requires_grad_()
         slope = evaluate(t, start)

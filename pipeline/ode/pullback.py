@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.util.errors import OdenetError
+
 
 class _Pairing(torch.autograd.Function):
     """A scalar whose gradients with respect to tensors are the given vectors."""
@@ -36,5 +38,14 @@ def pullback(
     with torch.enable_grad():
         paired = _Pairing.apply(len(outputs), *outputs, *vectors)
     wanted = [one for one in inputs if one.requires_grad]  # they may have been frozen since the forward pass
-    found = iter(torch.autograd.grad(paired, wanted, allow_unused=True))
+    try:
+        found = iter(torch.autograd.grad(paired, wanted, allow_unused=True))
+    except RuntimeError as error:
+        if "backward through the graph a second time" not in str(error):
+            raise
+        raise OdenetError(
+            "the field keeps what an evaluation computed with gradients for those behind it, as "
+            "torch.nn.utils.parametrize.cached() does, and its steps cannot be differentiated one by one: use "
+            "gradient=direct"
+        ) from error
     return tuple(next(found) if one.requires_grad else None for one in inputs)

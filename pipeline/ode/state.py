@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class _Part:
             part = torch.stack([part.real, part.imag], dim=-1)
         if self.is_channels_last:
             part = part.permute(0, 2, 3, 1)
-        return part.reshape(len(part), -1) if per_sample else part.reshape(-1)
+        return part.reshape(len(part), prod(part.shape[1:])) if per_sample else part.reshape(-1)
 
     def unflatten(self, flat: Tensor, per_sample: bool) -> Tensor:
         """The part, from the last dimension of `flat`; those before it, and the batch, are whatever `flat` has."""
@@ -121,9 +122,7 @@ class Layout:
             raise InvalidInput(f"the parts of a state must have one number format and one device, not {kinds}")
 
     def _part(self, name: str, part: Tensor) -> _Part:
-        numbers = part.numel() * (2 if part.is_complex() else 1)
-        if self.per_sample:
-            numbers //= max(len(part), 1)
+        numbers = prod(part.shape[1:] if self.per_sample else part.shape) * (2 if part.is_complex() else 1)
         channels_last = (
             part.dim() == 4 and part.is_contiguous(memory_format=torch.channels_last) and not part.is_contiguous()
         )

@@ -1,14 +1,28 @@
 """Irregular series, and batches of them: times, values, and which of the values are known, given or asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from pipeline.ode.inference_mode import outside_inference
 from pipeline.util.errors import InvalidInput
+
+Made = TypeVar("Made")
+
+
+def _made_to_be_trained_on(make: Callable[["SeriesBatch"], Made]) -> Callable[["SeriesBatch"], Made]:
+    """What is kept of a batch is made outside of torch's inference mode, as it may be asked for there first."""
+
+    @wraps(make)
+    def made(batch: "SeriesBatch") -> Made:
+        with outside_inference():
+            return make(batch)
+
+    return made
 
 
 class Series:
@@ -189,25 +203,35 @@ class SeriesBatch:
         return replace(self, observed=self.observed | (self.wanted & (self.times > last)[:, :, None]))
 
     def relative(self, times: Tensor) -> Tensor:
-        """Times, of shape (m,) for all series or (b, m), from the start of each, shape (b, m), float64."""
+        """Times, of shape (m,) for all series or (b, m), from the start of each, shape (b, m), float64.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+        if not times.numel():
+            raise InvalidInput("there are no times to say something about: give one at least")
         return times.to(self.starts) - self.starts[:, None]
 
     @cached_property
+    @_made_to_be_trained_on
     def relative_times(self) -> Tensor:
         """Of all rows from the start of their series, shape (b, n); 0 for rows without anything wanted."""
         return self.relative(self.times).masked_fill(~self.wanted.any(-1), 0.0)
 
     @cached_property
+    @_made_to_be_trained_on
     def wanted_counts(self) -> Tensor:
         """Wanted values of each series, shape (b,)."""
         return self.wanted.sum((1, 2))
 
     @cached_property
+    @_made_to_be_trained_on
     def wanted_numbers(self) -> Tensor:
         """`wanted` in the number format of the values."""
         return self.wanted.to(self.values.dtype)
 
     @cached_property
+    @_made_to_be_trained_on
     def ascending(self) -> Observations:
         """What is observed, from the first to the last."""
         rows = self.observed.any(-1)
@@ -218,6 +242,7 @@ class SeriesBatch:
         return self._read(order, valid, counts, is_backwards=False)
 
     @cached_property
+    @_made_to_be_trained_on
     def descending(self) -> Observations:
         """What is observed, from the last to the first."""
         rows = self.observed.any(-1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.methods.tableau import ImplicitTableau
 from pipeline.ode.field import VectorField
+from pipeline.ode.inference_mode import differentiating, ordinary
 from pipeline.ode.once import differentiated_once
 from pipeline.ode.stepping.cubic import KnownAtItsEnds
 from pipeline.ode.stepping.method import Step
@@ -164,12 +165,14 @@ def _refuse_large_matrix(systems: int, z: Tensor) -> None:
 def _newton_matrix(field: VectorField, t: Tensor, dt: Tensor, z: Tensor) -> _NewtonMatrix:
     systems = len(z) if dt.dim() else 1
     _refuse_large_matrix(systems, z)
-    with torch.enable_grad():
-        inputs = z.detach().requires_grad_()
-        slopes = field(t, inputs).reshape(systems, -1)
-    size = slopes.shape[1]
-    identity = torch.eye(size, dtype=z.dtype, device=z.device)
-    jacobian = _jacobian(slopes, inputs, identity) if slopes.requires_grad else slopes.new_zeros(systems, size, size)
+    with differentiating():
+        inputs = ordinary(z).detach().requires_grad_()
+        slopes = field(ordinary(t), inputs).reshape(systems, -1)
+        size = slopes.shape[1]
+        identity = torch.eye(size, dtype=z.dtype, device=z.device)
+        jacobian = (
+            _jacobian(slopes, inputs, identity) if slopes.requires_grad else slopes.new_zeros(systems, size, size)
+        )
     factors, pivots, _ = torch.linalg.lu_factor_ex(identity - dt.reshape(-1, 1, 1) * jacobian)
     return _NewtonMatrix(factors, pivots)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.series import Series, collate
+from pipeline.series import Series, build_forecaster, build_latent_ode, collate
 from pipeline.util.errors import InvalidInput
 
 NAN = float("nan")
@@ -116,3 +116,20 @@ def test_series_with_other_numbers_of_values_are_no_batch():
         collate([Series([0.0], [[1.0]]), Series([0.0], [[1.0, 2.0]])])
     with pytest.raises(InvalidInput, match="a series at least"):
         collate([])
+
+
+def test_a_batch_that_was_evaluated_in_inference_mode_can_be_trained_on() -> None:
+    batch = collate([Series([0.0, 1.0, 2.0], [[1.0], [2.0], [3.0]])])
+    for model in (build_latent_ode(1), build_forecaster("ode_rnn", 1)):
+        with torch.inference_mode():
+            model.predict(batch, torch.tensor([1.5]), samples=2)
+            model(batch)
+        model(batch).objective.sum().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_prediction_at_no_times_is_refused() -> None:
+    batch = collate([Series([0.0, 1.0, 2.0], [[1.0], [2.0], [3.0]])])
+    for model in (build_latent_ode(1), build_forecaster("ode_rnn", 1)):
+        with pytest.raises(InvalidInput, match="there are no times"):
+            model.predict(batch, torch.empty(0))
