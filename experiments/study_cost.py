@@ -169,8 +169,9 @@ def _measure(job: Job, known: KnownCosts) -> None:
     measured = measure(prepared, steps=2)
     facts = prepared.facts.get("data", {})
     splits = {split: value for key, value in facts.items() if (split := key.partition("_")[0]) in OF_TRAINING}
-    items = sum(value for value in splits.values() if isinstance(value, int)) if "training" in splits else None
     config = flatten(resolved.config.to_dict())
+    is_endless = "training" not in splits and "training.epoch_iterations" in config
+    items = None if is_endless else sum(value for value in splits.values() if isinstance(value, int))
     known.remember(config, measured.step_seconds / measured.items, measured.step_memory_mb, items)
 
 

@@ -40,7 +40,9 @@ def merge_presets(
         values = _named(name, known)
         if values.keys() - {"seed"} and not name.endswith(DATA_FILES):
             tasks[name] = tasks_of(values, default_task)
-        merged = merge(merged, with_names_of_now({key: value for key, value in values.items() if key != "task"}))
+        values = with_names_of_now({key: value for key, value in values.items() if key != "task"})
+        _refuse_no_section(merged, values)
+        merged = merge(merged, values)
     merged = merge(merged, with_names_of_now(updates))
     task = merged.pop("task", None)
     if task is None:
@@ -48,6 +50,14 @@ def merge_presets(
     if not isinstance(task, str):
         raise ConfigError(f"task must be the name of a task, not {task!r}")
     return task, merged
+
+
+def _refuse_no_section(under: Mapping[str, Any], over: Mapping[str, Any]) -> None:
+    """Refuse what would take a section away, or be taken away by one, as the one without keys of a file does."""
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], Mapping) != isinstance(over[key], Mapping):
+            other = over[key] if isinstance(under[key], Mapping) else under[key]
+            raise ConfigError(f"{key} is a section with keys of its own, not {brief(other)}")
 
 
 def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

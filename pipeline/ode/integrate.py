@@ -16,7 +16,7 @@ from pipeline.config import SolverConfig
 from pipeline.ode import events
 from pipeline.ode.adjoint import solve_with_adjoint
 from pipeline.ode.control import Controller
-from pipeline.ode.discrete import first_of_a_whole_graph, solve_recorded, start
+from pipeline.ode.discrete import solve_recorded
 from pipeline.ode.field import VectorField
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant, Span
@@ -26,6 +26,7 @@ from pipeline.ode.path import Path
 from pipeline.ode.problem import Outcome, Problem
 from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
+from pipeline.ode.start import first_of_a_whole_graph, start
 from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, method_named
 from pipeline.ode.times import checked_times, legs, moved

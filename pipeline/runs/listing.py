@@ -282,7 +282,8 @@ def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
 
 
 def _tested_on(row: RunSummary) -> str:
-    return row.tested or ("all" if row.results else NOTHING)
+    is_tested = row.kind.name not in ("tracked", "foreign") and any(value is not None for value in row.results.values())
+    return row.tested or ("all" if is_tested else NOTHING)
 
 
 def _tested(group: RunGroup) -> str:

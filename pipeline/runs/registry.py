@@ -70,6 +70,8 @@ def promote(run: StoredRun, name: str) -> Model:
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} cannot name a model: use letters, digits, `.`, `_` and `-`, as in best-digits")
+    if name.isdecimal():
+        raise InvalidInput(f"{name} cannot name a model, as it is the number of a run: use a letter at least")
     if run.status is RunStatus.RUNNING:
         raise InvalidInput(f"run {run.run_id} is still running: promote it when it has ended")
     run.weights()  # verifies them

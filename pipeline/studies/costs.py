@@ -37,7 +37,8 @@ class KnownCosts:
 
     _stored: dict[str, list[float]] = field(default_factory=dict)
     _items: dict[str, int | None] = field(default_factory=dict)
-    """Data set -> training items without `data.subset`, before the validation split; None: it has no end."""
+    """Data set, by `_data_key` -> training items without `data.subset`, before the validation split; None: it has no
+    end."""
     _measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -48,7 +49,7 @@ class KnownCosts:
             known._learn(run)
         for entry in known._measured.values():
             if entry["is_whole"]:
-                known._items.setdefault(entry["data"], entry["data_items"])
+                known._items.setdefault(entry["data_key"], entry["data_items"])
         return known
 
     def of_item(self, config: Mapping[str, Any]) -> ItemCost | None:
@@ -63,7 +64,7 @@ class KnownCosts:
 
     def training_items(self, config: Mapping[str, Any]) -> int | None:
         """Items that are trained on in an epoch; None where the size of the data set is not known."""
-        found = config.get("data.subset") or self._items.get(config["data.name"], 0)
+        found = config.get("data.subset") or self._items.get(_data_key(config), 0)
         if found is None:
             return _drawn_items(config)
         return round(found * (1 - config["data.validation_fraction"])) or None
@@ -73,18 +74,19 @@ class KnownCosts:
 
         Args:
             seconds: of an item.
-            items: training items of the data, before the validation split; None: they have no end.
+            items: training items of the data, before the validation split; 0 where that is not known; None: they have
+                no end.
         """
         is_whole = not config.get("data.subset")
         self._measured[cost_key(config)] = {
             "seconds": seconds,
             "memory_mb": memory_mb,
-            "data": config["data.name"],
+            "data_key": _data_key(config),
             "data_items": items,
             "is_whole": is_whole,
         }
         if is_whole:
-            self._items[config["data.name"]] = items
+            self._items[_data_key(config)] = items
         private_folder(_path().parent)
         write_whole(_path(), json.dumps(self._measured).encode())
 
@@ -100,7 +102,12 @@ class KnownCosts:
             self._stored.setdefault(cost_key(config), []).append(info.epoch_seconds / items)
             if not config.get("data.subset"):
                 whole = None if is_endless else items + sizes.get("validation", 0)
-                self._items.setdefault(config["data.name"], whole)
+                self._items.setdefault(_data_key(config), whole)
+
+
+def _data_key(config: Mapping[str, Any]) -> str:
+    """Of a data set: its name, and what tells tasks apart, as one name may be of a density and of series."""
+    return " ".join([str(config["data.name"]), *sorted({key.partition(".")[0] for key in config})])
 
 
 def _drawn_items(config: Mapping[str, Any]) -> int:
@@ -132,7 +139,7 @@ def _read() -> dict[str, Mapping[str, Any]]:
         values = json.loads(_path().read_text())
     except (OSError, ValueError):
         return {}
-    wanted = {"seconds", "memory_mb", "data", "data_items", "is_whole"}
+    wanted = {"seconds", "memory_mb", "data_key", "data_items", "is_whole"}
     if not isinstance(values, dict):
         return {}
     return {key: entry for key, entry in values.items() if isinstance(entry, dict) and entry.keys() >= wanted}

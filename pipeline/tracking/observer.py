@@ -157,6 +157,7 @@ class StoreObserver(RunObserver):
             StoreError: the store or the home folder does not take it.
             InvalidInput: the configuration holds a value that cannot be stored, or the run was given an id.
         """
+        self._delivery = None  # of a run before, which this object may have recorded
         if _id is not None and type(_id) is not int:
             _refuse_id(_id)
         address = store_address()
@@ -233,7 +234,12 @@ class StoreObserver(RunObserver):
         self._end({"status": RunStatus.FAILED.value, "stop_time": fail_time, "fail_trace": fail_trace})
 
     def artifact_event(self, name: str, filename: str, metadata: Any = None, content_type: Any = None) -> None:  # noqa: ARG002
-        self.add_artifact(name, Path(filename).read_bytes())
+        # Sacred would hand nothing more of the run to an observer that fails once.
+        try:
+            content = Path(filename).read_bytes()
+            self.add_artifact(name, content)
+        except OSError as error:
+            log.warning("the artifact %s is left out: %s cannot be read or kept (%s)", name, filename, error.strerror)
 
     def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
         for name, series in metrics_by_name.items():

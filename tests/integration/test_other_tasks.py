@@ -19,7 +19,7 @@ from pipeline.comparison.fairness import find_unfairness
 from pipeline.comparison.page import page as comparison_page
 from pipeline.comparison.tables import markdown
 from pipeline.config import Config
-from pipeline.plugins import registry
+from pipeline.plugins import loading, registry
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.export import write_export
 from pipeline.runs.garbage import find_garbage
@@ -284,7 +284,10 @@ def test_an_old_run_that_lacks_a_key_is_in_the_group_of_those_that_have_its_defa
     assert set(compare(runs).config_differences) == {"solver.rtol"}
 
 
-def test_a_trial_takes_an_old_completed_run_that_lacks_a_key_if_it_wants_the_default(database: Store) -> None:
+def test_a_trial_takes_an_old_completed_run_that_lacks_a_key_if_it_wants_the_default(
+    database: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_loaded", {})  # plug-ins of other tests of this process
     config = ClassificationConfig()
     older = {key: value for key, value in config.to_dict()["solver"].items() if key != "control"}
     image_run(database, 1, solver=older)

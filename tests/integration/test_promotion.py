@@ -107,7 +107,7 @@ def test_half_a_promotion_is_wrong_use(trained: TrainedHome, words: list[str]) -
     assert list_models(trained.database) == []
 
 
-@pytest.mark.parametrize("name", ["", "two words", "$set", "../up", "-x", "a\n"])
+@pytest.mark.parametrize("name", ["", "two words", "$set", "../up", "-x", "a\n", "12"])
 def test_a_name_that_cannot_be_typed_is_refused(trained: TrainedHome, name: str) -> None:
     with pytest.raises(OdenetError, match="cannot name a model"):
         promote(Runs(trained.database).get(1), name)

@@ -23,6 +23,7 @@ from experiments.sweep import _Driver
 from experiments.trial import find_completed
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
+from pipeline.plugins import loading
 from pipeline.plugins.loading import PluginSource, loaded_sources, recording_source
 from pipeline.runs.listing import group_runs, sorted_runs
 from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
@@ -251,6 +252,13 @@ def test_a_run_that_goes_on_has_no_weights_yet(run: StoredRun) -> None:
         live.weights()
 
 
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those that other tests of this process have loaded."""
+    monkeypatch.setattr(loading, "_loaded", {})
+
+
+@pytest.mark.usefixtures("no_plugins")
 def test_a_run_on_other_data_of_the_same_name_is_not_taken_for_one_on_these(
     run: StoredRun, database: Database[dict[str, Any]]
 ) -> None:
@@ -264,6 +272,7 @@ def test_a_run_on_other_data_of_the_same_name_is_not_taken_for_one_on_these(
         assert (found is not None) == (uid == "same")
 
 
+@pytest.mark.usefixtures("no_plugins")
 def test_a_run_with_another_plugin_is_not_taken_for_one_with_these(
     run: StoredRun, database: Database[dict[str, Any]], tmp_path: Path
 ) -> None:

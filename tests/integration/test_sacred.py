@@ -10,7 +10,7 @@ import pytest
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.stored_parts import stored_plugins
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import QUICK, Command, database_of, start_command, start_module
+from tests.helpers.commands import QUICK, Command, database_of, start_command, start_module, start_script
 from tests.helpers.pages import files_of, write_files
 from tests.helpers.paths import ROOT
 
@@ -178,3 +178,48 @@ def test_a_comment_and_a_name_leave_the_run_as_it_is(home: Path, flag: str) -> N
     ran = sacred(home, *QUICK, "training.max_epochs=1", flag, "mine")
     assert ran.wait() == 0, ran.stderr
     assert newest(home).task == "classification"
+
+
+OWN_EXPERIMENT = """
+from sacred import Experiment
+
+import odenet
+
+ex = Experiment("mine", interactive=True, save_git_info=False)
+ex.observers.append(odenet.StoreObserver())
+
+
+@ex.main
+def main(_run):
+    _run.log_scalar("before", 1.0, 0)
+    ex.add_artifact("nowhere.txt")
+    ex.add_artifact(".", name="folder")
+    _run.log_scalar("after", 2.0, 0)
+    _run.info["late"] = 1
+    with open("late.txt", "w") as file:
+        file.write("there")
+    ex.add_artifact("late.txt")
+    return 7.0
+
+
+print(ex.run()._id)
+try:
+    ex.run(options={"--id": 1})
+except Exception as error:
+    print(error)
+"""
+
+
+def test_an_artifact_that_is_not_there_costs_a_run_of_ones_own_nothing_else(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"import os\nos.chdir({str(tmp_path)!r})\n{OWN_EXPERIMENT}")
+    done = start_script(home, tmp_path / "mine.py")
+    assert done.wait() == 0, done.stderr
+    run = Runs(database_of(home)).get(int(done.stdout.splitlines()[0]))
+    assert run.status == "COMPLETED"
+    assert run.result == 7.0
+    assert run.points().keys() >= {"before", "after"}
+    assert run.info["late"] == 1
+    assert run.artifact("late.txt") == b"there"
+    for name, path in (("nowhere.txt", tmp_path / "nowhere.txt"), ("folder", tmp_path)):
+        assert f"the artifact {name} is left out: {path} cannot be read" in done.stderr
+    assert "cannot be written" not in done.stderr, "of the run that had ended"

@@ -120,6 +120,11 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
             drawn["plane.png"] = partial(figures.plot_plane, found, title)
         return Report(test={}, files={"trajectories.npz": found.to_npz()}, figures=drawn)
 
+    def facts(self, config: TrajectoriesConfig, data: Points) -> dict[str, Any]:
+        found = super().facts(config, data)
+        sizes = {"training_items": len(data.x_train), "validation_items": len(data.x_validation)}
+        return {**found, "data": {**found["data"], **sizes}}
+
     def test_facts(self, data: Points) -> dict[str, Any]:
         return {
             "sha256": data.sha256,

@@ -1,6 +1,7 @@
 """Which task the words of a command line are of."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,17 @@ def test_names_that_fit_no_common_task_are_refused_with_what_each_fits() -> None
 
 def test_a_file_of_data_is_the_data_set() -> None:
     assert merge_presets(["cnf", "points.csv"], {}, KNOWN, "classification")[1]["data"] == {"name": "points.csv"}
+
+
+@pytest.mark.parametrize(("text", "told"), [("training:\n", "None"), ("training: 3\n", "3")])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_file_with_a_section_that_is_none_takes_nothing_of_the_others_away(
+    tmp_path: Path, text: str, told: str, is_last: bool
+) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    names = [str(tmp_path / "own.yaml"), "slow"] if not is_last else ["slow", str(tmp_path / "own.yaml")]
+    with pytest.raises(ConfigError, match=f"^training is a section with keys of its own, not {told}$"):
+        merge_presets(names, {"training": {"max_epochs": 1}}, {"slow": {"training": {"lr": 0.1}}}, "classification")
 
 
 def no_points() -> dict[str, Any]:

@@ -119,6 +119,34 @@ def test_a_study_of_data_without_an_end_measures_steps_and_counts_all_of_them(
     assert known.training_items(flatten(resolved.config.to_dict())) == 25_600
 
 
+def test_a_task_that_does_not_say_how_much_it_trains_on_has_no_estimate_and_breaks_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    resolved = resolve(*parse_arguments(["crossing", "g1d", "training.compile=False"]))
+    config, known = flatten(resolved.config.to_dict()), KnownCosts.of([])
+    known.remember(config, 0.01, 1.0, items=0)
+    assert KnownCosts.of([]).training_items(config) is None
+    _measure(cast("Job", SimpleNamespace(resolved=resolved)), known)
+    items = known.training_items(config)
+    assert items is not None
+    assert 0 < items == KnownCosts.of([]).training_items(config)
+
+
+def test_data_of_one_name_are_told_apart_by_their_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    density, series = (
+        flatten(resolve(*parse_arguments(words)).config.to_dict()) for words in (["cnf", "spirals"], ["latent_ode"])
+    )
+    assert density["data.name"] == series["data.name"]
+    known = KnownCosts.of([])
+    known.remember(density, 0.01, 1.0, items=None)
+    assert known.training_items(series) is None
+    known.remember(series, 0.01, 1.0, items=1000)
+    assert KnownCosts.of([]).training_items(series) == 800
+    assert KnownCosts.of([]).training_items(density) == 25_600
+
+
 def test_of_every_package_it_is_said_whether_it_decides_the_numbers_of_a_run() -> None:
     others = {"comparison", "dashboard", "plugins", "reporting", "runs", "studies", "sweeps", "tracking", "util"}
     packages = {file.parent.name for file in (ROOT / "pipeline").glob("*/__init__.py")}
