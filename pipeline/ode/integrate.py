@@ -97,8 +97,8 @@ def integrate(
     start alone (a logarithm of the number of steps at a time); steps are evaluated again in the backward pass. `auto`
     keeps the graphs of as many steps as fit into a third of the free memory, and evaluates the others again, which on a
     CPU changes no bit of the gradient; where the field reads results of earlier computations that are not named in
-    `parameters`, it does as `direct`. With `adjoint` gradients come from the adjoint ODE, solved backwards (optimise,
-    then discretise).
+    `parameters`, and within torch.utils.checkpoint or other hooks on what graphs save, it does as `direct`. With
+    `adjoint` gradients come from the adjoint ODE, solved backwards (optimise, then discretise).
 
     With `solver.control=sample` each sample of the batch, the first dimension, has its own error and its own steps, and
     gradients are computed as with `checkpointed`. A field that draws random numbers, or in training normalises over

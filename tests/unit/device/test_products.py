@@ -34,10 +34,11 @@ def layouts(rows: int, columns: int) -> list[Tensor]:
 @needs_onednn
 def test_matrices_of_every_layout_are_multiplied() -> None:
     torch.manual_seed(0)
-    for a, b in product(layouts(ROWS, INNER), layouts(INNER, COLUMNS)):
-        for bias in (None, torch.randn(COLUMNS), torch.randn(1).expand(COLUMNS), torch.randn(2 * COLUMNS)[::2]):
-            exact = a.double() @ b.double() + (0.0 if bias is None else bias.double())
-            torch.testing.assert_close(multiplied(a, b, bias).double(), exact, rtol=1e-5, atol=1e-4)
+    pairs = list(product(layouts(ROWS, INNER), layouts(INNER, COLUMNS)))
+    biases = (torch.randn(2 * COLUMNS)[::2], None, torch.randn(COLUMNS), torch.randn(1).expand(COLUMNS))
+    for (a, b), bias in [*((pair, biases[0]) for pair in pairs), *((pairs[0], bias) for bias in biases[1:])]:
+        exact = a.double() @ b.double() + (0.0 if bias is None else bias.double())
+        torch.testing.assert_close(multiplied(a, b, bias).double(), exact, rtol=1e-5, atol=1e-4)
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
