@@ -85,7 +85,8 @@ def terminal_table(table: TextTable) -> Table:
         padding=(0, 1, 0, 0),
     )
     for heading, letter in zip(table.headings, table.alignment, strict=True):
-        printed.add_column(heading, justify="left" if letter == "l" else "right")
+        # In a narrow window a number goes on below rather than lose its last digits.
+        printed.add_column(heading, justify="left" if letter == "l" else "right", overflow="fold")
     for row in table.rows:
         printed.add_row(*row)
     return printed

@@ -74,6 +74,15 @@ def test_metrics_that_a_terminal_has_no_room_for_are_named_below_and_the_rest_is
     assert "loss: in a wider terminal, or with --json" in text
 
 
+def test_a_narrow_terminal_costs_a_number_none_of_its_digits() -> None:
+    console = Terminal(width=24, file=io.StringIO(), record=True)
+    numbers = ("0.123456", "-1.14 to +1.14", "12,345,678", "1.000")
+    console.print(terminal_table(TextTable("", ("difference", "interval", "n", "p"), (numbers,), "rrrr")))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(text.count(digit) == "".join(numbers).count(digit) for digit in "0123456789")
+
+
 ODD = "[small] :rose: [/bold] \x1b[31mred\a"
 SHOWN = "[small] :rose: [/bold] \\x1b[31mred\\x07"
 
