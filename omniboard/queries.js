@@ -120,7 +120,7 @@ function chosenFirst(stages) {
   return {match: stored.length > 1 ? {$and: stored} : stored[0] || {}, sort, window, rest, counted};
 }
 
-/* Omniboard's status is PROBABLY_DEAD where the stored one is RUNNING and the heartbeat is so many milliseconds old. */
+/* Omniboard's status is PROBABLY_DEAD where the stored one is RUNNING and the heartbeat, or without one the start, is so many milliseconds old. */
 const SILENCE = 120000;
 const MADE_STATUS = 'status as Omniboard makes it';
 
@@ -143,9 +143,10 @@ function ofStatus(asked) {
 }
 
 function isStatus(status) {
-  const silentSince = {$lt: new Date(Date.now() - SILENCE)};
-  if (status === 'PROBABLY_DEAD') return {status: 'RUNNING', heartbeat: silentSince};
-  return status === 'RUNNING' ? {status, heartbeat: {$not: silentSince}} : {status};
+  const silent = {$lt: new Date(Date.now() - SILENCE)};
+  const isSilent = [{heartbeat: silent}, {heartbeat: null, start_time: silent}];
+  if (status === 'PROBABLY_DEAD') return {status: 'RUNNING', $or: isSilent};
+  return status === 'RUNNING' ? {status, $nor: isSilent} : {status};
 }
 
 function namedFields(value) {

@@ -39,21 +39,30 @@ function refusal(request, port, login) {
   const {host, origin, authorization} = request.headers;
   if (!hosts.includes(host)) return 421;
   if (origin !== undefined && !hosts.some(known => origin === `http://${known}`)) return 403;
+  if (comesFromAnotherSite(request)) return 403;
   if (holdsCode(request.url)) return 400;
   return crypto.timingSafeEqual(sha256(authorization || ''), login) ? 0 : 401;
 }
 
-/* Whether a query asks for code to be run (`$where`): by MongoDB, or, where Mongoose joins documents, by this process. */
+/* A page of another site may link to a page here, and ask for nothing else: a picture's request has no Origin. */
+function comesFromAnotherSite(request) {
+  const {'sec-fetch-site': site, 'sec-fetch-mode': mode} = request.headers;
+  if (site === undefined || site === 'same-origin' || site === 'none') return false;
+  return mode !== 'navigate' || request.url.includes('/api/');
+}
+
+/* Whether a query asks for code to be run: by MongoDB, or, where Mongoose joins documents, by this process. */
+const CODE = ['$where', '$function', '$accumulator'];
 function holdsCode(url) {
   const unescaped = text => text.replace(/\\u([0-9a-f]{4})/gi, (_, code) => String.fromCharCode(parseInt(code, 16)));
-  return [...new URLSearchParams(url.split('?').slice(1).join('?'))].flat().some(text => unescaped(text).includes('$where'));
+  return [...new URLSearchParams(url.split('?').slice(1).join('?'))].flat().map(unescaped).some(text => CODE.some(name => text.includes(name)));
 }
 
 function refuse(response, status, port) {
   const headers = {'Content-Type': 'text/plain', 'X-Content-Type-Options': 'nosniff'};
   if (status === 401) headers['WWW-Authenticate'] = 'Basic realm="odenet board", charset="UTF-8"';
   const told = {
-    400: 'A query that would run code ($where) is refused.',
+    400: 'A query that would run code ($where, $function, $accumulator) is refused.',
     403: 'The request comes from the page of another site.',
     421: `This dashboard answers under its own address alone, port included: http://127.0.0.1:${port}/sacred`
   };

@@ -67,9 +67,8 @@ def show(folder: Path) -> None:
 def _once(file: Path, content: str) -> str:
     """The file's content, which is `content` if it did not exist before."""
     owner = OWNERS[file.parent.name]
-    if not file.parent.exists():
-        file.parent.mkdir(mode=0o700)
-        os.chown(file.parent, owner, owner)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    os.chown(file.parent, owner, owner)  # also of one that was made when this was ended
     if not file.exists():
         written = file.with_suffix(".new")
         written.unlink(missing_ok=True)

@@ -91,11 +91,10 @@ def _warn_of_odd_names(origin: Path, classes: tuple[str, ...], y_train: NDArray[
     if twice:
         said = f"{origin}: {len(classes)} classes have {len(set(classes))} names, so tables cannot tell them apart"
         warnings.warn(OdenetWarning(f"{said}: {brief(twice[0])} is there more than once"), stacklevel=3)
-    elif len(classes) > y_train.max() + 1:
-        said = f"{origin}: there are {len(classes)} names of classes and images of {y_train.max() + 1}"
-        warnings.warn(
-            OdenetWarning(f"{said}: the network gets outputs that nothing trains; leave names out"), stacklevel=3
-        )
+    elif without := [name for label, name in enumerate(classes) if label not in set(y_train.tolist())]:
+        said = f"{origin}: there are {len(classes)} names of classes and images of {len(classes) - len(without)}"
+        said += f": the network gets outputs that nothing trains; leave names out, as {brief(without[0])}"
+        warnings.warn(OdenetWarning(f"{said}, or number the labels from 0 if that is there"), stacklevel=3)
 
 
 def describe_shapes(train: tuple[int, ...], test: tuple[int, ...]) -> str:

@@ -96,7 +96,7 @@ def _stretches(path: Path, classes: tuple[str, ...]) -> Iterator[RecordedSeries]
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", errors="replace") as file:
             yield from ((number, row) for number, row in enumerate(csv.reader(file), start=1) if row)
     except FileNotFoundError:
         raise DataError(f"{path} is missing: put it there, from {ADDRESS}") from None

@@ -96,6 +96,8 @@ def _flat(origin: Path, name: str, labels: NDArray[Any], notes: list[str]) -> ND
         raise DataError(f"{origin}: {name} has shape {labels.shape}, but labels are one for each image, (n,)")
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind in "fu" and not (np.abs(labels.astype(np.float64)) < 2.0**53).all():
+        raise DataError(f"{origin}: {name} has labels that are no whole numbers below 2**53: correct them")
     if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and (labels == np.rint(labels)).all()):
         _note(notes, f"labels stored as {labels.dtype} became whole numbers")
         labels = labels.astype(np.int64)

@@ -77,7 +77,9 @@ def _arrays(name: str, table: pd.DataFrame) -> dict[str, Any]:
     times = _numbers(name, table, "time")
     if (empty := np.flatnonzero(np.isnan(times))).size:
         raise DataError(f"{name}, row {_row(empty[0])}: the time is empty: give each row one, or leave it out")
-    series = table["series"].astype(str).str.strip()
+    if nameless := [k for k, cell in enumerate(table["series"]) if _is_missing(cell)]:
+        raise DataError(f"{name}, row {_row(nameless[0])}: the series is empty: say of each row which one it is of")
+    series = table["series"].map(_text)
     _check_order(name, series.tolist(), times)
     found: dict[str, Any] = {
         "series": series.to_numpy(dtype=object),
@@ -93,12 +95,16 @@ def _arrays(name: str, table: pd.DataFrame) -> dict[str, Any]:
 def _numbers(name: str, table: pd.DataFrame, column: str) -> Any:
     """The column as float64, not a number where it is empty."""
     cells = table[column]
+    if pd.api.types.is_datetime64_any_dtype(cells) or pd.api.types.is_timedelta64_dtype(cells):
+        raise DataError(
+            f"{name}: the column {column} has dates or durations, and numbers of which unit is not said: give numbers, "
+            f"as in table[{column!r}] = (table[{column!r}] - start) / pandas.Timedelta('1h')"
+        )
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
     suspicious = np.flatnonzero(~np.isfinite(numbers))
     for k in suspicious:
         cell = cells.iloc[k]
-        is_empty = cell is None or cell is pd.NA or str(cell).strip().lower() in MISSING
-        if not is_empty:
+        if not _is_missing(cell):
             raise DataError(
                 f"{name}, row {_row(k)}, column {column}: {brief(cell)} is no number; leave the cell empty where "
                 "nothing was observed"
@@ -124,7 +130,7 @@ def _check_order(name: str, series: list[str], times: Any) -> None:
 
 
 def _labels(name: str, table: pd.DataFrame, series: list[str]) -> Any:
-    cells = [None if str(cell).strip().lower() in MISSING else str(cell).strip() for cell in table[LABEL]]
+    cells = [None if _is_missing(cell) else _text(cell) for cell in table[LABEL]]
     first: dict[str, str] = {}
     for k, (one, cell) in enumerate(zip(series, cells, strict=True)):
         if cell is not None and first.setdefault(one, cell) != cell:
@@ -133,6 +139,15 @@ def _labels(name: str, table: pd.DataFrame, series: list[str]) -> Any:
                 "one label"
             )
     return np.array(cells, dtype=object)
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a cell is empty: in a CSV its text, in Parquet what its kind of column has instead of a value."""
+    return cell is None or cell is pd.NA or cell is pd.NaT or _text(cell).lower() in MISSING
+
+
+def _text(cell: Any) -> str:
+    return (cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip()
 
 
 def _row(k: Any) -> int:

@@ -58,18 +58,21 @@ def read_physionet(folder: Path) -> SeriesSet:
 def _outcomes(path: Path) -> dict[str, int]:
     try:
         with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            if not {"RecordID", "In-hospital_death"} <= set(reader.fieldnames or ()):
+                raise ValueError("it has no columns RecordID and In-hospital_death")
+            rows = list(reader)
         return {row["RecordID"]: int(row["In-hospital_death"]) for row in rows}
     except FileNotFoundError:
         raise DataError(f"{path} is missing: put it there, from {ADDRESS}") from None
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no file of outcomes ({error!r}): get it again from {ADDRESS}") from error
 
 
 def _read_stay(path: Path, died: int | None) -> RecordedSeries | None:
     """One stay; None where nothing was measured in it."""
     found: dict[float, dict[str, list[float]]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", errors="replace") as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if number == 1 or len(row) != 3 or row[1] in CONSTANT or row[1] not in CHANNELS:
                 continue

@@ -81,7 +81,9 @@ def read_table(path: Path) -> Table:
         raise DataError(
             f"{path} is read by pyarrow, which is not here: pip install 'odenet-pipeline[parquet]'"
         ) from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a table ({brief(str(error))}): write it again") from error
     if not len(frame):
         raise DataError(f"{path} has no rows: give it some below the names of its columns")

@@ -97,7 +97,7 @@ class Flow(CompiledInTraining):
         """
         super().__init__()
         _refuse_unknown(trace, noise, penalties)
-        _refuse_unsuitable(field, dimension, trace, probes, final_time)
+        _refuse_unsuitable(field, dimension, trace, probes, final_time, penalties)
         if isinstance(base, Distribution) and base.event_shape != (dimension,):
             raise InvalidInput(
                 f"the base must have events of shape ({dimension},), not {tuple(base.event_shape)}: make numbers of a "
@@ -288,7 +288,9 @@ def _refuse_unknown(trace: str, noise: str, penalties: Sequence[str]) -> None:
         raise InvalidInput(f"there is no penalty {unknown[0]!r} of a flow: choose of {', '.join(PENALTIES)}")
 
 
-def _refuse_unsuitable(field: Any, dimension: int, trace: str, probes: int, final_time: float) -> None:
+def _refuse_unsuitable(
+    field: Any, dimension: int, trace: str, probes: int, final_time: float, penalties: Sequence[str]
+) -> None:
     if not isinstance(field, nn.Module):
         raise InvalidInput(f"the field of a flow is a module of t and z, not a {type(field).__name__}")
     if dimension < 1 or probes < 1 or not final_time > 0:
@@ -303,7 +305,7 @@ def _refuse_unsuitable(field: Any, dimension: int, trace: str, probes: int, fina
             "on its company: leave batch normalisation out of a flow"
         )
     is_exact = has_closed_form(field) or trace == "exact"
-    if is_exact and probes != 1:
+    if is_exact and probes != 1 and "jacobian" not in penalties:  # which may be estimated all the same
         raise InvalidInput(
             f"probes is {probes}, but the divergence is exact and uses none: leave it out, or trace=hutchinson"
         )

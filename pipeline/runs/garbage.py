@@ -20,7 +20,7 @@ from pymongo.database import Database
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.runs.removal import claimed_files
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS
-from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_chunks, remove_file
+from pipeline.tracking.gridfs import UNCLAIMED_AGE, is_ours, remove_chunks, remove_file
 from pipeline.tracking.liveness import by_the_stores_clock, effective_status
 from pipeline.tracking.readable import readable
 from pipeline.tracking.run_document import READABLE, RunStatus, result_spec
@@ -139,9 +139,9 @@ def _chunks_without_file(database: Database[dict[str, Any]], before: datetime) -
 
 
 def _files_without_run(database: Database[dict[str, Any]], before: datetime) -> list[dict[str, Any]]:
-    """Files that we have stored, which have a sha256: another program may refer to its own in ways of its own."""
-    ours = {"metadata.sha256": {"$exists": True}, "uploadDate": {"$lt": before}}
-    files = list(database.fs.files.find(ours, {"filename": True, "length": True}))
+    """Files that we have stored: another program may refer to its own in ways of its own."""
+    old = {"metadata.sha256": {"$exists": True}, "uploadDate": {"$lt": before}}
+    files = list(filter(is_ours, database.fs.files.find(old, {"filename": True, "length": True, "metadata": True})))
     # What an unfinished run has sent may be in a document that still waits on a disk, for `odenet sync`.
     unfinished = tuple(
         f"{_ARTIFACTS}{run['_id']}/" for run in database.runs.find({"status": RunStatus.RUNNING.value}, {"_id": True})

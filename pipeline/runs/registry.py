@@ -19,6 +19,8 @@ from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OURS = {"history.0.sha256": {"$exists": True}}
+"""Of the collection's documents, which may be another program's, too."""
 
 
 class ModelNotFound(InvalidInput):
@@ -101,7 +103,7 @@ def demote(name: str, database: Database[dict[str, Any]]) -> None:
 def list_models(database: Database[dict[str, Any]]) -> list[Model]:
     """Every model, by name."""
     with translate_store_errors():
-        return [_model(document) for document in database.models.find().sort("_id")]
+        return [_model(document) for document in database.models.find(_OURS).sort("_id")]
 
 
 def get_model(name: str, database: Database[dict[str, Any]]) -> Model:
@@ -111,7 +113,7 @@ def get_model(name: str, database: Database[dict[str, Any]]) -> Model:
         ModelNotFound: no model has this name.
     """
     with translate_store_errors():
-        document = database.models.find_one({"_id": name})
+        document = database.models.find_one({"_id": name, **_OURS})
     if document is None:
         names = [model.name for model in list_models(database)]
         raise ModelNotFound(

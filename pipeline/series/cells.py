@@ -227,8 +227,9 @@ class ODERNNCell(Cell):
         (hidden,) = state
         if self.solver.method == "euler":
             step = gap / self.solver.steps
-            for _ in range(self.solver.steps):
-                hidden = hidden + step * self.stretched.field(gap.new_zeros(()), hidden)
+            for number in range(self.solver.steps):
+                time = gap.new_full((), number / self.solver.steps)
+                hidden = hidden + step * self.stretched.field(time, hidden)
             return (hidden,)
         if not bool(gap.any()):
             return state

@@ -33,6 +33,18 @@ def content_id(filename: str, content: bytes) -> ObjectId:
     return ObjectId(hashlib.sha256(filename.encode() + b"\0" + content).digest()[:12])
 
 
+def is_ours(entry: Mapping[str, Any]) -> bool:
+    """Whether a file's entry in fs.files is as we write them; other programs may keep a sha256 of their own, too."""
+    is_named = isinstance(entry.get("filename"), str) and isinstance(entry.get("length"), int)
+    return has_mark(entry) and isinstance(entry["_id"], ObjectId) and is_named
+
+
+def has_mark(entry: Mapping[str, Any]) -> bool:
+    """Whether its metadata are what ours have, and nothing else."""
+    metadata = entry.get("metadata")
+    return isinstance(metadata, Mapping) and list(metadata) == ["sha256"]
+
+
 def put_file(
     database: Database[dict[str, Any]], file_id: ObjectId, filename: str, content: bytes, content_type: str
 ) -> None:

@@ -4,12 +4,15 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
 from pipeline.util.files import PRIVATE
+
+LOOKS, LOOK_SECONDS = 5, 0.01
+"""Who is at work holds a lock for longer than that; who looks at it does not."""
 
 
 def run_folder(home: Path, document: Mapping[str, Any]) -> Path:
@@ -29,7 +32,7 @@ def claimed(folder: Path) -> Iterator[bool]:
         yield True
         return
     try:
-        lock = lock_folder(folder)
+        lock = _lock_patiently(folder)
     except BlockingIOError:
         yield False
         return
@@ -38,6 +41,15 @@ def claimed(folder: Path) -> Iterator[bool]:
         return
     with lock:
         yield True
+
+
+def _lock_patiently(folder: Path) -> Any:
+    """The lock, waiting for those that only look at it, as `is_locked` does for a moment."""
+    for _ in range(LOOKS):
+        with suppress(BlockingIOError):
+            return lock_folder(folder)
+        time.sleep(LOOK_SECONDS)
+    return lock_folder(folder)
 
 
 def is_locked(folder: Path) -> bool | None:

@@ -104,6 +104,33 @@ def test_a_store_goes_into_another_one_and_back_with_every_document_and_file(
     assert load_model("best", database=full).network is not None
 
 
+@pytest.mark.parametrize(
+    ("collection", "document"),
+    [
+        ("runs", {"_id": 0, "status": "QUEUED"}),
+        ("models", {"_id": "bert", "path": "/x"}),
+        ("fs.files", {"_id": "m", "filename": "x", "chunkSize": 1}),
+    ],
+    ids=str,
+)
+def test_a_backup_that_could_not_be_restored_is_not_kept_and_says_why(
+    full: Store, tmp_path: Path, collection: str, document: dict[str, Any]
+) -> None:
+    full[collection].insert_one(document)
+    with pytest.raises(ArchiveError, match="was not kept, as nothing of it could be restored"):
+        back_up(full, tmp_path / "store.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_that_wait_in_a_queue_of_sacreds_are_told_apart(full: Store, tmp_path: Path) -> None:
+    waiting = {"experiment": {"name": "e"}, "host": {"hostname": "h"}, "status": "QUEUED", "start_time": None}
+    full.runs.insert_many([{"_id": number, **waiting, "config": {"x": number % 2}} for number in (101, 102, 103)])
+    back_up(full, tmp_path / "store.zip")
+    full.runs.delete_one({"_id": 102})
+    restore(full, tmp_path / "store.zip")
+    assert {run["_id"] for run in full.runs.find({"status": "QUEUED"})} == {101, 102, 103}
+
+
 def test_a_run_that_is_removed_meanwhile_leaves_a_backup_that_can_be_restored(
     full: Store, database: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,8 @@ def test_the_script_of_an_artifact_deletes_no_run_in_a_real_browser(
         {"populate": r'{"path": "chunk", "match": [{"$or": [{"$\u0077here": "process.exit()"}]}]}'},
         {"populate[path]": "chunk", "populate[match][$nor][0][$where]": "process.exit()"},
         {"query": '{"$where": "sleep(1e9)"}'},
+        {"query": '{"$expr": {"$function": {"body": "function(){while(1){}}", "args": [], "lang": "js"}}}'},
+        {"query": '{"$expr": {"$gt": [{"$accumulator": {}}, 0]}}'},
     ],
 )
 def test_a_query_that_would_run_code_is_refused(board: Board, query: dict[str, str]) -> None:
@@ -396,7 +398,10 @@ def test_no_source_file_goes_with_a_run_that_the_dashboard_deletes(
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Host": "rebound.example"}, {"Host": "127.0.0.1"}, {"Origin": "http://other.example"}, {"Origin": "null"}],
+    [
+        *({"Host": "rebound.example"}, {"Host": "127.0.0.1"}, {"Origin": "http://other.example"}, {"Origin": "null"}),
+        *({"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"} for site in ("cross-site", "same-site")),
+    ],
 )
 def test_pages_of_other_sites_are_kept_out_though_the_browser_sends_the_login(
     board: Board, headers: dict[str, str]
@@ -408,6 +413,24 @@ def test_pages_of_other_sites_are_kept_out_though_the_browser_sends_the_login(
         assert (status, body.decode()) == (421, told)
     else:
         assert (status, body) == (403, b"The request comes from the page of another site.\n")
+
+
+def test_a_link_from_elsewhere_opens_a_page_and_asks_for_nothing_else(board: Board) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert ask(board, "/sacred", **link)[0] == 200
+    assert ask(board, "/sacred/api/v1/Runs", **link)[0] == 403
+    assert ask(board, "/sacred/api/v1/Runs", **{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"})[0] == 200
+
+
+def test_a_run_without_a_heartbeat_is_filtered_by_the_status_that_it_is_shown_with(
+    board: Board, database: Database[dict[str, Any]]
+) -> None:
+    for number, start in ((1, datetime(2024, 1, 1, tzinfo=UTC)), (2, datetime.now(UTC))):
+        database.runs.insert_one({"_id": number, "status": "RUNNING", "start_time": start, "heartbeat": None})
+    for status, expected in (("PROBABLY_DEAD", [1]), ("RUNNING", [2])):
+        query = {"query": json.dumps({"status": status}), "select": "_id,status"}
+        found = json.loads(ask(board, f"/sacred/api/v1/Runs?{urlencode(query)}")[2])
+        assert [run["_id"] for run in found] == expected
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="port 80 needs root")

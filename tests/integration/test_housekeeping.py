@@ -383,6 +383,18 @@ def test_in_a_store_in_order_there_is_nothing_to_clear_however_old_it_is(
     assert "nothing to remove" in capsys.readouterr().out
 
 
+def test_a_file_of_another_program_stays_though_it_has_a_checksum_of_its_own(trained: TrainedHome) -> None:
+    old = datetime(2024, 1, 1, tzinfo=UTC)
+    common = {"length": 3, "chunkSize": 261120, "uploadDate": old}
+    theirs = [
+        {"_id": ObjectId(), "filename": "thesis.pdf", "metadata": {"sha256": "x" * 64, "owner": "labbook"}, **common},
+        {"_id": "named", "filename": "thesis.pdf", "metadata": {"sha256": "x" * 64}, **common},
+        {"_id": ObjectId(), "metadata": {"sha256": "x" * 64}, **common},
+    ]
+    trained.database.fs.files.insert_many(theirs)
+    assert find_garbage(trained.database, trained.home, LONG, now=in_two_days()).files == {}
+
+
 def test_what_a_deleted_run_left_behind_goes_and_the_other_run_stays_whole(trained: TrainedHome) -> None:
     trained.database.runs.delete_one({"_id": 1})  # as Omniboard does when it is interrupted
     assert find_garbage(trained.database, trained.home, LONG).is_empty, "too young: a run may be starting"

@@ -101,6 +101,14 @@ def test_the_command_promotes_lists_and_gives_up(trained: TrainedHome, capsys: p
     assert list_models(trained.database) == []
 
 
+def test_what_another_program_keeps_beside_the_models_is_none(trained: TrainedHome) -> None:
+    promote(Runs(trained.database).get(2), "best")
+    trained.database.models.insert_one({"_id": "bert", "path": "/x"})
+    assert [model.name for model in list_models(trained.database)] == ["best"]
+    with pytest.raises(ModelNotFound, match="there is no model bert"):
+        get_model("bert", trained.database)
+
+
 @pytest.mark.parametrize("words", [["1"], [], ["1", "best", "--remove", "best"]])
 def test_half_a_promotion_is_wrong_use(trained: TrainedHome, words: list[str]) -> None:
     assert main(["promote", *words]) == 2

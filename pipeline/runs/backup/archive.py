@@ -11,6 +11,7 @@ Runs are in the order of their ids, the series of `metrics` in that of their run
 
 import hashlib
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from bson import CodecOptions, decode, decode_file_iter
@@ -40,7 +41,7 @@ _DAMAGE = (
     *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
 )
 _READ_BYTES = 2**20
-SMALL_BYTES, MOST_TIMES = 2**20, 100
+SMALL_BYTES, MOST_TIMES = 2**25, 100
 """A backup unpacks to at most so many times its size, unless it is small; ours do to some ten times."""
 _COMPRESSION = 3
 """A store's documents take 11 % more than by the usual 6, in two fifths of the time; 1 and 2 are not quicker."""
@@ -65,11 +66,26 @@ def new_archive(path: Path) -> Iterator["ArchiveWriter"]:
                 writer = ArchiveWriter(archive)
                 yield writer
                 writer.finish()
+            file.flush()
+            _refuse_unrestorable(file, path)
             _refuse_existing(path)
     except OSError as error:
         raise ArchiveError(
             f"the backup {path} cannot be written ({error.strerror}): "
             f"{'make room there, or name' if is_disk_full(error) else 'name'} a file elsewhere"
+        ) from error
+
+
+def _refuse_unrestorable(written: IO[bytes], path: Path) -> None:
+    """Before it takes its name: what a store accepts from other programs need not be what a restore may accept."""
+    try:
+        with os.fdopen(os.dup(written.fileno()), "rb") as again, ZipFile(again) as archive:
+            _refuse_bomb(archive, path, os.fstat(again.fileno()).st_size)
+            Archive(archive, json.loads(archive.read(_ABOUT))).check()
+    except (*_DAMAGE, InvalidInput) as error:
+        raise ArchiveError(
+            f"the backup {path} was not kept, as nothing of it could be restored ({error}): what is named there is "
+            "probably another program's, so remove or change it in the store"
         ) from error
 
 
@@ -90,14 +106,14 @@ def open_archive(path: Path) -> Iterator["Archive"]:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror}): name a file of `odenet backup`") from error
     with archive:
-        _refuse_bomb(archive, path)
+        _refuse_bomb(archive, path, path.stat().st_size)
         yield _checked(archive, path)
 
 
-def _refuse_bomb(archive: ZipFile, path: Path) -> None:
+def _refuse_bomb(archive: ZipFile, path: Path, size: int) -> None:
     """Before anything of it is read."""
     members = archive.infolist()
-    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    unpacked = sum(member.file_size for member in members)
     if unpacked > max(SMALL_BYTES, MOST_TIMES * size):
         raise InvalidInput(
             f"{path} says that it unpacks to {unpacked / 1e6:,.0f} MB, {unpacked / size:,.0f} times its size, which no "

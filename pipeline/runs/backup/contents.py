@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from bson import ObjectId, decode, encode
 
 from pipeline.tracking.environment import ENVIRONMENTS, environment_id
+from pipeline.tracking.gridfs import has_mark, is_ours
 from pipeline.tracking.store import MAX_RUN_ID
 
 if TYPE_CHECKING:
@@ -105,20 +106,19 @@ def _check_files(archive: "Archive") -> None:
         if not is_file_id(file_id):
             raise ValueError("a stored file has an id that no store takes")
         metadata, name = entry.get("metadata"), entry.get("filename")
-        is_ours = isinstance(metadata, Mapping) and "sha256" in metadata
-        if not isinstance(metadata, Mapping | None) or not isinstance(name, str if is_ours else str | None):
+        if not isinstance(metadata, Mapping | None) or not isinstance(name, str if has_mark(entry) else str | None):
             raise ValueError(f"the entry of the file {str(file_id)[:40]} is none that a store has")
         size, length = entry.get("chunkSize"), entry.get("length")
-        if not (_is_whole(size) and _is_chunk(size, is_ours, length)):
+        if not (_is_whole(size) and _is_chunk(size, is_ours({**entry, "_id": file_id}), length)):
             raise ValueError(f"the file {str(file_id)[:40]} has chunks of {size!r} bytes")
         content_length = archive.length_of(file_id)
         if content_length is not None and content_length != length:
             raise ValueError(f"the file {str(file_id)[:40]} is not as long as it says")
 
 
-def _is_chunk(size: int, is_ours: bool, length: Any) -> bool:
+def _is_chunk(size: int, has_our_mark: bool, length: Any) -> bool:
     """Whether a file may be stored in chunks of so many bytes; other programs have theirs as they like."""
-    if is_ours:
+    if has_our_mark:
         return SMALLEST_CHUNK <= size <= LARGEST_CHUNK
     return 0 < size <= LARGEST_CHUNK_OF_OTHERS and _is_whole(length) and length <= MOST_CHUNKS * size
 

@@ -82,8 +82,9 @@ def _add_file(database: Database[dict[str, Any]], entry: Mapping[str, Any], arch
     file_id = entry["_id"]
     chunks = database.fs.chunks.find({"files_id": file_id}).sort("n")
     content = b"".join(chunk["data"] for chunk in chunks)
-    checksum = (entry.get("metadata") or {}).get("sha256")
-    if len(content) == entry["length"] and checksum in (None, hashlib.sha256(content).hexdigest()):
+    metadata = entry.get("metadata")
+    checksum = metadata.get("sha256") if isinstance(metadata, Mapping) else None
+    if len(content) == entry.get("length") and checksum in (None, hashlib.sha256(content).hexdigest()):
         archive.add_file(file_id, content)
     elif database.fs.files.find_one({"_id": file_id}) is not None:  # else it was removed a moment ago
         return str(entry.get("filename", file_id))

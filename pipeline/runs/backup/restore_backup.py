@@ -19,7 +19,7 @@ from pipeline.runs.backup.alone import alone
 from pipeline.runs.backup.archive import Archive, open_archive
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.environment import ENVIRONMENTS, environments_of, put_environment
-from pipeline.tracking.gridfs import put_entry
+from pipeline.tracking.gridfs import is_ours, put_entry
 from pipeline.tracking.run_document import RUN_REFERENCES, RunStatus, died, files_of, object_ids
 from pipeline.tracking.store import REMOVED, next_run_id, retire_run_id, translate_store_errors
 from pipeline.util.errors import OdenetError
@@ -72,9 +72,7 @@ class _Restore:
         self._entries = archive.file_entries()
         self._stored_files: set[Any] = set()
         self._environments = {one["_id"]: one for one in archive.documents(ENVIRONMENTS)}
-        there = list(
-            in_portions(database.runs, "_id", list_ids(database.runs), dict.fromkeys(["uid", *_IDENTITY], True))
-        )
+        there = list(in_portions(database.runs, "_id", list_ids(database.runs), dict.fromkeys(_TELLING, True)))
         self._there = {_identity(document): document["_id"] for document in there}
         self._taken = {document["_id"] for document in there}
         self._removed = {document["_id"]: document["uid"] for document in database[REMOVED].find()}
@@ -134,7 +132,7 @@ class _Restore:
     def _restore_run(self, document: Mapping[str, Any], series: Sequence[Mapping[str, Any]]) -> None:
         """The document comes last: a run that is there is whole."""
         run_id = self._run_ids[document["_id"]]
-        there = self._database.runs.find_one({"_id": run_id}, dict.fromkeys(["uid", *_IDENTITY], True))
+        there = self._database.runs.find_one({"_id": run_id}, dict.fromkeys(_TELLING, True))
         if there is None and "uid" in document:
             there = self._database.runs.find_one({"uid": document["uid"]}, {"uid": True})
         if there is not None:
@@ -153,8 +151,7 @@ class _Restore:
     def _restore_files_of_others(self) -> None:
         """What other programs keep as files, to which no run refers; one that is here stays as it is."""
         for file_id, raw in self._entries.items():
-            is_ours = "sha256" in (decode(raw).get("metadata") or {})
-            if not is_ours and self._database.fs.files.find_one({"_id": file_id}, {"_id": True}) is None:
+            if not is_ours(decode(raw)) and self._database.fs.files.find_one({"_id": file_id}, {"_id": True}) is None:
                 self._restore_file(file_id)
 
     def _restore_file(self, file_id: Any, folder_then: str | None = None, folder_now: str = "") -> None:
@@ -207,11 +204,11 @@ class _Restore:
                 return value
 
 
-_IDENTITY = ("start_time", "experiment.name", "host.hostname")
-"""What tells one of Sacred's own runs, which have no uid, from others."""
+_TELLING = ("uid", "start_time", "experiment.name", "host.hostname", "config")
 
 
 def _identity(document: Mapping[str, Any]) -> Any:
+    """The uid; of Sacred's own runs, which have none, what tells one from others: of those that wait, the id too."""
     if "uid" in document:
         return document["uid"]
     experiment, host = document.get("experiment") or {}, document.get("host") or {}
@@ -219,4 +216,6 @@ def _identity(document: Mapping[str, Any]) -> Any:
         section.get(key) if isinstance(section, Mapping) else None
         for section, key in ((experiment, "name"), (host, "hostname"))
     ]
-    return tuple(map(str, (document.get("start_time"), *of_sections)))
+    start = document.get("start_time")
+    waiting = (document.get("_id"),) if start is None else ()
+    return tuple(map(str, (start, *of_sections, document.get("config"), *waiting)))

@@ -1,6 +1,6 @@
 """The configuration of a density."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipeline.config import (
@@ -144,6 +144,8 @@ class DensityConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_unsolvable_states(self.model, self.solver)
+        if self.model.architecture == CNF:
+            self._refuse_unsolvable_test()
         if self.solver.reuse_first_step:
             raise ConfigError("solver.reuse_first_step is True, which flows do not have: leave it out")
         if self.training.precision == "bf16":
@@ -162,6 +164,19 @@ class DensityConfig(Config):
                 "training.compile is True, but only the steps of solver.engine=odenet with solver.control=batch and "
                 "another solver.gradient than adjoint can be compiled: change those, or use training.compile=auto"
             )
+
+    @property
+    def test_solver(self) -> SolverConfig:
+        """With which a flow is tested."""
+        flow = self.flow
+        return replace(self.solver, method=flow.test_method, rtol=flow.test_rtol, atol=flow.test_atol)
+
+    def _refuse_unsolvable_test(self) -> None:
+        try:
+            refuse_unsolvable_states(self.model, self.test_solver)
+        except ConfigError as error:
+            method = self.flow.test_method
+            raise ConfigError(f"flow.test_method is {method}, by which nothing could be tested: {error}") from error
 
 
 CONFIG = DensityConfig

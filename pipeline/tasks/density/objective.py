@@ -68,7 +68,7 @@ class MaximumLikelihood(Objective):
         found = model.density.log_prob(points, generator=generator, **later)
         nll = -(found.value if slope is None else found.value + slope).mean()
         if model.is_fitted:
-            return BatchLoss(without_gradient(nll, model), len(points))
+            return BatchLoss(without_gradient(nll), len(points))
         return with_penalties(nll, len(points), found.penalties, self._config)
 
     def _end_times(self, model: nn.Module, generator: torch.Generator) -> dict[str, float]:
@@ -121,6 +121,9 @@ def with_penalties(loss: Tensor, items: int, penalties: Mapping[str, Tensor], co
     return BatchLoss(loss, items, sums, penalty=weighted_penalty(penalties, config.regularisation))
 
 
-def without_gradient(loss: Tensor, model: nn.Module) -> Tensor:
-    """The loss of what is fitted already: an optimiser that steps by it moves nothing."""
-    return loss.detach() + sum(0.0 * parameter.sum() for parameter in model.parameters())
+def without_gradient(loss: Tensor) -> Tensor:
+    """The loss of what is fitted already: an optimiser that steps by it moves nothing.
+
+    It reaches no parameter: of gradients of 0 weight decay would make steps.
+    """
+    return loss.detach() + loss.new_zeros((), requires_grad=True)

@@ -134,8 +134,7 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
         return TrainedModel(build_density(config, solver, preprocessing.dimension), config, preprocessing)
 
     def test_solver(self, config: DensityConfig) -> SolverConfig:
-        flow = config.flow
-        return replace(config.solver, method=flow.test_method, rtol=flow.test_rtol, atol=flow.test_atol)
+        return config.test_solver
 
     def final_time(self, config: DensityConfig) -> float:
         return config.flow.final_time

@@ -31,4 +31,9 @@ def _without_effect(config: SeriesTaskConfig) -> Iterator[Unused]:
     else:
         yield from (one for one in unused_in_a_solve(solver) if one[1] != REUSE)
         yield solver, REUSE, "each solve of a latent ODE begins with an estimate of its own"
+    if architecture in MODELS and architecture not in ("latent_ode", "ode_rnn"):
+        why = f"model.architecture={architecture} has no field"
+        yield from ((config.series, name, why) for name in ("field_hidden", "field_layers"))
+    if training.compile is True and not (architecture == "latent_ode" and solver.can_be_compiled):
+        yield training, "compile", "of series the steps of a latent ODE alone are compiled, with control=batch"
     yield from unused_in_a_training(training)

@@ -76,6 +76,10 @@ def test_noise_is_for_a_truth_and_not_for_values_that_have_theirs(tmp_path: Path
         ("series,time,x,label\n1,0,1,a\n1,1,1,b\n", "row 3: the label of series 1 changes from a to b"),
         ("series,time,x\n1,0,1\n1,1,1\n1,2,1\n1,9000000,1\n", "over a million times its median gap"),
         ("series,time,x\n1,0,1\n1,1,1,2,3\n", "cannot be read as a table"),
+        ("series,time,x,x\n1,0,1,2\n", "has the column x twice"),
+        ("series,time,label,x,label\n1,0,a,1,b\n", "has the column label twice"),
+        (",series,time,x\n0,1,0,1\n", "has no name for its column 1: .*index=False"),
+        ("series,time,x\n1,0,1\n,1,1\n", "row 3: the series is empty"),
     ],
 )
 def test_a_wrong_table_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
@@ -95,3 +99,40 @@ def test_series_with_more_cells_than_headings_are_refused(tmp_path: Path) -> Non
     (tmp_path / "t.csv").write_text("series,time,x\na,0,1,2\na,1,3,4\n")
     with pytest.raises(DataError, match="its rows have more cells than its first line has names"):
         read_long_format(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "classes", "labels"),
+    [
+        ([1, 0, None], "Int64", ("0", "1"), [1, 0, None]),
+        ([True, False, None], "boolean", ("False", "True"), [1, 0, None]),
+        ([b"up", b"down", None], "object", ("down", "up"), [1, 0, None]),
+        (["up", "", None], "object", ("up",), [0, None, None]),
+    ],
+)
+def test_a_label_that_is_missing_in_parquet_is_no_class(
+    tmp_path: Path, cells: list[object], kind: str, classes: tuple[str, ...], labels: list[int | None]
+) -> None:
+    table = pd.DataFrame({"series": list("xyz"), "time": [0.0, 1.0, 2.0], "a": [1.0, 2.0, 3.0]})
+    table["label"] = pd.array(cells, dtype=kind)
+    table.to_parquet(tmp_path / "t.parquet")
+    found = read_long_format(tmp_path / "t.parquet")
+    assert found.classes == classes
+    assert [one.label for one in found.series] == labels
+
+
+@pytest.mark.parametrize("column", ["time", "a"])
+@pytest.mark.parametrize("kind", ["datetime64[s]", "datetime64[ns]", "timedelta64[us]"])
+def test_dates_and_durations_are_refused_whose_unit_would_be_a_guess(tmp_path: Path, column: str, kind: str) -> None:
+    table = pd.DataFrame({"series": ["x", "x"], "time": [0.0, 1.0], "a": [1.0, 2.0]})
+    table[column] = np.array([1, 2]).astype(kind)
+    table.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=rf"the column {column} has dates or durations, .*Timedelta\('1h'\)"):
+        read_long_format(tmp_path / "t.parquet")
+
+
+def test_a_row_in_parquet_that_is_of_no_series_is_refused(tmp_path: Path) -> None:
+    table = pd.DataFrame({"series": [1.0, np.nan], "time": [0.0, 1.0], "a": [1.0, 2.0]})
+    table.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="row 3: the series is empty"):
+        read_long_format(tmp_path / "t.parquet")

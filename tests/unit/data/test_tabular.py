@@ -130,3 +130,19 @@ def test_what_is_written_is_read_again(tmp_path: Path, ending: str) -> None:
     table = read_table(tmp_path / f"t{ending}")
     assert table.columns == ("a", "b", "c")
     np.testing.assert_allclose(table.rows, ROWS, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a,a\n1,2\n", "has the column a twice"), (",a\n0,2\n", "has no name for its column 1")]
+)
+def test_columns_to_which_pandas_would_give_names_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_single_array_that_is_called_an_archive_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "t.npz").open("wb") as file:
+        np.save(file, ROWS)
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        read_table(tmp_path / "t.npz")

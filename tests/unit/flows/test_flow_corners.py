@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from pipeline.flows import Dequantisation, Flow, Gaussian, MLPField, negative_log_likelihood
+from pipeline.flows import Dequantisation, Flow, Gaussian, MLPField, PlanarField, negative_log_likelihood
 from pipeline.util.errors import InvalidInput
 
 
@@ -65,3 +65,10 @@ def test_what_cannot_be_checked_or_fitted_is_told_in_a_sentence() -> None:
         Flow(Plain(), dimension=2).check(torch.empty(0, 2))
     with pytest.raises(InvalidInput, match="numbers among the points that are not finite"):
         Gaussian(2).fit(torch.tensor([[1.0, torch.nan], [0.0, 1.0], [2.0, 5.0]]))
+
+
+def test_probes_are_for_an_estimated_penalty_too() -> None:
+    flow = Flow(PlanarField(6), dimension=6, probes=8, penalties=("jacobian",)).train()
+    assert flow.log_prob(torch.randn(3, 6)).penalties["jacobian"].isfinite().all()
+    with pytest.raises(InvalidInput, match="probes is 8, but the divergence is exact"):
+        Flow(PlanarField(6), dimension=6, probes=8)

@@ -137,3 +137,13 @@ def test_the_gaps_of_an_ode_rnn_are_solved_together_for_all_series(series):
 def test_the_weights_of_an_ode_rnns_field_are_saved_once():
     cell = ODERNNCell(1, 3, LatentField(3), SolverConfig())
     assert len({tensor.data_ptr() for tensor in cell.state_dict().values()}) == len(cell.state_dict())
+
+
+def test_a_field_that_looks_at_the_time_gets_it_by_eulers_steps_too() -> None:
+    class Clock(torch.nn.Module):
+        def forward(self, t: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+            return t * torch.ones_like(h)
+
+    cell = ODERNNCell(1, 2, Clock(), SolverConfig(method="euler", steps=4))
+    (state,) = cell.evolve((torch.zeros(1, 2),), torch.ones(1, 1))
+    assert state.tolist() == [[0.375, 0.375]]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.config import ConfigError
 from pipeline.tasks.density import evaluation
 from pipeline.tasks.density.config import DensityConfig
 from pipeline.tasks.density.evaluation import Answers
@@ -59,16 +60,35 @@ def test_every_weight_of_every_density_gets_a_gradient(sections: dict[str, dict[
     assert all(weights.grad is not None and weights.grad.isfinite().all() for weights in network.parameters())
 
 
-def test_a_gaussian_is_fitted_and_a_training_step_does_not_move_it() -> None:
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("optimiser_class", [torch.optim.Adam, torch.optim.AdamW])
+def test_a_gaussian_is_fitted_and_a_training_step_does_not_move_it(
+    optimiser_class: type[torch.optim.Adam], weight_decay: float
+) -> None:
     config = config_of(model={"architecture": "gaussian"}, data={"name": "eight_gaussians"})
     network = network_of(config)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    optimiser = torch.optim.Adam(network.parameters())
+    optimiser = optimiser_class(network.parameters(), weight_decay=weight_decay)
     first_loss(config, network).loss.backward()
     optimiser.step()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     factor = network.density.factor
     assert torch.allclose(factor @ factor.mT, torch.eye(2) * 4.125, atol=0.06)  # 4² / 2 / 2 + 0.5² / 2
+
+
+@pytest.mark.parametrize(
+    ("flow", "solver"),
+    [
+        ({"test_method": "rk4"}, {"control": "sample"}),
+        ({"test_method": "leapfrog"}, {}),
+        ({"test_method": "tsit5"}, {"engine": "torchdiffeq"}),
+    ],
+)
+def test_a_solver_by_which_nothing_could_be_tested_is_refused_before_anything_is_trained(
+    flow: dict[str, object], solver: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigError, match=f"flow.test_method is {flow['test_method']}, by which nothing could be"):
+        config_of(flow=flow, solver=solver)
 
 
 def test_the_divergence_to_itself_is_none_and_to_another_is_the_closed_form() -> None:
