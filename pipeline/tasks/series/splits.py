@@ -191,6 +191,8 @@ class _Thinned:
     wanted: Any
     is_beyond: bool
     """Whether what is wanted lies behind the window."""
+    window_end: float
+    """Until when it was watched within the window: the last time in it, if nothing says that it goes on behind."""
 
     @property
     def length(self) -> float:
@@ -199,7 +201,7 @@ class _Thinned:
         return float(times[-1] - times[0])
 
     def series(self, scaling: Scaling) -> Series:
-        one, begin, end = self.recorded, None, float(self.recorded.times[self.is_inside][-1])
+        one, begin, end = self.recorded, None, self.window_end
         if self.is_beyond:
             begin, end = end, float(one.times[-1])
         return Series(
@@ -271,7 +273,9 @@ def _thinned(one: RecordedSeries, number: int, found: SeriesSet, config: SeriesT
         "interpolation": is_known & is_inside[:, None],
         "extrapolation": is_known & ~is_inside[:, None],
     }[goal]
-    return _Thinned(one, is_inside, observed, wanted, goal == "extrapolation")
+    goes_on = window is not None and not is_inside.all()
+    window_end = float(one.times[0]) + window if goes_on and window is not None else float(one.times[is_inside][-1])
+    return _Thinned(one, is_inside, observed, wanted, goal == "extrapolation", window_end)
 
 
 def _is_the_longest(last: float, found: SeriesSet) -> bool:

@@ -78,6 +78,14 @@ def test_the_times_that_are_wanted_are_those_of_the_window_or_of_what_lies_behin
     assert spans == {"interpolation": (0.0, 5.0), "extrapolation": (5.0, 9.0)}
 
 
+def test_a_series_that_goes_on_was_watched_to_the_end_of_its_window_and_not_to_the_last_time_in_it() -> None:
+    spans = {}
+    for goal in ("interpolation", "extrapolation"):
+        batch = prepare(recorded(window=5.5), configured(goal=goal)).train.batch
+        spans[goal] = (batch.begins - batch.starts)[0].item(), (batch.ends - batch.starts)[0].item()
+    assert spans == {"interpolation": (0.0, 5.5), "extrapolation": (5.5, 9.0)}
+
+
 def test_without_a_window_extrapolation_is_given_the_first_half() -> None:
     batch = prepare(recorded(length=9), configured(goal="extrapolation")).train.batch
     assert batch.observed.any(-1)[0].tolist() == [True] * 5 + [False] * 4
