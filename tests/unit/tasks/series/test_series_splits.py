@@ -70,20 +70,14 @@ def test_the_goal_says_what_is_learned_to_be_said(goal: str, wanted: list[int]) 
     assert [int(rows[0, :6].sum()), int(rows[0, 6:].sum())] == wanted
 
 
-def test_the_times_that_are_wanted_are_those_of_the_window_or_of_what_lies_behind_it() -> None:
+@pytest.mark.parametrize("window", [5.0, 5.5])
+def test_the_times_that_are_wanted_are_those_of_the_window_or_of_what_lies_behind_it(window: float) -> None:
+    """Where a series goes on, it was watched to the end of its window, and not to the last time in it."""
     spans = {}
     for goal in ("interpolation", "extrapolation"):
-        batch = prepare(recorded(window=5.0), configured(goal=goal)).train.batch
+        batch = prepare(recorded(window=window), configured(goal=goal)).train.batch
         spans[goal] = (batch.begins - batch.starts)[0].item(), (batch.ends - batch.starts)[0].item()
-    assert spans == {"interpolation": (0.0, 5.0), "extrapolation": (5.0, 9.0)}
-
-
-def test_a_series_that_goes_on_was_watched_to_the_end_of_its_window_and_not_to_the_last_time_in_it() -> None:
-    spans = {}
-    for goal in ("interpolation", "extrapolation"):
-        batch = prepare(recorded(window=5.5), configured(goal=goal)).train.batch
-        spans[goal] = (batch.begins - batch.starts)[0].item(), (batch.ends - batch.starts)[0].item()
-    assert spans == {"interpolation": (0.0, 5.5), "extrapolation": (5.5, 9.0)}
+    assert spans == {"interpolation": (0.0, window), "extrapolation": (window, 9.0)}
 
 
 def test_without_a_window_extrapolation_is_given_the_first_half() -> None:
