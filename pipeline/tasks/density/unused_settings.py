@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
+from pipeline.methods import METHODS
 from pipeline.tasks.density.config import CNF, GAUSSIAN, PLANAR_NF, SPLINE_NF, DensityConfig
 from pipeline.tasks.unused_settings import (
     Unused,
@@ -40,7 +41,11 @@ def _without_effect(config: DensityConfig) -> Iterator[Unused]:
             if f.name not in LOOKED_AT[model]:
                 yield flow, f.name, why if f.name in OF_AN_ODE else f"a {model} does not look at it"
     elif model == CNF:
-        yield from unused_in_a_solve(config.solver)
+        of_the_test = {"steps", "controller", "max_steps"} - {one[1] for one in unused_in_a_solve(config.test_solver)}
+        yield from (one for one in unused_in_a_solve(config.solver) if one[1] not in of_the_test)
+        if not METHODS[flow.test_method].is_adaptive:
+            for name in ("test_rtol", "test_atol"):
+                yield flow, name, f"flow.test_method={flow.test_method} takes equal steps, as many as solver.steps"
         yield flow, "layers", "it is of planar_nf and spline_nf; a cnf has flow.width and flow.blocks"
         if flow.objective == "matching":
             yield config.regularisation, "end_time_spread", "density matching solves from the base to the end time"

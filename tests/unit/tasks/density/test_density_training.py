@@ -195,6 +195,7 @@ def test_a_loose_tolerance_is_warned_of_with_the_shift_that_was_measured() -> No
         ({"model": {"architecture": "cnf"}, "flow": {"layers": 8}}, r"flow\.layers=8 changes nothing"),
         ({"model": {"architecture": "cnf"}, "flow": {"trace": "exact"}}, "closed form"),
         ({"model": {"architecture": "cnf"}, "solver": {"steps": 9}}, r"solver\.steps=9 .* chooses its steps itself"),
+        ({"flow": {"test_method": "rk4", "test_rtol": 1e-8}}, r"flow\.test_rtol=1e-08 .* takes equal steps"),
         ({"model": {"architecture": "gaussian"}, "training": {"momentum": 0.5}}, r"momentum=0\.5 .* for sgd"),
     ],
 )
@@ -244,3 +245,17 @@ def test_the_test_solves_more_finely_than_the_training() -> None:
     config = config_of()
     assert (config.solver.rtol, TASK.test_solver(config).rtol) == (1e-5, 1e-6)
     assert TASK.final_time(config) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("flow", "solver"),
+    [
+        ({"test_method": "rk4"}, {"steps": 50}),
+        ({}, {"method": "rk4", "steps": 8, "controller": "pi", "max_steps": 30}),
+    ],
+)
+def test_a_setting_of_the_solver_that_the_test_looks_at_is_not_called_one_without_effect(
+    flow: dict[str, object], solver: dict[str, object], recwarn: pytest.WarningsRecorder
+) -> None:
+    warn_of_unused_settings(config_of(flow=flow, solver=solver))
+    assert [str(one.message) for one in recwarn if one.category is UnusedSettingWarning] == []
