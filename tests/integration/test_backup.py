@@ -107,7 +107,6 @@ def test_a_store_goes_into_another_one_and_back_with_every_document_and_file(
 @pytest.mark.parametrize(
     ("collection", "document"),
     [
-        ("runs", {"_id": 0, "status": "QUEUED"}),
         ("models", {"_id": "bert", "path": "/x"}),
         ("fs.files", {"_id": "m", "filename": "x", "chunkSize": 1}),
     ],
@@ -120,6 +119,19 @@ def test_a_backup_that_could_not_be_restored_is_not_kept_and_says_why(
     with pytest.raises(ArchiveError, match="was not kept, as nothing of it could be restored"):
         back_up(full, tmp_path / "store.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("odd", [{"_id": 0}, {"_id": 77, "uid": 12}], ids=str)
+def test_a_run_of_another_program_that_no_restore_takes_is_left_out_and_named(
+    full: Store, database: Store, tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    runs = full.runs.count_documents({})
+    full.runs.insert_one({**odd, "status": "QUEUED"})
+    full.metrics.insert_one({"run_id": odd["_id"], "name": "loss", "steps": [], "values": [], "timestamps": []})
+    made = back_up(full, tmp_path / "store.zip")
+    assert made.left_out == (f"the run {odd['_id']}",)
+    restore(database, tmp_path / "store.zip")
+    assert database.runs.count_documents({}) == made.runs == runs
 
 
 def test_runs_that_wait_in_a_queue_of_sacreds_are_told_apart(full: Store, tmp_path: Path) -> None:

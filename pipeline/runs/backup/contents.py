@@ -71,17 +71,27 @@ def _check_runs(documents: Iterable[dict[str, Any]]) -> set[Any]:
     run_ids: set[Any] = set()
     uids: set[str] = set()
     for document in documents:
-        _check_document("runs", document)
+        check_run(document)
         run_id, uid = document["_id"], document.get("uid")
-        if not _is_run_id(run_id):
-            raise ValueError(f"no store can count on from a run with the id {str(run_id)[:40]!r}")
-        if uid is not None and not (isinstance(uid, str) and 0 < len(uid) <= LONGEST_ID):
-            raise ValueError(f"the uid of run {run_id} is no text")
         if run_id in run_ids or uid in uids:
             raise ValueError(f"run {run_id} is there twice")
         run_ids.add(run_id)
         uids |= set() if uid is None else {uid}
     return run_ids
+
+
+def check_run(document: Mapping[str, Any]) -> None:
+    """Look at the document of a run by itself.
+
+    Raises:
+        ValueError: with what is wrong, in words.
+    """
+    _check_document("runs", document)
+    run_id, uid = document["_id"], document.get("uid")
+    if not _is_run_id(run_id):
+        raise ValueError(f"no store can count on from a run with the id {str(run_id)[:40]!r}")
+    if uid is not None and not (isinstance(uid, str) and 0 < len(uid) <= LONGEST_ID):
+        raise ValueError(f"the uid of run {run_id} is no text")
 
 
 def _check_metrics(documents: Iterable[dict[str, Any]], run_ids: set[Any]) -> None:

@@ -14,7 +14,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.database import Database
 
 from pipeline.runs.backup.archive import ArchiveWriter, new_archive
-from pipeline.runs.backup.contents import is_collection, is_file_id
+from pipeline.runs.backup.contents import check_run, is_collection, is_file_id
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.store import OF_THIS_STORE, translate_store_errors
 
@@ -29,7 +29,7 @@ class Backup:
     damaged_files: tuple[str, ...]
     """Names of the files that the store does not have whole, of which there is no content in the backup."""
     left_out: tuple[str, ...]
-    """Collections and files of other programs that no backup can hold, as their names or ids are none for it."""
+    """Collections, files and runs of other programs that no backup can hold: no restore would take them."""
     megabytes: float
 
 
@@ -45,9 +45,10 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
     """
     with translate_store_errors(), new_archive(file) as archive:
         run_ids: list[Any] = []  # of those that are written, as one may be removed meanwhile
+        odd_runs: list[Any] = []
         # First: all that these runs refer to is stored by now.
         runs = in_portions(_raw(database, "runs"), "_id", list_ids(database.runs))
-        archive.add_collection("runs", _bytes(_noting_ids(runs, run_ids)))
+        archive.add_collection("runs", _bytes(_noting_ids(runs, run_ids, odd_runs)))
         series = in_portions(_raw(database, "metrics"), "run_id", run_ids, order=("run_id", "name"))
         archive.add_collection("metrics", _bytes(series))
         all_files, others = list_ids(database.fs.files), _other_collections(database)
@@ -62,6 +63,7 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
         archive.removed_runs = [number for number, run_id in enumerate(run_ids) if run_id not in there]
     left_out = [f"the collection {name}" for name in others if not is_collection(name)]
     left_out += [f"the file {file_id}" for file_id in all_files if not is_file_id(file_id)]
+    left_out += [f"the run {run_id}" for run_id in odd_runs]
     megabytes = round(file.stat().st_size / 1e6, 1)
     runs_written = len(run_ids) - len(archive.removed_runs)
     return Backup(file, runs_written, archive.files, tuple(damaged), tuple(left_out), megabytes)
@@ -71,8 +73,13 @@ def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:
     return (bytes(document.raw) for document in documents)
 
 
-def _noting_ids(documents: Iterable[RawBSONDocument], ids: list[Any]) -> Iterator[RawBSONDocument]:
+def _noting_ids(documents: Iterable[RawBSONDocument], ids: list[Any], odd_ids: list[Any]) -> Iterator[RawBSONDocument]:
     for document in documents:
+        try:
+            check_run(document)
+        except ValueError:
+            odd_ids.append(document["_id"])
+            continue
         ids.append(document["_id"])
         yield document
 
