@@ -87,11 +87,12 @@ def checked_arrays(
 
 def _warn_of_odd_names(origin: Path, classes: tuple[str, ...], y_train: NDArray[np.int64]) -> None:
     """Of names that were hardly meant so."""
+    labels = set(np.unique(y_train).tolist())
     twice = [name for name, times in Counter(classes).items() if times > 1]
     if twice:
         said = f"{origin}: {len(classes)} classes have {len(set(classes))} names, so tables cannot tell them apart"
         warnings.warn(OdenetWarning(f"{said}: {brief(twice[0])} is there more than once"), stacklevel=3)
-    elif without := [name for label, name in enumerate(classes) if label not in set(y_train.tolist())]:
+    elif without := [name for label, name in enumerate(classes) if label not in labels]:
         said = f"{origin}: there are {len(classes)} names of classes and images of {len(classes) - len(without)}"
         said += f": the network gets outputs that nothing trains; leave names out, as {brief(without[0])}"
         warnings.warn(OdenetWarning(f"{said}, or number the labels from 0 if that is there"), stacklevel=3)

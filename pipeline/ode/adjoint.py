@@ -119,7 +119,7 @@ class _Adjoint(torch.autograd.Function):
         field = call.began.field.as_in_forward()
         states = [z0, *(between if between is not None else ()), end]
         with outside_inference(), field.buffers_kept(), hooks_muted(field.parameters):
-            flows = [*([None] * (len(states) - 2) if by_between is None else ordinary(by_between)), by_end]
+            flows = [*([None] * (len(states) - 2) if by_between is None else by_between), by_end]
             flows = [None if flow is None else ordinary(flow) for flow in flows]
             by_state, by_parameters = _Sweep(call, field, parameters, states, flows).run()
         return by_state, None, *by_parameters

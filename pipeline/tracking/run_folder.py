@@ -4,14 +4,14 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
 from pipeline.util.files import PRIVATE
 
-LOOKS, LOOK_SECONDS = 5, 0.01
+LOOK_SECONDS = 0.05
 """Who is at work holds a lock for longer than that; who looks at it does not."""
 
 
@@ -32,7 +32,7 @@ def claimed(folder: Path) -> Iterator[bool]:
         yield True
         return
     try:
-        lock = _lock_patiently(folder)
+        lock = lock_folder(folder, LOOK_SECONDS)
     except BlockingIOError:
         yield False
         return
@@ -41,15 +41,6 @@ def claimed(folder: Path) -> Iterator[bool]:
         return
     with lock:
         yield True
-
-
-def _lock_patiently(folder: Path) -> Any:
-    """The lock, waiting for those that only look at it, as `is_locked` does for a moment."""
-    for _ in range(LOOKS):
-        with suppress(BlockingIOError):
-            return lock_folder(folder)
-        time.sleep(LOOK_SECONDS)
-    return lock_folder(folder)
 
 
 def is_locked(folder: Path) -> bool | None:
