@@ -20,7 +20,7 @@ from pipeline.device.compilation import compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.models import Network
-from pipeline.ode import ODEBlock
+from pipeline.ode import ODEBlock, StepGraphs
 from pipeline.ode.counts import nfe_backward, nfe_forward, ode_blocks
 
 
@@ -48,6 +48,9 @@ class Training:
         self.fields = [block.field for block in ode_blocks(self.network)]
         self.images, self.labels = workload.batch()
         self._is_to_be_compiled = training.compile is True
+        if training.cuda_graphs:
+            for block in ode_blocks(self.network):
+                block.graphs = StepGraphs()
         self._evaluations = 0
         if peer is not None:
             for field in self.fields:
@@ -95,8 +98,9 @@ class Training:
 Candidate = Callable[[Workload], Trainable]
 
 
-def _ours(precision: Precision = "fp32", compiled: bool = False, **solver: Any) -> Candidate:
-    return partial(Training, solver=solver, training=TrainingConfig(precision=precision, compile=compiled))
+def _ours(precision: Precision = "fp32", compiled: bool = False, graphs: bool = False, **solver: Any) -> Candidate:
+    training = TrainingConfig(precision=precision, compile=compiled, cuda_graphs=graphs)
+    return partial(Training, solver=solver, training=training)
 
 
 def _theirs(block: Callable[..., nn.Module], **options: Any) -> Candidate:
@@ -129,6 +133,9 @@ CANDIDATES = {
     "odenet direct, fp32, compiled": _ours(compiled=True, gradient="direct"),
     "odenet direct, tf32, compiled": _ours("tf32", compiled=True, gradient="direct"),
     "odenet direct, bf16, compiled": _ours("bf16", compiled=True, gradient="direct"),
+    "odenet direct, fp32, CUDA graphs": _ours(graphs=True, gradient="direct"),
+    "odenet direct, bf16, CUDA graphs": _ours("bf16", graphs=True, gradient="direct"),
+    "odenet direct, bf16, compiled, CUDA graphs": _ours("bf16", compiled=True, graphs=True, gradient="direct"),
     "odenet direct, first step reused, fp32": _ours(gradient="direct", reuse_first_step=True),
     "odenet direct, first step reused, bf16": _ours("bf16", gradient="direct", reuse_first_step=True),
     "odenet direct, first step reused, bf16, compiled": _ours(
@@ -160,6 +167,8 @@ def candidates(workload: Workload) -> dict[str, Candidate]:
     unfit = {name for name in known if "tf32" in name and "tf32" not in precisions(workload.device)}
     if model.time_weights == "channel":
         unfit.add("torchode autodiff")  # its samples have times of their own, our fields see one for all
+    if workload.device == "cpu":
+        unfit |= {name for name in known if "CUDA graphs" in name}
     if workload.device != "cpu":
         unfit.add("diffrax")  # whose network is written for a CPU, as is the JAX that comes with the extra
     return {name: candidate for name, candidate in known.items() if name not in unfit}

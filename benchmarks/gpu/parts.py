@@ -6,6 +6,8 @@ from dataclasses import dataclass
 OURS = (
     *("odenet direct, fp32", "odenet direct, tf32", "odenet direct, bf16", "odenet direct, fp32, compiled"),
     *("odenet direct, tf32, compiled", "odenet direct, bf16, compiled", "odenet adjoint, fp32"),
+    *("odenet direct, fp32, CUDA graphs", "odenet direct, bf16, CUDA graphs"),
+    "odenet direct, bf16, compiled, CUDA graphs",
 )
 THEIRS = ("torchdiffeq adjoint", "torchdiffeq direct")
 MORE = (

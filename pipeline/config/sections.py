@@ -271,6 +271,10 @@ class TrainingConfig(Section):
     compile: Literal["auto", True, False] = "auto"
     """Whether whole training batches are computed by compiled functions: the solver's steps, the residual blocks, what
     is before and after them. `auto`: where a run is long enough to earn it back."""
+    cuda_graphs: bool = False
+    """Launch the parts of a solver's steps, and of their gradients, by one call each, for networks whose kernels a GPU
+    runs faster than Python launches them. Steps are then computed once more in the backward pass; what they take of a
+    GPU's memory stays taken while the training lasts. Not measured yet."""
 
     callbacks: str | None = None
     """Callbacks of plug-ins, their names with commas between them; they hear of the training in this order."""

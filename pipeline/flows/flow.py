@@ -17,6 +17,7 @@ from pipeline.flows.divergence import has_closed_form
 from pipeline.flows.dynamics import NOISES, PENALTIES, Dynamics, Noise, can_be_compiled, draw_probes
 from pipeline.flows.log_prob import LogProb
 from pipeline.ode import RootMeanSquare, Solution, Statistics, integrate
+from pipeline.ode.graphed import Graphed
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
 
@@ -37,7 +38,7 @@ class FlowWarning(OdenetWarning):
     """A flow that works, but not as a density is expected to."""
 
 
-class Flow(CompiledInTraining):
+class Flow(CompiledInTraining, Graphed):
     """A density that a vector field makes of a base distribution.
 
     **Direction of time.** The base is at t = 0 and the data at t = T, the final time. `forward` goes from 0 to T, from
@@ -254,9 +255,14 @@ class Flow(CompiledInTraining):
             norm=norm,
             context=context,
             is_compiled=is_compiled and can_be_compiled(self.field),
+            graphs=self.graphs_now(),
         )
         self.statistics = solution.statistics
         return solution
+
+    @property
+    def can_be_graphed(self) -> bool:
+        return self.solver.can_be_compiled and can_be_compiled(self.field)
 
     def _refuse_other(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):

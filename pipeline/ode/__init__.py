@@ -7,6 +7,7 @@ from pipeline.ode.integrate import integrate
 from pipeline.ode.interpolant import Interpolant
 from pipeline.ode.solution import Solution, SolverFailure, Statistics, Status
 from pipeline.ode.state import State
+from pipeline.ode.stepping import StepGraphs
 from pipeline.ode.tolerance import RootMeanSquare
 from pipeline.ode.torchdiffeq_api import odeint, odeint_adjoint, odeint_event
 
@@ -21,6 +22,7 @@ __all__ = [
     "State",
     "Statistics",
     "Status",
+    "StepGraphs",
     "integrate",
     "odeint",
     "odeint_adjoint",

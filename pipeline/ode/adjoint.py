@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from pipeline.device.random_state import get_random_state
-from pipeline.ode.discrete import hooks_muted, refuse_random_numbers
+from pipeline.ode.discrete import refuse_random_numbers
 from pipeline.ode.field import VectorField
 from pipeline.ode.inference_mode import ordinary, outside_inference
 from pipeline.ode.loop import solve
 from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import Path
 from pipeline.ode.problem import Outcome, Problem
-from pipeline.ode.pullback import pullback
+from pipeline.ode.pullback import hooks_muted, pullback
 from pipeline.ode.solution import AdjointFailure, SolverFailure, Statistics, Status
 from pipeline.ode.start import Start, refuse_unknown
 from pipeline.ode.state import Layout

@@ -10,6 +10,7 @@ from pipeline.config import RegularisationConfig, SolverConfig
 from pipeline.device.compilation import CompiledInTraining
 from pipeline.methods import METHODS
 from pipeline.methods.tableau import Symplectic
+from pipeline.ode.graphed import Graphed
 from pipeline.ode.integrate import integrate
 from pipeline.ode.penalties import PenalisedField
 from pipeline.ode.solution import Statistics
@@ -21,7 +22,7 @@ LARGEST_REUSED_STEP = 0.5
 may be accepted whose error the estimate does not see."""
 
 
-class ODEBlock(CompiledInTraining):
+class ODEBlock(CompiledInTraining, Graphed):
     """z(0) -> z(T) of dz/dt = field(t, z), solved as `solver` says; keeps the statistics of the last solve.
 
     The state has float32 at least: rounded to bfloat16, as a layer under autocast hands it over, it would drown the
@@ -83,6 +84,7 @@ class ODEBlock(CompiledInTraining):
             knots=self.knots,
             first_dt=self.first_dt if reuses else None,
             is_compiled=self.can_be_compiled and self.is_compiled_for(z),
+            graphs=self.graphs_now(),
         )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
@@ -99,6 +101,11 @@ class ODEBlock(CompiledInTraining):
     def can_be_compiled(self) -> bool:
         """Whether its steps in training can be compiled, which those that differentiate the field cannot."""
         return self.solver.can_be_compiled and not self._differentiates
+
+    @property
+    def can_be_graphed(self) -> bool:
+        """The same of recording them."""
+        return self.can_be_compiled
 
     @property
     def knots(self) -> Sequence[float]:

@@ -5,8 +5,7 @@ Walther 2008, *Evaluating Derivatives*, section 12.2, for doing so from few stat
 Differentiation of Numerical Integration Algorithms*, for step sizes held fixed.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from pipeline.ode.loop import solve
 from pipeline.ode.once import refuse_second_derivatives
 from pipeline.ode.path import RecordedPath, Segment, StepGraph
 from pipeline.ode.problem import Outcome, Problem
-from pipeline.ode.pullback import pullback
+from pipeline.ode.pullback import hooks_muted, pullback
 from pipeline.ode.solution import Statistics, Status
 from pipeline.ode.start import Start, refuse_unknown
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -277,23 +276,6 @@ class _Backward:
                 "numbers from a generator of its own, or from torch's while another thread draws too, or changes "
                 "something of itself with every evaluation: use gradient=direct"
             )
-
-
-@contextmanager
-def hooks_muted(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """Hooks on the gradients of parameters run when these are whole, not for what each step adds."""
-    # Emptied and filled again, as what computed a parameter, if anything did, holds the same dictionary.
-    hooked = [(hooks, dict(hooks)) for hooks in (parameter._backward_hooks for parameter in parameters) if hooks]
-    retained = [(parameter, parameter.grad) for parameter in parameters if parameter.retains_grad]
-    for hooks, _ in hooked:
-        hooks.clear()
-    try:
-        yield
-    finally:
-        for hooks, kept in hooked:
-            hooks.update(kept)
-        for parameter, gradient in retained:
-            parameter.grad = gradient
 
 
 def sum_of(total: Tensor | None, share: Tensor | None) -> Tensor | None:

@@ -119,6 +119,34 @@ class VectorField:
         chosen.context = tuple(tensor[rows] for tensor in self.context)
         return chosen
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether it reads other tensors than the module has now: see `as_in_forward`."""
+        return self._replaced is not None
+
+    @property
+    def formats(self) -> tuple[bool, torch.dtype, bool]:
+        """Number formats that it is computed in: whether within autocast, in which one there, whether in TF32."""
+        return self._autocast, self._autocast_dtype, self._tf32
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that it is known to read, without the context."""
+        return _once_each([*self._tensors.values(), *self._buffers(), *self.weights])
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The parameters that are not of the context."""
+        of_context = {id(tensor) for tensor in self.context}
+        return tuple(tensor for tensor in self.parameters if id(tensor) not in of_context)
+
+    def with_context(self, context: Sequence[Tensor]) -> "VectorField":
+        """The same with another context, whose gradients are asked for as its tensors want them."""
+        chosen = copy.copy(self)
+        chosen.context = tuple(context)
+        chosen.parameters = chosen.origins = (*self.weights, *(one for one in context if one.requires_grad))
+        return chosen
+
     def cut(self) -> "VectorField":
         """The same with a context at which graphs begin, whatever it was computed from.
 
@@ -209,11 +237,15 @@ class VectorField:
     @contextmanager
     def buffers_kept(self) -> Iterator[None]:
         """Evaluations within leave no trace in the modules' buffers, such as the statistics of a batch norm."""
-        before = [(buffer, buffer.clone()) for buffer in self._buffers()]
+        before = self.buffer_values()
         try:
             yield
         finally:
             put_back(before)
+
+    def buffer_values(self) -> list[tuple[Tensor, Tensor]]:
+        """Of each buffer of the modules, a copy of what it holds."""
+        return [(buffer, buffer.clone()) for buffer in self._buffers()]
 
     def buffer_versions(self) -> list[tuple[Tensor, int]]:
         """Of each buffer of the modules, how often it was changed in place."""

@@ -28,7 +28,7 @@ from pipeline.ode.reference import solve_with_torchdiffeq
 from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.start import first_of_a_whole_graph, start
 from pipeline.ode.state import Layout, State
-from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, method_named
+from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, StepGraphs, method_named
 from pipeline.ode.times import checked_times, legs, moved
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
@@ -88,6 +88,7 @@ def integrate(
     event: EventFunction | None = None,
     first_dt: float | None = None,
     is_compiled: bool = False,
+    graphs: StepGraphs | None = None,
 ) -> Solution:
     """Integrate dz/dt = field(t, z) from `times[0]` through the others, in either direction.
 
@@ -122,6 +123,7 @@ def integrate(
         event: a function of t and z whose change of sign ends the solve.
         first_dt: length of the first step of an adaptive method; estimated without it.
         is_compiled: compute the steps by compiled functions, where `solver.can_be_compiled`.
+        graphs: launch the parts of the steps as CUDA graphs, which are recorded there, where `solver.can_be_compiled`.
 
     Returns:
         The states at the times, of the form and dtype of `z0`, and the solve's statistics; evaluations of the backward
@@ -145,7 +147,8 @@ def integrate(
     moving_times = _moving(times)
     vector_field = VectorField(field, layout, packed.device, parameters, context)
     tolerance = Tolerance(solver.rtol, solver.atol, packed_norm(norm, layout, layout.samples))
-    method = method_named(solver.method, is_compiled and solver.can_be_compiled)
+    can_be_compiled = solver.can_be_compiled
+    method = method_named(solver.method, is_compiled and can_be_compiled, graphs if can_be_compiled else None)
     interpolant = Interpolant(layout, method, moments[0], moments[-1]) if dense else None
     if packed.numel() == 0:
         return _nothing(moments, layout, packed, interpolant)

@@ -4,7 +4,8 @@
 first batch, to compare the shape of each vector that it is given. One scalar's gradient needs none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,3 +50,20 @@ def pullback(
             "gradient=direct"
         ) from error
     return tuple(next(found) if one.requires_grad else None for one in inputs)
+
+
+@contextmanager
+def hooks_muted(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Hooks on the gradients of parameters run when these are whole, not for what each step adds."""
+    # Emptied and filled again, as what computed a parameter, if anything did, holds the same dictionary.
+    hooked = [(hooks, dict(hooks)) for hooks in (parameter._backward_hooks for parameter in parameters) if hooks]
+    retained = [(parameter, parameter.grad) for parameter in parameters if parameter.retains_grad]
+    for hooks, _ in hooked:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, kept in hooked:
+            hooks.update(kept)
+        for parameter, gradient in retained:
+            parameter.grad = gradient

@@ -1,7 +1,7 @@
 """What a field reads where a solve begins, and so what the gradients of its steps are to reach."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from pipeline.ode.field import VectorField
 from pipeline.ode.memory import fits_whole, nodes_behind
 from pipeline.ode.path import Snapshot
 from pipeline.ode.problem import Problem
+from pipeline.ode.reads import nodes_of, read, sequence_number
 from pipeline.util.errors import OdenetError
 
 
@@ -44,12 +45,12 @@ def start(problem: Problem, z0: Tensor) -> Start:
     versions, everything = field.buffer_versions(), _snapshot_of_all(field, z0)
     leaf = z0.detach().requires_grad_()
     with torch.enable_grad():
-        before = _sequence_number()
+        before = sequence_number()
         first = problem.method.evaluate(field, problem.start_time(z0), leaf)
     changing = [buffer for buffer, version in versions if not buffer.is_inference() and buffer._version != version]
     changed = {id(buffer) for buffer in changing}
     snapshot = Snapshot(everything.random, [pair for pair in everything.buffers if id(pair[0]) in changed])
-    leaves, reads_outside = _read(first, [leaf, *field.parameters], before)
+    leaves, reads_outside = read(first, [leaf, *field.parameters], before)
     field = field.also_reading(leaves)
     reads_outside = reads_outside or _depend_on_each_other(field.parameters)
     return Start(z0, leaf, first, snapshot, everything, changing, field, reads_outside)
@@ -68,36 +69,13 @@ def first_of_a_whole_graph(problem: Problem, z0: Tensor) -> Tensor | None:
 
 
 def _snapshot_of_all(field: VectorField, z: Tensor) -> Snapshot:
-    copies = [(buffer, buffer.clone()) for buffer, _ in field.buffer_versions()]
-    return Snapshot(get_random_state(z.device), copies)
-
-
-def _sequence_number() -> int:
-    """Nodes that torch adds to graphs from now on have this number or a larger one."""
-    node = torch.zeros((), requires_grad=True).clone().grad_fn
-    assert node is not None
-    return int(node._sequence_nr())
-
-
-def _read(first: Tensor, known: Sequence[Tensor], before: int) -> tuple[list[Tensor], bool]:
-    """Further leaves that an evaluation read, and whether it read what was computed before it."""
-    leaves, seen = [], {id(tensor) for tensor in known}
-    if first.grad_fn is None and first.requires_grad and id(first) not in seen:
-        leaves.append(first)  # which has no node of its own
-    for node in nodes_behind([first], _nodes_of(known)):
-        if hasattr(node, "variable"):
-            if id(node.variable) not in seen:
-                seen.add(id(node.variable))
-                leaves.append(node.variable)
-        elif node._sequence_nr() < before:
-            return leaves, True
-    return leaves, False
+    return Snapshot(get_random_state(z.device), field.buffer_values())
 
 
 def _depend_on_each_other(known: Sequence[Tensor]) -> bool:
     """Whether one was computed from another, to which torch would hand its gradient on within the solve."""
     computed = [tensor for tensor in known if tensor.grad_fn is not None]
-    leaves, nodes = {id(tensor) for tensor in known}, _nodes_of(computed)
+    leaves, nodes = {id(tensor) for tensor in known}, nodes_of(computed)
     for tensor in computed:
         for node in nodes_behind([tensor]):
             is_another = node in nodes and node is not tensor.grad_fn
@@ -106,14 +84,10 @@ def _depend_on_each_other(known: Sequence[Tensor]) -> bool:
     return False
 
 
-def _nodes_of(tensors: Sequence[Tensor]) -> set[Any]:
-    return {tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None}
-
-
 def refuse_unknown(outputs: Sequence[Tensor | None], known: Sequence[Tensor]) -> None:
     """Refuse a graph that begins at leaves other than these, which the first evaluation did not read."""
     leaves = {id(tensor) for tensor in known}
-    for node in nodes_behind([output for output in outputs if output is not None], _nodes_of(known)):
+    for node in nodes_behind([output for output in outputs if output is not None], nodes_of(known)):
         if hasattr(node, "variable") and id(node.variable) not in leaves:
             raise OdenetError(
                 f"the field reads a tensor of shape {tuple(node.variable.shape)} that wants a gradient, but not yet "

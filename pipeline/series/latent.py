@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from pipeline.config import SolverConfig
 from pipeline.ode import Statistics
+from pipeline.ode.graphed import Graphed
 from pipeline.series import poisson
 from pipeline.series.batch import SeriesBatch
 from pipeline.series.encoders import Posterior
@@ -65,7 +66,7 @@ class Elbo:
         return self.likelihood if self.times is None else self.likelihood + self.times
 
 
-class LatentODE(nn.Module):
+class LatentODE(Graphed):
     """z0 ~ N(0, 1), dz/dt = field(t, z), values ~ N(decoder(z(t)), noise²), and an encoder for the posterior of z0.
 
     Time counts from the start of each series, so that a series that is observed later has the same predictions. The
@@ -113,6 +114,10 @@ class LatentODE(nn.Module):
         self.is_compiled = False
         self.statistics = Statistics()
 
+    @property
+    def can_be_graphed(self) -> bool:
+        return self.solver.can_be_compiled
+
     def posterior(self, batch: SeriesBatch) -> Posterior:
         """Of the state at the start of each series, from what is observed of it."""
         found = self.encoder(batch, self.time_unit)
@@ -135,7 +140,9 @@ class LatentODE(nn.Module):
         moments = union(times / self.time_unit, z0.dtype)
         # As elsewhere, what is not trained on stays eager: each size of a batch is compiled for itself.
         is_compiled = self.is_compiled and self.training and torch.is_grad_enabled()
-        states, self.statistics = states_at(self.field, z0, moments, self.solver, is_compiled)
+        states, self.statistics = states_at(
+            self.field, z0, moments, self.solver, is_compiled=is_compiled, graphs=self.graphs_now()
+        )
         return states
 
     def forward(self, batch: SeriesBatch, generator: torch.Generator | None = None) -> Elbo:

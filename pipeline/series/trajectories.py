@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
-from pipeline.ode import Statistics, integrate
+from pipeline.ode import Statistics, StepGraphs, integrate
 from pipeline.util.errors import InvalidInput
 
 TIME_BITS = {torch.float32: 21, torch.float64: 48}
@@ -53,14 +53,20 @@ def union(times: Tensor, dtype: torch.dtype) -> Union:
 
 
 def states_at(
-    field: nn.Module, z0: Tensor, times: Union, solver: SolverConfig, is_compiled: bool = False
+    field: nn.Module,
+    z0: Tensor,
+    times: Union,
+    solver: SolverConfig,
+    *,
+    is_compiled: bool = False,
+    graphs: StepGraphs | None = None,
 ) -> tuple[Tensor, Statistics]:
     """The states of all series at the times asked for.
 
     Args:
         z0: at the start of each, shape (samples, b, latent).
         times: of the b series.
-        is_compiled: see `pipeline.ode.integrate`.
+        is_compiled, graphs: see `pipeline.ode.integrate`.
 
     Returns:
         Shape (samples, b, n, latent), and the statistics of the solve, of both where there are times before the start.
@@ -72,7 +78,9 @@ def states_at(
         if not len(moments):
             pieces += [flat.unsqueeze(0)] if has_start else []
             continue
-        solution = integrate(field, flat, [0.0, *moments.tolist()], solver, is_compiled=is_compiled, first_dt=None)
+        solution = integrate(
+            field, flat, [0.0, *moments.tolist()], solver, is_compiled=is_compiled, first_dt=None, graphs=graphs
+        )
         states = solution.states
         assert isinstance(states, Tensor)
         pieces.append(states if has_start else states[1:])

@@ -38,6 +38,7 @@ from pipeline.training.optimisation import (
     warmed_up,
 )
 from pipeline.training.solver_counts import SolverCounts
+from pipeline.training.step_graphs import steps_as_graphs
 from pipeline.training.weight_average import WeightAverage
 from pipeline.util.errors import OdenetError
 
@@ -99,10 +100,11 @@ def fit(
     try:
         with numerics(config, objective.device), trainer.sharing_steps():
             trainer.fitted.compile_seconds = trainer.compile()
-            while trainer.goes_on():
-                trainer.run_epoch()
-                save_checkpoint(trainer.state_dict(), checkpoint)
-                trainer.is_ended = tell_epoch_done(callbacks, trainer.epoch, trainer.fitted.history)
+            with steps_as_graphs(model, config, objective.device):
+                while trainer.goes_on():
+                    trainer.run_epoch()
+                    save_checkpoint(trainer.state_dict(), checkpoint)
+                    trainer.is_ended = tell_epoch_done(callbacks, trainer.epoch, trainer.fitted.history)
     finally:
         tell(callbacks, Callback.training_ended)
     return trainer.finish()
@@ -122,7 +124,8 @@ def fit_along(model: nn.Module, objective: Objective, config: TrainingConfig, se
     keep_freed_memory()
     trainer = _Trainer(model, objective, config, seed, (), workers)
     trainer.load_state_dict(workers.share(None))
-    with numerics(config, objective.device), trainer.sharing_steps():
+    device = objective.device
+    with numerics(config, device), trainer.sharing_steps(), steps_as_graphs(model, config, device):
         while trainer.goes_on():
             trainer.train_epoch()
 

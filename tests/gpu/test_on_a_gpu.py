@@ -14,6 +14,7 @@ from pipeline.config import NetworkConfig, SolverConfig, TrainingConfig
 from pipeline.device.precision import numerics
 from pipeline.models import Network, build_model
 from pipeline.ode.counts import nfe_forward
+from pipeline.training.step_graphs import steps_as_graphs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 
@@ -49,6 +50,27 @@ def test_loss_gradient_and_evaluations_are_those_of_the_cpu(model: dict[str, Any
     assert there[2] == here[2]
     assert there[0] == pytest.approx(here[0], rel=1e-4)
     assert (there[1] - here[1]).norm() < 1e-2 * here[1].norm()
+
+
+@pytest.mark.parametrize("gradient", ["auto", "direct", "checkpointed"])
+@pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS.keys())
+def test_steps_as_cuda_graphs_come_to_the_same_over_several_batches(model: dict[str, Any], gradient: str) -> None:
+    results = []
+    for uses_them in (False, True):
+        made = network(model, gradient, "cuda").train()
+        optimiser = torch.optim.SGD(made.parameters(), lr=1e-2)
+        config = TrainingConfig(precision="fp32", cuda_graphs=uses_them)
+        device, losses = torch.device("cuda"), []
+        with numerics(config, device), steps_as_graphs(made, config, device):
+            for batch in range(4):
+                images = torch.rand(8, *GREY, generator=torch.Generator().manual_seed(batch)).to(device)
+                optimiser.zero_grad()
+                loss = made(images).logsumexp(1).mean()
+                loss.backward()
+                optimiser.step()
+                losses.append(float(loss))
+        results.append(losses)
+    assert results[1] == pytest.approx(results[0], rel=1e-4)
 
 
 def trained(home: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> odenet.StoredRun:

@@ -10,6 +10,7 @@ from pipeline.device.compilation import compiled
 from pipeline.methods.tableau import Tableau
 from pipeline.ode.dense import between
 from pipeline.ode.field import VectorField
+from pipeline.ode.stepping.graphs import StepGraphs
 from pipeline.ode.stepping.method import Step
 from pipeline.ode.stepping.runge_kutta import advance, error_ratio, evaluate, weighted_sum
 from pipeline.ode.stepping.several import SeveralSteps
@@ -17,9 +18,9 @@ from pipeline.ode.tolerance import Tolerance
 
 
 class ExplicitRungeKutta:
-    """The method of a tableau, eager or with its pieces compiled."""
+    """The method of a tableau, eager or with its pieces compiled, as CUDA graphs where there are some to keep them."""
 
-    def __init__(self, tableau: Tableau, is_compiled: bool = False) -> None:
+    def __init__(self, tableau: Tableau, is_compiled: bool = False, graphs: StepGraphs | None = None) -> None:
         self.tableau = tableau
         self.nfe = len(tableau.b)
         self.nfe_within = len(tableau.dense.c)
@@ -28,12 +29,15 @@ class ExplicitRungeKutta:
         self.error_order = tableau.error_order if tableau.is_adaptive else None
         self.evaluates_end = tableau.first_same_as_last
         self.error_weight = hypot(*tableau.error)
-        self.several = SeveralSteps(tableau) if is_compiled and tableau.first_same_as_last else None
+        takes_several = is_compiled and tableau.first_same_as_last and graphs is None
+        self.several = SeveralSteps(tableau) if takes_several else None
         self._evaluate, self._advance, self._error_ratio = (
             (compiled(evaluate), compiled(advance), compiled(error_ratio))
             if is_compiled
             else (evaluate, advance, error_ratio)
         )
+        if graphs is not None:
+            self._evaluate, self._advance = graphs.of(self._evaluate), graphs.of(self._advance)
 
     def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
         """dz/dt."""
