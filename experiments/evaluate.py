@@ -4,6 +4,7 @@ odenet evaluate 3 --solver euler,rk4,dopri5 --steps 1,4 --tol 1e-1,1e-3
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.config import Config
 from pipeline.device.precision import choose_device
 from pipeline.ode import ODEBlock
 from pipeline.ode.counts import ode_blocks
+from pipeline.plugins import registry
 from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import progress_bar
 from pipeline.runs.load_model import load_run_model
@@ -27,7 +29,7 @@ from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Listed, Row, Setting, reevaluate, trained_setting
 from pipeline.tracking.run_document import REEVALUATION, refuse_reevaluation, refuse_sweep
 from pipeline.tracking.run_log import RunLog
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import is_same_place
 
@@ -141,14 +143,33 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
         raise InvalidInput(
             f"run {run_id} is of the task {task.name}, whose solves have ends of their own: leave --T out"
         )
-    if data is not None and is_same_place(data, model.config.data.name):
-        data = None  # however it is spelt: its test split, and not all of it
+    if data is not None:
+        model, data = _as_trained(parent, task, model, data)
     name = data or model.config.data.name
     whole = task.evaluation_data(model, data)
     if limit is None and data is None:
         limit = model.config.evaluation.subset
     chosen = task.limited(whole, limit or None).to(device)
     return Subject(parent, task, model, settings, name, chosen, whole, device)
+
+
+def _as_trained(
+    parent: StoredRun, task: Task[Any, Any, Any], model: TrainedModel[Any], data: str
+) -> tuple[TrainedModel[Any], str | None]:
+    """The model and no name of data, where these are the training's: their test split is asked about, not all of them.
+
+    However they are spelt, and wherever they lie now: what they hold decides.
+    """
+    config = model.config
+    if is_same_place(data, config.data.name):
+        return model, None
+    if data in registry.names("data set"):
+        return model, data
+    with suppress(OdenetError):
+        there = replace(model, config=replace(config, data=replace(config.data, name=data)))
+        if task.evaluation_data(there, None).sha256 == parent.info["data"]["sha256"]:
+            return there, None
+    return model, data
 
 
 def _config(subject: Subject) -> dict[str, Any]:

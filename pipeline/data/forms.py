@@ -1,6 +1,6 @@
 """The forms in which people have images, and what is done about those that differ from ours."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,17 @@ class Forms:
     """What is open where images do not come as arrays that are split.
 
     Attributes:
-        image_size: pixels across that pictures are resized to; None: as they are, which must be one size.
+        size: height and width that pictures are resized to; None: as they are, which must be one size.
         test_fraction: of the images, where they are not split; None: all of them are the test split too.
     """
 
-    image_size: int | None = None
+    size: tuple[int, int] | None = None
     test_fraction: float | None = 0.2
+
+    @classmethod
+    def square(cls, pixels: int | None, test_fraction: float | None) -> "Forms":
+        """With pictures so many pixels across."""
+        return cls(None if pixels is None else (pixels, pixels), test_fraction)
 
 
 def arrays_of_user(origin: Path, given: Given, names: tuple[str, ...] | None, forms: Forms) -> Arrays:
@@ -45,14 +50,19 @@ def arrays_of_user(origin: Path, given: Given, names: tuple[str, ...] | None, fo
     pixels = convert_pixels(origin, {key: given[key] for key in given if key.startswith("x")}, notes)
     labels, names = convert_labels(origin, {key: given[key] for key in given if key.startswith("y")}, names, notes)
     if "x_test" not in pixels:
-        pixels, labels = _split(origin, pixels["x_train"], labels["y_train"], forms.test_fraction, notes)
+        pixels, labels = _split(origin, pixels["x_train"], labels["y_train"], names, forms.test_fraction, notes)
     elif forms.test_fraction not in (None, Forms.test_fraction):
         notes.append(f"data.test_fraction={forms.test_fraction:g} has no effect, as they have a test split")
     return checked_arrays(origin, **pixels, **labels, classes=names, notes=tuple(notes))
 
 
 def _split(
-    origin: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], fraction: float | None, notes: list[str]
+    origin: Path,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    fraction: float | None,
+    notes: list[str],
 ) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.int64]]]:
     """A test split of the images, the same for every seed, with the classes in their shares."""
     if fraction is None:
@@ -65,7 +75,8 @@ def _split(
     except TooFewItems as error:
         raise DataError(
             f"{origin} has no test split, and {len(labels)} images are too few to hold {fraction:.0%} of them out with "
-            f"every class on both sides ({error}): give more images, another data.test_fraction, or a test split"
+            f"every class on both sides ({error.told(names)}): give more images, another data.test_fraction, or a test "
+            "split"
         ) from error
     notes.append(f"{len(test)} of {len(labels)} images were held out as the test split, the same for every seed")
     train, test = np.sort(train), np.sort(test)

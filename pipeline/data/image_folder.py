@@ -41,7 +41,7 @@ def read_folder(root: Path, forms: Forms) -> Arrays:
     for split, folder in splits.items():
         if strangers := set(labels[f"y_{split}"]) - set(classes):
             raise DataError(f"{folder} has a class {min(strangers)}, which {splits['train']} has not: remove or add it")
-    pixels = read_pictures(root, pictures, forms.image_size, notes)
+    pixels = read_pictures(root, pictures, forms.size, notes)
     given = {**pixels, **{key: np.array(names) for key, names in labels.items()}}
     arrays = arrays_of_user(root, given, tuple(classes), forms)
     return arrays.noting(*notes)
@@ -53,7 +53,11 @@ def _splits(root: Path, notes: list[str]) -> dict[str, Path]:
     train, test, validation = (
         next((folders[name] for name in names if name in folders), None) for names in (TRAIN, TEST, VALIDATION)
     )
-    if train is None:
+    known = {folder.name for folder in (train, test, validation) if folder is not None}
+    is_a_class = (
+        train is not None and len(folders) > len(known) and not any(one.is_dir() for one in visible_files(train))
+    )
+    if train is None or is_a_class:
         return {"train": root}
     if test is not None:
         if validation is not None:

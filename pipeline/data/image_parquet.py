@@ -46,7 +46,7 @@ def read_parquet(origin: Path, files: Sequence[Path], forms: Forms) -> Arrays:
             found += images
             labels += of_file
         pictures[f"x_{split}"], given[f"y_{split}"] = found, np.array(labels)
-    given |= read_pictures(origin, pictures, forms.image_size, notes)
+    given |= read_pictures(origin, pictures, forms.size, notes)
     return arrays_of_user(origin, given, classes, forms).noting(*notes)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,6 @@ from pipeline.data.errors import DataError
 from pipeline.util.errors import InvalidInput
 
 FORMATS = ("PNG", "JPEG")
-JPEGS = ("JPEG", "MPO")
-"""What Pillow calls them: the second where a camera has put further pictures behind the first."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif")
 OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".avif", ".ppm", ".pgm", ".pbm", ".pnm")
 """Endings of pictures that are not read."""
@@ -53,8 +52,8 @@ class Picture:
         """
         with self._opened() as image:
             width, height = image.size
-            is_lying = image.format in JPEGS and image.getexif().get(_ORIENTATION) in _LYING
-            return ((width, height) if is_lying else (height, width)), image.mode in _GREY
+            is_lying = image.getexif().get(_ORIENTATION) in _LYING
+            return ((width, height) if is_lying else (height, width)), _is_grey(image)
 
     def read(self, channels: int, size: Size | None = None) -> tuple[NDArray[np.uint8], bool]:
         """Pixels of shape (height, width, channels), and whether it had another size.
@@ -68,7 +67,7 @@ class Picture:
         with self._opened() as image:
             if image.mode.startswith("I"):  # Pillow would cut off all that is brighter than 255
                 raise PictureError(f"{self.name} has 16 bits per channel; save it with 8")
-            upright = ImageOps.exif_transpose(image) if image.format in JPEGS else image
+            upright = ImageOps.exif_transpose(image)
             is_opaque = upright.mode in ("1", "L", "RGB") and "transparency" not in upright.info
             opaque = upright if is_opaque else _on_black(upright)
             converted = opaque.convert("L" if channels == 1 else "RGB")
@@ -82,14 +81,28 @@ class Picture:
     def _opened(self) -> Iterator[Image.Image]:
         source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
         try:
-            with Image.open(source, formats=FORMATS) as image:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                opened = Image.open(source, formats=FORMATS)
+            with opened as image:
                 yield image
         except FileNotFoundError as error:
             raise PictureError(f"{self.name} cannot be read as a PNG or JPEG image: there is no such file") from error
-        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        except Image.DecompressionBombError as error:
+            raise PictureError(f"{self.name} is too large to be read ({error}): save it smaller") from error
+        except (OSError, SyntaxError, ValueError, struct.error) as error:
             raise PictureError(
                 f"{self.name} cannot be read as a PNG or JPEG image ({error}); convert it to one"
             ) from error
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether it has no colours, also where it has a palette of greys."""
+    if image.mode != "P" or image.palette is None:
+        return image.mode in _GREY
+    colours = np.frombuffer(bytes(image.palette.palette), dtype=np.uint8)
+    colours = colours[: len(colours) // 3 * 3].reshape(-1, 3)
+    return image.palette.mode == "RGB" and bool((colours == colours[:, :1]).all())
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -133,12 +146,12 @@ class Looked:
 
 
 def read_pictures(
-    origin: Path, splits: dict[str, Sequence[Picture]], image_size: int | None, notes: list[str]
+    origin: Path, splits: dict[str, Sequence[Picture]], size: Size | None, notes: list[str]
 ) -> dict[str, NDArray[np.uint8]]:
     """The pictures of each split, uint8 of shape (n, height, width, channels), all of one size and kind.
 
     Args:
-        image_size: pixels across that they are resized to.
+        size: that they are resized to.
         notes: is given a sentence for what was done.
 
     Raises:
@@ -147,7 +160,7 @@ def read_pictures(
     try:
         everything = [picture for pictures in splits.values() for picture in pictures]
         looked = Looked.at(everything)
-        size = _common_size(origin, looked.sizes, image_size, notes)
+        size = _common_size(origin, looked.sizes, size, notes)
         channels = 1 if looked.grey == len(everything) else 3
         if channels == 3 and looked.grey:
             notes.append(f"{looked.grey} of {len(everything)} images are grey and became RGB as the others")
@@ -157,11 +170,10 @@ def read_pictures(
     return {name: np.stack(images) for name, images in read.items()}
 
 
-def _common_size(origin: Path, sizes: Counter[Size], image_size: int | None, notes: list[str]) -> Size:
-    if image_size is not None:
-        wanted = (image_size, image_size)
+def _common_size(origin: Path, sizes: Counter[Size], wanted: Size | None, notes: list[str]) -> Size:
+    if wanted is not None:
         if others := sum(number for size, number in sizes.items() if size != wanted):
-            notes.append(f"{others} of {sizes.total()} images were resized to {image_size} × {image_size}")
+            notes.append(f"{others} of {sizes.total()} images were resized to {_times(wanted)}")
         return wanted
     if len(sizes) > 1:
         smallest, largest = (pick(sizes, key=lambda size: size[0] * size[1]) for pick in (min, max))

@@ -13,7 +13,9 @@ from pipeline.data.errors import DataError
 CHANNELS = (1, 3)
 WHITE = 255
 DARKEST_WHITE = 128
-"""Whole numbers that are no uint8, and of which none is as large, are rather on a scale of their own."""
+"""Whole numbers of which none is as large are rather on a scale of their own."""
+SLIGHTLY_ABOVE_ONE = 1.5
+"""Up to which numbers are taken to be meant from 0 to 1, as interpolation leaves them."""
 
 
 def convert_pixels(origin: Path, given: Mapping[str, NDArray[Any]], notes: list[str]) -> dict[str, NDArray[np.uint8]]:
@@ -78,6 +80,12 @@ def _as_bytes(origin: Path, given: Mapping[str, NDArray[Any]], notes: list[str])
     filled = {key: array for key, array in given.items() if array.size}
     names, dtype = " and ".join(given), next(iter(given.values())).dtype
     if dtype == np.uint8 or not filled:
+        brightest = max((int(array.max()) for array in filled.values()), default=WHITE)
+        if 0 < brightest < DARKEST_WHITE:
+            notes.append(
+                f"they are dark, {brightest} at the brightest where 255 is white; if {brightest} is meant to be white, "
+                f"use x_train = (x_train * (255 / {brightest})).round().astype('uint8'), and so with x_test"
+            )
         return {key: array.astype(np.uint8, copy=False) for key, array in given.items()}
     if dtype.kind == "b":
         notes.append("truth values became 0 and 255")
@@ -106,7 +114,9 @@ def _line(lowest: float, highest: float, is_whole: bool) -> str:
     """What would convert numbers of this range, if it is what it seems to be."""
     if lowest < 0 and lowest >= -1 and highest <= 1:
         return "x_train = ((x_train + 1) * 127.5).round().astype('uint8') for numbers from -1 to 1"
-    if lowest >= 0 and highest <= WHITE and not is_whole:
+    if lowest >= 0 and highest <= SLIGHTLY_ABOVE_ONE and not is_whole:
+        return "x_train = (x_train.clip(0, 1) * 255).round().astype('uint8') for numbers from 0 to 1"
+    if lowest >= 0 and DARKEST_WHITE <= highest <= WHITE and not is_whole:
         return "x_train = x_train.round().astype('uint8')"
     if lowest >= 0:
         return f"x_train = (x_train * (255 / {highest:g})).round().astype('uint8') where {highest:g} is white"

@@ -1,6 +1,7 @@
 """A data set, split and on the device, ready to be trained on."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.data.errors import DataError
 from pipeline.data.forms import Forms
 from pipeline.data.images import Images
 from pipeline.data.stratified import Indices, Labels, TooFewItems, draw, stratified_split
+from pipeline.util.errors import brief
 from pipeline.util.user_warnings import OdenetWarning
 
 
@@ -53,11 +55,11 @@ def load_splits(config: ImageConfig, seed: int, device: torch.device) -> Splits:
         InvalidInput: an unknown name, or a subset that is too large or too small.
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
-    forms = Forms(config.image_size, config.test_fraction)
+    forms = Forms.square(config.image_size, config.test_fraction)
     arrays = read(config.name, prepare(config.name), config.options, forms)
     if len(np.unique(arrays.y_train)) == 1:
         raise DataError(f"all training images of {config.name} are of one class, so there is nothing to tell apart")
-    train, validation = _choose(config, arrays.y_train, seed)
+    train, validation = _choose(config, arrays.y_train, arrays.classes, seed)
     return Splits(
         name=config.name,
         train=Images.from_arrays(arrays.x_train[train], arrays.y_train[train], device),
@@ -69,7 +71,7 @@ def load_splits(config: ImageConfig, seed: int, device: torch.device) -> Splits:
     )
 
 
-def _choose(config: DataConfig, labels: Labels, seed: int) -> tuple[Indices, Indices]:
+def _choose(config: DataConfig, labels: Labels, names: Sequence[str], seed: int) -> tuple[Indices, Indices]:
     """Which images are for training and which for validation: the subset first, then its split."""
     random_state = seed % 2**32  # the range that numpy takes
     chosen = _subset(config, labels, random_state)
@@ -86,10 +88,10 @@ def _choose(config: DataConfig, labels: Labels, seed: int) -> tuple[Indices, Ind
     try:
         train, validation = stratified_split(labels[chosen], config.validation_fraction, random_state)
     except TooFewItems as error:
-        raise too_few(f" ({error})") from error
+        raise too_few(f" ({error.told(names)})") from error
     lacking = np.setdiff1d(labels[chosen], labels[chosen[validation]])
     if len(lacking):
-        said = f"the validation split of {config.name} has no image of the classes labelled {lacking.tolist()}"
+        said = f"the validation split of {config.name} has no image of {', '.join(brief(names[k]) for k in lacking)}"
         remedy = "use a larger data.validation_fraction, or give more images of them"
         warnings.warn(OdenetWarning(f"{said}: {remedy}"), stacklevel=2)
     return chosen[train], chosen[validation]

@@ -5,20 +5,36 @@ that a seed goes on to mean what it has meant. They are made here because scikit
 import, for which every training would wait, and so that another release of it does not split another way.
 """
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.util.errors import brief
 
 Indices = NDArray[np.int64]
 Labels = NDArray[np.int64]
 
 
 class TooFewItems(ValueError):
-    """A class that has a single item, or a side with fewer items than classes; its text is of the smallest class."""
+    """A class that has a single item, or a side with fewer items than classes.
+
+    Attributes:
+        label, count: of the smallest class, and how many items it has.
+    """
 
     def __init__(self, label: int, count: int) -> None:
-        super().__init__(f"the smallest, labelled {label}, has {count}")
+        super().__init__(f"the smallest class, {label}, has {count}")
+        self.label, self.count = label, count
+
+    def told(self, names: Sequence[str]) -> str:
+        """`the smallest, owl, has 1`.
+
+        Args:
+            names: of the classes, by their labels.
+        """
+        return f"the smallest, {brief(names[self.label])}, has {self.count}"
 
 
 def stratified_split(labels: Labels, fraction: float, random_state: int) -> tuple[Indices, Indices]:

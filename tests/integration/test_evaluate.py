@@ -400,6 +400,12 @@ def test_the_warning_begins_beyond_twice_the_standard_error() -> None:
     assert "90.00% with dopri5, tol 0.001, but 87.90% with dopri5, tol 1e-05" in warning
 
 
+def test_an_accuracy_of_all_images_has_an_error_too() -> None:
+    perfect = replace(TRAINED, scores={**SCORES, "accuracy": 1.0})
+    assert solver_dependence([perfect, adaptive(1e-5, 60, 0.99)], 100) is None
+    assert "standard error of 0.96%" in str(solver_dependence([perfect, adaptive(1e-5, 60, 0.97)], 100))
+
+
 @pytest.mark.parametrize(
     "coarser",
     [
@@ -417,6 +423,8 @@ def test_what_a_coarser_or_another_solve_answers_is_no_reason_to_warn(coarser: R
 def test_a_coarse_training_is_held_against_finer_solvers_or_warned_about_unseen() -> None:
     trained = fixed("euler", 1, 1, 0.9, trained=True)
     assert "no setting here is as fine" in str(solver_dependence([trained], IMAGES))
+    diverged = failed(fixed("euler", 8, 8, 0.5), "diverged")
+    assert "what is finer here failed (euler, 8 steps)" in str(solver_dependence([trained, diverged], IMAGES))
     assert solver_dependence([trained, adaptive(1e-3, 20, 0.9)], IMAGES) is None
     assert "but 50.00% with euler, 8 steps" in str(solver_dependence([trained, fixed("euler", 8, 8, 0.5)], IMAGES))
     assert "but 50.00% with dopri5" in str(solver_dependence([trained, adaptive(1e-1, 14, 0.5)], IMAGES))

@@ -172,5 +172,6 @@ def test_the_figure_shows_the_images_with_the_fewest_and_the_most_evaluations() 
     assert shown[0] == (3, "20\ncat")
     assert shown[8] == (11, "44\ncat\n→ dog")
     assert len(shown) == 16
+    assert {ax.images[0].get_clim() for ax in figure.axes if ax.images} == {(0, 255)}
     with pytest.raises(InvalidInput, match=r"solve with solver\.control=sample"):
         plot_hard_images(pixels, Predictions(logits, labels), ("cat", "dog"), "title")

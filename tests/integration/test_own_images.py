@@ -1,6 +1,7 @@
 """Runs on images of one's own, from the command line to the record: what was converted is said, and kept."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,21 @@ def test_a_network_is_asked_about_a_whole_folder_in_its_own_size_which_is_kept(h
     ]
     assert done["warnings"][:2] == expected
     assert runs.get(done["run_id"]).info["reevaluation"]["warnings"][:2] == expected
+
+
+def test_of_the_trainings_images_those_held_out_are_asked_about_wherever_they_lie_now(home: Path) -> None:
+    moved = home.parent / "moved"
+    shutil.copytree(home.parent / "photos", moved)
+    words = ("--solver", "euler", "--steps", "1", "--data", str(moved), "--json")
+    command = start_command(home, "evaluate", str(FOLDER), *words)
+    assert command.wait() == 0, command.stderr
+    assert command.json["images"] == 40
+    assert command.json["data"] == str(moved)
+    assert "all images are taken for test images" not in command.stderr
+    (next(moved.rglob("*.png"))).unlink()
+    command = start_command(home, "evaluate", str(FOLDER), *words)
+    assert command.wait() == 0, command.stderr
+    assert command.json["images"] == 199
 
 
 def test_jpegs_and_pngs_are_predicted_alike(home: Path) -> None:

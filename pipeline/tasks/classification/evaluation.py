@@ -207,7 +207,7 @@ def score(predictions: Predictions, classes: tuple[str, ...]) -> Evaluation:
         loss=float(loss),
         accuracy=float((predicted == labels).mean()),
         classes=classes,
-        per_class=ClassScores(precision, recall, f1, support),
+        per_class=ClassScores(precision, recall, f1, support.astype(np.int64)),
         confusion=metrics.confusion_matrix(labels, predicted, labels=indices),
         precision_recall=_precision_recall(labels, probabilities),
         roc=_roc(labels, probabilities),

@@ -12,21 +12,20 @@ from pipeline.util.errors import InvalidInput
 
 
 def load_test_split(
-    config: ImageConfig, preprocessing: Preprocessing, classes: tuple[str, ...], test_fraction: float | None
+    config: ImageConfig, preprocessing: Preprocessing, classes: tuple[str, ...], forms: Forms
 ) -> Splits:
     """The data set `config.name`, downloaded if need be, as the network can take it: its test split alone.
 
     Args:
-        config: pictures of a folder or a `.parquet` are resized to its `image_size`.
         preprocessing, classes: of the network. Classes of the same names in another order are put into its own.
-        test_fraction: that is held out of images that are not split; None: all of them are asked about.
+        forms: without a `test_fraction` all images that are not split are asked about.
 
     Raises:
         InvalidInput: an unknown name, images of another shape, or another number of classes.
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
     name, wanted = config.name, preprocessing.output_shape
-    arrays = read(name, prepare(name), config.options, Forms(config.image_size, test_fraction))
+    arrays = read(name, prepare(name), config.options, forms)
     _, height, width, channels = arrays.x_test.shape
     if build_preprocessing(config, (channels, height, width)).output_shape != wanted:
         raise InvalidInput(

@@ -170,7 +170,7 @@ def plot_hard_images(pixels: ByteArray, predictions: "Predictions", classes: Seq
             ax = figure.add_subplot(grid[row, column])
             ax.axis("off")
             image = pixels[k].transpose(1, 2, 0)  # (height, width, channels)
-            ax.imshow(image, cmap="gray" if image.shape[2] == 1 else None)
+            ax.imshow(image, cmap="gray" if image.shape[2] == 1 else None, vmin=0, vmax=255)
             name = names[labels[k]] if right[k] else f"{names[labels[k]]}\n→ {names[predicted[k]]}"
             ax.set_title(f"{counts[k]}\n{name}", fontsize=8, color=INK if right[k] else PALETTE[3])
     write_caption(

@@ -1,7 +1,6 @@
 """The figure of one trained network under several ODE solvers."""
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Literal
 
 import pandas as pd
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from pipeline.reporting.figure_style import INK, PALETTE, add_grid, new_figure, write_caption
+from pipeline.tasks.classification.solver_dependence import error_of
 from pipeline.tasks.solver_grid import Row
 from pipeline.util.errors import InvalidInput
 
@@ -88,7 +88,7 @@ def _mark_trained(ax: Axes, trained: Row, images: int) -> None:
     accuracy = trained.scores["accuracy"]
     if trained.nfe_forward is None or accuracy is None:
         return
-    error = sqrt(accuracy * (1 - accuracy) / images)
+    error = error_of(accuracy, images)
     ax.axhspan(accuracy - 2 * error, accuracy + 2 * error, color="0.93", zorder=0)
     ax.scatter(
         [trained.nfe_forward],

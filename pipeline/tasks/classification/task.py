@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipeline import plugins
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits
+from pipeline.data.forms import Forms
 from pipeline.data.subset import draw_subset
 from pipeline.device.precision import numerics
 from pipeline.models import build_model
@@ -220,12 +221,12 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> ImageData:
         config = trained.config.data
         if name is None or name == config.name:
-            splits = load_test_split(config, trained.preprocessing, trained.classes, config.test_fraction)
+            forms = Forms.square(config.image_size, config.test_fraction)
         else:
-            wanted = trained.preprocessing.output_shape
-            size = config.image_size or (wanted[1] if wanted[1] == wanted[2] else None)
-            other = replace(config.of(name), image_size=size)
-            splits = load_test_split(other, trained.preprocessing, trained.classes, None)
+            _, height, width = trained.preprocessing.output_shape
+            size = (height, width) if config.image_size is None else (config.image_size, config.image_size)
+            config, forms = config.of(name), Forms(size, test_fraction=None)
+        splits = load_test_split(config, trained.preprocessing, trained.classes, forms)
         return ImageData(splits, trained.preprocessing)
 
     def data_notes(self, trained: TrainedModel, data: ImageData, recorded_sha256: str, run_id: int) -> list[str]:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.data import DataError, Images, Splits, load_splits, prepare
 from pipeline.data.arrays import checked_arrays
 from pipeline.data.catalogue import list_data_sets
 from pipeline.data.image_files import read_images
-from pipeline.data.pictures import Picture
+from pipeline.data.pictures import Picture, PictureError
 from pipeline.util.errors import InvalidInput
 from pipeline.util.user_warnings import OdenetWarning
 
@@ -154,13 +155,14 @@ def test_a_class_with_one_image_is_named_and_one_that_validation_lacks_is_warned
     labels = np.array([0] * 402 + [1] * 402 + [2] * 2)
     images = np.random.default_rng(0).integers(256, size=(806, 4, 4), dtype=np.uint8)
     test = {"x_test": images[:6], "y_test": np.arange(6) % 3}
-    lone = {"x_train": images[:805], "y_train": labels[:805]}
-    with pytest.raises(DataError, match=r"on both sides \(the smallest, labelled 2, has 1\)"):
+    names = np.array(["cat", "dog", "owl"])
+    lone = {"classes": names, "x_train": images[:805], "y_train": labels[:805]}
+    with pytest.raises(DataError, match=r"on both sides \(the smallest, 'owl', has 1\)"):
         load(saved(tmp_path, **lone, x_test=None, y_test=None))
-    with pytest.raises(ConfigError, match=r"on both sides \(the smallest, labelled 2, has 1\)"):
+    with pytest.raises(ConfigError, match=r"on both sides \(the smallest, 'owl', has 1\)"):
         load(saved(tmp_path, **lone, **test))
-    file = saved(tmp_path, x_train=images, y_train=labels, **test)
-    with pytest.warns(OdenetWarning, match=r"has no image of the classes labelled \[2\]"):
+    file = saved(tmp_path, classes=names, x_train=images, y_train=labels, **test)
+    with pytest.warns(OdenetWarning, match=r"has no image of 'owl':"):
         load_splits(ImageConfig(name=str(file), validation_fraction=0.1), 0, torch.device("cpu"))
 
 
@@ -209,6 +211,16 @@ def test_a_share_for_the_test_is_said_to_have_no_effect_where_there_is_a_test_sp
             "x_train = ((x_train + 1) * 127.5).round().astype('uint8')",
         ),
         (both(lambda x: x * 0.9), "are float64 from 0 to 229.5", "x_train = x_train.round().astype('uint8')"),
+        (
+            both(lambda x: x / 255 * 1.0001),
+            "are float64 from 0 to 1.0001",
+            "x_train = (x_train.clip(0, 1) * 255).round().astype('uint8')",
+        ),
+        (
+            both(lambda x: x / 10),
+            "are float64 from 0 to 25.5",
+            "x_train = (x_train * (255 / 25.5)).round().astype('uint8')",
+        ),
         (
             both(lambda x: x.astype(np.uint16) * 257),
             "are uint16 from 0 to 65535",
@@ -285,6 +297,14 @@ def test_what_can_be_meant_in_several_ways_is_refused_with_a_line_that_converts_
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, changed: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DataError, match=re.escape(sentence)):
         load(saved(tmp_path, **changed))
+
+
+def test_bytes_that_are_dark_throughout_are_taken_and_said_to_be(tmp_path: Path) -> None:
+    splits = load(saved(tmp_path, **both(lambda x: x // 16)))
+    assert int(splits.train.pixels.max()) == 15
+    assert "they are dark, 15 at the brightest where 255 is white" in splits.notes[0]
+    assert "x_train = (x_train * (255 / 15)).round().astype('uint8')" in splits.notes[0]
+    assert load(saved(tmp_path)).notes == ()
 
 
 def test_arrays_that_a_network_is_asked_about_are_taken_likewise(tmp_path: Path) -> None:
@@ -389,6 +409,20 @@ def test_grey_images_stay_grey_unless_one_of_them_has_colours(tmp_path: Path) ->
     assert mixed.notes[0] == "10 of 11 images are grey and became RGB as the others"
 
 
+def test_grey_pictures_with_a_palette_are_grey_and_coloured_ones_are_not(tmp_path: Path) -> None:
+    grey = Image.fromarray(pixels(1, 6, 5)[0])
+    grey.convert("P").save(tmp_path / "grey.png")
+    Image.fromarray(pixels(1, 6, 5, 3)[0]).quantize(8).save(tmp_path / "colours.png")
+    looked = {name: Picture(name, tmp_path / name).look() for name in ("grey.png", "colours.png")}
+    assert looked == {"grey.png": ((6, 5), True), "colours.png": ((6, 5), False)}
+    assert np.array_equal(Picture("grey.png", tmp_path / "grey.png").read(1)[0][..., 0], np.asarray(grey))
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path: Path) -> None:
+    write_folder(tmp_path / "vehicles", dict.fromkeys(("train", "bus", "car"), 10))
+    assert load(tmp_path / "vehicles").classes == ("bus", "car", "train")
+
+
 def test_images_of_several_sizes_are_refused_with_the_setting_that_resizes_them(tmp_path: Path) -> None:
     write_folder(tmp_path / "pets", EVEN)
     Image.new("RGB", (20, 30), "white").save(tmp_path / "pets" / "dog" / "large.png")
@@ -403,13 +437,14 @@ def test_images_of_several_sizes_are_refused_with_the_setting_that_resizes_them(
     assert splits.notes[0] == "31 of 31 images were resized to 4 × 4"
 
 
-def test_a_photo_stands_as_the_camera_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_photo_stands_as_the_camera_says(tmp_path: Path, ending: str) -> None:
     write_folder(tmp_path / "pets", EVEN)
     lying = Image.new("RGB", (6, 5), "black")  # 5 × 6 pixels, which are 6 × 5 once they stand
     lying.paste((255, 255, 255), (0, 0, 3, 5))
     exif = Image.Exif()
     exif[0x0112] = 6
-    lying.save(tmp_path / "pets" / "owl" / "photo.jpg", exif=exif, quality=100)
+    lying.save(tmp_path / "pets" / "owl" / f"photo.{ending}", exif=exif, quality=100)
     splits = load(tmp_path / "pets")
     assert splits.image_shape == (3, 6, 5)
     parts = torch.cat([splits.train.pixels, splits.validation.pixels, splits.test.pixels])
@@ -424,6 +459,20 @@ def test_a_photo_with_further_pictures_behind_it_stands_as_the_camera_says(tmp_p
     picture = Picture("photo.jpg", tmp_path / "photo.jpg")
     assert picture.look() == ((6, 5), False)
     assert picture.read(3)[0].shape == (6, 5, 3)
+
+
+def test_a_picture_that_is_large_is_read_in_silence_and_one_that_is_too_large_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
+    picture = Picture("a.png", tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert picture.look() == ((30, 30), False)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with pytest.raises(PictureError, match=r"a\.png is too large to be read .*: save it smaller"):
+        picture.look()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
