@@ -1,6 +1,7 @@
 """What every experiment leaves in the record of its run: epochs, failures, warnings, history, curves, weights."""
 
 import statistics
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipeline.training import Callback, Fitted, LossDiverged, load_checkpoint
 from pipeline.training.callback import Metrics
 from pipeline.util.errors import is_disk_full
 from pipeline.util.paths import home
-from pipeline.util.user_warnings import noting_warnings
+from pipeline.util.user_warnings import OdenetWarning, noting_warnings
 
 
 class Pruned(SacredInterrupt):
@@ -115,7 +116,20 @@ def record_unfinished_training(run_log: RunLog, checkpoint: Path, specs: Sequenc
     state = load_checkpoint(checkpoint)
     fitted = Fitted(**state["fitted"])
     fitted.best_epoch = state["early_stopping"]["best_epoch"]
+    _withdraw_earlier_test(run_log, len(fitted.history))
     record_training(run_log, fitted, state["best_weights"] or state["model"], specs, title)
+
+
+def _withdraw_earlier_test(run_log: RunLog, epochs: int) -> None:
+    """Of a run that was complete and went on: its test was that of weights which others now replace."""
+    tested_after = (run_log.info.get("training") or {}).get("epochs")
+    if run_log.info.get("test") and tested_after != epochs:
+        run_log.update_info({"test": None})
+        said = (
+            f"the test was of the weights after {tested_after} epochs, which those after {epochs} replace: its numbers "
+            "count no more, and its figures and predictions are of then"
+        )
+        warnings.warn(OdenetWarning(said), stacklevel=2)
 
 
 def record_report(run_log: RunLog, report: Report) -> None:
@@ -145,10 +159,13 @@ def recording_failure(run_log: RunLog) -> Iterator[None]:
 
 @contextmanager
 def recording_warnings(run_log: RunLog) -> Iterator[None]:
-    """The sentences of what is warned of within, in the run's info."""
-    sentences: list[str] = []
+    """The sentences of what is warned of within, in the run's info, behind those of earlier sessions."""
+    earlier = list(run_log.info.get("warnings") or ())
+    sentences = list(earlier)
 
     def note(sentence: str) -> None:
+        if sentence in earlier:
+            return
         sentences.append(sentence)
         run_log.update_info({"warnings": sentences})
 

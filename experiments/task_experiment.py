@@ -24,7 +24,7 @@ from experiments.recording import (
     recording_failure,
     recording_warnings,
 )
-from experiments.worker_processes import OtherWorkers
+from experiments.worker_processes import OtherWorkers, WorkerLost
 from pipeline.config import Config
 from pipeline.config.config import OPTIONS
 from pipeline.device.out_of_memory import IN_A_TEST, IN_A_TRAINING, naming_lack_of_memory
@@ -227,6 +227,9 @@ class TaskExperiment:
             if isinstance(error, SolverFailure):
                 run_log.update_info({"solver_failure": error.to_dict()})
             record_unfinished_training(run_log, checkpoint, task.metric_specs(), title)
+            if isinstance(error, WorkerLost):
+                remedy = "`odenet resume` goes on from the last epoch" if checkpoint.exists() else "start the run again"
+                raise WorkerLost(f"{error}; {remedy}") from error
             raise
         finally:
             live.stop()  # where a callback did not let the training begin

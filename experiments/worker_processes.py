@@ -119,8 +119,8 @@ class WorkerProcesses:
             if process.returncode not in (None, LEFT_ALONE):
                 assert process.stdout is not None
                 error = json.loads(process.stdout.readline() or "{}").get("error")
-                return WorkerLost(f"{self._how_it_ended(process, error)}; `odenet resume` goes on from the last epoch")
-        return WorkerLost("the workers have lost each other; `odenet resume` goes on from the last epoch")
+                return WorkerLost(self._how_it_ended(process, error))
+        return WorkerLost("the workers have lost each other")
 
     def _how_it_ended(self, process: subprocess.Popen[str], error: str | None) -> str:
         rank = self._processes.index(process) + 1
@@ -180,9 +180,7 @@ class TorchrunWorkers:
         try:
             yield self._workers
         except WorkersParted as parted:
-            raise WorkerLost(
-                "a worker of torchrun's is lost, which it names; `odenet resume` goes on from the last epoch"
-            ) from parted
+            raise WorkerLost("a worker of torchrun's is lost, which it names") from parted
 
 
 OtherWorkers = WorkerProcesses | TorchrunWorkers

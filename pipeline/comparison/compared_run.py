@@ -67,7 +67,7 @@ def read_run(run: StoredRun) -> ComparedRun:
         config=run.whole_config,
         values={name: _finite(value) for name, value in _values(run, info, history, metrics).items()},
         history=history,
-        answers=_answers(run),
+        answers=_answers(run) if info.test else None,
     )
 
 

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -63,6 +63,20 @@ class Workers:
             _wait_for(distributed.all_reduce(flat, async_op=True))
             for tensor, piece in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
                 tensor.copy_(piece.view(tensor.shape))
+
+    def gradients(self, parameters: Iterable[Tensor]) -> list[Tensor]:
+        """Those of all parameters that any of the processes has one of; zeros become its own where it has none.
+
+        Chance may choose what a model computes, as with layers that are skipped at random, and each process draws its
+        own.
+        """
+        every = [one for one in parameters if one.requires_grad]
+        own = torch.tensor([one.grad is not None for one in every], dtype=torch.int64)
+        held = [one for one, owners in zip(every, self.sum(own).tolist(), strict=True) if owners]
+        for one in held:
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+        return [one.grad for one in held if one.grad is not None]
 
     def agree(self, value: bool) -> bool:
         """What the first one says, whatever the others do."""

@@ -26,7 +26,7 @@ from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
 from pipeline.tracking.metric_lines import Point
 from pipeline.tracking.record import Record
-from pipeline.tracking.run_document import FORMAT, RunStatus, metric_entry
+from pipeline.tracking.run_document import FORMAT, OF_A_FAILURE, RunStatus, metric_entry
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
 from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address, store_uid
@@ -277,11 +277,16 @@ class StoreObserver(RunObserver):
         self, document: Mapping[str, Any], values: Mapping[str, Any], now: datetime, database: Database[dict[str, Any]]
     ) -> Record:
         """The run's record on disk again, with its metrics and artifacts, and its document as that of a live run."""
-        goes_on = {"stop_time": None, "fail_trace": None, "result": None}
+        goes_on: dict[str, Any] = {"stop_time": None, "fail_trace": None, "result": None}
+        info = document.get("info") or {}
+        ended_by = {key: info[key] for key in OF_A_FAILURE if info.get(key) is not None}
+        if ended_by:
+            goes_on["info"] = {**info, **dict.fromkeys(ended_by)}
         session = {
             "time": now,
             "status_before": document["status"],
             "ended_before": document.get("stop_time") or document.get("heartbeat"),
+            **{f"{key}_before": why for key, why in ended_by.items()},
             "machine_before": machine_now(document),
             "software_before": software_now(document),
             ENVIRONMENT_BEFORE: environment_of(document),

@@ -65,6 +65,10 @@ RUN_REFERENCES = (
 """Where a document has ids of other runs; through lists as well."""
 
 
+OF_A_FAILURE = ("failure", "solver_failure")
+"""Entries of `info` that say what ended a run."""
+
+
 class RunStatus(StrEnum):
     """How it stands with a run; QUEUED and TIMEOUT are Sacred's, and nothing here gives them."""
 

@@ -42,6 +42,11 @@ class RunLog:
         return self._store is not None and self._store.is_resuming
 
     @property
+    def info(self) -> Mapping[str, Any]:
+        """What the store's record has of the run's info so far, of earlier sessions too."""
+        return dict(self._store.record.document["info"]) if self._store else {}
+
+    @property
     def run_id(self) -> int | None:
         """The run's number in the store; None without one."""
         return self._store.record.run_id if self._store else None

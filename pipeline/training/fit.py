@@ -320,7 +320,7 @@ class _Trainer:
         counts.end_batch()
         of_batch = together(results, items)
         if self.workers is not None:
-            found = [p.grad for p in self.model.parameters() if p.grad is not None]
+            found = self.workers.gradients(self.model.parameters())
             self.workers.add_up([*found, of_batch.loss, *of_batch.sums.values()])
         return of_batch
 

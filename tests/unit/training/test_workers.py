@@ -157,6 +157,44 @@ def test_each_worker_draws_random_numbers_of_its_own(tmp_path: Path) -> None:
     assert of_two.batch_losses == pytest.approx(of_one.batch_losses, rel=0.3)
 
 
+class SkippingLayers(nn.Module):
+    """Layers of which each is used by half of the batches, or of the shares of several workers."""
+
+    def __init__(self, pixels: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(pixels, pixels) for _ in range(4))
+        self.head = nn.Linear(pixels, outputs)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.flatten(1)
+        for layer in self.layers:
+            if torch.rand(()) < 0.5:
+                x = x + torch.tanh(layer(x))
+        scores: torch.Tensor = self.head(x)
+        return scores
+
+
+@plugins.model("skipping_layers")
+def skipping_layers(input_shape: tuple[int, int, int], outputs: int, solver: Any) -> nn.Module:  # noqa: ARG001
+    return SkippingLayers(input_shape[0] * input_shape[1] * input_shape[2], outputs)
+
+
+def test_layers_that_chance_leaves_out_in_one_worker_learn_from_the_others(tmp_path: Path) -> None:
+    training = {"max_epochs": 3, "batch_size": 32, "lr": 0.05, "optimiser": "sgd", "weight_decay": 0.1, "device": "cpu"}
+    config = ClassificationConfig.from_dict(
+        {"data": {"name": "digits", "subset": 100}, "model": {"architecture": "skipping_layers"}, "training": training}
+    )
+    model, _ = trained(config, tmp_path / "shared", 2)
+    second = torch.load(tmp_path / "shared" / "weights-1.pt", weights_only=True)
+    first = torch.load(tmp_path / "shared" / "checkpoint.pt", weights_only=True)["model"]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    torch.manual_seed(config.seed)
+    begun = TASK.build_model(config, TASK.load_data(config)).state_dict()
+    assert torch.equal(begun["unused.weight"], model.state_dict()["unused.weight"])  # which not even decay reaches
+    assert not torch.equal(begun["layers.0.weight"], model.state_dict()["layers.0.weight"])
+
+
 # What cannot be
 
 

@@ -1,0 +1,97 @@
+"""What a record says behind a resume: of the present weights, the present failure, and all that was warned of."""
+
+import warnings
+from typing import Any
+
+import pytest
+
+from experiments.recording import RecordCallback, StopWhenAsked
+from odenet.main import main
+from pipeline.comparison.compare import compare
+from pipeline.runs.query import Runs, StoredRun
+from pipeline.util.errors import OdenetError
+from pipeline.util.user_warnings import OdenetWarning
+from tests.helpers.training import train
+
+pytestmark = pytest.mark.usefixtures("store_home")
+SMALL: dict[str, Any] = {
+    "data": {"subset": 100},
+    "model": {"channels": 4},
+    "training": {"max_epochs": 2, "patience": None},
+}
+
+
+def at_epoch(patch: pytest.MonkeyPatch, number: int, event: BaseException | str) -> None:
+    """Have the training warn of something behind this epoch, or end by an error."""
+    record = RecordCallback.epoch_done
+
+    def epoch_done(callback: RecordCallback, epoch: int, history: Any) -> None:
+        record(callback, epoch, history)
+        if epoch == number and isinstance(event, str):
+            warnings.warn(OdenetWarning(event), stacklevel=2)
+        elif epoch == number:
+            raise event
+
+    patch.setattr(RecordCallback, "epoch_done", epoch_done)
+
+
+def resumed(run_id: int, epochs: int) -> StoredRun:
+    main(["resume", str(run_id), "with", f"training.max_epochs={epochs}"])
+    return Runs().get(run_id)
+
+
+def trained() -> int:
+    return train(["odenet_simple", "digits"], SMALL).run_id
+
+
+def test_the_test_of_a_run_whose_weights_others_replace_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, whole = trained(), trained()
+    with monkeypatch.context() as patch:
+        at_epoch(patch, 4, KeyboardInterrupt())
+        run = resumed(run_id, 6)
+    assert run.status == "INTERRUPTED"
+    assert run.info["training"]["epochs"] == 4
+    assert run.info["test"] is None
+    assert "the weights after 2 epochs, which those after 4 replace" in run.info["warnings"][-1]
+    assert compare([Runs().get(run_id), Runs().get(whole)]).tests == ()
+    run = resumed(run_id, 6)
+    assert run.status == "COMPLETED"
+    assert run.info["test"]["accuracy"] == run.result
+
+
+def test_the_test_stays_where_no_epoch_came_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = trained()
+    before = Runs().get(run_id).info["test"]
+    with monkeypatch.context() as patch:
+        patch.setattr(StopWhenAsked, "batch_done", _interrupted)
+        run = resumed(run_id, 6)
+    assert run.status == "INTERRUPTED"
+    assert run.info["test"] == before
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_failure_that_a_resume_has_overcome_is_told_by_the_session_that_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        at_epoch(patch, 1, OdenetError("boom"))
+        run_id = trained()
+    assert Runs().get(run_id).info["failure"]["message"] == "boom"
+    run = resumed(run_id, 2)
+    assert run.status == "COMPLETED"
+    assert run.info["failure"] is None
+    assert run.document["resumed"][0]["failure_before"]["message"] == "boom"
+
+
+def test_warnings_of_all_sessions_are_kept_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        at_epoch(patch, 1, "the first is odd")
+        run_id = trained()
+    for epoch, sentence in ((3, "the third is odd"), (4, "the first is odd")):
+        with monkeypatch.context() as patch:
+            at_epoch(patch, epoch, sentence)
+            run = resumed(run_id, epoch)
+    assert run.info["warnings"] == ["the first is odd", "the third is odd"]
