@@ -11,7 +11,6 @@ from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,6 +29,7 @@ from benchmarks.candidates import (
 from benchmarks.latent import comparison as latent
 from benchmarks.measured import Measured
 from benchmarks.networks import WORKLOADS, Workload
+from benchmarks.options import above_zero, at_least_one, file_to_write
 from benchmarks.report import Conditions, evaluations, markdown, spread
 from benchmarks.small import candidates as small_candidates
 from benchmarks.small import comparison as small
@@ -89,10 +89,13 @@ def main() -> None:
     missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
     if missing:
         print(f"Left out, as not installed: {', '.join(missing)} (pip install -e '.[bench]').\n")
-    conditions = Conditions(arguments.device, arguments.threads, arguments.repeats)
+    networks = arguments.network or DEFAULT
+    # What is small is always on one thread.
+    threads = arguments.threads if WORKLOADS.keys() & set(networks) else 1
+    conditions = Conditions(arguments.device, threads, arguments.repeats)
     use_threads(arguments.threads)
     results = []
-    for network in arguments.network or DEFAULT:
+    for network in networks:
         workload = replace(WORKLOADS[network], device=arguments.device) if network in WORKLOADS else None
         known = candidates(workload) if workload else _of_small(network)
         names = [name for name in known if name.split()[0] not in missing]
@@ -109,8 +112,10 @@ def main() -> None:
         else:
             result = small.run(network, names, arguments.repeats, arguments.reference, arguments.iterations)
             text = small.table(network, result)
-        results.append({"network": network} | result)
+        results.append({"network": network, "threads": arguments.threads if workload else 1} | result)
         print(text, flush=True)
+    if not results:
+        raise SystemExit("nothing was measured: choose other candidates, or install what is left out")
     print(conditions)
     if arguments.out:
         arguments.out.write_text(json.dumps({"conditions": conditions.to_dict(), "results": results}, indent=1) + "\n")
@@ -127,10 +132,10 @@ def _arguments() -> Namespace:
     networks = [*WORKLOADS, *PROBLEMS, latent.NETWORK]
     options.add_argument("--network", action="append", choices=networks, help=f"default: {', '.join(DEFAULT)}")
     options.add_argument("--candidate", action="append", choices=list(known), help="default: all")
-    options.add_argument("--reference", type=float, default=1e-9, help="tolerance of the float64 reference gradient")
-    options.add_argument("--iterations", type=int, default=1000, help="of training, before cnf is timed")
-    options.add_argument("--latent-iterations", type=int, default=200, help="the same of latent-training")
-    options.add_argument("--out", type=Path, help="file for the measurements as JSON")
+    options.add_argument("--reference", type=above_zero, default=1e-9, help="tolerance of the float64 reference")
+    options.add_argument("--iterations", type=at_least_one, default=1000, help="of training, before cnf is timed")
+    options.add_argument("--latent-iterations", type=at_least_one, default=200, help="the same of latent-training")
+    options.add_argument("--out", type=file_to_write, help="file for the measurements as JSON")
     return options.parse_args()
 
 

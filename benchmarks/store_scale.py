@@ -1,6 +1,6 @@
 """How the embedded store bears many runs: times of what people and runs ask it, at growing numbers of runs.
 
-python -m benchmarks.store_scale --runs 1000 3000 10000
+python -m benchmarks.store_scale --runs 1000 10000
 
 One run is trained for real, for 30 epochs; the others are its copies with other configurations, results, times and
 metrics, all with the one's files. Prints a table for docs/scale.md. Takes ten minutes and 500 MB in a temporary folder.

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import inf, isfinite
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -22,6 +21,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 from torchdiffeq._impl.odeint import SOLVERS as IN_TORCHDIFFEQ
 
+from benchmarks.options import above_zero, file_to_write
 from benchmarks.problems import DETEST, Problem, by_scipy, error, reference
 from benchmarks.report import markdown
 from pipeline.config import SolverConfig
@@ -191,9 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Solve, print and draw."""
     names = {problem.name: problem for problem in DETEST}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="file for the figure")
+    parser.add_argument("--output", type=file_to_write, required=True, help="file for the figure")
     parser.add_argument("--problem", action="append", choices=names, help="default: all of DETEST")
-    parser.add_argument("--tolerances", type=float, nargs="+", default=TOLERANCES, help="default: 1e-3 to 1e-9")
+    parser.add_argument("--tolerances", type=above_zero, nargs="+", default=TOLERANCES, help="default: 1e-3 to 1e-9")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     problems = [names[name] for name in options.problem or names]

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
+from benchmarks.options import at_least_one
 from pipeline.config import ConfigError, TrainingConfig
 from pipeline.device.precision import choose_device
 
@@ -91,10 +92,10 @@ def take_turns(workers: dict[str, Worker], methods: list[str], repeats: int) -> 
 def parser(description: str | None, repeats: int | None) -> argparse.ArgumentParser:
     """The options that all have: --threads and --device, and --repeats where things are repeated."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    made.add_argument("--threads", type=at_least_one, default=os.cpu_count() or 1)
     made.add_argument("--device", type=_device, default="auto", help="cpu, cuda or auto: a GPU where there is one")
     if repeats is not None:
-        made.add_argument("--repeats", type=int, default=repeats)
+        made.add_argument("--repeats", type=at_least_one, default=repeats)
     return made
 
 

@@ -70,6 +70,9 @@ def _named(name: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, An
     if name and Path(name).is_dir():
         raise ConfigError(f"{name} is a folder: write {name}/ where it has the data")
     if name.partition(".")[0] in Config.sections() and "." in name:
+        key, sign, value = name.partition("=")
+        if sign:
+            raise ConfigError(f"{name} is a value, not a named configuration: give it as config={{{key!r}: {value}}}")
         raise ConfigError(f"{name} has no value: write one, as in training.lr=0.01")
     raise ConfigError(
         f"{name or brief(name)} is not a named configuration{nearest(name, known)}; there are {', '.join(known)}, the "

@@ -33,6 +33,8 @@ NOTICEABLE_MISS = 1000.0
 is then wrong in its third digit, if it is as wrong as the state."""
 ROUNDINGS = 1000
 """So many roundings of the state's number format may it be away, whatever the tolerances ask for."""
+NOTICEABLE_OF_EQUAL_STEPS = 0.05
+"""Relative distance from which the same is said of a method of equal steps, whose errors no tolerance bounds."""
 NOT_THE_SAME_STATE = 1.0
 """Relative distance from which the state that comes back has nothing in common with what it was."""
 
@@ -224,17 +226,21 @@ class _Sweep:
         known = self.states[number].detach()
         difference = z.view(self.shape) - known
         tolerance = self.call.tolerance
-        missed = float(tolerance.norm(difference / tolerance.of(known.abs())).max())
-        if missed <= NOTICEABLE_MISS:
-            return
         relative = float(difference.norm() / known.norm())
-        if relative <= ROUNDINGS * torch.finfo(known.dtype).eps:
+        has_equal_steps = self.call.problem.method.error_order is None
+        if has_equal_steps:
+            is_close = float(difference.norm()) <= NOTICEABLE_OF_EQUAL_STEPS * float(known.norm())
+        else:
+            missed = float(tolerance.norm(difference / tolerance.of(known.abs())).max())
+            is_close = missed <= NOTICEABLE_MISS or relative <= ROUNDINGS * torch.finfo(known.dtype).eps
+        if is_close:
             return
         time = self.call.times[number]
         sentence = (
             f"the backward solve of the adjoint came back to a state at t = {time:g} that is off by {relative:.2g} of "
             "its size, so that the gradient is wrong: backwards the ODE is unstable, or its field is not what it was; "
-            "use gradient=auto, direct or checkpointed, which differentiate the steps, or smaller tolerances"
+            "use gradient=auto, direct or checkpointed, which differentiate the steps, or "
+            f"{'more steps' if has_equal_steps else 'smaller tolerances'}"
         )
         if not relative < NOT_THE_SAME_STATE:
             self.call.statistics.status = Status.DIVERGED

@@ -137,6 +137,8 @@ def integrate(
     Source: Chen et al. 2018, section 2, for networks of this kind; the sources of the parts are beside them.
     """
     _refuse_contradictions(field, solver, dense, event)
+    if solver.engine == "torchdiffeq":
+        _refuse_beside_torchdiffeq(times, knots, stops_at_times, first_dt)
     if first_dt is not None and not 0 < first_dt < inf:
         raise InvalidInput(f"the first step is {first_dt:g} long: give a length above 0, whichever way time goes")
     layout = Layout(z0, per_sample=solver.control == "sample")
@@ -185,6 +187,20 @@ def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, even
         raise InvalidInput(f"{asked[0]} does not go with engine=torchdiffeq: use engine=odenet")
     if dense and torch.is_grad_enabled() and solver.gradient not in ("auto", "direct"):
         raise InvalidInput(f"dense=True keeps the graphs of all steps, as gradient=direct does, not {solver.gradient}")
+
+
+def _refuse_beside_torchdiffeq(
+    times: Tensor | Sequence[float], knots: Sequence[float], stops_at_times: bool, first_dt: float | None
+) -> None:
+    """What is not handed on to it, and would be left out in silence."""
+    asked = {
+        "knots": len(knots) > 0,
+        "stops_at_times=True": stops_at_times,
+        "first_dt": first_dt is not None,
+        "a gradient of the times": _moving(times) is not None,
+    }
+    for name in (name for name, is_asked in asked.items() if is_asked):
+        raise InvalidInput(f"{name} does not go with engine=torchdiffeq: use engine=odenet, or leave it out")
 
 
 def _moving(times: Tensor | Sequence[float]) -> Tensor | None:

@@ -117,6 +117,31 @@ def test_the_device_is_the_cpu_where_there_is_no_gpu(capsys: pytest.CaptureFixtu
     assert "torch finds no GPU here" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (["--out", "nowhere/measured.json"], "there is no folder nowhere for measured.json"),
+        (["--repeats", "0"], "0 is below 1"),
+        (["--threads", "-1"], "-1 is below 1"),
+        (["--reference", "0"], "0 is not above 0"),
+    ],
+)
+def test_what_cannot_be_measured_or_written_is_refused_before_anything_is_measured(
+    words: list[str], refusal: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+    with pytest.raises(SystemExit):
+        runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
+    assert refusal in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_where_none_of_the_candidates_can_train_a_network_nothing_was_measured(
+    measure: Measure,
+) -> None:
+    with pytest.raises(SystemExit, match="nothing was measured"):
+        measure("--network", "digits", "--candidate", "odenet direct")
+
+
 def test_a_device_that_nobody_knows_is_refused_with_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser(None, None).parse_args(["--device", "gpu"])

@@ -36,6 +36,11 @@ def test_the_task_is_the_one_that_all_names_fit(names: list[str], task: str) -> 
     assert merge_presets(names, {}, KNOWN, "classification")[0] == task
 
 
+def test_a_value_among_the_names_is_refused_with_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match=r"give it as config=\{'training\.lr': 0\.01\}$"):
+        merge_presets(["odenet", "training.lr=0.01"], {}, KNOWN, "classification")
+
+
 def test_names_that_fit_no_common_task_are_refused_with_what_each_fits() -> None:
     with pytest.raises(ConfigError, match="of one task, not odenet of classification, moons of density"):
         merge_presets(["odenet", "moons"], {}, KNOWN, "classification")

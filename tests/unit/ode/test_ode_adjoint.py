@@ -60,6 +60,18 @@ def test_a_state_that_comes_back_somewhat_off_is_said_and_the_gradient_given() -
     assert rate.grad is not None
 
 
+@pytest.mark.parametrize(("steps", "is_warned"), [(200, False), (8, True)])
+def test_of_equal_steps_a_miss_is_judged_by_its_size_whatever_the_tolerances_are(steps: int, is_warned: bool) -> None:
+    rate = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
+    solver = solver_for("adjoint", method="euler", steps=steps, rtol=1e-12, atol=1e-12)
+    state = integrate(lambda _t, z: rate * z, z_start(), (0.0, 1.5), solver).state
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AdjointWarning)
+        state.sum().backward()
+    said = [str(one.message) for one in caught if "came back" in str(one.message)]
+    assert [text.endswith("which differentiate the steps, or more steps") for text in said] == [True] * is_warned
+
+
 def test_a_state_that_comes_back_as_it_was_is_not_mentioned(layer: Layer) -> None:
     z0 = z_start()
     with warnings.catch_warnings():

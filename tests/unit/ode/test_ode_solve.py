@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -222,6 +223,21 @@ def test_the_reference_is_torchdiffeq_to_the_bit() -> None:
     field, z0, times = Convolved(), torch.randn(4, 6, 5, 5), torch.tensor([0.0, 1.0])
     theirs = odeint(field, z0, times, rtol=1e-3, atol=1e-3, method="dopri5", options={"step_t": times})[-1]
     assert torch.equal(integrate(field, z0, (0.0, 1.0), SolverConfig(engine="torchdiffeq")).state, theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("knots", {"knots": (0.5,)}),
+        ("stops_at_times=True", {"stops_at_times": True}),
+        ("first_dt", {"first_dt": 0.1}),
+        ("a gradient of the times", {"times": torch.tensor([0.0, 1.0], requires_grad=True)}),
+    ],
+)
+def test_what_torchdiffeq_is_not_told_is_refused(name: str, options: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"times": (0.0, 1.0), **options}
+    with pytest.raises(InvalidInput, match=f"^{name} does not go with engine=torchdiffeq: use engine=odenet"):
+        integrate(lambda _t, z: -z, torch.ones(2), solver=SolverConfig(engine="torchdiffeq"), **given)
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
