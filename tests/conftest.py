@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,9 +16,10 @@ from pymongo.database import Database
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
-from tests.helpers.commands import QUICK, Command, start_command, store_pixel
+from tests.helpers.commands import QUICK, start_command, store_pixel
 from tests.helpers.homes import with_store
 from tests.helpers.trained import TrainedHome
+from tests.helpers.two_runs import TwoRuns
 from tests.helpers.waiting import Patience, slowness
 
 # A shell that starts the tests in the background has them ignore Ctrl-C; what they start would inherit that.
@@ -76,14 +76,6 @@ def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home folder with a running embedded store; `ODENET_HOME` names it until the session ends."""
     with with_store(tmp_path_factory.mktemp("home")) as home:
         yield home
-
-
-@dataclass(frozen=True)
-class TwoRuns:
-    """The home of two real runs, 1 an ODE-Net and 2 a ResNet, and the commands that made them."""
-
-    home: Path
-    commands: tuple[Command, Command]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.data.forms import Forms, arrays_of_user
 from pipeline.data.pixels import CHANNELS
 
 _TRAIN, _TEST = ("x_train", "y_train"), ("x_test", "y_test")
+_VALIDATION = ("x_val", "x_valid", "x_validation")
 
 
 def read_npz(path: Path, classes: tuple[str, ...] | None = None, forms: Forms = Forms()) -> Arrays:  # noqa: B008 - frozen
@@ -26,11 +28,12 @@ def read_npz(path: Path, classes: tuple[str, ...] | None = None, forms: Forms = 
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _keys(path, list(file))}
             named = file.get("classes")
+            notes = [_left_out(key, arrays) for key in _VALIDATION if key in file]
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     if named is not None:
         classes = _class_names(path, named)
-    return arrays_of_user(path, arrays, classes, forms)
+    return arrays_of_user(path, arrays, classes, forms).noting(*notes)
 
 
 def describe_npz(path: Path) -> str:
@@ -77,6 +80,11 @@ def _keys(path: Path, keys: list[str]) -> tuple[str, ...]:
             "the test split is to be made of them"
         )
     return wanted
+
+
+def _left_out(key: str, arrays: Mapping[str, Any]) -> str:
+    remedy = "" if "x_test" in arrays else "; call it x_test to be tested on it"
+    return f"{key} is left out, as validation images are taken of x_train{remedy}"
 
 
 def _class_names(path: Path, names: NDArray[Any]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TwoRuns
 from matplotlib.image import imread
 
 from pipeline.dashboard.board import Board, prepare_dashboard
@@ -12,6 +11,7 @@ from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
 from tests.helpers import browser
+from tests.helpers.two_runs import TwoRuns
 
 pytestmark = [
     pytest.mark.browser,

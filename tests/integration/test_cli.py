@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 import pytest
 from bson import json_util
-from conftest import TwoRuns
 from pymongo.database import Database
 
 from experiments.presets import presets, resolve
@@ -26,6 +25,7 @@ from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.util.errors import InvalidInput
 from tests.helpers.commands import QUICK, database_of, run_command, start_command, start_module
 from tests.helpers.small_disk import small_disk
+from tests.helpers.two_runs import TwoRuns
 from tests.helpers.waiting import run, status_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TwoRuns
 from pymongo.database import Database
 
 from experiments.sweep import _Driver
@@ -41,6 +40,7 @@ from pipeline.tracking.store import connect, next_run_id
 from pipeline.util.errors import InvalidInput
 from pipeline.util.json_text import to_json
 from tests.helpers.paths import ROOT
+from tests.helpers.two_runs import TwoRuns
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TwoRuns
 from matplotlib.image import imread
 
 from pipeline.data import load_splits
@@ -29,6 +28,7 @@ from pipeline.tracking.store import connect
 from tests.helpers.commands import QUICK, SLOW, database_of, last_epoch, start_command, wait_until
 from tests.helpers.paths import ROOT
 from tests.helpers.records import epochs_of
+from tests.helpers.two_runs import TwoRuns
 
 
 @pytest.fixture(scope="module")

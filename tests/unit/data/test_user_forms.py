@@ -195,6 +195,14 @@ def test_a_test_split_is_made_of_the_training_images_the_same_for_every_seed(tmp
     assert len(load(file, test_fraction=0.5).test) == 12
 
 
+def test_images_for_a_validation_are_said_to_be_left_out(tmp_path: Path) -> None:
+    held_out = {"x_val": pixels(6, 6, 5, 3, seed=2), "y_val": np.arange(6) % 3}
+    said = "x_val is left out, as validation images are taken of x_train"
+    assert load(saved(tmp_path, **held_out)).notes == (said,)
+    alone = load(saved(tmp_path, **held_out, x_test=None, y_test=None))
+    assert alone.notes[0] == f"{said}; call it x_test to be tested on it"
+
+
 def test_a_share_for_the_test_is_said_to_have_no_effect_where_there_is_a_test_split(tmp_path: Path) -> None:
     file = saved(tmp_path)
     splits = load(file, test_fraction=0.5)
