@@ -1,5 +1,6 @@
 """Who is compared: each makes of a workload something that takes training steps."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from pipeline.device.precision import backward, numerics
 from pipeline.models import Network
 from pipeline.ode import ODEBlock, StepGraphs
 from pipeline.ode.counts import nfe_backward, nfe_forward, ode_blocks
+from pipeline.ode.stepping.graphs import GraphWarning
 
 
 class Training:
@@ -64,7 +66,8 @@ class Training:
         self.network.zero_grad()
         self._evaluations = 0
         stopwatch = Stopwatch(self.device)
-        with numerics(self.training, self.images.device):
+        with numerics(self.training, self.images.device), warnings.catch_warnings():
+            warnings.simplefilter("error", GraphWarning)  # what is measured is to be what it is called
             if self._is_to_be_compiled:
                 self._compile()
             loss = self._loss()

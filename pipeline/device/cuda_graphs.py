@@ -6,14 +6,22 @@ they were once launched: with the same arguments, from and to the same memory.
 Source: torch's documentation, *CUDA semantics*, section *CUDA Graphs*, for what may be recorded and how.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pipeline.device.out_of_memory import is_out_of_memory
+from pipeline.util.errors import OdenetError
+
 WARM_UPS = 3
 """Computations before the one that is recorded, in which libraries choose their kernels and take their memory."""
+
+
+class NotRecorded(OdenetError):
+    """A computation that a GPU could not record; what it computes from then on may not be relied upon."""
 
 
 class Recording(NamedTuple):
@@ -32,19 +40,42 @@ Recorder = Callable[[Callable[[], Sequence[Tensor]]], Recording]
 
 
 class GpuRecorder:
-    """Records on the current device; the memory within a computation is shared by all that it recorded."""
+    """Records on one device; its recordings share the memory within, so that one is played at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        # One for all: the memory of a pool is given back to the stream alone that it was taken by.
+        self._stream = torch.cuda.Stream(device)
 
     def __call__(self, compute: Callable[[], Sequence[Tensor]]) -> Recording:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                compute()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream):
-            outputs = list(compute())
+        """
+        Raises:
+            NotRecorded: it does what a graph cannot.
+        """
+        with torch.cuda.device(self._device):
+            before = torch.cuda.current_stream()
+            self._stream.wait_stream(before)
+            with torch.cuda.stream(self._stream):
+                for _ in range(WARM_UPS):
+                    compute()
+            before.wait_stream(self._stream)
+            graph, outputs = torch.cuda.CUDAGraph(), list[Tensor]()
+            gc.collect()  # what is collected while a graph is recorded may destroy another one, which spoils it
+            was_collecting = gc.isenabled()
+            gc.disable()
+            try:
+                with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                    outputs = list(compute())
+            except RuntimeError as error:
+                torch.cuda.set_stream(before)
+                if is_out_of_memory(error):
+                    raise
+                why = str(error.__context__ or error).strip().splitlines()[0]
+                raise NotRecorded(
+                    f"the GPU cannot record what is computed as a CUDA graph ({why}): use training.cuda_graphs=False"
+                ) from error
+            finally:
+                if was_collecting:
+                    gc.enable()
         return Recording(graph.replay, outputs)

@@ -2,9 +2,9 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import partial
+from functools import cached_property, partial
 from math import sqrt
 from typing import Any
 from weakref import ReferenceType, ref
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from pipeline.ode.identity import identity_of
 from pipeline.ode.path import put_back
 from pipeline.ode.state import Layout
 from pipeline.util.errors import InvalidInput
@@ -128,6 +129,15 @@ class VectorField:
     def formats(self) -> tuple[bool, torch.dtype, bool]:
         """Number formats that it is computed in: whether within autocast, in which one there, whether in TF32."""
         return self._autocast, self._autocast_dtype, self._tf32
+
+    @cached_property
+    def identity(self) -> Hashable:
+        """What its modules computed by when this was asked first, and for copies of this object too."""
+        return self.identity_now()
+
+    def identity_now(self) -> Hashable:
+        """Equal where its modules would compute the same."""
+        return identity_of(self.modules, self.tensors), self.formats, tuple(self.layout.parts)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -98,13 +98,13 @@ def fit(
         workers.share(trainer.state_dict())
     tell(callbacks, Callback.training_started, trainer.batches_per_epoch, config.max_epochs)
     try:
-        with numerics(config, objective.device), trainer.sharing_steps():
+        device = objective.device
+        with numerics(config, device), trainer.sharing_steps(), steps_as_graphs(model, config, device):
             trainer.fitted.compile_seconds = trainer.compile()
-            with steps_as_graphs(model, config, objective.device):
-                while trainer.goes_on():
-                    trainer.run_epoch()
-                    save_checkpoint(trainer.state_dict(), checkpoint)
-                    trainer.is_ended = tell_epoch_done(callbacks, trainer.epoch, trainer.fitted.history)
+            while trainer.goes_on():
+                trainer.run_epoch()
+                save_checkpoint(trainer.state_dict(), checkpoint)
+                trainer.is_ended = tell_epoch_done(callbacks, trainer.epoch, trainer.fitted.history)
     finally:
         tell(callbacks, Callback.training_ended)
     return trainer.finish()

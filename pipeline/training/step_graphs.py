@@ -34,6 +34,8 @@ def steps_as_graphs(model: nn.Module, config: TrainingConfig, device: torch.devi
         yield
     finally:
         for part in parts:
+            if part.graphs is not None:
+                part.graphs.close()  # a part may keep what it launched last, as penalties
             part.graphs = None
 
 

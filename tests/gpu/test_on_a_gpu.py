@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -52,14 +52,18 @@ def test_loss_gradient_and_evaluations_are_those_of_the_cpu(model: dict[str, Any
     assert (there[1] - here[1]).norm() < 1e-2 * here[1].norm()
 
 
+@pytest.mark.filterwarnings("error::pipeline.ode.stepping.graphs.GraphWarning")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("gradient", ["auto", "direct", "checkpointed"])
 @pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS.keys())
-def test_steps_as_cuda_graphs_come_to_the_same_over_several_batches(model: dict[str, Any], gradient: str) -> None:
-    results = []
+def test_steps_as_cuda_graphs_come_to_the_same_over_several_batches(
+    model: dict[str, Any], gradient: str, precision: Literal["fp32", "bf16"]
+) -> None:
+    results, gradients = [], []
     for uses_them in (False, True):
         made = network(model, gradient, "cuda").train()
         optimiser = torch.optim.SGD(made.parameters(), lr=1e-2)
-        config = TrainingConfig(precision="fp32", cuda_graphs=uses_them)
+        config = TrainingConfig(precision=precision, cuda_graphs=uses_them)
         device, losses = torch.device("cuda"), []
         with numerics(config, device), steps_as_graphs(made, config, device):
             for batch in range(4):
@@ -70,7 +74,25 @@ def test_steps_as_cuda_graphs_come_to_the_same_over_several_batches(model: dict[
                 optimiser.step()
                 losses.append(float(loss))
         results.append(losses)
-    assert results[1] == pytest.approx(results[0], rel=1e-4)
+        gradients.append(torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None]))
+    within = 1e-4 if precision == "fp32" else 3e-2
+    assert results[1] == pytest.approx(results[0], rel=within)
+    assert (gradients[1] - gradients[0]).norm() < 10 * within * gradients[0].norm()
+
+
+@pytest.mark.filterwarnings("error::pipeline.ode.stepping.graphs.GraphWarning")
+@pytest.mark.parametrize("names", [["cnf", "two_moons"], ["latent_ode", "spirals"]])
+def test_flows_and_latent_odes_train_with_their_steps_as_cuda_graphs(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    config = {"training.max_epochs": 2, "training.device": "cuda"}
+    config |= {"training.epoch_iterations": 5} if "cnf" in names else {"data.subset": 20, "data.observed": 20}
+    losses = []
+    for uses_them in (False, True):
+        run = odenet.train(*names, config={**config, "training.cuda_graphs": uses_them})
+        losses.append(run.metrics()["training.loss"].tolist())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
 
 
 def trained(home: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> odenet.StoredRun:

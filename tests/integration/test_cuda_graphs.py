@@ -4,9 +4,9 @@ import warnings
 from typing import Any
 
 import pytest
+import torch
 
-from pipeline.ode import ODEBlock
-from pipeline.ode.stepping import graphs
+from pipeline.ode import ODEBlock, StepGraphs
 from pipeline.ode.stepping.graphs import GraphWarning
 from pipeline.runs.query import Runs
 from pipeline.training import step_graphs
@@ -38,11 +38,11 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> list[TapeRecorder]:
     """Those of all parts of models, on a device that is taken for a GPU."""
     made: list[TapeRecorder] = []
 
-    def recorder() -> TapeRecorder:
+    def recorder(_device: torch.device) -> TapeRecorder:
         made.append(TapeRecorder())
         return made[-1]
 
-    monkeypatch.setattr(graphs, "GpuRecorder", recorder)
+    monkeypatch.setattr(step_graphs, "StepGraphs", lambda: StepGraphs(recorder))
     monkeypatch.setattr(step_graphs, "has_graphs", lambda _device: True)
     return made
 

@@ -37,7 +37,8 @@ class ExplicitRungeKutta:
             else (evaluate, advance, error_ratio)
         )
         if graphs is not None:
-            self._evaluate, self._advance = graphs.of(self._evaluate), graphs.of(self._advance)
+            self._evaluate = graphs.of(self._evaluate, evaluate)
+            self._advance = graphs.of(self._advance, advance)
 
     def evaluate(self, field: VectorField, t: Tensor, z: Tensor) -> Tensor:
         """dz/dt."""

@@ -8,12 +8,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pipeline.config import RegularisationConfig, SolverConfig
 from pipeline.ode import ODEBlock, StepGraphs, integrate
+from pipeline.ode.memory import nodes_behind
 from pipeline.ode.stepping import graphs as graphs_module
 from pipeline.ode.stepping.graphs import GraphWarning
 from pipeline.util.errors import OdenetError
@@ -72,7 +75,7 @@ def trained(
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_a_training_is_what_it_is_without_them(gradient: str, method: str) -> None:
     recorder = TapeRecorder()
-    found = trained(gradient, StepGraphs(recorder), method)
+    found = trained(gradient, StepGraphs(recorder.of_device), method)
     for ours, theirs in zip(found, trained(gradient, None, method), strict=True):
         assert len(ours) == 6
         for one, other in zip(ours, theirs, strict=True):
@@ -87,28 +90,42 @@ def test_the_solution_is_the_same_to_the_bit() -> None:
 
 
 def taped() -> StepGraphs:
-    return StepGraphs(TapeRecorder())
+    return StepGraphs(TapeRecorder().of_device)
+
+
+CALLS: list[None] = []
+
+
+class _Counted(Driven):
+    def forward(self, t: Tensor, z: Tensor, drive: Tensor | None = None) -> Tensor:
+        CALLS.append(None)
+        return super().forward(t, z, drive)
 
 
 def test_python_is_not_asked_again_once_they_are_recorded() -> None:
-    class Counted(Driven):
-        @property
-        def asked(self) -> int:
-            return len(self.seen[0])
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen: tuple[list[Tensor]] = ([],)
-
-        def forward(self, t: Tensor, z: Tensor, drive: Tensor | None = None) -> Tensor:
-            self.seen[0].append(t)
-            return super().forward(t, z, drive)
-
-    field, graphs, asked = Counted(), taped(), []
+    field, graphs, asked = _Counted(), taped(), []
     for batch in range(3):
         integrate(field, start(batch), (0.0, 1.0), solver(), graphs=graphs).state.sum().backward()
-        asked.append(field.asked)
+        asked.append(len(CALLS))
     assert asked[0] == asked[1] == asked[2]
+
+
+def test_what_is_recorded_begins_at_no_tensor_of_the_trainings_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU their nodes are of another stream than what is recorded, which torch refuses."""
+    field = driven()
+    own, walked = {id(one) for one in field.parameters()}, []
+    pullback = graphs_module.pullback
+
+    def watched(outputs: Any, flows: Any, inputs: Any) -> Any:
+        walked.append([node.variable for node in nodes_behind(outputs) if hasattr(node, "variable")])
+        return pullback(outputs, flows, inputs)
+
+    monkeypatch.setattr(graphs_module, "pullback", watched)
+    for gradient in GRADIENTS:
+        integrate(field, start(), TIMES, solver(gradient), graphs=taped()).states.sum().backward()
+    assert len(walked) > len(GRADIENTS)
+    assert all(leaves for leaves in walked)
+    assert not any(id(leaf) in own for leaves in walked for leaf in leaves)
 
 
 def test_what_python_chose_by_an_attribute_or_by_the_mode_is_chosen_anew() -> None:
@@ -208,6 +225,21 @@ class _Normalised(Driven):
         return self.norm(super().forward(t, z, drive))
 
 
+class _Numpy(Driven):
+    def forward(self, t: Tensor, z: Tensor, drive: Tensor | None = None) -> Tensor:
+        return super().forward(t, z, drive) * np.random.random()
+
+
+class _Counting(Driven):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, t: Tensor, z: Tensor, drive: Tensor | None = None) -> Tensor:
+        self.count += 1
+        return super().forward(t, z, drive)
+
+
 class _Conditioned(Driven):
     def __init__(self) -> None:
         super().__init__()
@@ -247,9 +279,11 @@ UNSUITABLE = {
     "changes its buffers": _Normalised,
     "register_buffer": _Conditioned,
     "hooks on its Linear": _Hooked,
-    "not permitted when stream is capturing": _Asking,
+    "waits for numbers on the host": _Asking,
+    "draws random numbers, which": _Numpy,
+    "changes its attributes": _Counting,
     "a generator": _Drawing,
-    "neither a parameter of its module nor its context": _Reading,
+    "reads a tensor of shape (3,) that is neither": _Reading,
 }
 
 
@@ -261,6 +295,7 @@ def test_a_field_that_a_graph_would_get_wrong_is_launched_as_without_them_and_sa
         torch.manual_seed(0)
         field = kind()
         torch.manual_seed(1)
+        np.random.seed(1)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             end = integrate(field, start(), (0.0, 1.0), solver(method="rk4"), graphs=graphs).state
@@ -271,6 +306,133 @@ def test_a_field_that_a_graph_would_get_wrong_is_launched_as_without_them_and_sa
         results.append([end, *(one.grad for one in field.parameters()), *field.buffers()])
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
+
+
+class _Gains:
+    def __init__(self) -> None:
+        self.gain = 1.0
+
+
+class _Varied(Driven):
+    """By whatever has been put there."""
+
+    of_class = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = (1.0, [1.0], {"gain": 1.0})
+        self.gains = _Gains()
+        self.act: Callable[[Tensor], Tensor] = torch.tanh
+        self.hidden = (nn.Dropout(0.5).eval(),)
+
+    def forward(self, t: Tensor, z: Tensor, drive: Tensor | None = None) -> Tensor:
+        first, (second,), named = self.numbers
+        gain = first * second * named["gain"] * self.gains.gain * self.of_class * (2 if self.hidden[0].training else 1)
+        return self.act(super().forward(t, z, drive)) * gain * (1 if torch.is_grad_enabled() else 3)
+
+
+def _second(field: _Varied) -> None:
+    field.numbers[1][0] = 0.5
+
+
+def _named(field: _Varied) -> None:
+    field.numbers[2]["gain"] = 0.5
+
+
+VARIED: dict[str, Callable[[_Varied], Any]] = {
+    "a number in a tuple": lambda field: setattr(field, "numbers", (0.5, [1.0], {"gain": 1.0})),
+    "a number in a list": _second,
+    "a number in a dictionary": _named,
+    "an attribute of an attribute": lambda field: setattr(field.gains, "gain", 0.5),
+    "an attribute of the class": lambda field: setattr(type(field), "of_class", 0.5),
+    "a function": lambda field: setattr(field, "act", torch.sin),
+    "the mode of a hidden module": lambda field: field.hidden[0].train(),
+}
+
+
+@pytest.mark.parametrize("change", VARIED)
+def test_what_a_field_decides_by_is_looked_at_in_every_solve(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Varied, "of_class", 1.0)
+    torch.manual_seed(0)
+    field, recorder = _Varied(), TapeRecorder()
+    graphs = StepGraphs(recorder.of_device)
+    ends = []
+    for number in range(2):
+        if number:
+            VARIED[change](field)
+        end = integrate(field, start(), (0.0, 1.0), solver(), graphs=graphs).state
+        assert torch.equal(end, integrate(field, start(), (0.0, 1.0), solver()).state)
+        ends.append(end)
+    assert not torch.equal(*ends)
+    assert sum(recorder.replays) > 0
+
+
+def test_a_hook_that_is_registered_later_is_called() -> None:
+    field, graphs = driven(), taped()
+    integrate(field, start(), (0.0, 1.0), solver(), graphs=graphs)
+    field.linear.register_forward_hook(lambda _module, _given, found: 2 * found)
+    with pytest.warns(GraphWarning, match="has hooks on its Linear"):
+        end = integrate(field, start(), (0.0, 1.0), solver(), graphs=graphs).state
+    assert torch.equal(end, integrate(field, start(), (0.0, 1.0), solver()).state)
+
+
+class _InContext(nn.Module):
+    def forward(self, t: Tensor, z: Tensor, gain: Tensor) -> Tensor:
+        return torch.cos(t) * z * gain.abs().sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_gradients_reach_a_context_of_any_kind(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    found = []
+    for graphs in (taped(), None):
+        gain = torch.full(shape, 0.7, dtype=dtype, requires_grad=True)
+        integrate(_InContext(), start(), (0.0, 1.0), solver(), context=[gain], graphs=graphs).state.sum().backward()
+        found.append(gain.grad)
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
+
+
+class _OfTime(nn.Module):
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        return torch.cos(t) * torch.ones_like(z)
+
+
+def test_a_field_that_depends_on_nothing_has_the_gradient_of_its_start() -> None:
+    z0 = start()
+    integrate(_OfTime(), z0, (0.0, 1.0), solver("direct"), graphs=taped()).state.sum().backward()
+    assert torch.equal(z0.grad, torch.ones_like(z0))  # type: ignore[arg-type]
+    state = torch.tensor(0.5, dtype=torch.float64)
+    end = integrate(_OfTime(), state, (0.0, 1.0), solver("direct"), graphs=taped()).state
+    assert torch.equal(end, integrate(_OfTime(), state, (0.0, 1.0), solver("direct")).state)
+
+
+def test_within_a_checkpoint_of_torch_they_stand_back() -> None:
+    field, recorder = driven(), TapeRecorder()
+    block = ODEBlock(field, 1.0, solver("direct"))
+    block.graphs = StepGraphs(recorder.of_device)
+    z0 = start()
+    checkpoint(block, z0, use_reentrant=False).sum().backward()
+    expected = start()
+    block.graphs = None
+    block(expected).sum().backward()
+    torch.testing.assert_close(z0.grad, expected.grad)
+    assert recorder.replays == []
+
+
+def test_a_buffer_that_is_no_number_is_as_it_was() -> None:
+    field, recorder = driven(), TapeRecorder()
+    field.register_buffer("unset", torch.full((2,), torch.nan))
+    integrate(field, start(), (0.0, 1.0), solver(), graphs=StepGraphs(recorder.of_device))
+    assert sum(recorder.replays) > 0
+
+
+def test_behind_their_end_what_they_launched_cannot_be_differentiated() -> None:
+    field, graphs = driven(), taped()
+    end = integrate(field, start(), (0.0, 1.0), solver("direct"), graphs=graphs).state
+    graphs.close()
+    with pytest.raises(RuntimeError, match="are closed"):
+        end.sum().backward()
+    integrate(field, start(), (0.0, 1.0), solver("direct"), graphs=graphs).state.sum().backward()
 
 
 def test_a_function_is_launched_as_without_them() -> None:
@@ -293,7 +455,7 @@ def test_no_more_kinds_of_arguments_are_recorded_than_there_is_memory_for(monkey
 def test_of_a_copy_and_of_a_stored_block_nothing_is_recorded_yet() -> None:
     recorder = TapeRecorder()
     block = ODEBlock(driven(), 1.0, solver())
-    block.graphs = StepGraphs(recorder)
+    block.graphs = StepGraphs(recorder.of_device)
     z0 = start()
     block(z0)
     twin = copy.deepcopy(block)
@@ -302,14 +464,14 @@ def test_of_a_copy_and_of_a_stored_block_nothing_is_recorded_yet() -> None:
     block.graphs = None
     expected = copy.deepcopy(twin)
     assert torch.equal(twin(z0), expected(z0))
-    block.graphs = StepGraphs(recorder)
+    block.graphs = StepGraphs(recorder.of_device)
     torch.save(block, io.BytesIO())
 
 
 def test_what_is_evaluated_is_launched_as_without_them() -> None:
     recorder = TapeRecorder()
     block = ODEBlock(driven(), 1.0, solver())
-    block.graphs = StepGraphs(recorder)
+    block.graphs = StepGraphs(recorder.of_device)
     with torch.no_grad():
         block(start())
     block.eval()(start())
@@ -322,7 +484,7 @@ def test_penalties_that_differentiate_the_field_are_launched_as_without_them() -
     recorder = TapeRecorder()
     block = ODEBlock(driven(), 1.0, solver())
     block.regularise(RegularisationConfig(jacobian=0.1))
-    block.graphs = StepGraphs(recorder)
+    block.graphs = StepGraphs(recorder.of_device)
     block(start())
     assert recorder.replays == []
 
