@@ -77,18 +77,27 @@ class LiveRecorder:
         with self._mutex:
             waiting, self._waiting = self._waiting, []
         points = [Point(name, step, value() if callable(value) else value, at) for name, step, value, at in waiting]
-        if points:
-            self._write(points)
+        try:
+            if points:
+                self._write(points)
+        except BaseException:
+            with self._mutex:
+                self._waiting = waiting + self._waiting
+            raise
 
     def stop(self) -> None:
         """Write what is left, and end; without effect the second time."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._guarded(self.write_waiting)  # where the thread has ended before its time
 
     def _run(self) -> None:
+        self._guarded(self._record)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            self._record()
+            work()
         except Exception as error:  # whatever it is, the run is worth more
             log.warning("nothing more is recorded between the epochs (%s: %s)", type(error).__name__, error)
 

@@ -177,6 +177,7 @@ class TaskExperiment:
                 run_log.update_info({"device": str(device), **prepared.facts})
                 _warn_of_unknown_commit()
                 task.warn(config)
+                task.warn_of_data(config, data)
                 model = build(config=config, data=data, device=device)
                 train(model=model, config=config, data=data, run_log=run_log)
                 answers = evaluate(model=model, config=config, data=data, device=device)

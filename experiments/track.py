@@ -80,6 +80,7 @@ class TrackedScript:
 
     @result.setter
     def result(self, value: Any) -> None:
+        self._refuse_over()
         self._result = None if value is None else _number("result", value)
 
     def log(self, metrics: Mapping[str, Any] | None = None, *, step: int | None = None, **more: Any) -> None:
@@ -93,7 +94,11 @@ class TrackedScript:
             InvalidInput: a value is no number, the step is no whole one, or the run is over.
         """
         self._refuse_over()
-        values = {name: _number(f"the metric {name}", value) for name, value in {**(metrics or {}), **more}.items()}
+        given = {**(metrics or {}), **more}
+        for name in given:
+            if not isinstance(name, str):
+                raise InvalidInput(f"{brief(name)} is no name of a metric: name each by text, as in class_{name}")
+        values = {name: _number(f"the metric {name}", value) for name, value in given.items()}
         with self._mutex:
             at = self._next_step if step is None else _whole(step)
             self._next_step = max(self._next_step, at + 1)

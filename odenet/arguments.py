@@ -93,7 +93,17 @@ RUN_IDS = click.argument("run_ids", type=whole_number, metavar="ID...", nargs=-1
 FILTERS = click.argument(
     "filters", metavar="[FILTER]...", nargs=-1, help="as in data=digits, 'result>=0.9', status!=FAILED, since=2d"
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="one JSON document on standard output")
+
+
+def _alone(context: click.Context, _parameter: click.Parameter, as_json: bool) -> bool:
+    if as_json:
+        from odenet.output import document_alone  # here, as completion waits for no tables
+
+        context.with_resource(document_alone())
+    return as_json
+
+
+JSON = click.option("--json", "as_json", is_flag=True, callback=_alone, help="one JSON document on standard output")
 LIMIT = click.option("--limit", type=count, metavar="N", default=20, help="at most so many; 0 for all (default 20)")
 
 

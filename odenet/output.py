@@ -1,8 +1,9 @@
 """What commands print and how they end."""
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, RenderableType
 
@@ -33,9 +34,24 @@ def answer(as_json: bool, document: Any, otherwise: Printed) -> None:
         Terminal().print(otherwise)
 
 
+_documents: list[TextIO] = []
+"""Standard output, where all else goes to standard error."""
+
+
+@contextmanager
+def document_alone() -> Iterator[None]:
+    """Within it standard output gets the document alone, whatever a plug-in prints."""
+    _documents.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _documents.pop()
+
+
 def print_json(document: Any) -> None:
     """The one document, on standard output."""
-    print(to_json(document))
+    print(to_json(document), file=_documents[-1] if _documents else sys.stdout)
 
 
 def tell_left_out(runs: "Runs") -> None:

@@ -9,6 +9,7 @@ from pipeline.config import Config, ConfigError
 from pipeline.config.presets import Resolved, load_config, merge_presets, tasks_of
 from pipeline.config.sections import SHARED_SETTINGS
 from pipeline.plugins import registry
+from pipeline.plugins.loading import unload
 from pipeline.tasks.lookup import DEFAULT, config_class
 from pipeline.util.nested import merge
 
@@ -44,7 +45,9 @@ def presets() -> dict[str, Mapping[str, Any]]:
     named: Mapping[str, Any] = {part.name: part.build for part in registry.registered("named configuration")}
     for of_kind in (_files(), *map(_of_parts, SELECTED_BY), tasks, named):
         if taken := sorted(found.keys() & of_kind.keys()):
-            raise registry.PluginError(_taken(taken[0]))
+            sentence, part = _taken(taken[0])
+            unload(part.where.rpartition(":")[0])  # or all later runs of this process would be refused for it
+            raise registry.PluginError(sentence)
         found |= of_kind
     return found
 
@@ -91,10 +94,11 @@ def _of_parts(kind: registry.Kind) -> dict[str, Mapping[str, Any]]:
     return {name: {"task": tuple(registry.tasks_of(kind, name)) or (DEFAULT,), section: {key: name}} for name in names}
 
 
-def _taken(name: str) -> str:
+def _taken(name: str) -> tuple[str, registry.Part]:
     kinds: tuple[registry.Kind, ...] = ("named configuration", "task", "field", "model", "data set")
     part = next(part for kind in kinds for part in registry.registered(kind) if part.name == name)
-    return f"{part.where}: something else that `with` takes is called {name}; choose another name for the {part.kind}"
+    sentence = f"something else that `with` takes is called {name}; choose another name for the {part.kind}"
+    return f"{part.where}: {sentence}", part
 
 
 def _refuse_parts_of_other_tasks(task: str, config: Config) -> None:

@@ -178,7 +178,7 @@ def _load_file(path: Path, spec: str | None = None) -> None:
     sources = (PluginSource(spec, path.name, content),)
     if _loaded.get(spec) == sources:
         return
-    forget(f"{file}:")
+    unload(str(file), spec)
     name = f"odenet_plugin_{path.stem}_{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
     module = ModuleType(name)
     module.__file__ = str(file)
@@ -191,6 +191,12 @@ def _load_file(path: Path, spec: str | None = None) -> None:
                 f'the plug-in {path} registers nothing: put a decorator such as @plugins.model("mine") on it'
             )
     _loaded[spec] = sources
+
+
+def unload(file: str, spec: str | None = None) -> None:
+    """Have nothing of a plug-in's file any more, so that it is executed when it is loaded again."""
+    forget(f"{file}:")
+    _loaded.pop(spec or file, None)
 
 
 def _load_module(spec: str) -> None:
@@ -224,7 +230,7 @@ def _telling_failure(plugin: str, files: Sequence[Path], module: ModuleType | No
     except BaseException as error:  # sys.exit among them: the plug-in is told of and not obeyed
         if module is not None:
             sys.modules.pop(module.__name__, None)
-            forget(f"{module.__file__}:")
+            unload(str(module.__file__))
         if isinstance(error, PluginError):
             raise
         raise _failure(plugin, _line(error, files), error) from error

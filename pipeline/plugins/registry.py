@@ -12,7 +12,7 @@ import linecache
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -219,6 +219,7 @@ def _files(package: str, pattern: str) -> list[str]:
 
 def place_of(build: Any) -> tuple[str, str]:
     """`file:line` and the module of what is registered."""
+    build = inspect.unwrap(build.func if isinstance(build, partial) else build)
     target = build if callable(build) and hasattr(build, "__code__") else type(build)
     target = build if inspect.isclass(build) else target
     try:

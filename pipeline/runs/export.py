@@ -49,8 +49,13 @@ def metric_rows(runs: Runs, run_ids: Sequence[int]) -> Rows:
     return [
         dict(zip(_METRIC_COLUMNS, (series["run_id"], series["name"], *point), strict=True))
         for series in found
-        for point in zip(series["steps"], series["values"], _times(series), strict=True)
+        for point in zip(series["steps"], map(_measured, series["values"]), _times(series), strict=True)
     ]
+
+
+def _measured(value: Any) -> Any:
+    """A truth value as the number that it counts as, so that a column of numbers stays one."""
+    return int(value) if isinstance(value, bool) else value
 
 
 def _times(series: Mapping[str, Any]) -> list[datetime | None]:

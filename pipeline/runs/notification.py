@@ -19,6 +19,7 @@ import platformdirs
 from pipeline.reporting.text_table import shown
 from pipeline.reporting.words import duration
 from pipeline.runs.summary import RunSummary, summary
+from pipeline.tracking.kind import study_of
 from pipeline.tracking.run_document import NOT_TRAININGS, RunStatus, result_spec
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import OdenetWarning
@@ -119,7 +120,7 @@ def notify_of_end(document: Mapping[str, Any], error: str | None) -> None:
         error: what broke it off, in a sentence.
     """
     info = document.get("info", {})
-    is_part = "study" in info or (isinstance(info.get("sweep"), Mapping) and "trial" in info["sweep"])
+    is_part = study_of(document) is not None or (isinstance(info.get("sweep"), Mapping) and "trial" in info["sweep"])
     if is_part or document["experiment"].get("name") in NOT_TRAININGS:
         return
     file = notification_file()

@@ -3,7 +3,7 @@
 import time
 
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.tracking.kind import kind_of
+from pipeline.tracking.kind import kind_of, study_of
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.stop_request import request_stop
 from pipeline.tracking.store import translate_store_errors
@@ -74,6 +74,6 @@ def _refusal(run: StoredRun) -> str | None:
         return (
             f"run {number} is an evaluation, which has no batches of training to end after: press Ctrl-C where it runs"
         )
-    if "study" in run.info:
-        return f"run {number} is of the study {run.info['study'].get('name')}: press Ctrl-C where `odenet paper` runs"
+    if (study := study_of(run.document)) is not None:
+        return f"run {number} is of the study {study}: press Ctrl-C where `odenet paper` runs"
     return None

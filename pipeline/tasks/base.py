@@ -250,3 +250,6 @@ class Task(ABC, Generic[C, D, A]):
 
     def warn(self, config: C) -> None:
         """Warn of settings that change nothing."""
+
+    def warn_of_data(self, config: C, data: D) -> None:
+        """The same of those that change nothing with data of this kind."""

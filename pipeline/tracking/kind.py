@@ -43,6 +43,13 @@ def kind_of(document: Mapping[str, Any]) -> RunKind:
     return RunKind("rerun", rerun_of) if rerun_of is not None else RunKind("training")
 
 
+def study_of(document: Mapping[str, Any]) -> str | None:
+    """The study that a run was trained for, by its name; None of others, whatever they call a study."""
+    study = (document.get("info") or {}).get("study")
+    is_ours = isinstance(study, Mapping) and not is_tracked(document)
+    return str(study.get("name")) if is_ours and study is not None else None
+
+
 def model_and_data(document: Mapping[str, Any]) -> tuple[str, str | None]:
     """What people call the run's model and its data.
 

@@ -38,12 +38,14 @@ def listed(series: Mapping[str, MetricSeries]) -> list[dict[str, str]]:
     return [{"name": name, "id": str(one.id)} for name, one in series.items()]
 
 
-def check_point(name: str, step: Any, value: Any) -> None:
+def check_point(name: Any, step: Any, value: Any) -> None:
     """Whether a series can hold a point: one that it cannot would keep all others from the store.
 
     Raises:
         TypeError, OverflowError, BSONError: it cannot.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"its name is a {type(name).__name__} and no text")
     if not isinstance(step, int | float):  # Sacred takes parts of epochs, too
         raise TypeError(f"the step is a {type(step).__name__} and no number")
     if not isinstance(value, int | float | None):

@@ -2,11 +2,11 @@
 
 import logging
 import mimetypes
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from pipeline.tracking.delivery import DeliveryThread
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, environment_of, put_environment
 from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
-from pipeline.tracking.metric_lines import Point
+from pipeline.tracking.metric_lines import Point, check_point
 from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import FORMAT, OF_A_FAILURE, RunStatus, metric_entry
 from pipeline.tracking.run_folder import run_folder
@@ -78,6 +78,10 @@ class StoreObserver(RunObserver):
         self._resumed = resumed
         self._earlier_output = resumed["captured_out"] if resumed else ""
         self._delivery: DeliveryThread | None = None
+        self._talking = threading.RLock()
+        """Held while Sacred tells something: its heartbeat has a thread, for whose end it waits two seconds."""
+        self._is_closed = False
+        self._told_repeated: set[str] = set()
 
     @property
     def is_resuming(self) -> bool:
@@ -157,7 +161,8 @@ class StoreObserver(RunObserver):
             StoreError: the store or the home folder does not take it.
             InvalidInput: the configuration holds a value that cannot be stored, or the run was given an id.
         """
-        self._delivery = None  # of a run before, which this object may have recorded
+        # Of a run before, which this object may have recorded.
+        self._delivery, self._is_closed, self._told_repeated = None, False, set()
         if _id is not None and type(_id) is not int:
             _refuse_id(_id)
         address = store_address()
@@ -217,6 +222,11 @@ class StoreObserver(RunObserver):
         raise InvalidInput("runs are not queued: leave Sacred's --queue out, and the run begins at once")
 
     def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
+        with self._talking:
+            if not self._is_closed:
+                self._beat(info, captured_out, beat_time, result)
+
+    def _beat(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
         if info:
             self.update_info(info)
         values = {"captured_out": self._earlier_output + captured_out, "heartbeat": beat_time}
@@ -242,18 +252,43 @@ class StoreObserver(RunObserver):
             log.warning("the artifact %s is left out: %s cannot be read or kept (%s)", name, filename, error.strerror)
 
     def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
+        points = []
         for name, series in metrics_by_name.items():
             for step, value, timestamp in zip(series["steps"], series["values"], series["timestamps"], strict=True):
+                point = Point(name, plain(step), plain(value), timestamp)
                 try:
-                    self._keep(partial(self.record.add_metrics, plain(step), {name: plain(value)}, timestamp))
+                    check_point(*point[:3])
                 except (TypeError, OverflowError, BSONError) as error:
                     log.warning("%s at step %s is left out: %s; log one number a step", name, brief(step), error)
+                else:
+                    points.append(point)
+        with self._talking:
+            if self._is_closed:
+                log.warning("%d points of metrics came behind the end of the run and are not recorded", len(points))
+                return
+            self._tell_repeated(points)
+            self._keep(lambda: self.record.add_points(points))
+
+    def _tell_repeated(self, points: Sequence[Point]) -> None:
+        """Of each metric once: a series has one value a step, the first."""
+        known: dict[tuple[str, Any], Any] = {}
+        for name, step, value, _ in points:
+            first = known.setdefault((name, step), self.record.value(name, step, value))
+            if first != value and name not in self._told_repeated:
+                self._told_repeated.add(name)
+                said = "%s has a value at step %s already, which stays: give each value a step of its own"
+                log.warning(said, name, brief(step))
 
     def join(self) -> None:
         """Wait for the delivery; what the store does not take stays on disk."""
         if self._delivery is None:
             return
         delivery, record = self._delivery, self.record
+        with self._talking:  # Sacred waits two seconds for what it tells of metrics
+            self._deliver_all(delivery, record)
+            self._is_closed = True
+
+    def _deliver_all(self, delivery: DeliveryThread, record: Record) -> None:
         try:
             delivered = delivery.finish(LAST_PATIENCE_SECONDS)
         except KeyboardInterrupt:  # nobody wants to wait; the run itself is over
@@ -302,6 +337,10 @@ class StoreObserver(RunObserver):
         return _take_up(document, changes, run_folder(self._home, document), database)
 
     def _end(self, values: dict[str, Any]) -> None:
+        with self._talking:
+            self._note_end(values)
+
+    def _note_end(self, values: dict[str, Any]) -> None:
         if self.has_started:  # otherwise it could not begin, and what hindered it is being told
             entry = board_entry(self.record.document | values)
             self._keep(lambda: self.record.update({**values, BOARD: entry}))

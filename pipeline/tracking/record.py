@@ -150,6 +150,9 @@ class Record:
 
     def add_points(self, points: Sequence[Point]) -> None:
         """Add points of any series, written together; one that is there already stays as it is."""
+        for point in points:
+            if not isinstance(point.name, str):
+                raise TypeError(f"the metric's name is a {type(point.name).__name__} and no text")
         with self._mutex:
             for point in (point._replace(name=storable_text(point.name)) for point in points):
                 if point.name not in self._series or point.step not in self._series[point.name].points:
@@ -231,6 +234,11 @@ class Record:
         return {
             name: {key: series.in_order()[key] for key in ("steps", "values")} for name, series in self._series.items()
         }
+
+    def value(self, name: str, step: Any, otherwise: float | None = None) -> float | None:
+        """What a metric has at a step; without a point there, `otherwise`."""
+        series = self._series.get(name)
+        return otherwise if series is None else series.points.get(step, (otherwise, None))[0]
 
     def last_step(self, name: str) -> int | None:
         """The highest step of a metric; None of one without a point."""

@@ -49,6 +49,7 @@ class DensityPoints:
         train: what is trained on: points, or an image's whole numbers (uint8), shape (n, D); of endless data none.
         validation, test: points.
         validation_slope, test_slope: log |dy/dx| of each, which its log-density is added to; zero but for images.
+        is_drawn: by a formula, whether once or without end.
         sample: of endless data.
         log_density: of the data, where it is known, and whether up to a constant alone.
         sha256: of validation and test points, and of what there is to train on.
@@ -64,6 +65,7 @@ class DensityPoints:
     sha256: str
     sample: Sample | None = None
     log_density: LogDensity | None = None
+    is_drawn: bool = False
 
     @property
     def dimension(self) -> int:
@@ -259,6 +261,7 @@ def _of_distribution(config: DensityData, source: Endless | Target, seed: int) -
         sha256=_sha256(validation.numpy(), test.numpy()),
         sample=sample if config.size is None else None,
         log_density=log_density,
+        is_drawn=True,
     )
 
 

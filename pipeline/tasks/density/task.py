@@ -25,7 +25,7 @@ from pipeline.tasks.density.objective import DensityMatching, MaximumLikelihood
 from pipeline.tasks.density.points import DensityPoints, load_points, load_test_points
 from pipeline.tasks.density.preprocessing import Preprocessing
 from pipeline.tasks.density.trained import TrainedModel
-from pipeline.tasks.density.unused_settings import warn_of_unused_settings
+from pipeline.tasks.density.unused_settings import warn_of_settings_of_other_data, warn_of_unused_settings
 from pipeline.tasks.solver_grid import Row, Setting
 from pipeline.training import Objective
 
@@ -147,6 +147,9 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
 
     def warn(self, config: DensityConfig) -> None:
         warn_of_unused_settings(config)
+
+    def warn_of_data(self, config: DensityConfig, data: DensityPoints) -> None:
+        warn_of_settings_of_other_data(config, data)
 
 
 def _points_to_fit(data: DensityPoints) -> Tensor:

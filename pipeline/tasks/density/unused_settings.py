@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from pipeline.methods import METHODS
 from pipeline.tasks.density.config import CNF, GAUSSIAN, PLANAR_NF, SPLINE_NF, DensityConfig
+from pipeline.tasks.density.points import DensityPoints
 from pipeline.tasks.unused_settings import (
     Unused,
     every_setting,
@@ -17,6 +18,7 @@ OF_AN_ODE = (
     *("field", "activation", "blocks", "final_time", "trace", "probes", "noise"),
     *("test_method", "test_rtol", "test_atol"),
 )
+OF_A_STEP = ("optimiser", "lr", "weight_decay", "schedule", "warmup_epochs", "clip_norm", "ema_decay")
 LOOKED_AT = {
     PLANAR_NF: ("layers", "base_sd", "objective"),
     SPLINE_NF: ("layers", "width", "hidden", "objective"),
@@ -30,6 +32,27 @@ def warn_of_unused_settings(config: DensityConfig) -> None:
     warn_of_unused(_without_effect(config))
 
 
+def warn_of_settings_of_other_data(config: DensityConfig, data: DensityPoints) -> None:
+    """The same of what data of another kind would look at."""
+    warn_of_unused(_without_effect_on(config, data))
+
+
+def _without_effect_on(config: DensityConfig, data: DensityPoints) -> Iterator[Unused]:
+    chosen, training, is_matched = config.data, config.training, config.flow.objective == "matching"
+    of_tables = ("standardise", "dequantise", "noise")
+    if data.is_drawn:
+        for name in (*of_tables, "logit", "validation_fraction"):
+            yield chosen, name, f"the points of {chosen.name} are drawn by a formula"
+    elif data.preprocessing.dequantisation is not None:
+        yield from ((chosen, name, "it is of tables, and images have noise of their own") for name in of_tables)
+    else:
+        yield chosen, "logit", "it is of images"
+    if is_matched:
+        yield chosen, "size", "density matching draws from the flow"
+    elif data.sample is None:
+        yield training, "epoch_iterations", "an epoch is all of the points that there are to train on"
+
+
 def _without_effect(config: DensityConfig) -> Iterator[Unused]:
     """Section, name and reason."""
     flow, model = config.flow, config.model.architecture
@@ -40,6 +63,10 @@ def _without_effect(config: DensityConfig) -> Iterator[Unused]:
         for f in fields(flow):
             if f.name not in LOOKED_AT[model]:
                 yield flow, f.name, why if f.name in OF_AN_ODE else f"a {model} does not look at it"
+        if config.training.compile is True:
+            yield config.training, "compile", f"{why}, whose steps would be compiled"
+        if model == GAUSSIAN:
+            yield from ((config.training, name, "a gaussian is fitted in closed form") for name in OF_A_STEP)
     elif model == CNF:
         of_the_test = {"steps", "controller", "max_steps"} - {one[1] for one in unused_in_a_solve(config.test_solver)}
         yield from (one for one in unused_in_a_solve(config.solver) if one[1] not in of_the_test)

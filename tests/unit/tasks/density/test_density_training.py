@@ -1,5 +1,6 @@
 """What densities are trained by, and what is measured of them."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -197,11 +198,39 @@ def test_a_loose_tolerance_is_warned_of_with_the_shift_that_was_measured() -> No
         ({"model": {"architecture": "cnf"}, "solver": {"steps": 9}}, r"solver\.steps=9 .* chooses its steps itself"),
         ({"flow": {"test_method": "rk4", "test_rtol": 1e-8}}, r"flow\.test_rtol=1e-08 .* takes equal steps"),
         ({"model": {"architecture": "gaussian"}, "training": {"momentum": 0.5}}, r"momentum=0\.5 .* for sgd"),
+        ({"model": {"architecture": "gaussian"}, "training": {"lr": 0.5}}, r"lr=0\.5 .* fitted in closed form"),
+        ({"model": {"architecture": "planar_nf"}, "training": {"compile": True}}, "compile=True .* solves no ODE"),
     ],
 )
 def test_settings_without_effect_are_named(sections: dict[str, dict[str, object]], said: str) -> None:
     with pytest.warns(UnusedSettingWarning, match=said):
         warn_of_unused_settings(config_of(**sections))
+
+
+@pytest.mark.parametrize(
+    ("sections", "unused"),
+    [
+        (
+            {"data": {"noise": 0.5, "standardise": False, "dequantise": True, "logit": 0.2, "size": 50}},
+            {"data.noise", "data.standardise", "data.dequantise", "data.logit"},
+        ),
+        ({"data": {"size": 50}, "training": {"epoch_iterations": 7}}, {"training.epoch_iterations"}),
+        ({"data": {"size": 50}, "flow": {"objective": "matching"}}, {"data.size"}),
+        (
+            {"data": {"name": "digits", "noise": 0.3, "logit": 0.1}, "training": {"epoch_iterations": 7}},
+            {"data.noise", "training.epoch_iterations"},
+        ),
+        ({"training": {"epoch_iterations": 7}}, set()),
+    ],
+)
+def test_settings_that_data_of_another_kind_would_look_at_are_named(
+    sections: dict[str, dict[str, object]], unused: set[str]
+) -> None:
+    config = config_of(**{"data": {"name": "two_moons"} | sections.pop("data", {}), **sections})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        TASK.warn_of_data(config, TASK.load_data(config))
+    assert {str(one.message).partition("=")[0] for one in caught} == unused
 
 
 def test_log_densities_of_other_points_are_known_by_their_fingerprint() -> None:

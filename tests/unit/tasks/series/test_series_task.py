@@ -143,9 +143,9 @@ def test_only_a_training_is_computed_by_compiled_steps(monkeypatch: pytest.Monke
     """Every size of a batch is compiled for itself, and a test has many sizes."""
     compiled: list[bool] = []
 
-    def solved(*arguments: Any) -> Any:
-        compiled.append(arguments[-1])
-        return states_at(*arguments[:-1])
+    def solved(*arguments: Any, is_compiled: bool, graphs: Any) -> Any:
+        compiled.append(is_compiled)
+        return states_at(*arguments, graphs=graphs)
 
     monkeypatch.setattr(latent, "states_at", solved)
     config = configured(training={"compile": True}, series={"test_samples": 2})

@@ -1,0 +1,75 @@
+"""Plug-ins of a process that goes on, as a notebook's: edited, broken, mended, refused."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments.presets import presets
+from odenet.main import main
+from pipeline.plugins import load_plugins, registry
+from pipeline.plugins.loading import unload
+from pipeline.plugins.registry import PluginError
+
+FIELD = """from torch import nn
+from pipeline import plugins
+
+@plugins.field("reloaded")
+class Reloaded(nn.Module):
+    def __init__(self, channels: int, *, gain: float = 1.0):
+        super().__init__()
+        print("built")
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, t, z):
+        return self.convolution(z)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "mine.py"
+    yield path
+    unload(str(path))
+
+
+def test_a_file_that_is_broken_and_then_as_it_was_has_its_parts_again(file: Path) -> None:
+    file.write_text(FIELD)
+    load_plugins([str(file)])
+    file.write_text(f"{FIELD}\n1 / 0\n")
+    with pytest.raises(PluginError, match="failed in line 14"):
+        load_plugins([str(file)])
+    assert "reloaded" not in registry.names("field")
+    file.write_text(FIELD)
+    load_plugins([str(file)])
+    assert "reloaded" in registry.names("field")
+
+
+def test_a_name_that_is_taken_is_refused_once_and_not_for_all_that_comes_behind(file: Path) -> None:
+    file.write_text('from pipeline import plugins\nplugins.named_config("digits", {"seed": 1})\n')
+    for _ in range(2):
+        load_plugins([str(file)])
+        with pytest.raises(PluginError, match="something else that `with` takes is called digits"):
+            presets()
+        assert "digits" in presets()
+
+
+@pytest.mark.parametrize(
+    "wrapped", ["@functools.cache\ndef made(): ...\n", "made = functools.partial(lambda one: {}, 1)\n"]
+)
+def test_functions_that_others_wrap_are_where_they_were_written(file: Path, wrapped: str) -> None:
+    head = "import functools\nfrom pipeline import plugins\n"
+    file.write_text(f'{head}{wrapped}plugins.data_set("wrapped", shape=(1, 8, 8), classes=3)(made)\n')
+    load_plugins([str(file)])
+    assert registry.find("data set", "wrapped").where.startswith(f"{file}:")
+
+
+def test_what_a_plugin_prints_while_it_builds_is_not_before_the_document(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FIELD)
+    assert main(["describe", "--json", "--plugin", str(file), "with", "reloaded", "digits"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["options"]
+    assert "built" in printed.err
