@@ -158,7 +158,8 @@ def store_uid(database: Database[dict[str, Any]]) -> str:
             )
         except DuplicateKeyError:  # two first runs at once: the other one made it
             continue
-        return str(found["uid"])  # type: ignore[index]
+        if found is not None:  # as the embedded store has it for the second one
+            return str(found["uid"])
 
 
 def is_of_another_store(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> bool:

@@ -4,7 +4,9 @@ import json
 import os
 import platform
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.load_record import load_record
 from pipeline.tracking.record import Record
 from pipeline.tracking.run_folder import run_folder
-from pipeline.tracking.store import store_uid
+from pipeline.tracking.store import IDENTITY, store_uid
 from pipeline.tracking.sync import DeliveryResult, sync
 from pipeline.util.errors import OdenetError
 from tests.helpers.records import document_of, left_behind, read
@@ -436,3 +438,17 @@ def test_a_record_and_all_of_its_files_are_their_owners_alone(tmp_path: Path) ->
     modes = {path: path.stat().st_mode & 0o077 for path in (tmp_path / "home").rglob("*")}
     assert not any(modes.values()), json.dumps({str(path): mode for path, mode in modes.items()})
     record.release()
+
+
+def test_the_first_runs_of_a_new_store_that_begin_at_once_agree_about_it(database: Database[dict[str, Any]]) -> None:
+    for _ in range(20):
+        database.counters.delete_one({"_id": IDENTITY})
+        together = threading.Barrier(4)
+
+        def ask(together: threading.Barrier = together) -> str:
+            together.wait()
+            return store_uid(database)
+
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(ask) for _ in range(4)]
+        assert len({one.result() for one in asked}) == 1
