@@ -313,7 +313,7 @@ def _number(name: str, value: Any) -> float:
         if isinstance(value, str | bytes):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InvalidInput(f"{name} is {brief(value)}, which is no number: give one number") from None
 
 

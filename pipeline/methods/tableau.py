@@ -12,7 +12,11 @@ Notation after Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equatio
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pipeline.util.errors import InvalidInput
+
 Row = tuple[float, ...]
+ROUNDING = 1e-9
+"""How far sums of coefficients may be off."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,28 @@ class Tableau:
     dense: Dense = Dense()
 
     def __post_init__(self) -> None:
+        self._refuse_contradictions()
         if not self.dense.weights:
             object.__setattr__(self, "dense", straight_line(self) if self.order == 1 else cubic(self))
+
+    def _refuse_contradictions(self) -> None:
+        """What no method has, and a mistake in copying coefficients leads to."""
+        stages = len(self.b)
+        if len(self.c) != stages or [len(row) for row in self.a] != list(range(1, stages)):
+            raise InvalidInput(
+                f"a method of {stages} weights b has as many times c and rows a of 1 to {stages - 1} numbers, not "
+                f"{len(self.c)} and {[len(row) for row in self.a]}"
+            )
+        for stage, (time, row) in enumerate(zip(self.c, ((), *self.a), strict=True), start=1):
+            if abs(sum(row) - time) > ROUNDING:
+                raise InvalidInput(f"the row a of stage {stage} adds up to {sum(row):g}, and its time c is {time:g}")
+        if abs(sum(self.b) - 1) > ROUNDING:
+            raise InvalidInput(f"the weights b add up to {sum(self.b):g}, not to 1")
+        if self.error and (len(self.error) != stages or abs(sum(self.error)) > ROUNDING or self.error_order < 1):
+            raise InvalidInput(
+                f"the weights of the error are {stages} that add up to 0, with an error_order above 0, of the embedded "
+                f"solution; these are {len(self.error)}, which add up to {sum(self.error):g}, with {self.error_order}"
+            )
 
     @property
     def is_adaptive(self) -> bool:
