@@ -1,6 +1,7 @@
 """What commands refuse before they measure anything, as types of argparse."""
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -27,4 +28,6 @@ def file_to_write(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent} for {path.name}")
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder: name a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: name another file")
     return path

@@ -1,7 +1,7 @@
 """What every experiment leaves in the record of its run: epochs, failures, warnings, history, curves, weights."""
 
+import logging
 import statistics
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,12 @@ from pipeline.training import Callback, Fitted, LossDiverged, load_checkpoint
 from pipeline.training.callback import Metrics
 from pipeline.util.errors import is_disk_full
 from pipeline.util.paths import home
-from pipeline.util.user_warnings import OdenetWarning, noting_warnings
+from pipeline.util.user_warnings import noting_warnings
+
+WITHDRAWN = "test_withdrawn"
+"""Entry of a run's info that says why it has no test any more."""
+
+log = logging.getLogger("odenet")
 
 
 class Pruned(SacredInterrupt):
@@ -116,26 +121,29 @@ def record_unfinished_training(run_log: RunLog, checkpoint: Path, specs: Sequenc
     state = load_checkpoint(checkpoint)
     fitted = Fitted(**state["fitted"])
     fitted.best_epoch = state["early_stopping"]["best_epoch"]
-    _withdraw_earlier_test(run_log, len(fitted.history))
+    _withdraw_earlier_test(run_log, fitted, bool(state["best_weights"]))
     record_training(run_log, fitted, state["best_weights"] or state["model"], specs, title)
 
 
-def _withdraw_earlier_test(run_log: RunLog, epochs: int) -> None:
-    """Of a run that was complete and went on: its test was that of weights which others now replace."""
-    tested_after = (run_log.info.get("training") or {}).get("epochs")
-    if run_log.info.get("test") and tested_after != epochs:
-        run_log.update_info({"test": None})
-        said = (
-            f"the test was of the weights after {tested_after} epochs, which those after {epochs} replace: its numbers "
-            "count no more, and its figures and predictions are of then"
-        )
-        warnings.warn(OdenetWarning(said), stacklevel=2)
+def _withdraw_earlier_test(run_log: RunLog, fitted: Fitted, has_best: bool) -> None:
+    """Of a run that was complete and went on: its test was that of weights which others may now replace."""
+    earlier = run_log.info.get("training") or {}
+    key, now = ("best_epoch", fitted.best_epoch) if has_best else ("epochs", len(fitted.history))
+    if not run_log.info.get("test") or earlier.get(key) == now:
+        return
+    said = (
+        f"the test was of the weights of epoch {earlier.get(key)}, which those of epoch {now} replace: its numbers "
+        "count no more, and its figures and predictions are of then"
+    )
+    run_log.update_info({"test": None, WITHDRAWN: said})
+    log.warning("%s", said)
 
 
 def record_report(run_log: RunLog, report: Report) -> None:
     """What an evaluation found: its numbers, then its files, then its figures."""
     if report.test:
-        run_log.update_info({"test": dict(report.test)})
+        known = {WITHDRAWN: None} if run_log.info.get(WITHDRAWN) else {}
+        run_log.update_info({"test": dict(report.test), **known})
     for name, content in report.files.items():
         if isinstance(content, bytes):
             run_log.add_artifact(name, content)

@@ -80,7 +80,7 @@ class TrackedScript:
 
     @result.setter
     def result(self, value: Any) -> None:
-        self._refuse_over()
+        self._refuse_over("set its result")
         self._result = None if value is None else _number("result", value)
 
     def log(self, metrics: Mapping[str, Any] | None = None, *, step: int | None = None, **more: Any) -> None:
@@ -153,9 +153,9 @@ class TrackedScript:
         known.add(step)
         return True
 
-    def _refuse_over(self) -> None:
+    def _refuse_over(self, what: str = "log") -> None:
         if self._is_over:
-            raise InvalidInput(f"run {self.run_id} is over: log within its `with` block")
+            raise InvalidInput(f"run {self.run_id} is over: {what} within its `with` block")
 
     def _end(self) -> None:
         self._is_over = True

@@ -1,6 +1,6 @@
 """A folder of images with a folder for each class, as torchvision's `ImageFolder` has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +53,10 @@ def _splits(root: Path, notes: list[str]) -> dict[str, Path]:
     train, test, validation = (
         next((folders[name] for name in names if name in folders), None) for names in (TRAIN, TEST, VALIDATION)
     )
-    known = {folder.name for folder in (train, test, validation) if folder is not None}
-    is_a_class = (
-        train is not None and len(folders) > len(known) and not any(one.is_dir() for one in visible_files(train))
-    )
-    if train is None or is_a_class:
+    if train is None:
+        return {"train": root}
+    if _is_a_class(train, folders):
+        notes.append(f"the folder {train.name} is taken for a class, as those beside it are")
         return {"train": root}
     if test is not None:
         if validation is not None:
@@ -67,6 +66,13 @@ def _splits(root: Path, notes: list[str]) -> dict[str, Path]:
         notes.append(f"the folder {validation.name} is the test split, and validation images are taken of {train.name}")
         return {"train": train, "test": validation}
     return {"train": train}
+
+
+def _is_a_class(train: Path, folders: Mapping[str, Path]) -> bool:
+    """Whether a folder of that name has images itself, as those beside it have, none of which is called as a split."""
+    others = [name for name in folders if name != train.name.lower()]
+    are_splits = any(name.startswith((*TRAIN, *TEST, *VALIDATION)) for name in others)
+    return bool(others) and not are_splits and not any(one.is_dir() for one in visible_files(train))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -52,7 +52,7 @@ class Picture:
         """
         with self._opened() as image:
             width, height = image.size
-            is_lying = image.getexif().get(_ORIENTATION) in _LYING
+            is_lying = _has_exif(image) and image.getexif().get(_ORIENTATION) in _LYING
             return ((width, height) if is_lying else (height, width)), _is_grey(image)
 
     def read(self, channels: int, size: Size | None = None) -> tuple[NDArray[np.uint8], bool]:
@@ -67,7 +67,7 @@ class Picture:
         with self._opened() as image:
             if image.mode.startswith("I"):  # Pillow would cut off all that is brighter than 255
                 raise PictureError(f"{self.name} has 16 bits per channel; save it with 8")
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image) if _has_exif(image) else image
             is_opaque = upright.mode in ("1", "L", "RGB") and "transparency" not in upright.info
             opaque = upright if is_opaque else _on_black(upright)
             converted = opaque.convert("L" if channels == 1 else "RGB")
@@ -94,6 +94,11 @@ class Picture:
             raise PictureError(
                 f"{self.name} cannot be read as a PNG or JPEG image ({error}); convert it to one"
             ) from error
+
+
+def _has_exif(image: Image.Image) -> bool:
+    """Whether it says how it stands; of a PNG before its pixels, which Pillow would decode to look behind them."""
+    return image.format != "PNG" or "exif" in image.info
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -82,9 +82,11 @@ def _as_bytes(origin: Path, given: Mapping[str, NDArray[Any]], notes: list[str])
     if dtype == np.uint8 or not filled:
         brightest = max((int(array.max()) for array in filled.values()), default=WHITE)
         if 0 < brightest < DARKEST_WHITE:
+            line = f"x_train = (x_train * (255 / {brightest})).round().astype('uint8'), and so with x_test"
+            remedy = f"use {line}" if origin.suffix == ".npz" else "save them brighter"
             notes.append(
                 f"they are dark, {brightest} at the brightest where 255 is white; if {brightest} is meant to be white, "
-                f"use x_train = (x_train * (255 / {brightest})).round().astype('uint8'), and so with x_test"
+                f"{remedy}"
             )
         return {key: array.astype(np.uint8, copy=False) for key, array in given.items()}
     if dtype.kind == "b":

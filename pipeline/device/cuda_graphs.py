@@ -65,7 +65,9 @@ class GpuRecorder:
             was_collecting = gc.isenabled()
             gc.disable()
             try:
-                with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                # What other threads do meanwhile, as one that reads losses, does not spoil it.
+                mode = "thread_local"
+                with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode=mode):
                     outputs = list(compute())
             except RuntimeError as error:
                 torch.cuda.set_stream(before)

@@ -42,6 +42,8 @@ class PluginSource:
 
 
 _loaded: dict[str, tuple[PluginSource, ...]] = {}
+_executed: dict[str, tuple[str, ...]] = {}
+"""Of each of them the files that were executed, which are copies where the plug-in itself is not here."""
 _only_installed: set[str] = set()
 """Those of them that nobody named: modules that an installed package brought by its entry point."""
 
@@ -178,7 +180,7 @@ def _load_file(path: Path, spec: str | None = None) -> None:
     sources = (PluginSource(spec, path.name, content),)
     if _loaded.get(spec) == sources:
         return
-    unload(str(file), spec)
+    unload(str(file))
     name = f"odenet_plugin_{path.stem}_{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
     module = ModuleType(name)
     module.__file__ = str(file)
@@ -190,13 +192,21 @@ def _load_file(path: Path, spec: str | None = None) -> None:
             raise PluginError(
                 f'the plug-in {path} registers nothing: put a decorator such as @plugins.model("mine") on it'
             )
-    _loaded[spec] = sources
+    _loaded[spec], _executed[spec] = sources, (str(file),)
 
 
-def unload(file: str, spec: str | None = None) -> None:
-    """Have nothing of a plug-in's file any more, so that it is executed when it is loaded again."""
+def unload(file: str) -> None:
+    """Have nothing of the plug-in any more that a file belongs to, so that it is executed when it is loaded again."""
     forget(f"{file}:")
-    _loaded.pop(spec or file, None)
+    for spec, files in list(_executed.items()):
+        if file not in files:
+            continue
+        for one in files:
+            forget(f"{one}:")
+        for name in [name for name, module in sys.modules.items() if getattr(module, "__file__", None) in files]:
+            del sys.modules[name]
+        _loaded.pop(spec, None)
+        del _executed[spec]
 
 
 def _load_module(spec: str) -> None:
@@ -207,9 +217,10 @@ def _load_module(spec: str) -> None:
         raise PluginError(
             f"the plug-in {spec} is neither a file nor an installed module: correct its name, or install it"
         )
-    with _telling_failure(spec, _files_of_module(spec)[1]):
+    files = _files_of_module(spec)[1]
+    with _telling_failure(spec, files):
         importlib.import_module(spec)
-    _loaded[spec] = sources
+    _loaded[spec], _executed[spec] = sources, tuple(map(str, files))
 
 
 @contextmanager

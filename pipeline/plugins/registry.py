@@ -219,7 +219,8 @@ def _files(package: str, pattern: str) -> list[str]:
 
 def place_of(build: Any) -> tuple[str, str]:
     """`file:line` and the module of what is registered."""
-    build = inspect.unwrap(build.func if isinstance(build, partial) else build)
+    if not (inspect.isclass(build) or hasattr(build, "__code__")):  # as what functools makes of a function
+        build = inspect.unwrap(build.func if isinstance(build, partial) else build)
     target = build if callable(build) and hasattr(build, "__code__") else type(build)
     target = build if inspect.isclass(build) else target
     try:

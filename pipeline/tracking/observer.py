@@ -252,17 +252,8 @@ class StoreObserver(RunObserver):
             log.warning("the artifact %s is left out: %s cannot be read or kept (%s)", name, filename, error.strerror)
 
     def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
-        points = []
-        for name, series in metrics_by_name.items():
-            for step, value, timestamp in zip(series["steps"], series["values"], series["timestamps"], strict=True):
-                point = Point(name, plain(step), plain(value), timestamp)
-                try:
-                    check_point(*point[:3])
-                except (TypeError, OverflowError, BSONError) as error:
-                    log.warning("%s at step %s is left out: %s; log one number a step", name, brief(step), error)
-                else:
-                    points.append(point)
         with self._talking:
+            points = _storable_points(metrics_by_name)
             if self._is_closed:
                 log.warning("%d points of metrics came behind the end of the run and are not recorded", len(points))
                 return
@@ -274,7 +265,8 @@ class StoreObserver(RunObserver):
         known: dict[tuple[str, Any], Any] = {}
         for name, step, value, _ in points:
             first = known.setdefault((name, step), self.record.value(name, step, value))
-            if first != value and name not in self._told_repeated:
+            is_other = first != value and not (first != first and value != value)  # of two that are no number neither
+            if is_other and name not in self._told_repeated:
                 self._told_repeated.add(name)
                 said = "%s has a value at step %s already, which stays: give each value a step of its own"
                 log.warning(said, name, brief(step))
@@ -352,6 +344,21 @@ class StoreObserver(RunObserver):
             # The record is changed in memory all the same, and on its way to the store.
             log.warning("the record %s cannot be written: %s", self.record.folder, error)
         self._started.notify()
+
+
+def _storable_points(metrics_by_name: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Point]:
+    """The points that Sacred hands out, but those that no series can hold, which are said."""
+    points = []
+    for name, series in metrics_by_name.items():
+        for step, value, timestamp in zip(series["steps"], series["values"], series["timestamps"], strict=True):
+            point = Point(name, plain(step), plain(value), timestamp)
+            try:
+                check_point(*point[:3])
+            except (TypeError, OverflowError, BSONError) as error:
+                log.warning("%s at step %s is left out: %s; log one number a step", name, brief(step), error)
+            else:
+                points.append(point)
+    return points
 
 
 def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str, Any]]) -> dict[str, Any]:

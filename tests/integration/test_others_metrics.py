@@ -71,6 +71,7 @@ def test_a_second_value_at_a_step_is_said_once_a_metric(caplog: pytest.LogCaptur
             for batch in range(5):
                 run.log_scalar("loss", 10.0 * epoch + batch, epoch)
             run.log_scalar("same", 1.0, epoch)
+            run.log_scalar("undefined", float("nan"), 0)
 
     with caplog.at_level(logging.WARNING, "odenet"):
         run_id = observed(log)

@@ -9,6 +9,7 @@ from experiments.recording import RecordCallback, StopWhenAsked
 from odenet.main import main
 from pipeline.comparison.compare import compare
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.training.early_stopping import EarlyStopping
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import OdenetWarning
 from tests.helpers.training import train
@@ -52,11 +53,12 @@ def test_the_test_of_a_run_whose_weights_others_replace_is_withdrawn(monkeypatch
     assert run.status == "INTERRUPTED"
     assert run.info["training"]["epochs"] == 4
     assert run.info["test"] is None
-    assert "the weights after 2 epochs, which those after 4 replace" in run.info["warnings"][-1]
+    assert "the weights of epoch 2, which those of epoch 4 replace" in run.info["test_withdrawn"]
     assert compare([Runs().get(run_id), Runs().get(whole)]).tests == ()
     run = resumed(run_id, 6)
     assert run.status == "COMPLETED"
     assert run.info["test"]["accuracy"] == run.result
+    assert run.info["test_withdrawn"] is None
 
 
 def test_the_test_stays_where_no_epoch_came_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +69,18 @@ def test_the_test_stays_where_no_epoch_came_beside_it(monkeypatch: pytest.Monkey
         run = resumed(run_id, 6)
     assert run.status == "INTERRUPTED"
     assert run.info["test"] == before
+
+
+def test_the_test_stays_where_the_best_weights_are_those_that_were_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = trained()
+    before = Runs().get(run_id).info
+    with monkeypatch.context() as patch:
+        patch.setattr(EarlyStopping, "is_best", lambda _stopping, *_: False)  # no epoch is better than the second
+        at_epoch(patch, 4, KeyboardInterrupt())
+        run = resumed(run_id, 6)
+    assert (run.info["training"]["epochs"], run.info["training"]["best_epoch"]) == (4, 2)
+    assert run.info["weights"]["sha256"] == before["weights"]["sha256"]
+    assert run.info["test"] == before["test"]
 
 
 def _interrupted(*_: object) -> None:

@@ -120,7 +120,8 @@ class StepGraphs:
         return reason_by_trial(lambda: compute(leaves, weights).tensors, field, leaves, list(weights.values()))
 
     def _give_up(self, reason: str) -> None:
-        self.close()
+        self._is_given_up = True
+        self._recorded.clear()  # and not closed: what this solve has launched is still to be differentiated
         message = f"steps are launched kernel by kernel, not as CUDA graphs (training.cuda_graphs): the field {reason}"
         warnings.warn(message, GraphWarning, stacklevel=2)
 

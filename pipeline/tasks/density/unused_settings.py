@@ -18,7 +18,6 @@ OF_AN_ODE = (
     *("field", "activation", "blocks", "final_time", "trace", "probes", "noise"),
     *("test_method", "test_rtol", "test_atol"),
 )
-OF_A_STEP = ("optimiser", "lr", "weight_decay", "schedule", "warmup_epochs", "clip_norm", "ema_decay")
 LOOKED_AT = {
     PLANAR_NF: ("layers", "base_sd", "objective"),
     SPLINE_NF: ("layers", "width", "hidden", "objective"),
@@ -65,8 +64,6 @@ def _without_effect(config: DensityConfig) -> Iterator[Unused]:
                 yield flow, f.name, why if f.name in OF_AN_ODE else f"a {model} does not look at it"
         if config.training.compile is True:
             yield config.training, "compile", f"{why}, whose steps would be compiled"
-        if model == GAUSSIAN:
-            yield from ((config.training, name, "a gaussian is fitted in closed form") for name in OF_A_STEP)
     elif model == CNF:
         of_the_test = {"steps", "controller", "max_steps"} - {one[1] for one in unused_in_a_solve(config.test_solver)}
         yield from (one for one in unused_in_a_solve(config.solver) if one[1] not in of_the_test)

@@ -47,7 +47,7 @@ def _without_effect(config: SeriesTaskConfig) -> Iterator[Unused]:
             yield from ((series, name, why) for name in ("field_hidden", "field_layers"))
     elif architecture == "latent_ode" and series.field_layers == 0:
         yield series, "activation", "a latent field without hidden layers has none"
-    if series.kl_weight == 0:
+    if series.kl_weight == 0 and architecture not in (set(MODELS) - {"latent_ode"}):
         yield series, "kl_epochs", "series.kl_weight=0 leaves no KL to rise"
     if training.compile is True and not (architecture == "latent_ode" and solver.can_be_compiled):
         yield training, "compile", "of series the steps of a latent ODE alone are compiled, with control=batch"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from pipeline.config import ConfigError, ImageConfig
 from pipeline.data import DataError, Images, Splits, load_splits, prepare
@@ -428,7 +428,24 @@ def test_grey_pictures_with_a_palette_are_grey_and_coloured_ones_are_not(tmp_pat
 
 def test_a_class_may_be_called_as_a_split_is(tmp_path: Path) -> None:
     write_folder(tmp_path / "vehicles", dict.fromkeys(("train", "bus", "car"), 10))
-    assert load(tmp_path / "vehicles").classes == ("bus", "car", "train")
+    vehicles = load(tmp_path / "vehicles")
+    assert vehicles.classes == ("bus", "car", "train")
+    assert vehicles.notes[0] == "the folder train is taken for a class, as those beside it are"
+
+
+@pytest.mark.parametrize("others", [("test1",), ("test", "extra"), ("valid_images",), ()])
+def test_pictures_of_splits_without_classes_are_not_taken_for_classes(tmp_path: Path, others: Sequence[str]) -> None:
+    write_folder(tmp_path / "pets", dict.fromkeys(("train", *others), 10))
+    if not others:
+        (tmp_path / "pets" / ".hidden").mkdir()
+    with pytest.raises(DataError, match="train has no folders with images, and each class is one"):
+        load(tmp_path / "pets")
+
+
+def test_the_size_of_a_png_is_known_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (6, 5)).save(tmp_path / "a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _image: pytest.fail("it was decoded"))
+    assert Picture("a.png", tmp_path / "a.png").look() == ((5, 6), False)
 
 
 def test_images_of_several_sizes_are_refused_with_the_setting_that_resizes_them(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Plug-ins of a process that goes on, as a notebook's: edited, broken, mended, refused."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,23 @@ def test_a_name_that_is_taken_is_refused_once_and_not_for_all_that_comes_behind(
         with pytest.raises(PluginError, match="something else that `with` takes is called digits"):
             presets()
         assert "digits" in presets()
+
+
+def test_a_module_whose_name_was_refused_is_whole_when_it_is_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "refused_module.py"
+    module.write_text('from pipeline import plugins\nplugins.named_config("digits", {"seed": 1})\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    load_plugins(["refused_module"])
+    with pytest.raises(PluginError, match="is called digits"):
+        presets()
+    module.write_text('from pipeline import plugins\nplugins.named_config("mended", {"seed": 1})\n')
+    importlib.invalidate_caches()
+    load_plugins(["refused_module"])
+    assert "mended" in presets()
+    unload(str(module))
+    assert "mended" not in presets()
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,6 @@ def test_a_loose_tolerance_is_warned_of_with_the_shift_that_was_measured() -> No
         ({"model": {"architecture": "cnf"}, "solver": {"steps": 9}}, r"solver\.steps=9 .* chooses its steps itself"),
         ({"flow": {"test_method": "rk4", "test_rtol": 1e-8}}, r"flow\.test_rtol=1e-08 .* takes equal steps"),
         ({"model": {"architecture": "gaussian"}, "training": {"momentum": 0.5}}, r"momentum=0\.5 .* for sgd"),
-        ({"model": {"architecture": "gaussian"}, "training": {"lr": 0.5}}, r"lr=0\.5 .* fitted in closed form"),
         ({"model": {"architecture": "planar_nf"}, "training": {"compile": True}}, "compile=True .* solves no ODE"),
     ],
 )
