@@ -45,6 +45,7 @@ def parts(device: str) -> Sequence[Part]:
             _tests(),
             _steps("digits", "Training steps of a small network", ("digits",), REHEARSED, 1, "cpu"),
             _epoch("epoch", "An epoch", ("--images", "512", "--size", "8"), "cpu", 2),
+            _small("small", "Small fields", ("mlp-2",), 1, 2, "cpu"),
             _sharing("sharing", "Trials that share a card", ("--shares", "1", "2", "--size", "8"), "cpu", 2),
         )
     return (
@@ -53,6 +54,7 @@ def parts(device: str) -> Sequence[Part]:
         _tests(),
         _epoch("epoch", "An epoch of 48 000 images of 28 × 28", ("--images", "60000", "--size", "28"), device, 2),
         _steps("peers", "Other libraries and gradients, the simple ODE-Net", ("simple",), MORE, 1.5, device),
+        _small("small", "Small fields", ("mlp-2", "latent-ode"), 5, 3, device),
         _steps("networks", "Other networks", ("simple-colour", "complex", "gladzik-2"), (*THEIRS, *OURS), 3, device),
         _sharing("sharing", "Trials that share a card", ("--shares", "1", "2", "4", "8", "--size", "28"), device, 2),
     )
@@ -65,6 +67,12 @@ def _steps(
     chosen += [word for candidate in candidates for word in ("--candidate", candidate)]
     fewer = ("--reference", "1e-4", "--repeats", "2") if device == "cpu" else ("--reference", "1e-6", "--repeats", "5")
     return Part(name, title, ("-m", "benchmarks", "--device", device, *fewer, *chosen, "--out"), minutes)
+
+
+def _small(name: str, title: str, networks: tuple[str, ...], repeats: int, minutes: float, device: str) -> Part:
+    chosen = [word for network in networks for word in ("--network", network)]
+    words = ("-m", "benchmarks.gpu.small_fields", "--device", device, "--repeats", str(repeats), *chosen, "--out")
+    return Part(name, title, words, minutes)
 
 
 def _tests() -> Part:

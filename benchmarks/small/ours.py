@@ -11,7 +11,7 @@ from benchmarks.small.problems import Problem, State
 from benchmarks.small.subject import TorchSubject
 from pipeline.config import SolverConfig
 from pipeline.device.host_memory import keep_freed_memory
-from pipeline.ode import Statistics, integrate
+from pipeline.ode import Statistics, StepGraphs, integrate
 
 
 class Ours(TorchSubject):
@@ -19,6 +19,7 @@ class Ours(TorchSubject):
 
     Args:
         written: makes of the field another that computes the same in its way.
+        has_graphs: launch the steps as CUDA graphs.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Ours(TorchSubject):
         problem: Problem,
         is_compiled: bool = False,
         written: Callable[[Any], nn.Module] = lambda field: field,
+        has_graphs: bool = False,
         **solver: Any,
     ) -> None:
         super().__init__(problem)
@@ -36,10 +38,12 @@ class Ours(TorchSubject):
         if is_compiled:
             self._code = TemporaryDirectory()  # of this process alone: the first step finds nothing compiled before
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._code.name
+        self._graphs = StepGraphs() if has_graphs else None
         self._statistics = Statistics()
 
     def solve(self) -> State:
-        solution = integrate(self._written, self.start, self.times, self._solver, is_compiled=self._is_compiled)
+        compiled, graphs = self._is_compiled, self._graphs
+        solution = integrate(self._written, self.start, self.times, self._solver, is_compiled=compiled, graphs=graphs)
         self._statistics = solution.statistics
         return cast("State", solution.states)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.device import Device
 from benchmarks.small.fields import Chain, Estimated, Planar
 
 State = Tensor | tuple[Tensor, ...]
@@ -27,6 +28,7 @@ class Problem:
         loss: of the states, in torch or in JAX.
         learns: whether the field is trained before it is timed, since its first weights are no example of what it does.
         weights: of the trained field.
+        device: that it is solved on; the numbers of chance are the CPU's.
     """
 
     build: Callable[[], nn.Module]
@@ -36,16 +38,18 @@ class Problem:
     tolerance: float = 1e-5
     learns: bool = False
     weights: np.ndarray | None = None
+    device: Device = "cpu"
 
     def field(self) -> nn.Module:
         torch.manual_seed(0)
         field = self.build()
         if self.weights is not None:
             nn.utils.vector_to_parameters(torch.from_numpy(self.weights), field.parameters())
-        return field
+        return field.to(self.device)
 
     def start(self, seed: int = 0) -> State:
-        return self.draw(torch.Generator().manual_seed(seed))
+        drawn = self.draw(torch.Generator().manual_seed(seed))
+        return drawn.to(self.device) if isinstance(drawn, Tensor) else tuple(part.to(self.device) for part in drawn)
 
 
 def _normal(shape: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -35,7 +35,7 @@ class TorchSubject(ABC):
 
     def __init__(self, problem: Problem) -> None:
         self.field, self.start, self.tolerance = problem.field(), problem.start(), problem.tolerance
-        self.times = torch.tensor(problem.times)
+        self.times = torch.tensor(problem.times, device=problem.device)
         self.called: nn.Module = self.field
         self._loss = problem.loss
 
@@ -51,7 +51,7 @@ class TorchSubject(ABC):
 
     def gradient(self) -> np.ndarray:
         found = [p.grad.flatten().double() for p in self.field.parameters() if p.grad is not None]
-        return torch.cat(found).numpy()
+        return torch.cat(found).cpu().numpy()
 
     def evaluations(self) -> tuple[int, int]:
         calls: list[None] = []

@@ -6,6 +6,7 @@ Source: Chen et al. 2018, section 2 and appendices B and C.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -242,7 +243,9 @@ class _Sweep:
             "use gradient=auto, direct or checkpointed, which differentiate the steps, or "
             f"{'more steps' if has_equal_steps else 'smaller tolerances'}"
         )
-        if not relative < NOT_THE_SAME_STATE:
+        # Equal steps may be as coarse as somebody wants them; that the gradient is, too, is said.
+        is_lost = not isfinite(float(difference.norm())) if has_equal_steps else not relative < NOT_THE_SAME_STATE
+        if is_lost:
             self.call.statistics.status = Status.DIVERGED
             raise AdjointFailure(sentence)
         warnings.warn(sentence, AdjointWarning, stacklevel=2)

@@ -108,9 +108,10 @@ def test_all_parts_run_through_at_small_sizes_on_a_cpu(tmp_path: Path) -> None:
     done = run("benchmarks.gpu", "--rehearse", "--out", str(tmp_path), "--minutes", "30")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "measured.json").read_text())
-    assert [part["ended"] for part in found["parts"]] == ["done"] * 4
+    assert [part["ended"] for part in found["parts"]] == ["done"] * 5
     assert "Rehearsal on a CPU: not a measurement" in (tmp_path / "measured.md").read_text()
-    _, steps, epoch, sharing = (part.get("measured") for part in found["parts"])
+    _, steps, epoch, small, sharing = (part.get("measured") for part in found["parts"])
     assert len(steps["results"][0]["candidates"]) == 3
     assert epoch["facts"]["simple ODE-Net, fp32"]["epoch_seconds"] > 0
+    assert small["facts"]["mlp-2"]["odenet direct"]["gradient_error"] < 1e-3
     assert len(sharing["facts"]["2"]) == 2

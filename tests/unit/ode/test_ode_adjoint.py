@@ -60,7 +60,7 @@ def test_a_state_that_comes_back_somewhat_off_is_said_and_the_gradient_given() -
     assert rate.grad is not None
 
 
-@pytest.mark.parametrize(("steps", "is_warned"), [(200, False), (8, True)])
+@pytest.mark.parametrize(("steps", "is_warned"), [(200, False), (8, True), (1, True)])
 def test_of_equal_steps_a_miss_is_judged_by_its_size_whatever_the_tolerances_are(steps: int, is_warned: bool) -> None:
     rate = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
     solver = solver_for("adjoint", method="euler", steps=steps, rtol=1e-12, atol=1e-12)

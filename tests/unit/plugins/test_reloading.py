@@ -65,12 +65,12 @@ def test_a_module_whose_name_was_refused_is_whole_when_it_is_loaded_again(
     load_plugins(["refused_module"])
     with pytest.raises(PluginError, match="is called digits"):
         presets()
-    module.write_text('from pipeline import plugins\nplugins.named_config("mended", {"seed": 1})\n')
+    module.write_text('from pipeline import plugins\nplugins.named_config("mended_since", {"seed": 1})\n')
     importlib.invalidate_caches()
     load_plugins(["refused_module"])
-    assert "mended" in presets()
+    assert "mended_since" in presets()
     unload(str(module))
-    assert "mended" not in presets()
+    assert "mended_since" not in presets()
 
 
 @pytest.mark.parametrize(
