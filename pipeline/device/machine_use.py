@@ -1,5 +1,7 @@
 """How busy the machine is: processors, memory and, where a run computes on it, the GPU."""
 
+import resource
+import sys
 import time
 from collections.abc import Callable
 
@@ -56,3 +58,11 @@ def _gpu_readings(device: torch.device) -> dict[str, Callable[[], float]]:
         "gpu_celsius": lambda: torch.cuda.temperature(device),
         "gpu_watts": lambda: torch.cuda.power_draw(device) / 1000,
     }
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak of the epoch on a GPU, of the process so far on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -5,14 +5,13 @@ import mimetypes
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bson.errors import BSONError
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from pipeline.plugins.loading import loaded_sources
 from pipeline.reporting.metric_spec import MetricSpec
@@ -21,6 +20,7 @@ from pipeline.tracking.address import StoreError
 from pipeline.tracking.board_entry import BOARD, board_entry
 from pipeline.tracking.conditions import machine_now, software_now
 from pipeline.tracking.delivery import DeliveryThread
+from pipeline.tracking.entering import enter, refuse_id, take_up
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, environment_of, put_environment
 from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
@@ -29,7 +29,7 @@ from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import FORMAT, OF_A_FAILURE, RunStatus, metric_entry
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
-from pipeline.tracking.store import MAX_RUN_ID, connect, insist, next_run_id, retire_run_id, store_address, store_uid
+from pipeline.tracking.store import connect, insist, store_address, store_uid
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.plain_values import plain
@@ -164,7 +164,7 @@ class StoreObserver(RunObserver):
         # Of a run before, which this object may have recorded.
         self._delivery, self._is_closed, self._told_repeated = None, False, set()
         if _id is not None and type(_id) is not int:
-            _refuse_id(_id)
+            refuse_id(_id)
         address = store_address()
         database = connect(address)
         where = address.redacted()
@@ -193,7 +193,7 @@ class StoreObserver(RunObserver):
                     "result": None,
                 }
                 new |= values
-                record = _enter(new | {BOARD: board_entry(new)}, self._annotations, _id, self._home, database)
+                record = enter(new | {BOARD: board_entry(new)}, self._annotations, _id, self._home, database)
             else:
                 record = self._reopen(self._resumed, values, start_time, database)
         except PyMongoError as error:
@@ -326,7 +326,7 @@ class StoreObserver(RunObserver):
             )
         changes = {**values, **goes_on, "resumed": [*document.get("resumed", []), session]}
         changes[BOARD] = board_entry({**document, **changes})
-        return _take_up(document, changes, run_folder(self._home, document), database)
+        return take_up(document, changes, run_folder(self._home, document), database)
 
     def _end(self, values: dict[str, Any]) -> None:
         with self._talking:
@@ -378,125 +378,6 @@ def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str
         ],
         "repositories": provenance.repositories(),
     }
-
-
-class _IdTaken(Exception):
-    """Another run has the id."""
-
-
-def _enter(
-    new: Mapping[str, Any],
-    annotations: Mapping[str, Any],
-    given_id: int | None,
-    home: Path,
-    database: Database[dict[str, Any]],
-) -> Record:
-    """The run on disk, then in the store; in neither when one of them refuses.
-
-    Args:
-        annotations: for the store alone, where people change them.
-        given_id: by another observer; the next free one without it.
-
-    Raises:
-        InvalidInput: a run has it, has had it, or may have had it.
-    """
-    if given_id is not None:
-        _take(given_id, database)
-    while True:
-        run_id = insist(lambda: next_run_id(database)) if given_id is None else given_id
-        document = {"_id": run_id, **new}
-        record = Record.create(run_folder(home, document), document, is_entering=True)
-        try:
-            marked = {**document, "omniboard": dict(annotations)} if annotations else document
-            insist(lambda: _insert(marked, database))  # noqa: B023 - called at once
-            record.entered()
-            return record
-        except _IdTaken:
-            record.discard()
-            if given_id is not None:
-                _refuse_id(given_id)
-        except BaseException:
-            _withdraw(record, database)
-            raise
-
-
-def _take(run_id: int, database: Database[dict[str, Any]]) -> None:
-    """Take a number that another observer has given, if it is above all that there have been here."""
-    free = insist(lambda: next_run_id(database))  # which is then nobody's
-    if not free <= run_id < MAX_RUN_ID:
-        _refuse_id(run_id)
-    insist(lambda: retire_run_id(database, run_id))
-
-
-def _refuse_id(run_id: object) -> NoReturn:
-    raise InvalidInput(
-        f"a run cannot be called {brief(run_id)}: the store numbers its runs, so that no number is given twice; "
-        "leave Sacred's --id out"
-    ) from None
-
-
-def _insert(document: Mapping[str, Any], database: Database[dict[str, Any]]) -> None:
-    """Enter the run, which the store may have by now: the reply to an earlier attempt may have been lost."""
-    try:
-        database.runs.insert_one(dict(document))
-    except DuplicateKeyError:
-        if database.runs.find_one({"_id": document["_id"], "uid": document["uid"]}, {"_id": True}) is None:
-            raise _IdTaken from None
-
-
-def _withdraw(record: Record, database: Database[dict[str, Any]]) -> None:
-    """Leave nothing of a run that could not begin; where the store does not answer, `odenet sync` does so later."""
-    record.is_entering = True  # as it is on disk
-    try:
-        database.runs.delete_one({"_id": record.run_id, "uid": record.document["uid"]})
-    except PyMongoError:
-        record.release()
-        log.warning(
-            "run %s could not begin, and the store does not say whether it has it: `odenet sync` removes it there",
-            record.run_id,
-        )
-    else:
-        with suppress(OSError):
-            record.discard()
-
-
-def _take_up(
-    document: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, database: Database[dict[str, Any]]
-) -> Record:
-    """The record of a stored run that goes on, if nobody has removed, changed or taken it up since it was read.
-
-    Raises:
-        InvalidInput: somebody has.
-    """
-    run_id = document["_id"]
-    try:
-        record = Record.reopen(folder, {**document, **changes}, database)
-    except BlockingIOError:
-        raise InvalidInput(
-            f"another process resumes or removes run {run_id} just now: look at it with `odenet show {run_id}`, "
-            "then try again"
-        ) from None
-    unchanged = {key: document.get(key) for key in ("_id", "uid", "status", "heartbeat", "artifacts")}
-    resumed = {"_id": run_id, "uid": document["uid"], "resumed.uid": changes["resumed"][-1]["uid"]}
-
-    def claim() -> bool:
-        change = {"$set": dict(changes), "$currentDate": {"heard": True}}
-        return database.runs.update_one(unchanged, change).matched_count == 1 or bool(database.runs.find_one(resumed))
-
-    try:
-        is_ours = insist(claim)
-    except BaseException:
-        record.is_entering = False
-        record.update({key: document.get(key) for key in changes})  # for `odenet sync`: it did not go on
-        record.release()
-        raise
-    if not is_ours:
-        record.discard()
-        raise InvalidInput(
-            f"run {run_id} was removed or has changed just now: look at it with `odenet show {run_id}`, then try again"
-        )
-    record.entered()
-    return record
 
 
 def _undelivered(delivery: DeliveryThread) -> str:

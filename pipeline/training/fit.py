@@ -1,8 +1,6 @@
 """The training loop."""
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from pipeline.config import TrainingConfig
 from pipeline.device.compilation import STEPS_WORTH_COMPILING, CompiledInTraining, compile_for_training
 from pipeline.device.host_memory import keep_freed_memory
+from pipeline.device.machine_use import peak_memory_mb
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
 from pipeline.device.random_state import get_random_state, set_random_state
@@ -39,6 +38,7 @@ from pipeline.training.optimisation import (
 )
 from pipeline.training.solver_counts import SolverCounts
 from pipeline.training.step_graphs import steps_as_graphs
+from pipeline.training.totals import Totals
 from pipeline.training.weight_average import WeightAverage
 from pipeline.util.errors import OdenetError
 
@@ -128,26 +128,6 @@ def fit_along(model: nn.Module, objective: Objective, config: TrainingConfig, se
     with numerics(config, device), trainer.sharing_steps(), steps_as_graphs(model, config, device):
         while trainer.goes_on():
             trainer.train_epoch()
-
-
-class _Totals:
-    """Sums over the batches of one pass through a split, on the device: no synchronisation a batch."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.items = 0
-        self._loss = torch.zeros((), device=device)
-        self._sums: dict[str, Tensor] = {}
-
-    def add(self, batch: BatchLoss) -> None:
-        self.items += batch.items
-        self._loss += batch.loss.detach() * batch.items
-        for name, value in batch.sums.items():
-            self._sums.setdefault(name, torch.zeros_like(self._loss)).add_(value.detach())
-
-    def means(self, split: str) -> Metrics:
-        """`split.loss` and the others; waits for the device."""
-        sums = {"loss": self._loss, **self._sums}
-        return {f"{split}.{name}": float(value) / self.items for name, value in sums.items()}
 
 
 class _Trainer:
@@ -258,7 +238,7 @@ class _Trainer:
             "time.epoch_seconds": time.perf_counter() - started,
             "time.training_seconds": training_seconds,
             "time.images_per_second": self.objective.training_items / training_seconds,
-            "memory.peak_mb": _peak_memory_mb(device),
+            "memory.peak_mb": peak_memory_mb(device),
         }
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(metrics["validation.loss"])
@@ -283,9 +263,9 @@ class _Trainer:
             self.schedule.step()
         return lr, trained
 
-    def _train(self) -> _Totals:
+    def _train(self) -> Totals:
         self.model.train()
-        totals, counts = _Totals(self.objective.device), SolverCounts(self.model)
+        totals, counts = Totals(self.objective.device), SolverCounts(self.model)
         losses: list[Tensor] = []
         self.clipped = torch.zeros((), device=self.objective.device)
         shuffled = self.objective.training_batches(self.config.batch_size, self.generator)
@@ -354,7 +334,7 @@ class _Trainer:
 
     def _validate_as_it_is(self) -> Metrics:
         self.model.eval()
-        totals, outputs = _Totals(self.objective.device), []
+        totals, outputs = Totals(self.objective.device), []
         for batch in self.objective.validation_batches(self.config.batch_size):
             result = self.objective.loss(self.model, batch, None)
             totals.add(result)
@@ -424,11 +404,3 @@ class _Trainer:
 
 def _can_be_compiled(block: Solved) -> bool:
     return block.can_be_compiled if isinstance(block, ODEBlock) else block.solver.can_be_compiled
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    """Peak of the epoch on a GPU, of the process so far on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -14,7 +14,8 @@ from sacred import Experiment
 from pipeline.runs.query import Runs
 from pipeline.tracking.address import StoreAddress
 from pipeline.tracking.embedded import EmbeddedStore
-from pipeline.tracking.observer import StoreObserver, _take_up
+from pipeline.tracking.entering import take_up
+from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.record import Record
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.store import MAX_RUN_ID, connect, next_run_id
@@ -179,7 +180,7 @@ def test_a_run_goes_on_once_whatever_is_cut_while_it_is_taken_up(
 ) -> None:
     database, document = interrupted
     proxy.decide = FirstOf("update runs", fate, 2)
-    record = _take_up(document, changes(), run_folder(home, document), through(home, proxy))
+    record = take_up(document, changes(), run_folder(home, document), through(home, proxy))
     assert proxy.cuts == 2
     assert read(database, 1).status == "RUNNING"
     record.update({"status": "COMPLETED"})
@@ -197,7 +198,7 @@ def test_a_run_that_could_not_be_taken_up_is_as_it_was_after_sync(
     monkeypatch.setattr("pipeline.tracking.store.ENTERING_SECONDS", 1.0)
     proxy.decide = lambda asked: Fate.REPLY_CUT if asked.words == "update runs" else Fate.PASSES
     with pytest.raises(Exception, match=r"closed|reset"):
-        _take_up(document, changes(), run_folder(home, document), through(home, proxy))
+        take_up(document, changes(), run_folder(home, document), through(home, proxy))
     assert [result.outcome for result in sync(home, database)] == ["delivered"]
     after = read(database, 1)
     assert (after.document["status"], after.document["resumed"]) == ("INTERRUPTED", [])
@@ -231,7 +232,7 @@ def test_a_run_that_got_a_file_since_it_was_read_is_not_taken_up_without_it(
     database, document = interrupted
     database.runs.update_one({"_id": 1}, {"$push": {"artifacts": {"name": "late.csv", "file_id": ObjectId()}}})
     with pytest.raises(Exception, match="run 1 was removed or has changed just now"):
-        _take_up(document, changes(), run_folder(home, document), database)
+        take_up(document, changes(), run_folder(home, document), database)
     assert [entry["name"] for entry in read(database, 1).document["artifacts"]][-1] == "late.csv"
 
 
@@ -239,11 +240,11 @@ def test_of_two_who_go_on_with_a_run_the_second_is_told(
     home: Path, interrupted: tuple[Database[dict[str, Any]], dict[str, Any]], tmp_path: Path
 ) -> None:
     database, document = interrupted
-    first = _take_up(document, changes(), run_folder(home, document), database)
+    first = take_up(document, changes(), run_folder(home, document), database)
     with pytest.raises(Exception, match="another process resumes or removes run 1 just now"):
-        _take_up(document, changes("second"), run_folder(home, document), database)
+        take_up(document, changes("second"), run_folder(home, document), database)
     with pytest.raises(Exception, match="run 1 was removed or has changed just now"):  # on another machine
-        _take_up(document, changes("third"), run_folder(tmp_path / "elsewhere", document), database)
+        take_up(document, changes("third"), run_folder(tmp_path / "elsewhere", document), database)
     assert not list((tmp_path / "elsewhere").rglob("*.json"))
     first.release()
     assert Runs(database).get(1).document["resumed"][0]["uid"] == "first"

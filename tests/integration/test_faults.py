@@ -488,11 +488,11 @@ def test_a_large_artifact_whose_delivery_was_killed_arrives_whole(
 def test_a_run_whose_store_takes_it_but_whose_disk_does_not_is_in_neither(
     tmp_path: Path, database: Database[dict[str, Any]]
 ) -> None:
-    from pipeline.tracking.observer import _enter
+    from pipeline.tracking.entering import enter
 
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=r"exists|directory"):
-        _enter(document_of(1) | {"uid": str(ObjectId())}, {}, None, tmp_path, database)
+        enter(document_of(1) | {"uid": str(ObjectId())}, {}, None, tmp_path, database)
     assert database.runs.count_documents({}) == 0
 
 
