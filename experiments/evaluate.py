@@ -143,33 +143,32 @@ def _subject(run_id: int, grid: Grid | Listed, data: str | None, limit: int | No
         raise InvalidInput(
             f"run {run_id} is of the task {task.name}, whose solves have ends of their own: leave --T out"
         )
-    if data is not None:
-        model, data = _as_trained(parent, task, model, data)
+    model, data, whole = _asked_about(parent, task, model, data)
     name = data or model.config.data.name
-    whole = task.evaluation_data(model, data)
     if limit is None and data is None:
         limit = model.config.evaluation.subset
     chosen = task.limited(whole, limit or None).to(device)
     return Subject(parent, task, model, settings, name, chosen, whole, device)
 
 
-def _as_trained(
-    parent: StoredRun, task: Task[Any, Any, Any], model: TrainedModel[Any], data: str
-) -> tuple[TrainedModel[Any], str | None]:
-    """The model and no name of data, where these are the training's: their test split is asked about, not all of them.
+def _asked_about(
+    parent: StoredRun, task: Task[Any, Any, Any], model: TrainedModel[Any], data: str | None
+) -> tuple[TrainedModel[Any], str | None, Any]:
+    """The model, the name of other data than the training's, None of those, and the data.
 
-    However they are spelt, and wherever they lie now: what they hold decides.
+    Of the training's the test split is asked about, and not all of them, however they are spelt and wherever they lie
+    now: what they hold decides.
     """
     config = model.config
-    if is_same_place(data, config.data.name):
-        return model, None
-    if data in registry.names("data set"):
-        return model, data
-    with suppress(OdenetError):
-        there = replace(model, config=replace(config, data=replace(config.data, name=data)))
-        if task.evaluation_data(there, None).sha256 == parent.info["data"]["sha256"]:
-            return there, None
-    return model, data
+    if data is None or is_same_place(data, config.data.name):
+        return model, None, task.evaluation_data(model, None)
+    if data not in registry.names("data set"):
+        with suppress(OdenetError):
+            there = replace(model, config=replace(config, data=replace(config.data, name=data)))
+            found = task.evaluation_data(there, None)
+            if found.sha256 == parent.info["data"]["sha256"]:
+                return there, None, found
+    return model, data, task.evaluation_data(model, data)
 
 
 def _config(subject: Subject) -> dict[str, Any]:

@@ -12,6 +12,11 @@ def get_random_state(device: torch.device) -> RandomState:
     return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
+def is_same_random_state(one: RandomState, other: RandomState) -> bool:
+    """Whether nothing was drawn between two states of the same device."""
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None)
+
+
 def set_random_state(state: RandomState | None, device: torch.device) -> None:
     """Draw again what was drawn after `state`, if there is one, as far as it is of this kind of device."""
     if state is None:

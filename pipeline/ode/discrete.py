@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.device.random_state import RandomState, get_random_state
+from pipeline.device.random_state import RandomState, get_random_state, is_same_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.inference_mode import ordinary, outside_inference
 from pipeline.ode.loop import solve
@@ -295,8 +295,7 @@ def _refuse_batch_statistics(field: VectorField) -> None:
 
 def refuse_random_numbers(before: RandomState, z0: Tensor, chosen: str, instead: str) -> None:
     """Refuse a field that drew some since `before`."""
-    after = get_random_state(z0.device)
-    if not all(torch.equal(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None):
+    if not is_same_random_state(before, get_random_state(z0.device)):
         raise InvalidInput(
             f"the field draws random numbers (dropout?), which {chosen} cannot repeat in the backward pass: "
             f"use {instead}"

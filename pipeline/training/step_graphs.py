@@ -1,7 +1,7 @@
 """Training with the steps of solvers as CUDA graphs."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -20,16 +20,12 @@ def steps_as_graphs(model: nn.Module, config: TrainingConfig, device: torch.devi
         yield
         return
     parts = [part for part in model.modules() if isinstance(part, Graphed) and part.can_be_graphed]
-    if not (parts and has_graphs(device)):
-        why = (
-            "only the steps of explicit methods, of solver.engine=odenet with control=batch and another gradient than "
-            "adjoint, can be recorded"
-            if not parts
-            else f"the device is {device.type}, and they are of NVIDIA's GPUs"
-        )
+    if why := _why_not(parts, device):
         warnings.warn(f"training.cuda_graphs=True changes nothing: {why}", GraphWarning, stacklevel=2)
+        yield
+        return
     try:
-        for part in parts if has_graphs(device) else ():
+        for part in parts:
             part.graphs = StepGraphs()
         yield
     finally:
@@ -37,6 +33,15 @@ def steps_as_graphs(model: nn.Module, config: TrainingConfig, device: torch.devi
             if part.graphs is not None:
                 part.graphs.close()  # a part may keep what it launched last, as penalties
             part.graphs = None
+
+
+def _why_not(parts: Sequence[Graphed], device: torch.device) -> str:
+    if not parts:
+        return (
+            "only the steps of explicit methods, of solver.engine=odenet with control=batch and another gradient than "
+            "adjoint, can be recorded"
+        )
+    return "" if has_graphs(device) else f"the device is {device.type}, and they are of NVIDIA's GPUs"
 
 
 def has_graphs(device: torch.device) -> bool:

@@ -151,8 +151,7 @@ class _Computation:
     def stand_ins(self) -> dict[str, Tensor]:
         """The weights' numbers at their places, where a graph begins: their own nodes would belong to other streams."""
         names = {id(one): name for name, one in self._within.named_parameters()}
-        wanted = [one for one in self.field.weights if id(one) in names]
-        return {names[id(one)]: one.detach().requires_grad_() for one in wanted}
+        return {names[id(one)]: one.detach().requires_grad_() for one in self.field.weights}
 
     def __call__(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> "_Results":
         """

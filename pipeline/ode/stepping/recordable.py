@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.device.random_state import get_random_state
+from pipeline.device.random_state import get_random_state, is_same_random_state
 from pipeline.ode.field import VectorField
 from pipeline.ode.identity import has_hooks
 from pipeline.ode.pullback import pullback
@@ -60,9 +60,7 @@ def reason_by_trial(
                     pullback(outputs, [torch.zeros_like(one) for one in outputs], [*inputs, *weights])
         except _Refused as refused:
             return str(refused)
-        after = get_random_state(device)
-        pairs = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
-        if others.were_drawn or not all(torch.equal(a, b) for a, b in pairs):
+        if others.were_drawn or not is_same_random_state(before, get_random_state(device)):
             return "draws random numbers, which a recording would not, or draw anew for its gradient"
         if not all(_is_same(buffer, value) for buffer, value in buffers):
             return "changes its buffers, which its gradient would change again"
