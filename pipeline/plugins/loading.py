@@ -203,8 +203,9 @@ def unload(file: str) -> None:
             continue
         for one in files:
             forget(f"{one}:")
-        for name in [name for name, module in sys.modules.items() if getattr(module, "__file__", None) in files]:
-            del sys.modules[name]
+        for name, module in list(sys.modules.items()):
+            if getattr(module, "__file__", None) in files and name != "__main__":  # a script may be its own plug-in
+                del sys.modules[name]
         _loaded.pop(spec, None)
         del _executed[spec]
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def test_a_file_that_is_broken_and_then_as_it_was_has_its_parts_again(file: Path
     file.write_text(FIELD)
     load_plugins([str(file)])
     assert "reloaded" in registry.names("field")
+
+
+def test_a_script_that_is_its_own_plugin_stays_the_script_when_it_is_loaded_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = sys.modules["__main__"]
+    monkeypatch.setattr(script, "__file__", str(file), raising=False)
+    for edition in ("", "# edited\n"):
+        file.write_text(FIELD + edition)
+        load_plugins([str(file)])
+        assert sys.modules.get("__main__") is script
 
 
 def test_a_name_that_is_taken_is_refused_once_and_not_for_all_that_comes_behind(file: Path) -> None:
