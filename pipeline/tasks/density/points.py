@@ -98,17 +98,20 @@ class DensityPoints:
         return -float(self.log_density(self.test).double().mean())
 
 
-def load_points(config: DensityData, seed: int) -> DensityPoints:
+def load_points(config: DensityData, seed: int, known: Preprocessing | None = None) -> DensityPoints:
     """What `config` names, split by the seed, on the CPU.
 
+    Args:
+        known: of a trained density, by which a table is prepared instead of by its own rows.
+
     Raises:
-        InvalidInput: an unknown name, or values that do not fit the data.
+        InvalidInput: an unknown name, or values that do not fit the data, or columns that do not fit what is known.
         DataError: the data are absent, damaged, or can have no density.
     """
     source = find_source(config.name, config.options)
     _refuse_unfit(config, source)
     if isinstance(source, Rows):
-        return _of_images(config, source, seed) if source.levels else _of_table(config, source, seed)
+        return _of_images(config, source, seed) if source.levels else _of_table(config, source, seed, known)
     return _of_distribution(config, source, seed)
 
 
@@ -137,16 +140,26 @@ def load_test_points(config: DensityData, preprocessing: Preprocessing) -> Densi
 
 
 def _test_rows(name: str, source: Rows, preprocessing: Preprocessing) -> DensityPoints:
+    source = _ordered(name, source, preprocessing)
+    refuse_no_numbers(name, source.test, source.columns)
+    test, none = preprocessing.points(preprocessing.with_noise(source.test, 0)), torch.zeros(0)
+    slope = torch.zeros(len(test))
+    return DensityPoints(name, test[:0], test[:0], none, test, slope, preprocessing, _sha256(source.test))
+
+
+def _ordered(name: str, source: Rows, preprocessing: Preprocessing) -> Rows:
+    """With the columns in the order in which they were trained on."""
     if source.test.shape[1] != preprocessing.dimension:
         raise InvalidInput(
             f"{name} has {source.test.shape[1]} columns, but the density is of {preprocessing.dimension}: choose a "
             "table with as many"
         )
-    refuse_no_numbers(name, source.test, source.columns)
-    rows = source.test[:, order_by_name(name, source.columns, preprocessing.columns)]
-    test, none = preprocessing.points(preprocessing.with_noise(rows, 0)), torch.zeros(0)
-    slope = torch.zeros(len(test))
-    return DensityPoints(name, test[:0], test[:0], none, test, slope, preprocessing, _sha256(rows))
+    order = order_by_name(name, source.columns, preprocessing.columns)
+    held_out = None if source.validation is None else source.validation[:, order]
+    columns = preprocessing.columns or source.columns
+    return replace(
+        source, train=source.train[:, order], test=source.test[:, order], validation=held_out, columns=columns
+    )
 
 
 def find_source(name: str, options: Mapping[str, Any]) -> Source:
@@ -291,7 +304,9 @@ def _split(table: Table) -> Rows:
     return Rows(table.rows[order[tests:]], table.rows[order[:tests]], columns=table.columns)
 
 
-def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
+def _of_table(config: DensityData, source: Rows, seed: int, known: Preprocessing | None) -> DensityPoints:
+    if known is not None:
+        source = _ordered(config.name, source, known)
     train, validation = _parted(config, source, seed)
     test = source.test
     widths: FloatArray = np.zeros(0)
@@ -305,17 +320,19 @@ def _of_table(config: DensityData, source: Rows, seed: int) -> DensityPoints:
         widths = gaps(everything) if config.dequantise else np.zeros(everything.shape[1])
         if config.noise == 0:
             refuse_heaps(config.name, everything, source.columns, widths)
-        random = np.random.default_rng(0)
         deviations = config.noise * everything.std(0)
+        if known is not None and known.widths:  # earlier versions did not store them
+            widths, deviations = np.array(known.widths), np.array(known.deviations)
+        random = np.random.default_rng(0)
         train, validation, test = (with_noise(part, widths, deviations, random) for part in (train, validation, test))
     elif config.dequantise or config.noise:
         raise ConfigError(f"{config.name} is prepared as published: leave out data.dequantise and data.noise")
-    known, is_scaled = np.concatenate([train, validation]), config.standardise and not source.is_published
-    preprocessing = Preprocessing(
-        known.shape[1],
+    rows, is_scaled = np.concatenate([train, validation]), config.standardise and not source.is_published
+    preprocessing = known or Preprocessing(
+        rows.shape[1],
         source.columns,
-        tuple(known.mean(0).tolist()) if is_scaled else (),
-        tuple(known.std(0).tolist()) if is_scaled else (),
+        tuple(rows.mean(0).tolist()) if is_scaled else (),
+        tuple(rows.std(0).tolist()) if is_scaled else (),
         widths=tuple(widths.tolist()),
         deviations=tuple(deviations.tolist()),
     )

@@ -46,13 +46,7 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
         return metric_specs.metric_specs()
 
     def load_data(self, config: DensityConfig) -> DensityPoints:
-        data = load_points(config.data, config.seed)
-        if config.flow.objective == "matching" and data.log_density is None:
-            raise ConfigError(
-                f"flow.objective is matching, but the density of {config.data.name} is not known: use likelihood, or "
-                "two_moons, two_circles, rings, eight_gaussians, two_modes or potential_1 to potential_4"
-            )
-        return data
+        return _load(config)
 
     def test_subset(self, data: DensityPoints, items: int) -> DensityPoints:
         rows = draw_subset(data.test_items, items).to(data.device)
@@ -142,7 +136,7 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
     def evaluation_data(self, trained: TrainedModel, name: str | None) -> DensityPoints:
         config = trained.config
         if name is None or name == config.data.name:
-            return self.load_data(config)
+            return _load(config, trained.preprocessing)
         return load_test_points(config.data.of(name), trained.preprocessing)
 
     def warn(self, config: DensityConfig) -> None:
@@ -150,6 +144,16 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
 
     def warn_of_data(self, config: DensityConfig, data: DensityPoints) -> None:
         warn_of_settings_of_other_data(config, data)
+
+
+def _load(config: DensityConfig, known: Preprocessing | None = None) -> DensityPoints:
+    data = load_points(config.data, config.seed, known)
+    if config.flow.objective == "matching" and data.log_density is None:
+        raise ConfigError(
+            f"flow.objective is matching, but the density of {config.data.name} is not known: use likelihood, or "
+            "two_moons, two_circles, rings, eight_gaussians, two_modes or potential_1 to potential_4"
+        )
+    return data
 
 
 def _points_to_fit(data: DensityPoints) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -177,6 +178,27 @@ def test_other_test_rows_are_prepared_as_those_that_were_trained_on(table: str, 
         load_test_points(DensityData(name="digits"), preprocessing)
     with pytest.raises(InvalidInput, match="two_moons has points of a formula, and the density is of a table whose"):
         load_test_points(DensityData(name="two_moons"), preprocessing)
+
+
+@pytest.mark.parametrize("data", [{}, {"noise": 0.1}])
+def test_a_table_that_changed_is_prepared_as_it_was_trained_on(tmp_path: Path, data: dict[str, Any]) -> None:
+    path, names = tmp_path / "mine.csv", ["a", "b", "c"]
+    pd.DataFrame(ROWS, columns=names).to_csv(path, index=False)
+    config = DensityConfig.from_dict({"data": {"name": str(path), **data}, "model": {"architecture": "gaussian"}})
+    task = Density()
+    trained_on = task.load_data(config)
+    trained = task.restore(config, task.facts(config, trained_on), config.solver)
+    pd.DataFrame(ROWS, columns=names)[["c", "a", "b"]].to_csv(path, index=False)
+    same = task.evaluation_data(trained, None)
+    assert torch.equal(same.test, trained_on.test)
+    assert same.sha256 == trained_on.sha256
+    pd.DataFrame(ROWS * 1000, columns=names).to_csv(path, index=False)
+    changed = task.evaluation_data(trained, None)
+    assert changed.preprocessing == trained_on.preprocessing
+    assert changed.test[:, 2].mean() > 1000
+    pd.DataFrame(ROWS[:, :2], columns=names[:2]).to_csv(path, index=False)
+    with pytest.raises(InvalidInput, match="has 2 columns, but the density is of 3"):
+        task.evaluation_data(trained, None)
 
 
 def test_matching_a_density_that_is_not_known_is_refused() -> None:
