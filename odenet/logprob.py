@@ -28,6 +28,11 @@ def logprob(run_id: int, data: str | None, out: Path | None, as_json: bool) -> N
     run = Runs().get(run_id)
     if run.task != "density":
         raise InvalidInput(f"run {run_id} is of the task {run.task}, which has no densities: name a run of a density")
+    if out is not None:
+        from pipeline.data.tabular import refuse_overwriting
+
+        own = run.config["data"]["name"]
+        refuse_overwriting(out, data or own, own)
     from experiments.evaluate import load_trained
     from pipeline.tasks.density.answered import answer_rows
 

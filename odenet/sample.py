@@ -26,8 +26,10 @@ def sample(run_id: int, count: int, seed: int, out: Path, as_json: bool) -> None
     run = Runs().get(run_id)
     if run.task != "density":
         raise InvalidInput(f"run {run_id} is of the task {run.task}, which draws no samples: name a run of a density")
+    from pipeline.data.tabular import refuse_overwriting, write_table
+
+    refuse_overwriting(out, run.config["data"]["name"])
     from experiments.evaluate import load_trained
-    from pipeline.data.tabular import write_table
 
     _, trained, _ = load_trained(run_id)
     model: Any = trained

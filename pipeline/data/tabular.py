@@ -56,10 +56,25 @@ def find_table(name: str) -> Path:
     Raises:
         InvalidInput: there is none.
     """
-    for path in (Path(name).expanduser(), data_folder() / name):
+    for path in _places(name):
         if path.is_file():
             return path.absolute()
     raise InvalidInput(f"there is no file {name}, neither here nor in {data_folder()}")
+
+
+def refuse_overwriting(out: Path, *names: str) -> None:
+    """See to it that a file that is to be written is not that of a table of these names, by whatever path.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    for name in names:
+        if out.is_file() and any(path.is_file() and path.samefile(out) for path in _places(name)):
+            raise InvalidInput(f"{out} is the data {name}, which would be lost: name another file to write")
+
+
+def _places(name: str) -> tuple[Path, Path]:
+    return Path(name).expanduser(), data_folder() / name
 
 
 def read_table(path: Path) -> Table:

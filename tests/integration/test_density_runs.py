@@ -56,6 +56,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def table_run(table: Path) -> int:
+    return train("gaussian", str(table), flow={"width": 64, "layers": None})
+
+
 def test_a_run_has_its_likelihood_with_its_errors_and_its_figures(flow: int) -> None:
     run = Runs().get(flow)
     test = run.info["test"]
@@ -151,9 +156,10 @@ def test_samples_are_written_and_have_a_density(flow: int, tmp_path: Path, capsy
     assert len(answers.read_text().splitlines()) == 201
 
 
-def test_the_density_of_a_table_is_in_its_own_units(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train("gaussian", str(table), flow={"width": 64, "layers": None})
-    model = load_model(run)
+def test_the_density_of_a_table_is_in_its_own_units(
+    table_run: int, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model = table_run, load_model(table_run)
     rows = np.random.default_rng(1).normal([1, 30], [0.1, 10], size=(2000, 2))
     expected = -0.5 * (((rows - [1, 30]) / [0.1, 10]) ** 2).sum(1) - np.log(2 * np.pi)  # log 0.1 + log 10 = 0
     assert model.log_prob(rows).mean() == pytest.approx(expected.mean(), abs=0.05)
@@ -166,6 +172,18 @@ def test_the_density_of_a_table_is_in_its_own_units(table: Path, capsys: pytest.
     pd.read_csv(table).iloc[:, ::-1].to_csv(swapped, index=False)
     assert main(["logprob", str(run), "--data", str(swapped)]) == 0
     assert capsys.readouterr().out == said.replace(str(table), str(swapped))
+
+
+@pytest.mark.parametrize("words", [["logprob", "--data", "{table}"], ["logprob"], ["sample"]])
+def test_an_answer_does_not_take_the_place_of_the_data(
+    table_run: int, table: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = table.read_bytes()
+    (link := tmp_path / "link.csv").symlink_to(table)
+    command, *options = (word.format(table=table) for word in words)
+    assert main([command, str(table_run), *options, "--out", str(link)]) == 2
+    assert f"{link} is the data {table}, which would be lost: name another file to write" in capsys.readouterr().err
+    assert table.read_bytes() == before
 
 
 def test_the_density_of_digits_is_in_bits() -> None:
