@@ -52,7 +52,7 @@ def runs(
     watch: bool,
     as_json: bool,
 ) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first, or groups of all that match."""
     from pipeline.runs.query import Runs
 
     for option, value in (("--sort", sort), ("--columns", columns)):
@@ -84,20 +84,21 @@ def _list(
     """What the command prints, as a document and as a table."""
     from pipeline.reporting.terminal import Terminal
     from pipeline.runs.listing import field_table, field_values, group_runs, groups_table, runs_table, sorted_runs
-    from pipeline.runs.summary import summaries
+    from pipeline.runs.summary import summaries, summary
 
     width = None if wide else Terminal().width
-    found: Sequence[StoredRun] = stored.find(filters, 0 if sort else limit)
+    found: Sequence[StoredRun] = stored.find(filters, 0 if sort or group_by else limit)
     if sort:
-        found = sorted_runs(found, sort)[: limit or None]
+        found = sorted_runs(found, sort)
+    if group_by:
+        groups = group_runs(found, [summary(run.document, {}) for run in found], group_by)[: limit or None]
+        return [group.to_dict() for group in groups], groups_table(groups, width)
+    found = found[: limit or None]
     if columns and found:
         asked = field_values(found, [name.strip() for name in columns])
         whole = [run.to_row() | {name: values[k] for name, values in asked.items()} for k, run in enumerate(found)]
         return whole, field_table(found, asked, width)
     rows = summaries(stored, found)
-    if group_by:
-        groups = group_runs(found, rows, group_by)
-        return [group.to_dict() for group in groups], groups_table(groups, width)
     return [row.to_dict() for row in rows], runs_table(rows, width)
 
 

@@ -1,5 +1,6 @@
 """Lists of every task's runs on narrow and wide terminals: whole words, or a column left out and named."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -106,3 +107,15 @@ def test_equal_headings_of_groups_have_their_tasks_names(
     head = capsys.readouterr().out.splitlines()[1]
     assert "trajectories loss" in head
     assert "classification loss" in head
+
+
+def test_a_group_has_all_runs_that_match_and_the_limit_is_of_groups(
+    database: Database[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds, others = range(1, 26), zip((26, 27), TASKS[1:], strict=False)
+    database.runs.insert_many([run_of(TASKS[0], seed, "COMPLETED") for seed in seeds])
+    database.runs.insert_many([run_of(task, run_id, "COMPLETED") for run_id, task in others])
+    assert main(["runs", "--group-by", "seed", "--json"]) == 0
+    assert [group["completed"] for group in json.loads(capsys.readouterr().out)] == [1, 1, 25]
+    assert main(["runs", "--group-by", "seed", "--limit", "1", "--json"]) == 0
+    assert [group["run_ids"] for group in json.loads(capsys.readouterr().out)] == [[27]]
