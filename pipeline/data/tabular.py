@@ -187,9 +187,11 @@ def order_by_name(what: str, given: Sequence[str], wanted: Sequence[str]) -> lis
         InvalidInput: they have other names.
     """
     given, wanted = [name.strip() for name in given], [name.strip() for name in wanted]
-    if given == wanted or not _have_names(given) or not _have_names(wanted):
+    if given == wanted:
         return slice(None)
     if sorted(given) != sorted(wanted):
+        if not _have_names(given) or not _have_names(wanted):
+            return slice(None)
         raise InvalidInput(
             f"{what} has {_named(given, 'column')}, but the model was trained on {_named(wanted, 'column')}: name them "
             "so, or give an .npz without names, whose columns are taken in their order"

@@ -82,6 +82,7 @@ def test_headings_that_pandas_gave_are_names(tmp_path: Path) -> None:
 
 def test_columns_are_found_by_their_names_where_both_have_some() -> None:
     assert order_by_name("t.csv", ("b", " a"), ("a", "b")) == [1, 0]
+    assert order_by_name("t.csv", ("column 2", "column 1"), ("column 1", "column 2")) == [1, 0]
     for given, wanted in ((("a", "b"), ("a", "b")), (("column 0", "column 1"), ("a", "b")), (("a", "b"), ())):
         assert order_by_name("t.csv", given, wanted) == slice(None)
     with pytest.raises(
