@@ -10,7 +10,7 @@ import click
 
 from odenet.arguments import JSON, PATH, PLUGINS, RUN_ID, count, examples
 from odenet.output import finish, print_json
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, in_a_line
 from pipeline.util.printable import inert
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ def _predict(run_id: int, paths: Sequence[Path], as_json: bool) -> None:
     if images.resized:
         size = f"{shape[1]} × {shape[2]}"
         print(f"{images.resized} of {len(images.names)} images were resized to {size}", file=sys.stderr)
+    if images.notes:
+        print(in_a_line(f"{paths[0]}: {'; '.join(images.notes)}"), file=sys.stderr)
     probabilities = class_probabilities(model, images.pixels.to(device))
     answers = [
         {"image": name, "predicted": model.classes[row.argmax()], "probabilities": row.tolist()}

@@ -30,11 +30,13 @@ class NamedImages:
     Attributes:
         pixels: uint8, shape (n, channels, height, width).
         resized: how many had another size.
+        notes: what was done to them besides, or looks as if it were not meant, by sentences.
     """
 
     names: tuple[str, ...]
     pixels: Tensor
     resized: int
+    notes: tuple[str, ...] = ()
 
 
 def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> NamedImages:
@@ -74,8 +76,9 @@ def _picture_files(path: Path) -> list[Path]:
 def _read_npz(path: Path, shape: tuple[int, int, int]) -> NamedImages:
     channels, height, width = shape
     key, given = _array(path)
+    notes: list[str] = []
     try:
-        images = convert_pixels(path, {key: given}, [])[key]
+        images = convert_pixels(path, {key: given}, notes)[key]
     except DataError as error:
         raise InvalidInput(str(error)) from error
     with_channels = images[..., np.newaxis] if images.ndim == 3 else images
@@ -85,7 +88,7 @@ def _read_npz(path: Path, shape: tuple[int, int, int]) -> NamedImages:
             ": save them so, or as PNG files, which are resized"
         )
     names = tuple(f"{path}[{index}]" for index in range(len(images)))
-    return NamedImages(names, to_pixels(torch.from_numpy(with_channels)), 0)
+    return NamedImages(names, to_pixels(torch.from_numpy(with_channels)), 0, tuple(notes))
 
 
 def _array(path: Path) -> tuple[str, NDArray[Any]]:

@@ -486,6 +486,14 @@ def test_images_of_another_size_are_resized_and_said_to_be(
     assert sum(answer["probabilities"]) == pytest.approx(1)
 
 
+def test_what_is_done_to_an_array_of_images_is_said(
+    resnet: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(path := tmp_path / "floats.npz", x=np.full((1, 8, 8), 0.5))
+    assert main(["evaluate", str(resnet), "--predict", str(path)]) == 0
+    assert capsys.readouterr().err == f"{path}: numbers from 0 to 1 became whole ones from 0 to 255\n"
+
+
 def test_pngs_become_what_the_network_takes(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.PNG")
     Image.new("RGBA", (4, 4), (255, 255, 255, 0)).save(tmp_path / "transparent.png")
