@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +27,18 @@ def _times(_: click.Context, __: click.Parameter, text: str) -> list[float]:
         if ":" not in text:
             found = [float(word) for word in text.split(",")]
         else:
-            start, stop, step = map(float, text.split(":"))
+            start, stop, step = map(Decimal, text.split(":"))  # whose sums and products are those that one expects
             count = (stop - start) / step
             if count >= MOST_TIMES:
                 raise click.BadParameter(f"{text!r} names more than {MOST_TIMES:,} times: take a longer step")
             if not count >= 0:
                 raise ValueError
-            found = [start + k * step for k in range(int(count + 1e-9) + 1)]
+            found = [float(start + k * step) for k in range(int(count + Decimal("1e-9")) + 1)]
+            if len(set(found)) < len(found):
+                raise click.BadParameter(f"{text!r} names times that are too near to be told apart: take a longer step")
         if not all(map(isfinite, found)):
             raise ValueError
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         raise click.BadParameter(f"{text!r} names no times; write them as 0:10:0.1, or as 0,2.5,10") from None
     return found
 
@@ -91,4 +94,4 @@ def _rows(said: "list[Forecast]") -> Iterator[list[Any]]:
                 for channel in range(one.mean.shape[1])
                 for column in (one.mean, *(end for band in one.bands.values() for end in band))
             ]
-            yield [one.name, float(f"{time:.12g}"), *numbers]
+            yield [one.name, float(time), *numbers]

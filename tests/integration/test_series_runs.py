@@ -135,6 +135,25 @@ def test_a_model_says_values_of_a_users_own_series(
     assert "names no times" in capsys.readouterr().err
     assert main(["predict", str(latent), "--series", str(path), "--times", "0:2:1e-9"]) == 2
     assert "names more than 100,000 times: take a longer step" in capsys.readouterr().err
+    assert main(["predict", str(latent), "--series", str(path), "--times", "1e12:1000000000000.001:1e-5"]) == 2
+    assert "names times that are too near to be told apart: take a longer step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("1700000000001,1700000000002.5", [1700000000001, 1700000000002.5]),
+        ("1700000000000:1700000000001:0.5", [1700000000000, 1700000000000.5, 1700000000001]),
+        ("0:0.3:0.1", [0, 0.1, 0.2, 0.3]),
+    ],
+)
+def test_times_are_told_as_they_were_asked_for(
+    latent: int, asked: str, said: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(f"series,time,x,y\nme,{said[0]:.1f},1.0,2.0\n")
+    assert main(["predict", str(latent), "--series", str(path), "--times", asked, "--json"]) == 0
+    assert [row["time"] for row in json.loads(capsys.readouterr().out)["rows"]] == said
 
 
 @pytest.mark.parametrize("stored", [{}, {"count": 1000}])
