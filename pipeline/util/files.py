@@ -24,7 +24,8 @@ def whole_file(path: Path, concurrent: bool = False) -> Iterator[IO[bytes]]:
     call overwrites.
 
     Args:
-        concurrent: processes may write the same one at the same time.
+        concurrent: processes may write the same one at the same time, or somebody else has files beside it; what a kill
+            leaves is then a hidden file that begins with `.part-`.
 
     Raises:
         OSError: the file cannot be written.
@@ -72,7 +73,8 @@ def write_result(path: Path, content: str | bytes, what: str) -> None:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, or what shows a stream
             path.write_bytes(encoded)
             return
-        write_whole(path, encoded)
+        with whole_file(path, concurrent=True) as file:
+            file.write(encoded)
         if not path.absolute().is_relative_to(home()):
             path.chmod(0o666 & ~_umask())
     except OSError as error:

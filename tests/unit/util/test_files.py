@@ -83,6 +83,22 @@ def test_what_a_person_asked_for_follows_the_umask_but_not_within_the_home(
     assert (tmp_path / "home" / "page").stat().st_mode & 0o777 == 0o600
 
 
+def test_results_of_one_name_that_are_written_at_once_are_whole_and_touch_nothing_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.part").write_text("mine")
+    together = Barrier(4)
+
+    def write(digit: str) -> None:
+        together.wait()
+        write_result(tmp_path / "a.csv", digit * 100_000, "table")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, "1234"))
+    found = contents(tmp_path)
+    assert found.pop("a.csv.part") == "mine"
+    assert found.pop("a.csv") in {digit * 100_000 for digit in "1234"}
+    assert not found
+
+
 def test_what_other_programs_left_open_to_others_is_found_and_closed(tmp_path: Path) -> None:
     home = private_folder(tmp_path / "home")
     (home / "compiled").mkdir(mode=0o755)
