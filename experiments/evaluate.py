@@ -27,7 +27,7 @@ from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.base import Task, TrainedModel
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Listed, Row, Setting, reevaluate, trained_setting
-from pipeline.tracking.run_document import REEVALUATION, refuse_reevaluation, refuse_sweep
+from pipeline.tracking.run_document import REEVALUATION
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.interruption import terminable
@@ -99,8 +99,6 @@ def load_trained(run_id: int) -> tuple[StoredRun, TrainedModel[Any], torch.devic
         OdenetError: there is no such run, or it has no model of its own.
     """
     parent = Runs().get(run_id)
-    refuse_sweep(parent.document)
-    refuse_reevaluation(parent.document)
     device = choose_device(replace(config_of(parent).training, device="auto"))
     return parent, load_run_model(parent, device), device
 

@@ -24,6 +24,7 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
         solver: solve with this instead of what the run tested with.
 
     Raises:
+        InvalidInput: the run is no training.
         ArtifactError: the run has no weights, they were tampered with, or they are not this model's.
         ConfigError: the stored configuration is not one of this version's.
         PluginError: a plug-in of the run is gone, or not what it was.
@@ -56,6 +57,7 @@ def load_model(
     Raises:
         ModelNotFound: no model has this name.
         RunNotFound: its run has been deleted.
+        InvalidInput: the run is no training.
         PromotionError: its run has other weights than those that were promoted.
         ArtifactError: the stored weights have been changed.
         ConfigError: the stored configuration is not one of this version's.

@@ -11,7 +11,7 @@ from pipeline.config import Config, ConfigError
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.tasks.lookup import get_task
-from pipeline.tracking.run_document import RunStatus, refuse_reevaluation, refuse_sweep
+from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.run_folder import claimed, run_folder
 from pipeline.tracking.sync import sync_folder
 from pipeline.training import load_checkpoint
@@ -52,8 +52,6 @@ def prepare_resume(
         OdenetError: its data are not what they were.
     """
     run = take_over(run_id, home, database)
-    refuse_sweep(run.document)
-    refuse_reevaluation(run.document)
     config = _config(run, updates)
     state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
     if run.status is RunStatus.COMPLETED:

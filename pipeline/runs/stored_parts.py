@@ -12,7 +12,7 @@ from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.lookup import config_class
 from pipeline.tracking.gridfs import content_id, get_texts
-from pipeline.tracking.run_document import refuse_tracked
+from pipeline.tracking.run_document import refuse_reevaluation, refuse_sweep, refuse_tracked
 from pipeline.util.errors import InvalidInput
 
 
@@ -88,12 +88,15 @@ def load_plugins_of(run: StoredRun) -> None:
 
 
 def config_of(run: StoredRun) -> Config:
-    """The configuration of the run, parsed, with its plug-ins loaded.
+    """The configuration of a training, parsed, with its plug-ins loaded.
 
     Raises:
+        InvalidInput: the run is no training.
         PluginError: one is gone, has changed, or fails.
         ConfigError: the stored configuration is not one of this version's.
     """
+    refuse_sweep(run.document)
+    refuse_reevaluation(run.document)
     load_plugins_of(run)
     return config_class(run.task).from_dict(run.config)
 

@@ -25,6 +25,7 @@ from pipeline.models import build_model
 from pipeline.plugins import loading
 from pipeline.plugins.loading import PluginSource, loaded_sources, recording_source
 from pipeline.runs.listing import group_runs, sorted_runs
+from pipeline.runs.load_model import load_run_model
 from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
 from pipeline.runs.stored_parts import config_of
 from pipeline.runs.summary import summaries
@@ -465,6 +466,9 @@ def test_what_is_no_training_has_no_weights_for_that_reason(runs: Runs) -> None:
     evaluation = {**run.document, "_id": 9, "info": {**info, "parent": 1}, "experiment": experiment}
     with pytest.raises(InvalidInput, match=r"^run 9 is a re-evaluation of run 1"):
         StoredRun(evaluation, runs.database).weights()
+    evaluation["config"] = {**run.config, REEVALUATION: {"parent": 1}}
+    with pytest.raises(InvalidInput, match=r"^run 9 is a re-evaluation of run 1.*: name run 1$"):
+        load_run_model(StoredRun(evaluation, runs.database), torch.device("cpu"))
     script = {**run.document, "_id": 9, "info": info, "experiment": {**experiment, "name": "my_script"}}
     script["experiment"].pop("task", None)
     with pytest.raises(ArtifactError, match=r"^run 9 has no weights: it is no training of a task$"):
