@@ -1,5 +1,6 @@
 """`odenet logprob`: what a trained density says of rows."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from pipeline.util.errors import InvalidInput
     epilog=examples("odenet logprob 3 --data my_table.npz", "odenet logprob 3 --data a.csv --out b.csv"),
 )
 @RUN_ID
-@click.option("--data", metavar="NAME|FILE", help="a table, or another data set's test rows (default: the run's own)")
+@click.option(
+    "--data",
+    metavar="NAME|FILE",
+    help="a table, all of it unless it is split, or another data set's test rows (default: the run's own test rows)",
+)
 @click.option("--out", type=PATH, metavar="FILE", help="an .npz or a .csv, which gets the log-density of each row")
 @PLUGINS
 @JSON
@@ -39,6 +44,8 @@ def logprob(run_id: int, data: str | None, out: Path | None, as_json: bool) -> N
     _, trained, _ = load_trained(run_id)
     model: Any = trained
     found = answer_rows(model, data)
+    if found.sha256 not in (None, run.info["data"]["sha256"]):
+        print(f"warning: the data are not those that run {run_id} was trained on", file=sys.stderr)
     if out is not None:
         found.write(out)
     document = found.to_dict() | {"run_id": run_id, "file": str(out) if out else None}

@@ -167,11 +167,35 @@ def test_the_density_of_a_table_is_in_its_own_units(
     assert drawn.mean(0) == pytest.approx([1, 30], rel=0.03)
     assert main(["logprob", str(run), "--data", str(table)]) == 0
     said = capsys.readouterr().out
-    assert "300 rows of" in said
+    assert "the 300 rows of" in said
     swapped = table.with_name("swapped.csv")
     pd.read_csv(table).iloc[:, ::-1].to_csv(swapped, index=False)
     assert main(["logprob", str(run), "--data", str(swapped)]) == 0
     assert capsys.readouterr().out == said.replace(str(table), str(swapped))
+
+
+def test_without_data_a_density_is_asked_about_what_it_was_tested_on(
+    table_run: int, flow: int, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["logprob", str(table_run), "--out", str(out := tmp_path / "answers.csv")]) == 0
+    assert capsys.readouterr().out.startswith(f"the 30 test rows of {table}: NLL ")
+    assert len(out.read_text().splitlines()) == 31
+    for run, points in ((table_run, 30), (flow, 10_000)):
+        assert main(["logprob", str(run), "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["rows"], said["split"]) == (points, "test")
+        assert said["nll"] - said["log_scale"] == pytest.approx(Runs().get(run).info["test"]["nll"], abs=1e-9)
+
+
+def test_a_single_row_does_not_tell_a_standard_error(
+    table_run: int, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table).to_numpy()
+    np.savez(one := table.with_name("one.npz"), x_train=rows, x_test=rows[:1])
+    assert main(["logprob", str(table_run), "--data", str(one)]) == 0
+    assert " ± – nats" in capsys.readouterr().out
+    assert main(["evaluate", str(table_run), "--data", str(one), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["nll_se"] is None
 
 
 @pytest.mark.parametrize("words", [["logprob", "--data", "{table}"], ["logprob"], ["sample"]])
@@ -196,9 +220,11 @@ def test_the_density_of_digits_is_in_bits() -> None:
     assert model.log_prob(model.sample(3)).shape == (3,)
     with pytest.raises(InvalidInput, match=r"^there are fractions among numbers of 17 levels: give whole numbers"):
         model.log_prob(model.sample(3) / 16)
+    assert answer_rows(model, None).nll == test["nll"], "of the same images, with the same noise"
     other = replace(model.preprocessing, dequantisation=replace(model.preprocessing.dequantisation, levels=256))
+    of_another = replace(model.config, data=replace(model.config.data, name="another"))
     with pytest.raises(InvalidInput, match=r"^digits has 17 levels of brightness, and the density is of 256"):
-        answer_rows(replace(model, preprocessing=other), None)
+        answer_rows(replace(model, config=of_another, preprocessing=other), "digits")
 
 
 def test_two_densities_are_compared_on_the_same_points(flow: int, planar: int) -> None:

@@ -126,7 +126,9 @@ def _divergence(network: DensityNetwork, data: DensityPoints) -> dict[str, float
 def scores(answers: Answers, data: DensityPoints) -> dict[str, float]:
     """Metrics by the names of `test.X`; those that the data have not are left out."""
     nll = -answers.log_prob
-    found = {"nll": float(nll.mean()), "nll_se": float(nll.std(ddof=1) / len(nll) ** 0.5) if len(nll) > 1 else 0.0}
+    found = {"nll": float(nll.mean())}
+    if len(nll) > 1:
+        found["nll_se"] = float(nll.std(ddof=1) / len(nll) ** 0.5)
     if (dequantisation := data.preprocessing.dequantisation) is not None:
         bits = dequantisation.bits_per_dimension(torch.from_numpy(answers.log_prob), data.dimension)
         found["bits_per_dim"] = float(bits.mean())
