@@ -139,6 +139,19 @@ def test_a_model_says_values_of_a_users_own_series(
     assert "names times that are too near to be told apart: take a longer step" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("model", ["latent", "recurrent"])
+def test_what_is_said_of_a_series_does_not_depend_on_the_others_in_the_file(
+    model: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, path, said = request.getfixturevalue(model), tmp_path / "mine.csv", []
+    me = "me,0,1.0,2.0\nme,0.5,1.5,\n"
+    for others in ("", "you,0,-1.0,2.0\nyou,0.1,0.5,0.5\nyou,1.7,0.5,1.5\n"):
+        path.write_text(f"series,time,x,y\n{others}{me}")
+        assert main(["predict", str(run), "--series", str(path), "--times", "0:2:0.5", "--json"]) == 0
+        said.append([row for row in json.loads(capsys.readouterr().out)["rows"] if row["series"] == "me"])
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -14,8 +14,6 @@ from pipeline.util.errors import InvalidInput
 
 SAMPLES = 100
 LEVELS = (0.5, 0.9)
-MOST_SERIES = 64
-"""In a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +29,8 @@ class Forecast:
 def forecast(trained: TrainedModel, found: SeriesSet, times: FloatArray, device: torch.device) -> list[Forecast]:
     """Means and bands of observations at `times` of all series of `found`, of which everything is given.
 
+    Each is a batch of its own, with the same draws, so that what is said of one does not depend on the others.
+
     Raises:
         InvalidInput: the series have other channels than those of the training.
         SolverFailure: a solve could not reach a time.
@@ -44,34 +44,23 @@ def forecast(trained: TrainedModel, found: SeriesSet, times: FloatArray, device:
     answers: list[Forecast] = []
     asked = torch.from_numpy(np.asarray(times, np.float64)).to(device)
     with numerics(trained.config.training, device):
-        for first in range(0, len(found), MOST_SERIES):
-            some = found.series[first : first + MOST_SERIES]
-            series = [
-                Series(
-                    one.times,
-                    np.nan_to_num(trained.scaling.scaled(one.values)),
-                    np.isfinite(one.values),
-                    start=float(one.times[0]),
-                    name=one.name,
-                )
-                for one in some
-            ]
-            batch = collate(series).to(device)
-            said = trained.network.predict(batch, asked, SAMPLES, torch.Generator().manual_seed(first))
-            bands = {level: said.band(level) for level in LEVELS}
-            for k, one in enumerate(some):
-                low_high = {level: (low[k], high[k]) for level, (low, high) in bands.items()}
-                answers.append(
-                    Forecast(
-                        one.name,
-                        times,
-                        _unscaled(trained, said.mean[k]),
-                        {level: (_unscaled(trained, a), _unscaled(trained, b)) for level, (a, b) in low_high.items()},
-                    )
-                )
+        for one in found.series:
+            series = Series(
+                one.times,
+                np.nan_to_num(trained.scaling.scaled(one.values)),
+                np.isfinite(one.values),
+                start=float(one.times[0]),
+                name=one.name,
+            )
+            batch = collate([series]).to(device)
+            said = trained.network.predict(batch, asked, SAMPLES, torch.Generator().manual_seed(0))
+            ends = {level: said.band(level) for level in LEVELS}
+            bands = {level: (_unscaled(trained, low), _unscaled(trained, high)) for level, (low, high) in ends.items()}
+            answers.append(Forecast(one.name, times, _unscaled(trained, said.mean), bands))
     return answers
 
 
 def _unscaled(trained: TrainedModel, values: torch.Tensor) -> FloatArray:
-    found: FloatArray = trained.scaling.unscaled(values.detach().double().cpu().numpy())
+    """Of the one series of a batch."""
+    found: FloatArray = trained.scaling.unscaled(values[0].detach().double().cpu().numpy())
     return found
