@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -81,9 +82,6 @@ def record_training(
     run_log: RunLog, fitted: Fitted, weights: Mapping[str, Tensor], specs: Sequence[MetricSpec], title: str
 ) -> None:
     """The history, the series of single steps, the learning curves and the best weights."""
-    # Here, as a training does not wait for its figures' libraries.
-    from pipeline.reporting.training_figures import plot_function_evaluations, plot_learning_curves, plot_step_sizes
-
     training = {
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
@@ -106,12 +104,21 @@ def record_training(
     run_log.add_json("steps.json", steps)
     run_log.add_weights("weights.safetensors", weights)
     history, best_epoch = fitted.history, fitted.best_epoch
-    run_log.add_figure("learning_curves.png", lambda: plot_learning_curves(history, best_epoch, specs, title))
+    run_log.add_figure(
+        "learning_curves.png", lambda: _drawing().plot_learning_curves(history, best_epoch, specs, title)
+    )
     if fitted.batch_nfe_forward:
-        run_log.add_figure("function_evaluations.png", lambda: plot_function_evaluations(history, title))
+        run_log.add_figure("function_evaluations.png", lambda: _drawing().plot_function_evaluations(history, title))
     if any(fitted.first_solves):  # torchdiffeq does not tell its steps
         first, last = fitted.first_solves, fitted.last_solves
-        run_log.add_figure("step_sizes.png", lambda: plot_step_sizes(first, last, title))
+        run_log.add_figure("step_sizes.png", lambda: _drawing().plot_step_sizes(first, last, title))
+
+
+def _drawing() -> Any:
+    """Imported by the first figure: a training does not wait for its libraries, nor end where they are broken."""
+    from pipeline.reporting import training_figures
+
+    return training_figures
 
 
 def record_unfinished_training(run_log: RunLog, checkpoint: Path, specs: Sequence[MetricSpec], title: str) -> None:

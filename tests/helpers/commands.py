@@ -3,11 +3,10 @@
 A run spends most of its first seconds on imports, so the processes are forked from one that has made them; what is
 about the start of a process or about its standard streams uses `run_command`, which starts an interpreter.
 
-Most of what a short run computes is its figures. The forked processes draw none, and store one pixel in the place of
+Most of what a short run computes is its figures. What the tests start draws none, and stores one pixel in the place of
 each, unless a test asks for them: of every task there is a test that does.
 """
 
-import base64
 import json
 import multiprocessing
 import os
@@ -28,11 +27,17 @@ from pymongo.database import Database
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
+from tests.helpers.no_figures import sitecustomize
+from tests.helpers.no_figures.sitecustomize import store_pixel
 from tests.helpers.waiting import run, wait_until
 
 os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which another run has cost seconds a step
 # Ray's workers stand back (nice 15) for whatever else runs: beside busy processes they get a hundredth of a core.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray writes it
+NO_FIGURES = str(Path(sitecustomize.__file__).parent)
+WITH_FIGURES = os.environ.get("PYTHONPATH", "")
+"""PYTHONPATH of an interpreter whose runs are to draw."""
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (NO_FIGURES, WITH_FIGURES)))
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     [
@@ -41,11 +46,10 @@ FORKSERVER.set_forkserver_preload(
         *("sklearn.datasets", "sklearn.model_selection", "torch._dynamo"),
         *("pipeline.reporting.training_figures", "pipeline.tasks.classification.solver_figures"),
         *("pipeline.tasks.classification.task", "pipeline.tasks.classification.hard_images"),
+        "tests.helpers.preloaded_ray",
     ]
 )
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
-"""A whole PNG."""
 QUICK = (
     *("with", "odenet_simple", "digits", "data.subset=200", "model.channels=16", "solver.method=euler"),
     *("training.device=cpu", "training.patience=None", "training.compile=False"),
@@ -57,11 +61,6 @@ SLOW = (*QUICK, "solver.method=rk4", "solver.steps=4", "training.batch_size=8")
 
 draw_figure = RunLog.add_figure
 """As it is without tests."""
-
-
-def store_pixel(run_log: RunLog, name: str, _draw: Callable[[], Any]) -> None:
-    """What a run stores in the place of a figure."""
-    run_log.add_artifact(name, PIXEL)
 
 
 @dataclass
@@ -156,7 +155,9 @@ def _main(
     environment: dict[str, str],
     draws_figures: bool,
 ) -> None:
-    if not draws_figures:
+    if draws_figures:
+        os.environ["PYTHONPATH"] = WITH_FIGURES
+    else:
         RunLog.add_figure = store_pixel  # type: ignore[method-assign]
     os.environ.pop("ODENET_MONGO_URL", None)
     os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
@@ -165,7 +166,7 @@ def _main(
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
     if "PYTHONPATH" in environment:  # which an interpreter looks at when it starts
         sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        os.environ["PYTHONPATH"] = os.pathsep.join([*([] if draws_figures else [NO_FIGURES]), *sys.path])
     sys.exit(target(arguments))
 
 

@@ -139,11 +139,12 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         return Report(report.test, {**report.files, **more.files}, {**report.figures, **more.figures})
 
     def model_report(self, model: nn.Module, config: ClassificationConfig, data: ImageData, title: str) -> Report:  # noqa: ARG002
+        of_weights = curves(model)
+        if not of_weights:
+            return Report(test={})
         from pipeline.reporting.time_weights_figure import plot_time_weights
 
-        of_weights = curves(model)
-        drawn = {"time_weights.png": partial(plot_time_weights, of_weights, title)} if of_weights else {}
-        return Report(test={}, figures=drawn)
+        return Report(test={}, figures={"time_weights.png": partial(plot_time_weights, of_weights, title)})
 
     def stored_figures(self, artifact: Callable[[str], bytes], facts: Mapping[str, Any], title: str) -> Report:
         answers = Predictions.from_npz(artifact("predictions.npz"))
@@ -278,11 +279,16 @@ def class_probabilities(model: TrainedModel, pixels: Tensor) -> FloatArray:
 
 
 def _figures(evaluation: Evaluation, title: str) -> dict[str, Callable[[], "Figure"]]:
-    from pipeline.tasks.classification import figures  # here, as a training does not wait for its figures' libraries
-
     return {
-        "confusion_matrix.png": partial(figures.plot_confusion_matrix, evaluation, title),
-        "classification_report.png": partial(figures.plot_classification_report, evaluation, title),
-        "precision_recall.png": partial(figures.plot_precision_recall, evaluation, title),
-        "roc.png": partial(figures.plot_roc, evaluation, title),
+        "confusion_matrix.png": lambda: _drawing().plot_confusion_matrix(evaluation, title),
+        "classification_report.png": lambda: _drawing().plot_classification_report(evaluation, title),
+        "precision_recall.png": lambda: _drawing().plot_precision_recall(evaluation, title),
+        "roc.png": lambda: _drawing().plot_roc(evaluation, title),
     }
+
+
+def _drawing() -> Any:
+    """Imported by the first figure: a training does not wait for its libraries, nor end where they are broken."""
+    from pipeline.tasks.classification import figures
+
+    return figures

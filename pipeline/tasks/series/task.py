@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
@@ -151,20 +150,25 @@ def _figures(answers: Answers, data: SeriesData, title: str) -> dict[str, Callab
     shown = answers.shown
     if shown is None:
         return {}
-    from pipeline.tasks.series import figures  # here, as a training does not wait for its figures' libraries
-
     found: dict[str, Callable[[], Figure]] = {
-        "trajectories.png": partial(figures.plot_trajectories, shown.examples, data.channels, data.time, title),
-        "observed_share.png": partial(figures.plot_thinned, shown.thinned, title),
+        "trajectories.png": lambda: _drawing().plot_trajectories(shown.examples, data.channels, data.time, title),
+        "observed_share.png": lambda: _drawing().plot_thinned(shown.thinned, title),
     }
     if len(data.channels) == 2:
-        found["plane.png"] = partial(figures.plot_plane, shown.examples, data.channels, title)
+        found["plane.png"] = lambda: _drawing().plot_plane(shown.examples, data.channels, title)
     if shown.varied is not None:
-        found["z0_varied.png"] = partial(figures.plot_varied, shown, data.channels, data.time, title)
+        found["z0_varied.png"] = lambda: _drawing().plot_varied(shown, data.channels, data.time, title)
     means = answers.latent_means
     if means is not None and means.shape[1] > 1 and len(means) > 1:
-        found["latent_plane.png"] = partial(figures.plot_latent, means, answers.labels, data.classes, title)
+        found["latent_plane.png"] = lambda: _drawing().plot_latent(means, answers.labels, data.classes, title)
     return found
+
+
+def _drawing() -> Any:
+    """Imported by the first figure: a training does not wait for its libraries, nor end where they are broken."""
+    from pipeline.tasks.series import figures
+
+    return figures
 
 
 def _time_unit(config: SeriesTaskConfig, data: SeriesData) -> float:

@@ -108,16 +108,17 @@ class Trajectories(Task[TrajectoriesConfig, Points, Answers]):
         )
 
     def model_report(self, model: nn.Module, config: TrajectoriesConfig, data: Points, title: str) -> Report:  # noqa: ARG002
-        from pipeline.reporting.time_weights_figure import plot_time_weights
-        from pipeline.tasks.trajectories import figures  # here, as a training does not wait for its figures' libraries
-
         assert isinstance(model, PointNetwork)
         found = survey(model.eval(), data)
-        drawn: dict[str, Callable[[], Figure]] = {"trajectories.png": partial(figures.plot_trajectories, found, title)}
+        drawn: dict[str, Callable[[], Figure]] = {
+            "trajectories.png": lambda: _drawing().plot_trajectories(found, title)
+        }
         if of_weights := curves(model):
+            from pipeline.reporting.time_weights_figure import plot_time_weights
+
             drawn["time_weights.png"] = partial(plot_time_weights, of_weights, title)
         if found.plane is not None:
-            drawn["plane.png"] = partial(figures.plot_plane, found, title)
+            drawn["plane.png"] = lambda: _drawing().plot_plane(found, title)
         return Report(test={}, files={"trajectories.npz": found.to_npz()}, figures=drawn)
 
     def facts(self, config: TrajectoriesConfig, data: Points) -> dict[str, Any]:
@@ -166,6 +167,13 @@ def build_network(config: TrajectoriesConfig, solver: SolverConfig, dimension: i
     if not part.is_shipped:
         _try_out(body, part, width)
     return PointNetwork(dimension, config.model.augment, body, is_map)
+
+
+def _drawing() -> Any:
+    """Imported by the first figure: a training does not wait for its libraries, nor end where they are broken."""
+    from pipeline.tasks.trajectories import figures
+
+    return figures
 
 
 @torch.no_grad()
