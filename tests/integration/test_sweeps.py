@@ -289,8 +289,8 @@ def test_a_search_that_goes_on_checks_its_new_best_whatever_became_of_the_runs_o
 
 
 def test_ctrl_c_ends_a_sweep_in_order_and_it_can_be_resumed(home: Path) -> None:
-    command = start_long(home, epochs=12)
-    wait_until(lambda: max(running_epochs(home), default=0) >= 3, command)
+    command = start_long(home, epochs=6)
+    wait_until(lambda: max(running_epochs(home), default=0) >= 1, command)
     workers = workers_of(command)
     os.kill(command.pid, signal.SIGINT)
     assert command.wait() == 130, command.stderr

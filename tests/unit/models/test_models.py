@@ -481,17 +481,23 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "_compile", cache(capture))
 
 
+@pytest.mark.slow
+def test_the_named_configuration_whose_code_is_built_takes_one_step(
+    real_images: dict[tuple[int, int, int], Splits], tmp_path: Path
+) -> None:
+    take_one_step("fast", "digits", real_images, tmp_path)
+
+
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("data", DATA_SETS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_named_configuration_builds_and_takes_one_step(
-    model: str,
-    data: str,
-    real_images: dict[tuple[int, int, int], Splits],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    model: str, data: str, real_images: dict[tuple[int, int, int], Splits], tmp_path: Path
 ) -> None:
-    if data != "digits":  # the smallest images stand for all where code is built
-        request.getfixturevalue("traced")
+    take_one_step(model, data, real_images, tmp_path)
+
+
+def take_one_step(model: str, data: str, real_images: dict[tuple[int, int, int], Splits], tmp_path: Path) -> None:
     config: Any = resolve([model, data], {"training": {"max_epochs": 1, "batch_size": 2}}).config
     image_shape, classes = OFFICIAL[data]
     real = real_images[image_shape]
