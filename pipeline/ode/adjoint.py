@@ -59,6 +59,7 @@ class _Call:
         times: of the solve, the start and the end among them.
         knots: where the field jumps.
         tolerance: of the backward solve; its norm is that of the state.
+        sizes: that the state came to in the forward solve.
     """
 
     problem: Problem
@@ -68,6 +69,23 @@ class _Call:
     tolerance: Tolerance
     statistics: Statistics
     outcome: Outcome | None = None
+    sizes: "_Sizes | None" = None
+
+
+class _Sizes(Path):
+    """Remembers how large the state became.
+
+    Attributes:
+        largest: the largest size of each of its elements.
+        length: its largest norm.
+    """
+
+    def __init__(self, z0: Tensor) -> None:
+        self.largest, self.length = z0.detach().abs(), z0.detach().norm()
+
+    def reached(self, z: Tensor) -> None:
+        self.largest = torch.maximum(self.largest, z.detach().abs())
+        self.length = torch.maximum(self.length, z.detach().norm())
 
 
 def solve_with_adjoint(
@@ -93,7 +111,9 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z0: Tensor, call: _Call, *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
         generators, random = call.problem.field.generators(), get_random_state(z0.device)
-        outcome = solve(call.problem, z0, Path(), call.statistics, call.began.first.detach())
+        call.sizes = _Sizes(z0)
+        outcome = solve(call.problem, z0, call.sizes, call.statistics, call.began.first.detach())
+        call.sizes.reached(outcome.end)
         refuse_random_numbers(random, z0, "gradient=adjoint", "gradient=auto")
         if any(not torch.equal(generator.get_state(), before) for generator, before in generators):
             raise InvalidInput(
@@ -223,17 +243,20 @@ class _Sweep:
         return torch.cat([self.states[number].detach().flatten(), adjoint, flat[2 * self.size :]])
 
     def _compare(self, z: Tensor, number: int) -> None:
-        """Say so where the state came back as another, and refuse what is nothing like it."""
-        known = self.states[number].detach()
-        difference = z.view(self.shape) - known
-        tolerance = self.call.tolerance
-        relative = float(difference.norm() / known.norm())
+        """Say so where the state came back as another, and refuse what is nothing like it.
+
+        What it is off by is measured against the largest state of the solve: its own may be 0, as where a solve begins.
+        """
+        difference = z.view(self.shape) - self.states[number].detach()
+        tolerance, sizes = self.call.tolerance, self.call.sizes
+        assert sizes is not None
+        relative = float(difference.norm() / sizes.length)
         has_equal_steps = self.call.problem.method.error_order is None
         if has_equal_steps:
-            is_close = float(difference.norm()) <= NOTICEABLE_OF_EQUAL_STEPS * float(known.norm())
+            is_close = float(difference.norm()) <= NOTICEABLE_OF_EQUAL_STEPS * float(sizes.length)
         else:
-            missed = float(tolerance.norm(difference / tolerance.of(known.abs())).max())
-            is_close = missed <= NOTICEABLE_MISS or relative <= ROUNDINGS * torch.finfo(known.dtype).eps
+            missed = float(tolerance.norm(difference / tolerance.of(sizes.largest)).max())
+            is_close = missed <= NOTICEABLE_MISS or relative <= ROUNDINGS * torch.finfo(z.dtype).eps
         if is_close:
             return
         time = self.call.times[number]

@@ -281,6 +281,7 @@ class _Solve:
             vector.index, np.array([t_reached]), dts[last : last + 1], np.array([remembered]), np.zeros(1, np.int64)
         )
         self.z, self.first = steps.z, steps.first
+        self.path.reached(self.z)
         return True
 
     def _take_outputs_of_several(
@@ -397,6 +398,7 @@ class _Solve:
             mask = to_device_of(self.z, accepted).view(-1, *[1] * (self.z.dim() - 1))
             self.z, self.first = torch.where(mask, leaf, self.z), torch.where(mask, first, self.first)
         self.before_first = snapshot
+        self.path.reached(self.z)
 
     def _evaluate_at_ends(
         self, vector: Vector, end: Floats, moved: Indices, leaf: Tensor, keeps: bool

@@ -118,6 +118,9 @@ class Path:
     def extend(self, segment: Segment) -> None:
         """After every accepted step."""
 
+    def reached(self, z: Tensor) -> None:
+        """The state that accepted steps came to."""
+
     def output(self, index: int) -> None:
         """The state that was last reached is one that was asked for."""
 

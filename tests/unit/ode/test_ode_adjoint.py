@@ -90,6 +90,34 @@ def test_times_on_the_way_at_which_the_state_is_set_right_keep_the_adjoint_right
     torch.testing.assert_close(found, gradient_of_b3("direct", 1e-11), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "rtol", "atol", "final_time"), [(torch.float32, 1e-7, 1e-9, 4.0), (torch.float64, 1e-6, 1e-12, 3.0)]
+)
+def test_a_solve_that_begins_at_zero_has_its_gradient_and_no_warning(
+    dtype: torch.dtype, rtol: float, atol: float, final_time: float
+) -> None:
+    rate, source = (torch.ones((), dtype=dtype, requires_grad=True) for _ in range(2))
+    solver = solver_for("adjoint", rtol=rtol, atol=atol)
+    state = integrate(lambda _t, z: source - rate * z, torch.zeros(16, 3, dtype=dtype), (0.0, final_time), solver).state
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AdjointWarning)
+        by_rate, by_source = torch.autograd.grad(state.sum() / 48, [rate, source])
+    decayed = math.exp(-final_time)
+    assert float(by_source) == pytest.approx(1 - decayed, rel=1e-5)
+    assert float(by_rate) == pytest.approx(final_time * decayed - (1 - decayed), rel=1e-5)
+
+
+def test_a_state_that_is_zero_at_every_time_that_is_asked_for_has_its_gradient_and_no_warning() -> None:
+    weight = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    times = (0.0, math.pi, 2 * math.pi)  # of a sine
+    solver = solver_for("adjoint", rtol=1e-6, atol=1e-12)
+    states = integrate(lambda t, z: weight * torch.cos(t) + 0 * z, weight.new_zeros(1), times, solver).states
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AdjointWarning)
+        (found,) = torch.autograd.grad(states.sum(), weight)
+    assert float(found) == pytest.approx(0, abs=1e-5)
+
+
 # The scale of the loss
 
 
