@@ -29,6 +29,7 @@ class ODEBlock(CompiledInTraining, Graphed):
     solver's error estimate and its times.
 
     Attributes:
+        final_time: T; a parameter, which gradients reach, or a number.
         implicit_zeros: elements of each sample's state that it does without: see `RootMeanSquare`.
         first_dt: with `solver.reuse_first_step`, what the next solve in training begins with; state of the training.
         end_time_spread: how far from `final_time` solves in training end at most; the time is drawn once a batch.
@@ -36,7 +37,9 @@ class ODEBlock(CompiledInTraining, Graphed):
         penalties: name -> of each item of the last batch in training, shape (batch,), if `regularise` asked for them.
     """
 
-    def __init__(self, field: nn.Module, final_time: float, solver: SolverConfig, implicit_zeros: int = 0) -> None:
+    def __init__(
+        self, field: nn.Module, final_time: float | Tensor, solver: SolverConfig, implicit_zeros: int = 0
+    ) -> None:
         super().__init__()
         if isinstance(METHODS[solver.method], Symplectic):
             raise InvalidInput(
@@ -88,7 +91,8 @@ class ODEBlock(CompiledInTraining, Graphed):
         )
         self.statistics = solution.statistics
         if reuses and self.statistics.proposed_dt is not None:
-            self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * abs(self.final_time))
+            length = float(torch.as_tensor(self.final_time, dtype=torch.float64).detach().abs())
+            self.first_dt = min(self.statistics.proposed_dt, LARGEST_REUSED_STEP * length)
         end = solution.state
         if isinstance(end, Tensor):
             return end
@@ -120,7 +124,7 @@ class ODEBlock(CompiledInTraining, Graphed):
             self._penalised = (known,)
         return known
 
-    def _end_time(self) -> float:
+    def _end_time(self) -> float | Tensor:
         if not (self.training and self.end_time_spread):
             return self.final_time
         return self.final_time + self.end_time_spread * (2 * torch.rand(()).item() - 1)

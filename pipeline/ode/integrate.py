@@ -1,6 +1,6 @@
 """The way in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import wraps
 from math import inf
@@ -29,7 +29,7 @@ from pipeline.ode.solution import Solution, Statistics
 from pipeline.ode.start import first_of_a_whole_graph, start
 from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, StepGraphs, method_named
-from pipeline.ode.times import checked_times, legs, moved
+from pipeline.ode.times import checked_knots, checked_times, legs, moved, together
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
 from pipeline.util.errors import InvalidInput
 
@@ -76,13 +76,13 @@ def _outside_of_inference(function: Callable[Arguments, Result]) -> Callable[Arg
 def integrate(
     field: Field,
     z0: State,
-    times: Tensor | Sequence[float],
+    times: Tensor | Iterable[Tensor | float],
     solver: SolverConfig = SolverConfig(),  # noqa: B008 - frozen
     *,
     norm: Norm = RootMeanSquare(),  # noqa: B008 - frozen
-    parameters: Sequence[Tensor] = (),
-    context: Sequence[Tensor] = (),
-    knots: Sequence[float] = (),
+    parameters: Iterable[Tensor] = (),
+    context: Iterable[Tensor] = (),
+    knots: Iterable[float] = (),
     stops_at_times: bool = False,
     dense: bool = False,
     event: EventFunction | None = None,
@@ -112,7 +112,7 @@ def integrate(
             of shape (stages,), or (stages, n), it returns what depends on time alone, an entry a stage, computed once a
             step; the field gets its entry behind z.
         z0: state at `times[0]`: a tensor, or a tuple or dictionary of them, real or complex; float32 or float64.
-        times: strictly monotone, shape (n,); gradients reach them too.
+        times: strictly monotone, of shape (n,) or a sequence of numbers and tensors of one; gradients reach them too.
         norm: of errors: which parts count, and how.
         parameters: tensors beside the field's own that it reads and that gradients are to reach; leaves are found
             without being named.
@@ -137,6 +137,8 @@ def integrate(
     Source: Chen et al. 2018, section 2, for networks of this kind; the sources of the parts are beside them.
     """
     _refuse_contradictions(field, solver, dense, event)
+    times, knots = together(times), checked_knots(knots)
+    parameters, context = tuple(parameters), tuple(context)
     if solver.engine == "torchdiffeq":
         _refuse_beside_torchdiffeq(times, knots, stops_at_times, first_dt)
     if first_dt is not None and not 0 < first_dt < inf:

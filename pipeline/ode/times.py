@@ -1,9 +1,10 @@
 """When a solve begins and ends, and what is asked for in between."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,13 +38,25 @@ class Leg:
     restarts: bool = False
 
 
+def together(times: Tensor | Iterable[Tensor | float]) -> Tensor | list[float]:
+    """Times as one tensor, through which gradients flow, where one of a sequence is a tensor; else as they are."""
+    if isinstance(times, Tensor) or not isinstance(times, Iterable):
+        return times
+    held: list[Any] = list(times)
+    if not any(isinstance(time, Tensor) for time in held):
+        return held
+    numbers = zip(held, as_numbers(held, "the times of a solve"), strict=True)
+    exact = [one if isinstance(one, Tensor) else torch.tensor(number, dtype=torch.float64) for one, number in numbers]
+    return torch.stack([one.reshape(()).to("cpu", torch.float64) for one in exact])
+
+
 def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[float]:
     """The times of a solve as numbers.
 
     Raises:
         InvalidInput: fewer than two, not finite, not strictly monotone, or equal in the number format of the state.
     """
-    values = _as_numbers(times, "the times of a solve")
+    values = as_numbers(times, "the times of a solve")
     if len(values) < 2:
         raise InvalidInput(f"a solve needs a start and an end, at least two times, not {values}")
     rounded = torch.tensor(values, dtype=dtype).double()
@@ -57,15 +70,27 @@ def checked_times(times: Tensor | Sequence[float], dtype: torch.dtype) -> list[f
     return values
 
 
-def _as_numbers(times: Tensor | Sequence[float], what: str) -> list[float]:
+def checked_knots(knots: Tensor | Iterable[float]) -> list[float]:
+    """Times at which a field jumps, as numbers.
+
+    Raises:
+        InvalidInput: one is not a number.
+    """
+    values = as_numbers(knots, "the knots of a solve")
+    if any(isnan(knot) for knot in values):
+        raise InvalidInput("a knot at nan is at no time: leave it out")
+    return values
+
+
+def as_numbers(times: Tensor | Iterable[Tensor | float], what: str) -> list[float]:
     """Times in double precision.
 
     Raises:
         InvalidInput: `what` they are is no sequence of numbers.
     """
     try:
-        values: Sequence[float] = times.detach().reshape(-1).tolist() if isinstance(times, Tensor) else times
-        return [float(time) for time in values]
+        values: Iterable[Any] = times.detach().reshape(-1).tolist() if isinstance(times, Tensor) else times
+        return [float(time.detach() if isinstance(time, Tensor) else time) for time in values]
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{what} are {times!r}: give a sequence of numbers, as in (0.0, 1.0)") from error
 
@@ -85,15 +110,10 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
 
     Args:
         knots: times at which the field jumps, the ends of the solve perhaps among them; those outside do not matter.
-
-    Raises:
-        InvalidInput: a knot is not a number.
     """
     start, end = times[0], times[-1]
     sign = 1.0 if end > start else -1.0
-    edges = set(_as_numbers(knots, "the knots of a solve"))
-    if any(isnan(knot) for knot in edges):
-        raise InvalidInput("a knot at nan is at no time: leave it out")
+    edges = set(knots)
     jumps = {knot for knot in edges if 0 < sign * (knot - start) < sign * (end - start)}
     numbers = {time: number for number, time in enumerate(times[1:-1])}
     stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)

@@ -19,6 +19,7 @@ from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
 from pipeline.ode.integrate import EventFunction, Field, integrate, outside_of_graphs
 from pipeline.ode.solution import Solution, SolverFailure, Status
 from pipeline.ode.state import State
+from pipeline.ode.times import together
 from pipeline.ode.tolerance import Norm, RootMeanSquare
 from pipeline.util.errors import InvalidInput, OdenetError
 
@@ -365,7 +366,8 @@ def _numbers(times: Any) -> list[float]:
 
 def _exact(times: Any) -> Tensor:
     """As they are, or numbers in double precision."""
-    return times if isinstance(times, Tensor) else torch.as_tensor(times, dtype=torch.float64)
+    held = together(times)
+    return held if isinstance(held, Tensor) else torch.as_tensor(held, dtype=torch.float64)
 
 
 def _steps(times: Tensor, size: float) -> int:

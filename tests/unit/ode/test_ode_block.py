@@ -1,6 +1,7 @@
 """The layer around the solve, and what it carries from batch to batch."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -60,6 +61,14 @@ def test_a_step_is_reused_in_a_solve_that_goes_backwards_too() -> None:
     block(z)
     assert block.first_dt is not None
     assert 0 < block.first_dt <= LARGEST_REUSED_STEP
+
+
+def test_a_final_time_that_is_a_parameter_has_its_gradient() -> None:
+    final_time = torch.nn.Parameter(torch.tensor(0.8, dtype=torch.float64))
+    block = ODEBlock(Growth(-0.7), final_time, SolverConfig(rtol=1e-8, atol=1e-8, reuse_first_step=True))
+    block(torch.ones(1, dtype=torch.float64)).sum().backward()
+    assert float(final_time.grad) == pytest.approx(-0.7 * math.exp(-0.56), rel=1e-6)
+    assert 0 < block.first_dt <= 0.4
 
 
 def test_a_field_that_was_replaced_is_the_one_that_is_solved_with_penalties_too() -> None:

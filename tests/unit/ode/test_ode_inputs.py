@@ -311,14 +311,33 @@ def test_times_have_gradients_as_finite_differences_say(mode: str, direction: in
         assert float(by_times[k]) == pytest.approx(difference, rel=1e-5, abs=1e-5)
 
 
-def test_a_final_time_that_is_computed_has_a_gradient_beside_those_of_state_and_weights(mode: str) -> None:
+@pytest.mark.parametrize("given", [torch.stack, tuple, iter])
+def test_a_final_time_that_is_computed_has_a_gradient_beside_those_of_state_and_weights(
+    mode: str, given: Callable[[list[Tensor]], Any]
+) -> None:
     field, log_time = Growth(-0.7), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     z0 = z_start()
-    times = torch.stack([torch.zeros_like(log_time), log_time.exp()])
+    times = given([torch.zeros_like(log_time), log_time.exp()])
     state = integrate(field, z0, times, solver_for(mode)).state
     exact = z0 * torch.exp(field.rate * log_time.exp())
     found, expected = (torch.autograd.grad(loss_of(z), [z0, field.rate, log_time]) for z in (state, exact))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_parameters_and_knots_may_come_from_a_generator() -> None:
+    late = nn.Linear(2, 2)
+
+    def field(t: Tensor, z: Tensor) -> Tensor:
+        return late(z) if t > 0.5 else -z  # reads what the first evaluation does not
+
+    solver, z0 = solver_for("checkpointed"), torch.ones(2, requires_grad=True)
+    found, expected = (
+        integrate(field, z0, (0.0, 1.0), solver, parameters=parameters, knots=knots)
+        for parameters, knots in ((late.parameters(), iter((0.5,))), (list(late.parameters()), (0.5,)))
+    )
+    assert found.statistics.trials[-1].t == expected.statistics.trials[-1].t
+    by_generator, by_list = (torch.autograd.grad(one.state.sum(), late.weight) for one in (found, expected))
+    torch.testing.assert_close(by_generator, by_list, rtol=0, atol=0)
 
 
 def test_evaluations_for_the_gradients_of_times_are_counted(mode: str) -> None:
@@ -494,12 +513,13 @@ def test_a_transform_of_what_the_field_reads_goes_through_a_solve_or_is_refused(
     assert float(torch.func.hessian(end)(rate)) == pytest.approx(span**2 * math.exp(-span), rel=1e-4)
 
 
+@pytest.mark.parametrize("given", [torch.stack, tuple])
 @pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacfwd, torch.func.jacrev])
 def test_times_are_not_differentiated_by_a_transform_without_a_word(
-    transform: Callable[[Function], Callable[[Tensor], Tensor]],
+    transform: Callable[[Function], Callable[[Tensor], Tensor]], given: Callable[[list[Tensor]], Any]
 ) -> None:
     def end(final_time: Tensor) -> Tensor:
-        times = torch.stack([torch.zeros_like(final_time), final_time])
+        times = given([torch.zeros_like(final_time), final_time])
         return integrate(lambda _t, z: -z, torch.ones(3), times).state.sum()
 
     with pytest.raises(
