@@ -1,6 +1,6 @@
 """Finding when something happens within a step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from math import isnan
 
 import numpy as np
@@ -14,12 +14,20 @@ Event = Callable[[Tensor, Tensor], Tensor]
 """A function of t and the packed state, a scalar, that changes its sign when the event happens."""
 BISECTIONS = 60
 """Of a step: afterwards nothing is left of it in double precision."""
+LOOKS = 8
+"""Into every step, at equal distances and its end among them: an event that changes back between two goes unseen. Steps
+of an easy field grow tenfold, and soon reach over several events."""
 
 
 FIRST_FRACTION = 2.0**-20
 JUST_BEHIND = 2.0**-10
 """Of the first step, where what is 0 at its start is looked at again, and until where it is to have changed that has no
 derivative."""
+
+
+StatesWithin = Callable[[Sequence[float], bool], Tensor]
+"""The states at fractions of a step, shape (n, *state), as exactly as the method knows them or without a further
+evaluation of the field."""
 
 
 class EventSearch:
@@ -31,9 +39,9 @@ class EventSearch:
 
     @torch.no_grad()
     def within(
-        self, start: float, end: float, z: Tensor, slope: Tensor, z_end: Tensor, state_at: Callable[[float], Tensor]
+        self, start: float, end: float, z: Tensor, slope: Tensor, z_end: Tensor, states_within: StatesWithin
     ) -> float | None:
-        """The fraction of a step at which the event's sign changes, found by bisection; None where it does not.
+        """The fraction of a step at which the event's sign changes first, as far as is looked; None where it does not.
 
         Its sign before is that at the end of the step before, which a knot may lie behind. An event that is 0 there
         and changes has just happened, and its sign is that of its rate; one that does not change is still to come. At
@@ -41,8 +49,11 @@ class EventSearch:
 
         Args:
             slope: dz/dt at the start.
-            state_at: the state at a fraction of the step, by the method's continuous extension.
         """
+
+        def sign_at(fraction: float) -> float:
+            return _sign(self.event, start + fraction * (end - start), states_within((fraction,), True)[0])
+
         is_first = self._sign is None
         before = _sign(self.event, start, z) if self._sign is None else self._sign
         if before == 0:
@@ -52,44 +63,66 @@ class EventSearch:
             if before == 0 and is_first:
                 # Where it has no derivative at all it may be a switch, which is 0 until it happens.
                 is_switch = not (bool(by_time) or bool(by_state.any()))
-                before = self._sign_behind(start, end, state_at, JUST_BEHIND if is_switch else 1.0)
-        self._sign = _sign(self.event, end, z_end)
-        if before == self._sign:
-            return None
+                before = _sign_behind(sign_at, JUST_BEHIND if is_switch else 1.0)
+        fractions = [look / LOOKS for look in range(1, LOOKS)]
+        times = [start + fraction * (end - start) for fraction in fractions]
         low, high = 0.0, 1.0
+        for is_exact in (False, True):
+            states = [*states_within(fractions, is_exact).unbind(), z_end]
+            found = _first_change(before, _signs(self.event, [*times, end], states))
+            if found is None:
+                self._sign = before
+                return None
+            low, high = found / LOOKS, (found + 1) / LOOKS
         for _ in range(BISECTIONS):
             middle = 0.5 * (low + high)
             if middle in (low, high):
                 break
-            if _sign(self.event, start + middle * (end - start), state_at(middle)) == before:
+            if sign_at(middle) == before:
                 low = middle
             else:
                 high = middle
         return high
 
-    def _sign_behind(self, start: float, end: float, state_at: Callable[[float], Tensor], until: float) -> float:
-        """The first sign that is not 0 behind the start of a step, within a fraction of it."""
-        fraction = FIRST_FRACTION
-        while fraction <= until:
-            sign = _sign(self.event, start + fraction * (end - start), state_at(fraction))
-            if sign:
-                return sign
-            fraction *= 2
-        return 0.0
+
+def _sign_behind(sign_at: Callable[[float], float], until: float) -> float:
+    """The first sign that is not 0 behind the start of a step, within a fraction of it."""
+    fraction = FIRST_FRACTION
+    while fraction <= until:
+        sign = sign_at(fraction)
+        if sign:
+            return sign
+        fraction *= 2
+    return 0.0
+
+
+def _first_change(before: float, signs: Iterator[float]) -> int | None:
+    """The number of the first sign that is another; those behind it are not asked for."""
+    return next((number for number, sign in enumerate(signs) if sign != before), None)
 
 
 def _sign(event: Event, t: float, z: Tensor) -> float:
-    value = event(torch.full((), t, dtype=z.dtype, device=z.device), z)
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise InvalidInput(f"the event is {shown}: return a tensor of one number, whose sign changes when it happens")
-    number = float(value.detach())
-    if isnan(number):
-        raise InvalidInput(
-            f"the event is not a number at t = {t:.4g}: return one whose sign changes when it happens, wherever the "
-            "solution may come"
-        )
-    return float(np.sign(number))
+    return next(_signs(event, [t], [z]))
+
+
+def _signs(event: Event, times: Sequence[float], states: Sequence[Tensor]) -> Iterator[float]:
+    """At each of the times; the device is waited for once."""
+    values = []
+    for t, z in zip(times, states, strict=True):
+        value = event(torch.full((), t, dtype=z.dtype, device=z.device), z)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise InvalidInput(
+                f"the event is {shown}: return a tensor of one number, whose sign changes when it happens"
+            )
+        values.append(value.detach().reshape(()))
+    for t, number in zip(times, torch.stack(values).tolist(), strict=True):
+        if isnan(number):
+            raise InvalidInput(
+                f"the event is not a number at t = {t:.4g}: return one whose sign changes when it happens, wherever "
+                "the solution may come"
+            )
+        yield float(np.sign(float(number)))
 
 
 def with_gradient(

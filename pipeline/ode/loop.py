@@ -25,6 +25,7 @@ from pipeline.ode.control import (
     shortest,
     sizes,
 )
+from pipeline.ode.dense import hermite
 from pipeline.ode.events import EventSearch
 from pipeline.ode.field import VectorField
 from pipeline.ode.giving_up import refuse_what_cannot_go_on
@@ -452,10 +453,12 @@ class _Solve:
 
         wants_gradients = torch.is_grad_enabled()  # of the stages, which an output may be read off later
 
-        def state_at(theta: float) -> Tensor:
-            where = torch.tensor([theta], dtype=torch.float64)
+        def states_within(fractions: Sequence[float], is_exact: bool) -> Tensor:
+            thetas, method, z_end = torch.tensor(fractions, dtype=torch.float64), self.problem.method, tried.step.end
+            if method.nfe_within and not is_exact:
+                return hermite(thetas, tried.dt, self.z, z_end, self.first, last)
             with torch.set_grad_enabled(wants_gradients):
                 stages = self._completed(tried, last)
-            return self.problem.method.between(where, tried.dt, self.z, stages)[0]
+            return method.between(thetas, tried.dt, self.z, stages)
 
-        return self.search.within(float(vector.t[0]), float(end[0]), self.z, self.first, tried.step.end, state_at)
+        return self.search.within(float(vector.t[0]), float(end[0]), self.z, self.first, tried.step.end, states_within)

@@ -261,8 +261,9 @@ class _Asked:
 
 def _no_event(t: float) -> OdenetError:
     return OdenetError(
-        f"no event happened until t = {t:g}, where the steps ran out: event_fn must change its sign; a larger "
-        "max_num_steps looks further, or with a fixed-step method a larger step_size"
+        f"no event was seen until t = {t:g}, where the steps ran out: a larger max_num_steps looks further, or with a "
+        "fixed-step method a larger step_size; a sign of event_fn that changes back within an eighth of a step is seen "
+        "by shorter steps alone, as a fixed-step method with a small step_size takes them"
     )
 
 

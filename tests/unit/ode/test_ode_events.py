@@ -334,6 +334,37 @@ def test_an_event_that_is_no_number_is_refused_with_its_time(first: float) -> No
         )
 
 
+# Several within a step
+
+
+def moves(_t: Tensor, z: Tensor) -> Tensor:
+    """A field so easy that every step is ten times the one before."""
+    return torch.ones_like(z)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8", "bosh3", "heun", "kvaerno3"])
+def test_the_first_of_several_events_within_a_step_is_the_one_that_is_found(method: str) -> None:
+    for frequency in (1.0, 3.0, 5.0):
+        solver = SolverConfig(method=method)
+        found = integrate(moves, vector(0), (0.0, 100.0), solver, event=lambda _t, z: torch.cos(frequency * z[0]))  # noqa: B023
+        assert float(found.event_time.detach()) == pytest.approx(math.pi / 2 / frequency, abs=1e-9)
+
+
+def test_events_however_close_are_found_by_steps_that_end_at_times_as_close() -> None:
+    times = torch.linspace(0, 10, 1001, dtype=torch.float64)
+    solution = integrate(moves, vector(0), times, event=lambda _t, z: torch.cos(200 * z[0]), stops_at_times=True)
+    assert float(solution.event_time.detach()) == pytest.approx(math.pi / 400, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "kvaerno3"])
+def test_looking_for_an_event_takes_no_evaluations_of_the_field(method: str) -> None:
+    plain, looking = (
+        integrate(OSCILLATION, vector(1), (0.0, 5.0), SolverConfig(method=method), event=event).statistics
+        for event in (None, lambda _t, z: z[0] - 3)
+    )
+    assert plain.nfe_forward <= looking.nfe_forward <= plain.nfe_forward + 1  # dz/dt at the end
+
+
 # What is 0 where a solve begins, and knots
 
 
