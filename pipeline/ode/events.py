@@ -138,16 +138,19 @@ def with_gradient(
         slope: dz/dt.
         z: the state at the event's time as that stands still.
 
+    Returns:
+        The time in double precision, whatever the number format of the state is, and the state.
+
     Source: Chen, Amos & Nickel 2021, *Learning Neural Event Functions for Ordinary Differential Equations*, section 3.
     """
-    time = torch.full((), t, dtype=z.dtype, device=z.device)
+    time, exact = (torch.full((), t, dtype=dtype, device=z.device) for dtype in (z.dtype, torch.float64))
     along = slope(time, z.detach()).detach()
     rate = _rate(event, t, z, along)
     if rate == 0:
-        return time, z
+        return exact, z
     value = event(time, z).reshape(())
-    moved = time - (value - value.detach()) / rate
-    state = z + along * (moved - moved.detach())
+    moved = exact - (value - value.detach()) / rate
+    state = z + along * (moved - moved.detach()).to(z)
     return differentiated_once(moved, "an event"), differentiated_once(state, "an event")
 
 

@@ -133,7 +133,7 @@ class Solution:
         state: at the last time, of the shape and dtype of the start.
         statistics: counts, steps, and how it ended.
         interpolant: the solution at any time between, where it was asked for (`dense`).
-        event_time: when the event happened, with its gradient; None where none did.
+        event_time: when the event happened, in float64, with its gradient; None where none did.
     """
 
     def __init__(

@@ -365,6 +365,15 @@ def test_looking_for_an_event_takes_no_evaluations_of_the_field(method: str) -> 
     assert plain.nfe_forward <= looking.nfe_forward <= plain.nfe_forward + 1  # dz/dt at the end
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_time_of_an_event_is_not_rounded_to_the_number_format_of_the_state(mode: str) -> None:
+    z0 = torch.zeros(1, requires_grad=True)
+    solution = integrate(moves, z0, (1000.0, 2000.0), SolverConfig(gradient=mode), event=lambda _t, z: z[0] - 0.3)
+    assert float(solution.event_time.detach()) == float(solution.times[-1]) == pytest.approx(1000.3, abs=1e-7)
+    assert torch.autograd.grad(solution.event_time, z0)[0].tolist() == [-1]
+    assert solution.state.dtype == torch.float32
+
+
 # What is 0 where a solve begins, and knots
 
 

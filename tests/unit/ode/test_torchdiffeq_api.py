@@ -591,6 +591,13 @@ def test_an_event_from_whole_numbers_is_refused_as_its_time_would_be_cut() -> No
         )
 
 
+def test_the_time_of_an_event_has_the_precision_of_the_times() -> None:
+    start = torch.tensor(1000.0, dtype=torch.float64)
+    when, _ = odeint_event(lambda _t, y: torch.ones_like(y), torch.zeros(1), start, event_fn=lambda _t, y: y[0] - 0.3)
+    assert when.dtype == torch.float64
+    assert float(when) == pytest.approx(1000.3, abs=1e-7)
+
+
 def test_an_event_in_an_empty_state_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^y0 is empty"):
         odeint_event(lambda _t, y: -y, torch.ones(0, 2), torch.tensor(0.0), event_fn=lambda t, _: t - 0.5)
