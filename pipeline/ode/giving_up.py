@@ -1,6 +1,6 @@
 """What ends a solve before its time."""
 
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 from torch import Tensor
@@ -24,7 +24,7 @@ def refuse_what_cannot_go_on(
     """
     is_number = np.isfinite(vector.dt)
     is_lost = vector.dt <= shortest_dt
-    is_out_of_steps = problem.max_steps is not None and len(statistics.trials) >= problem.max_steps
+    is_out_of_steps = vector.tries >= (inf if problem.max_steps is None else problem.max_steps)
     failed = ~is_number | is_lost | (vector.cuts >= CUTS_OF_NO_NUMBER) | is_out_of_steps
     if not failed.any():
         return

@@ -107,8 +107,8 @@ class _Solve:
             self.statistics.nfe_of_samples = np.zeros(self.width, np.int64)
         self.outputs = Outputs(problem, z)
         self.z, index = z, np.arange(self.width)
-        zeros = np.zeros(self.width)
-        self.vector = Vector(index, zeros + problem.t0, zeros, zeros + 1, np.zeros(self.width, np.int64))
+        zeros, none = np.zeros(self.width), np.zeros(self.width, np.int64)
+        self.vector = Vector(index, zeros + problem.t0, zeros, zeros + 1, none, none)
         if first is None:
             self._evaluate_anew()
         else:
@@ -243,7 +243,7 @@ class _Solve:
                 problem.per_sample or self.path.records or self.interpolant is not None or problem.event is not None
             )
             and not problem.field.rounding
-            and (problem.max_steps or 0) - len(self.statistics.trials) >= STEPS_A_CALL
+            and (problem.max_steps or 0) - self.vector.tries[0] >= STEPS_A_CALL
         )
 
     def _take_several(self, leg: Leg) -> bool:
@@ -279,7 +279,12 @@ class _Solve:
         last = np.flatnonzero(taken)[-1]
         t_reached = ends[last] if accepted[last] else starts[last]
         self.vector = Vector(
-            vector.index, np.array([t_reached]), dts[last : last + 1], np.array([remembered]), np.zeros(1, np.int64)
+            vector.index,
+            np.array([t_reached]),
+            dts[last : last + 1],
+            np.array([remembered]),
+            np.zeros(1, np.int64),
+            vector.tries + int(taken.sum()),
         )
         self.z, self.first = steps.z, steps.first
         self.path.reached(self.z)
@@ -336,7 +341,7 @@ class _Solve:
             self.statistics.proposed_dt = float(dt[accepted][0])
         cuts = np.where(np.isfinite(ratio), 0, vector.cuts + 1)
         t = np.where(accepted, end, vector.t)
-        self.vector = Vector(vector.index, t, dt, decision.previous, cuts, tried.step.converged)
+        self.vector = Vector(vector.index, t, dt, decision.previous, cuts, vector.tries + 1, tried.step.converged)
         return accepted
 
     def _error_ratio(self, tried: StepAttempt) -> Floats:

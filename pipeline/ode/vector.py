@@ -23,6 +23,7 @@ class Vector:
         dt: length of its next step.
         previous: what the controller remembers.
         cuts: steps in a row that were no number.
+        tries: steps that were tried, all legs together.
         converged: whether the equations of the last steps were solved.
     """
 
@@ -31,16 +32,17 @@ class Vector:
     dt: Floats
     previous: Floats
     cuts: Indices
+    tries: Indices
     converged: bool = True
 
     def chosen(self, keep: NDArray[np.bool_]) -> "Vector":
         """Some of the elements."""
-        t, dt, previous, cuts = self.arrays()
-        return Vector(self.index[keep], t[keep], dt[keep], previous[keep], cuts[keep], self.converged)
+        t, dt, previous, cuts, tries = self.arrays()
+        return Vector(self.index[keep], t[keep], dt[keep], previous[keep], cuts[keep], tries[keep], self.converged)
 
-    def arrays(self) -> tuple[Floats, Floats, Floats, Indices]:
+    def arrays(self) -> tuple[Floats, Floats, Floats, Indices, Indices]:
         """What the elements have come to."""
-        return self.t, self.dt, self.previous, self.cuts
+        return self.t, self.dt, self.previous, self.cuts, self.tries
 
 
 class Due(NamedTuple):

@@ -355,6 +355,25 @@ def test_the_sample_that_fails_is_named_with_its_own_numbers() -> None:
     assert "sample" not in alone.value.to_dict()
 
 
+def test_whether_a_sample_is_out_of_steps_does_not_depend_on_where_the_others_take_theirs() -> None:
+    """One is difficult before a knot, the other behind it: each waits there for the other."""
+    rates = torch.tensor([[40.0, 1.0], [1.0, 40.0]], dtype=torch.float64)
+    z0 = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(2, 2)
+
+    def turns(t: Tensor, z: Tensor, rate: Tensor) -> Tensor:
+        return torch.where(t < 1, rate[:, :1], rate[:, 1:]) * torch.stack([z[:, 1], -z[:, 0]], 1)
+
+    def most(rows: slice, limit: int) -> int:
+        solver = by_sample(rtol=1e-4, atol=1e-4, max_steps=limit)
+        solution = integrate(turns, z0[rows], (0.0, 2.0), solver, context=(rates[rows],), knots=(1.0,))
+        return len(solution.statistics.attempts)
+
+    needed = max(most(slice(0, 1), 1000), most(slice(1, 2), 1000))
+    assert most(slice(0, 2), needed) == needed
+    with pytest.raises(SolverFailure, match="the step limit was reached"):
+        most(slice(0, 2), needed - 1)
+
+
 @pytest.mark.parametrize(
     ("function", "status"),
     [
