@@ -345,6 +345,8 @@ def _solution(
     interpolant: Interpolant | None,
 ) -> Solution:
     field, layout, between, end = problem.field, problem.field.layout, outcome.between, outcome.end
+    if interpolant is not None:
+        end = end.clone()  # the caller may write into it, and it may be one of the slopes that the solution is made of
     event_time = None
     times = torch.tensor(moments, dtype=torch.float64)
     if outcome.event_time is not None:

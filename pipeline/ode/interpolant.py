@@ -51,15 +51,18 @@ class Interpolant:
         """
         times = torch.as_tensor(t, dtype=torch.float64, device=self._spans[0].z.device)
         # In the number format of the times the ends may be behind the ends.
-        rounding = torch.finfo(t.dtype).eps if isinstance(t, Tensor) and t.is_floating_point() else 0.0
-        slack = rounding * max(abs(self._start), abs(self.end))
+        rounded = t.dtype if isinstance(t, Tensor) and t.is_floating_point() else torch.float64
+        slack = torch.finfo(rounded).eps * max(abs(self._start), abs(self.end))
         sign = 1.0 if self.end >= self._start else -1.0
         ends = [sign * span.end for span in self._spans]
         states = []
         for time in times.reshape(-1).unbind():
             value = float(time.detach())
             if not sign * self._start - slack <= sign * value <= sign * self.end + slack:
-                raise InvalidInput(f"the solution is known from {self._start:g} to {self.end:g}, not at {value:g}")
+                start, end, outside = (f"{number:g}" for number in (self._start, self.end, value))
+                if outside in (start, end):
+                    start, end, outside = (repr(number) for number in (self._start, self.end, value))
+                raise InvalidInput(f"the solution is known from {start} to {end}, not at {outside}")
             span = self._spans[min(bisect_right(ends, sign * value), len(ends) - 1)]
             theta = ((time - span.start) / (span.end - span.start)).reshape(1)
             # Of an empty batch there are no slopes.

@@ -407,6 +407,14 @@ def test_the_solution_as_a_function_is_known_at_its_end_in_the_number_format_of_
         solution.interpolant(torch.tensor(0.11))
 
 
+def test_the_solution_as_a_function_is_known_a_rounding_behind_its_end_and_says_what_is_farther() -> None:
+    interpolant = integrate(lambda _t, z: -z, vector(1), (0.0, 0.3), dense=True).interpolant
+    assert interpolant is not None
+    torch.testing.assert_close(interpolant(0.1 * 3), interpolant(0.3), rtol=1e-14, atol=0)
+    with pytest.raises(InvalidInput, match=r"known from 0\.0 to 0\.3, not at 0\.300000001$"):
+        interpolant(0.3 + 1e-9)
+
+
 def test_a_start_that_is_overwritten_later_changes_no_solution() -> None:
     z0 = torch.ones(1)
     plain = integrate(lambda _t, z: -z, z0, (0.0, 0.5, 1.0))
@@ -417,6 +425,16 @@ def test_a_start_that_is_overwritten_later_changes_no_solution() -> None:
     torch.testing.assert_close((dense.states, dense.interpolant(1e-4)), before, rtol=0, atol=0)
     with pytest.raises(InvalidInput, match=r"changed in place since.+z0\.clone\(\)$"):
         _ = plain.states
+
+
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno3", "leapfrog", "rk4"])
+def test_an_end_that_is_overwritten_later_changes_no_solution_as_a_function(method: str) -> None:
+    z0 = (vector(1), vector(0.5)) if method == "leapfrog" else vector(1)
+    solution = integrate(lambda _t, z: z, z0, (0.0, 1.0), SolverConfig(method=method, steps=5), dense=True)
+    assert solution.interpolant is not None
+    before = solution.interpolant(0.999)
+    solution.state[0].mul_(100)
+    torch.testing.assert_close(solution.interpolant(0.999), before, rtol=0, atol=0)
 
 
 # What it costs
