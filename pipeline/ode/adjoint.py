@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.device.random_state import get_random_state
-from pipeline.ode.discrete import refuse_random_numbers
+from pipeline.ode.discrete import refuse_random_numbers, sum_of
 from pipeline.ode.field import VectorField
 from pipeline.ode.inference_mode import ordinary, outside_inference
 from pipeline.ode.loop import solve
@@ -26,7 +26,7 @@ from pipeline.ode.start import Start, refuse_unknown
 from pipeline.ode.state import Layout
 from pipeline.ode.times import legs
 from pipeline.ode.tolerance import PackedNorm, Tolerance
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.user_warnings import OdenetWarning
 
 NOTICEABLE_MISS = 1000.0
@@ -135,6 +135,7 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_end: Tensor | None, by_between: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivatives("this solve", ": use gradient=direct")
+        _refuse_several_vectors((by_end, by_between))
         z0, end, *rest = ctx.saved_tensors
         between = rest[0] if ctx.has_between else None
         call: _Call = ctx.call
@@ -148,13 +149,24 @@ class _Adjoint(torch.autograd.Function):
         return by_state, None, *by_parameters
 
 
+def _refuse_several_vectors(flows: Sequence[Tensor | None]) -> None:
+    """Of which each would have a backward solve of its own."""
+    functorch = torch._C._functorch
+    given = [flow for flow in flows if flow is not None]
+    if any(functorch.is_legacy_batchedtensor(flow) or functorch.is_batchedtensor(flow) for flow in given):
+        raise OdenetError(
+            "gradient=adjoint solves back for one vector, and not for several at once (is_grads_batched=True, vmap): "
+            "use gradient=auto"
+        )
+
+
 class _Sweep:
     """The backward solve of (z, a, g), the state, its adjoint and the parameters' gradients, as one flat vector.
 
     d(z, a, g)/dt = (f, -a ∂f/∂z, -a ∂f/∂parameters).
 
     Attributes:
-        states: at the times of the solve.
+        times, states: of the solve, one of each for an event that happened at once.
         flows: gradients that come in at each time behind the start, None where none does.
     """
 
@@ -169,6 +181,11 @@ class _Sweep:
         self.call = call
         self.field = field
         self.parameters = parameters
+        self.times = call.times
+        if self.times[-1] == self.times[-2]:
+            # An event that happened at once: nothing is solved back from it.
+            self.times, states = self.times[:-1], states[:-1]
+            flows = [*flows[:-2], sum_of(flows[-2] if len(flows) > 1 else None, flows[-1])]
         self.states = states
         self.shape, self.size = states[0].shape, states[0].numel()
         sizes = [call.tolerance.norm(flow.detach()).max() for flow in flows if flow is not None]
@@ -176,9 +193,8 @@ class _Sweep:
         if 0 < largest < call.tolerance.atol:
             warnings.warn(SMALL_GRADIENTS.format(atol=call.tolerance.atol), AdjointWarning, stacklevel=2)
         self.flows = [None if flow is None else flow.flatten() for flow in flows]
-        jumps = self.call.times
-        legs_back = legs(jumps[::-1], call.knots, True, states[0].dtype)
-        self.reached = [None if leg.output is None else len(jumps) - 2 - leg.output for leg in legs_back]
+        legs_back = legs(self.times[::-1], call.knots, True, states[0].dtype) if len(self.times) > 1 else []
+        self.reached = [None if leg.output is None else len(self.times) - 2 - leg.output for leg in legs_back]
         self.legs = [replace(leg, output=None) for leg in legs_back]
 
     def run(self) -> tuple[Tensor, list[Tensor]]:
@@ -186,7 +202,7 @@ class _Sweep:
         statistics = Statistics()
         begin = self._flat(self.states[-1], self._flow(-1))
         try:
-            solved = solve(self._problem(begin), begin, Path(), statistics).end
+            solved = solve(self._problem(begin), begin, Path(), statistics).end if self.legs else begin
         except SolverFailure as failure:
             self.call.statistics.status = failure.status
             raise
@@ -259,7 +275,7 @@ class _Sweep:
             is_close = missed <= NOTICEABLE_MISS or relative <= ROUNDINGS * torch.finfo(z.dtype).eps
         if is_close:
             return
-        time = self.call.times[number]
+        time = self.times[number]
         sentence = (
             f"the backward solve of the adjoint came back to a state at t = {time:g} that is off by {relative:.2g} of "
             "its size, so that the gradient is wrong: backwards the ODE is unstable, or its field is not what it was; "

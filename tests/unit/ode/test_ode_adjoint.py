@@ -118,6 +118,13 @@ def test_a_state_that_is_zero_at_every_time_that_is_asked_for_has_its_gradient_a
     assert float(found) == pytest.approx(0, abs=1e-5)
 
 
+def test_several_vectors_at_once_are_refused_in_a_sentence(layer: Layer) -> None:
+    state = integrate(layer, z0 := z_start(), TIMES, solver_for("adjoint")).state
+    vectors = torch.eye(state.numel(), dtype=state.dtype).view(-1, *state.shape)
+    with pytest.raises(OdenetError, match=r"^gradient=adjoint solves back for one vector, .+: use gradient=auto$"):
+        torch.autograd.grad(state, z0, vectors, is_grads_batched=True)
+
+
 # The scale of the loss
 
 

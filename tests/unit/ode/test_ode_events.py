@@ -374,6 +374,26 @@ def test_the_time_of_an_event_is_not_rounded_to_the_number_format_of_the_state(m
     assert solution.state.dtype == torch.float32
 
 
+@pytest.mark.parametrize(("times", "by_speed"), [((1.0, 2.0), 2.0), ((0.0, 1.0, 2.0), 4.0)])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_event_that_happens_at_once_has_its_gradients(mode: str, times: tuple[float, ...], by_speed: float) -> None:
+    """A ball a hair above the ground where it starts, or at a time that is asked for, at which a step ends."""
+    z0 = vector(1.0 - times[0], -1).requires_grad_()
+    solver = SolverConfig(method="euler", steps=2, gradient=mode)
+    solution = integrate(
+        lambda _t, z: torch.stack([z[1], 0 * z[1]]),
+        z0,
+        times,
+        solver,
+        event=lambda _t, z: z[0] + 1e-17,
+        stops_at_times=True,
+    )
+    assert solution.times.tolist() == [*times[:-1], 1.0]
+    before, end = solution.states[-2:]
+    (found,) = torch.autograd.grad(solution.event_time + end.sum() + before.sum(), z0)
+    torch.testing.assert_close(found, vector(2, by_speed), rtol=1e-9, atol=1e-9)
+
+
 # What is 0 where a solve begins, and knots
 
 
