@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from weakref import WeakSet
 
 from pipeline.plugins.registry import Kind, PluginError, place_of, register
 from pipeline.util.errors import brief
@@ -204,9 +205,25 @@ def task(name: str) -> Callable[[Build], Build]:
             )
         register("task", name, build)
         build.name = name  # type: ignore[attr-defined]
+        for section in build.config.sections().values():  # type: ignore[attr-defined]
+            if not section.__module__.startswith("pipeline."):
+                _let_choose_from(section, name)
         return build
 
     return enter
+
+
+_given: WeakSet[type] = WeakSet()
+"""Sections of plug-ins that were given a task, as they say none."""
+
+
+def _let_choose_from(section: Any, task: str) -> None:
+    """Let a plug-in's section that says no task choose from the parts of `task`; one that several have, from any."""
+    says = next(one for one in section.__mro__ if "task" in vars(one))
+    if says.task is None or says in _given:
+        is_shared = says is section and says.task != task
+        section.task = None if is_shared else task
+        _given.add(section)
 
 
 def _registering(

@@ -1,0 +1,92 @@
+"""Tasks of plug-ins, made of the one in docs/plugins.md: which parts they choose from, what of them is refused."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.plugins import load_plugins
+from pipeline.plugins.loading import unload
+from pipeline.tasks.lookup import get_task
+from tests.helpers.pages import files_of
+from tests.helpers.paths import ROOT
+
+OSCILLATOR = files_of(ROOT / "docs" / "plugins.md")["oscillator.py"]
+Load = Callable[..., Any]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """A function that loads the example as a plug-in, with texts in the place of others, and gives its task."""
+    files = []
+
+    def loaded(*changes: tuple[str, str], name: str = "oscillator") -> Any:
+        text = OSCILLATOR.replace('"oscillator"', f'"{name}"')
+        for before, now in changes:
+            assert before in text
+            text = text.replace(before, now)
+        files.append(tmp_path / f"{name}.py")
+        files[-1].write_text(text)
+        load_plugins([str(files[-1])])
+        return get_task(name)
+
+    yield loaded
+    for file in files:
+        unload(str(file))
+
+
+# Which parts are of which task
+
+
+def width_of(task: Any) -> int:
+    """Of the layers of the model that the task builds."""
+    width: int = task.build_model(task.config.from_dict({}), None).field.layers[0].out_features
+    return width
+
+
+def test_tasks_whose_models_have_one_name_build_each_its_own(load: Load) -> None:
+    first, second = load(), load(("width: int = 32", "width: int = 5"), name="other")
+    assert (width_of(first), width_of(second)) == (32, 5)
+    assert [task.config.from_dict({}).model.options for task in (first, second)] == [{"width": 32}, {"width": 5}]
+
+
+def test_a_model_may_be_called_as_one_of_another_task_that_comes_along(load: Load) -> None:
+    assert width_of(load(('"perceptron"', '"resnet"'))) == 32
+
+
+SHARED = """
+@plugins.model("thin", task="second")
+def thin(input_shape: tuple[int], outputs: int, solver: SolverConfig) -> nn.Module:
+    return ODEBlock(Field(3), SECONDS, solver)
+
+
+@dataclass(frozen=True)
+class ThirdModel(OscillatorModel):
+    pass
+
+
+@dataclass(frozen=True)
+class ThirdConfig(OscillatorConfig):
+    model: ThirdModel = field(default_factory=ThirdModel)
+
+
+@plugins.task("second")
+class Second(Oscillator):
+    config = OscillatorConfig
+
+
+@plugins.task("third")
+class Third(Oscillator):
+    config = ThirdConfig
+"""
+
+
+def test_a_section_that_two_tasks_share_chooses_from_the_parts_of_both_and_one_derived_of_it_from_its_own(
+    load: Load,
+) -> None:
+    first = load((OSCILLATOR, OSCILLATOR + SHARED))
+    for name in ("perceptron", "thin"):
+        assert first.config.from_dict({"model": {"architecture": name}}).model.architecture == name
+    tasks = [get_task(name).config.sections()["model"].task for name in ("oscillator", "second", "third")]
+    assert tasks == [None, None, "third"]
