@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.console import EpochConsole, progress_bar
 from pipeline.tasks.base import Report, Task
 from pipeline.tasks.lookup import get_task
+from pipeline.tasks.plugin_metrics import plain_scores
 from pipeline.tasks.solver_grid import solved_with, trained_setting
 from pipeline.tracking.lean_sacred import SETTINGS, Experiment, Ingredient, Run, SacredError
 from pipeline.tracking.provenance import ROOT, why_unknown
@@ -182,9 +183,10 @@ class TaskExperiment:
                 train(model=model, config=config, data=data, run_log=run_log)
                 answers = evaluate(model=model, config=config, data=data, device=device)
                 report = task.report(answers, config, data, title)
-                record_report(run_log, report)
+                test = plain_scores(task, report.test)
+                record_report(run_log, replace(report, test=test))
                 record_report(run_log, _model_report(task, model, config, data, title))
-            result = report.test[task.result.removeprefix("test.")]
+            result = test[task.result.removeprefix("test.")]
             return None if result is None else float(result)
 
         run.__name__ = task.name

@@ -17,6 +17,7 @@ from pipeline.ode import ODEBlock, SolverFailure, Status
 from pipeline.ode.counts import Solved, nfe_forward, nfe_per_sample, ode_blocks
 from pipeline.tasks.base import Progress, Task, TrainedModel
 from pipeline.tasks.lookup import get_task
+from pipeline.tasks.plugin_metrics import plain_scores
 from pipeline.util.errors import InvalidInput
 
 REFUSED = "refused"
@@ -192,8 +193,10 @@ def reevaluate(
         except InvalidInput as refusal:  # the method is not one for this network
             yield replace(row, status=REFUSED, failure=str(refusal))
             continue
-        scores = task.scores(answers, data)
-        if not all(map(isfinite, scores.values())):
+        scores = plain_scores(task, task.scores(answers, data))
+        # Metrics beside these may be none for reasons of their own, as of a class that the test split lacks.
+        judged = [scores.get(name) for name in (task.result.removeprefix("test."), "loss")]
+        if not all(score is None or isfinite(score) for score in judged):
             yield replace(row, status=str(Status.DIVERGED), failure="the network's outputs are not finite")
             continue
         if position == 0:

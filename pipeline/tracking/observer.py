@@ -1,5 +1,6 @@
 """Sacred's events, written to a record on disk and delivered to the store from there."""
 
+import json
 import logging
 import mimetypes
 import threading
@@ -82,6 +83,7 @@ class StoreObserver(RunObserver):
         """Held while Sacred tells something: its heartbeat has a thread, for whose end it waits two seconds."""
         self._is_closed = False
         self._told_repeated: set[str] = set()
+        self._told_pickled: set[str] = set()
 
     @property
     def is_resuming(self) -> bool:
@@ -140,8 +142,14 @@ class StoreObserver(RunObserver):
         self._started.notify()
 
     def update_info(self, values: Mapping[str, Any]) -> None:
-        """Set entries of the run's info."""
-        self._keep(lambda: self.record.update_info(flatten(dict(values))))
+        """Set entries of the run's info; an entry that becomes a pickle in it is said."""
+        flat = flatten(plain(dict(values)))
+        for key, value in flat.items():
+            if key not in self._told_pickled and "py/reduce" in json.dumps(value):
+                self._told_pickled.add(key)
+                said = "info.%s holds an object that is stored as a pickle: give numbers, text, lists and dictionaries"
+                log.warning(said, key)
+        self._keep(lambda: self.record.update_info(flat))
 
     # Sacred's events
 

@@ -181,6 +181,7 @@ def test_a_comment_and_a_name_leave_the_run_as_it_is(home: Path, flag: str) -> N
 
 
 OWN_EXPERIMENT = """
+import numpy
 from sacred import Experiment
 
 import odenet
@@ -195,7 +196,7 @@ def main(_run):
     ex.add_artifact("nowhere.txt")
     ex.add_artifact(".", name="folder")
     _run.log_scalar("after", 2.0, 0)
-    _run.info["late"] = 1
+    _run.info.update(late=1, score=numpy.float32(0.5), generator=numpy.random.default_rng(0))
     with open("late.txt", "w") as file:
         file.write("there")
     ex.add_artifact("late.txt")
@@ -210,7 +211,7 @@ except Exception as error:
 """
 
 
-def test_an_artifact_that_is_not_there_costs_a_run_of_ones_own_nothing_else(home: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_kept_is_said_and_costs_a_run_of_ones_own_nothing_else(home: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(f"import os\nos.chdir({str(tmp_path)!r})\n{OWN_EXPERIMENT}")
     done = start_script(home, tmp_path / "mine.py")
     assert done.wait() == 0, done.stderr
@@ -218,7 +219,8 @@ def test_an_artifact_that_is_not_there_costs_a_run_of_ones_own_nothing_else(home
     assert run.status == "COMPLETED"
     assert run.result == 7.0
     assert run.points().keys() >= {"before", "after"}
-    assert run.info["late"] == 1
+    assert (run.info["late"], run.info["score"]) == (1, 0.5)
+    assert done.stderr.count("info.generator holds an object that is stored as a pickle") == 1
     assert run.artifact("late.txt") == b"there"
     for name, path in (("nowhere.txt", tmp_path / "nowhere.txt"), ("folder", tmp_path)):
         assert f"the artifact {name} is left out: {path} cannot be read" in done.stderr

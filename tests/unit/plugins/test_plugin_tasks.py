@@ -1,14 +1,20 @@
 """Tasks of plug-ins, made of the one in docs/plugins.md: which parts they choose from, what of them is refused."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from pipeline.plugins import load_plugins
 from pipeline.plugins.loading import unload
+from pipeline.plugins.registry import PluginError
+from pipeline.tasks.base import TrainedModel
 from pipeline.tasks.lookup import get_task
+from pipeline.tasks.solver_grid import Row, reevaluate, trained_setting
 from tests.helpers.pages import files_of
 from tests.helpers.paths import ROOT
 
@@ -90,3 +96,51 @@ def test_a_section_that_two_tasks_share_chooses_from_the_parts_of_both_and_one_d
         assert first.config.from_dict({"model": {"architecture": name}}).model.architecture == name
     tasks = [get_task(name).config.sections()["model"].task for name in ("oscillator", "second", "third")]
     assert tasks == [None, None, "third"]
+
+
+# Scores
+
+
+def scored(task: Any, **scores: Any) -> list[Row]:
+    """The rows of an evaluation in which the task gives these scores."""
+    task.scores = lambda answers, data: scores  # noqa: ARG005
+    config = task.config.from_dict({})
+    data = task.load_data(config)
+    trained = TrainedModel(task.build_model(config, data), config)
+    return list(reevaluate(task, trained, data, [trained_setting(task, config)]))
+
+
+@pytest.mark.parametrize("given", [torch.tensor(0.5), np.float32(0.5), 0.5, None])
+def test_a_score_is_a_number_of_pythons_or_none(load: Load, given: Any) -> None:
+    [row] = scored(load(), rmse=given)
+    assert (row.status, row.scores["rmse"]) == ("completed", None if given is None else 0.5)
+    assert type(row.scores["rmse"]) in (float, type(None))
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        ({"rmse": torch.zeros(2)}, "the task oscillator gives a Tensor as test.rmse, .* which is no number"),
+        ({"rmse": "low"}, "the task oscillator gives a str as test.rmse, 'low', which is no number: give a float"),
+        ({"other": 0.5}, "the task oscillator has test.rmse as its result, and its scores are other: give that one"),
+    ],
+)
+def test_scores_that_are_no_numbers_or_lack_the_result_are_refused(
+    load: Load, scores: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(PluginError, match=sentence):
+        scored(load(), **scores)
+
+
+@pytest.mark.parametrize(
+    ("scores", "status"),
+    [
+        ({"rmse": 1.0, "auc": math.nan}, "completed"),
+        ({"rmse": math.nan, "auc": 1.0}, "diverged"),
+        ({"rmse": 1.0, "loss": math.inf}, "diverged"),
+    ],
+)
+def test_a_network_has_diverged_by_its_result_or_its_loss_and_not_by_a_metric_that_is_not_defined(
+    load: Load, scores: dict[str, float], status: str
+) -> None:
+    assert [row.status for row in scored(load(), **scores)] == [status]
