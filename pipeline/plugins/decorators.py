@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from weakref import WeakSet
 
-from pipeline.plugins.registry import Kind, PluginError, place_of, register
+from pipeline.plugins.registry import NOT_TASKS, Kind, PluginError, place_of, register
 from pipeline.util.errors import brief
 from pipeline.util.nested import nest_keys
 
@@ -121,18 +121,13 @@ def metric(
     Raises:
         PluginError: another `better` or `per`, a format of no float, or a task that takes none.
     """
-    if better not in ("lower", "higher", None):
-        raise PluginError(f"the metric {name} has better={better!r}: give lower, higher or None")
+    _refuse_unusable(f"the metric {name}", better, format)
     if per not in ("item", "split"):
         raise PluginError(f"the metric {name} has per={per!r}: give item or split")
     if per == "item" and task == "series":
         raise PluginError(f"the metric {name} has per='item', which series do not have: leave it out")
     if task in _WITHOUT_METRICS:
         raise PluginError(f"the metric {name} is of the task {task}, which takes none of plug-ins: leave it out")
-    try:
-        builtins.format(1.0, format)
-    except (ValueError, TypeError):
-        raise PluginError(f"the metric {name} has format={format!r}: give one of a float, as .3f or .0f") from None
     return _registering(
         "metric",
         name,
@@ -192,7 +187,13 @@ def named_config(name: str, values: Mapping[str, Any]) -> None:
 
 
 def task(name: str) -> Callable[[Build], Build]:
-    """A subclass of `pipeline.tasks.base.Task`: a kind of experiment. It gets the attribute `name`."""
+    """A subclass of `pipeline.tasks.base.Task`: a kind of experiment. It gets the attribute `name`.
+
+    Sections of its `config` that say no task choose from the parts of this one.
+
+    Raises:
+        PluginError: something is missing, its `result` is no metric of the test split, or a metric cannot be shown.
+    """
 
     def enter(build: Build) -> Build:
         where, _ = place_of(build)
@@ -203,14 +204,44 @@ def task(name: str) -> Callable[[Build], Build]:
                 f"{where}: the task {name} has no {', '.join(sorted(set(missing)))}: derive it from "
                 "pipeline.tasks.base.Task, and write what is missing"
             )
-        register("task", name, build)
+        if name in NOT_TASKS:
+            raise PluginError(f"{where}: runs that train nothing are called {name}; choose another name for the task")
         build.name = name  # type: ignore[attr-defined]
+        if not _comes_along(build):
+            _refuse_wrong_metrics(build, name, where)
+        register("task", name, build)
         for section in build.config.sections().values():  # type: ignore[attr-defined]
-            if not section.__module__.startswith("pipeline."):
+            if not _comes_along(section):
                 _let_choose_from(section, name)
         return build
 
     return enter
+
+
+def _comes_along(build: Any) -> bool:
+    return str(build.__module__).startswith("pipeline.")
+
+
+def _refuse_wrong_metrics(task: Any, name: str, where: str) -> None:
+    """Refuse what would fail after a training: a result that no metric is, and metrics that cannot be shown."""
+    specs = task.metric_specs()
+    for spec in specs:
+        _refuse_unusable(f"{where}: the metric {spec.name} of the task {name}", spec.better, spec.format)
+    tested = [spec.name for spec in specs if spec.name.startswith("test.")]
+    if task.result not in tested:
+        raise PluginError(
+            f"{where}: the task {name} has the result {task.result}, and its metrics of the test split are "
+            f"{', '.join(tested) or 'none'}: name one of them"
+        )
+
+
+def _refuse_unusable(metric: str, better: object, format: Any) -> None:
+    if better not in ("lower", "higher", None):
+        raise PluginError(f"{metric} has better={better!r}: give lower, higher or None")
+    try:
+        builtins.format(1.0, format)
+    except (ValueError, TypeError):
+        raise PluginError(f"{metric} has format={format!r}: give one of a float, as .3f or .0f") from None
 
 
 _given: WeakSet[type] = WeakSet()

@@ -44,6 +44,8 @@ PACKAGES: Mapping[Kind, str] = {
 }
 """Kind -> the package whose files, or folders, are the parts that come along; if they are of a task, of this one."""
 DEFAULT_TASK = "classification"
+NOT_TASKS = ("sweep", "reevaluation", "measurement")
+"""Experiments of runs that train nothing themselves."""
 _FOLDERS: Mapping[Kind, str] = {"model": "models", "data set": "data_sets", "metric": "metrics"}
 """Kind -> the folder, within that of another task, with the parts of the task that come along."""
 

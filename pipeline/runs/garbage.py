@@ -200,16 +200,23 @@ def _has_ended(folder: Path, document: Mapping[str, Any]) -> bool:
 
 
 def _best(ended: Mapping[Path, Mapping[str, Any]], number: int) -> set[Path]:
-    """Folders of the `number` runs with the best results on each data set; a run without a result is never best."""
+    """Folders of the `number` runs with the best results on each data set; a run without a result is never best.
+
+    Of results of which nobody knows whether lower or higher ones are better, all.
+    """
     results: dict[tuple[Any, str], list[tuple[float, Path]]] = {}
+    spared = set()
     for folder, document in ended.items():
         result = document.get("result")
         if isinstance(result, int | float) and isfinite(result):
             data = document["config"].get("data")
             spec, data = result_spec(document), str(data.get("name") if isinstance(data, Mapping) else data)
+            if spec.better not in ("lower", "higher"):  # as a run of an earlier version may say
+                spared.add(folder)
+                continue
             good = -result if spec.better == "lower" else result
             results.setdefault((data, spec.name), []).append((good, folder))
-    return {folder for of_data in results.values() for _, folder in sorted(of_data)[::-1][:number]}
+    return spared | {folder for of_data in results.values() for _, folder in sorted(of_data)[::-1][:number]}
 
 
 def _remove_checkpoint(checkpoint: Path) -> None:

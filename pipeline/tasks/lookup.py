@@ -9,8 +9,7 @@ from pipeline.plugins import registry
 from pipeline.reporting.metric_spec import MetricSpec
 
 DEFAULT = registry.DEFAULT_TASK
-NOT_TASKS = ("sweep", "reevaluation", "measurement")
-"""Experiments of runs that train nothing themselves."""
+NOT_TASKS = registry.NOT_TASKS
 
 
 def get_task(name: str) -> Any:

@@ -329,15 +329,17 @@ def test_a_promotion_says_which_metric_its_result_is_and_one_of_format_1_is_an_a
     assert ["moons", "1", "-1.250", "NLL"] in lines
 
 
-def test_checkpoints_of_the_runs_with_the_lowest_are_kept_where_lower_is_better(
-    database: Store, tmp_path: Path
+@pytest.mark.parametrize(("better", "garbage"), [("lower", ["1", "3"]), ("min", []), (None, [])])
+def test_checkpoints_of_the_best_runs_are_kept_and_all_where_nobody_knows_which_are_better(
+    database: Store, tmp_path: Path, better: str | None, garbage: list[str]
 ) -> None:
     for run_id, nll in ((1, -1.0), (2, -3.0), (3, -2.0)):
         folder = run_folder(tmp_path, density_run(database, run_id, nll).document)
         folder.mkdir(parents=True)
         (folder / "checkpoint.pt").touch()
-    garbage = find_garbage(database, tmp_path, timedelta(seconds=-1), kept_checkpoints=1)
-    assert sorted(path.parent.name[0] for path in garbage.checkpoints) == ["1", "3"]
+    database.runs.update_many({}, {"$set": {"experiment.metrics.2.better": better}})
+    found = find_garbage(database, tmp_path, timedelta(seconds=-1), kept_checkpoints=1)
+    assert sorted(path.parent.name[0] for path in found.checkpoints) == garbage
 
 
 # Sweeps

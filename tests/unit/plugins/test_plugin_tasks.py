@@ -1,6 +1,7 @@
 """Tasks of plug-ins, made of the one in docs/plugins.md: which parts they choose from, what of them is refused."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.plugins import load_plugins
+from pipeline.plugins import load_plugins, registry
 from pipeline.plugins.loading import unload
 from pipeline.plugins.registry import PluginError
 from pipeline.tasks.base import TrainedModel
@@ -144,3 +145,37 @@ def test_a_network_has_diverged_by_its_result_or_its_loss_and_not_by_a_metric_th
     load: Load, scores: dict[str, float], status: str
 ) -> None:
     assert [row.status for row in scored(load(), **scores)] == [status]
+
+
+# What is refused when it is registered
+
+METRIC = 'MetricSpec("test.rmse", "RMSE", "root mean squared error of the next state", better="lower")'
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "sentence"),
+    [
+        ((), "sweep", "runs that train nothing are called sweep; choose another name for the task"),
+        (
+            [('result = "test.rmse"', 'result = "test.mse"')],
+            "oscillator",
+            "the task oscillator has the result test.mse, and its metrics of the test split are test.rmse: name one of",
+        ),
+        (
+            [(METRIC, METRIC.replace("lower", "min"))],
+            "oscillator",
+            "the metric test.rmse of the task oscillator has better='min': give lower, higher or None",
+        ),
+        (
+            [(METRIC, f'{METRIC[:-1]}, format="%.2e")')],
+            "oscillator",
+            "the metric test.rmse of the task oscillator has format='%.2e': give one of a float, as .3f or .0f",
+        ),
+    ],
+)
+def test_a_task_that_would_fail_after_its_training_is_refused_with_its_line(
+    load: Load, changes: list[tuple[str, str]], name: str, sentence: str
+) -> None:
+    with pytest.raises(PluginError, match=rf"{name}.py:\d+: {re.escape(sentence)}"):
+        load(*changes, name=name)
+    assert name not in registry.names("task")
