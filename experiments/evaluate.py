@@ -29,7 +29,7 @@ from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, Listed, Row, Setting, reevaluate, trained_setting
 from pipeline.tracking.run_document import REEVALUATION
 from pipeline.tracking.run_log import RunLog
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError, brief
 from pipeline.util.interruption import terminable
 from pipeline.util.paths import is_same_place
 
@@ -156,17 +156,27 @@ def _asked_about(
 
     Of the training's the test split is asked about, and not all of them, however they are spelt and wherever they lie
     now: what they hold decides.
+
+    Raises:
+        InvalidInput: a plug-in's task has nothing else under this name.
     """
-    config = model.config
+    config, recorded = model.config, parent.info["data"]["sha256"]
     if data is None or is_same_place(data, config.data.name):
         return model, None, task.evaluation_data(model, None)
-    if data not in registry.names("data set"):
+    comes_along = registry.find("task", task.name).is_shipped
+    if comes_along and data not in registry.names("data set"):
         with suppress(OdenetError):
             there = replace(model, config=replace(config, data=replace(config.data, name=data)))
             found = task.evaluation_data(there, None)
-            if found.sha256 == parent.info["data"]["sha256"]:
+            if found.sha256 == recorded:
                 return there, None, found
-    return model, data, task.evaluation_data(model, data)
+    found = task.evaluation_data(model, data)
+    if found.sha256 == recorded and not comes_along:  # it may look at no name at all
+        raise InvalidInput(
+            f"the task {task.name} has for {brief(data)} what run {parent.run_id} was trained on, and no other data: "
+            "leave --data out"
+        )
+    return model, data, found
 
 
 def _config(subject: Subject) -> dict[str, Any]:

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.evaluate import _asked_about
 from pipeline.plugins import load_plugins, registry
 from pipeline.plugins.loading import unload
 from pipeline.plugins.registry import PluginError
+from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import TrainedModel
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Row, reevaluate, trained_setting
+from pipeline.util.errors import InvalidInput
 from tests.helpers.pages import files_of
 from tests.helpers.paths import ROOT
+from tests.helpers.records import document_of
 
 OSCILLATOR = files_of(ROOT / "docs" / "plugins.md")["oscillator.py"]
 Load = Callable[..., Any]
@@ -145,6 +149,28 @@ def test_a_network_has_diverged_by_its_result_or_its_loss_and_not_by_a_metric_th
     load: Load, scores: dict[str, float], status: str
 ) -> None:
     assert [row.status for row in scored(load(), **scores)] == [status]
+
+
+# Other data
+
+BY_ITS_NAME = (
+    "generator=torch.Generator().manual_seed(0)",
+    "generator=torch.Generator().manual_seed(len(config.data.name))",
+)
+
+
+@pytest.mark.parametrize("name", ["digits", "nothing.npz", "README.md"])
+def test_other_data_are_refused_where_a_task_has_its_own_under_every_name(load: Load, name: str) -> None:
+    for task, is_refused in ((load(), True), (load(BY_ITS_NAME), False)):
+        config = task.config.from_dict({})
+        data = task.load_data(config)
+        trained = TrainedModel(task.build_model(config, data), config)
+        run = StoredRun(document_of(3, info=task.facts(config, data)), None)  # type: ignore[arg-type]
+        if is_refused:
+            with pytest.raises(InvalidInput, match=f"oscillator has for '{name}' what run 3 was trained on, and no"):
+                _asked_about(run, task, trained, name)
+        else:
+            assert _asked_about(run, task, trained, name)[2].sha256 != data.sha256
 
 
 # What is refused when it is registered
