@@ -44,7 +44,8 @@ class RunSummary:
     changed: Mapping[str, Any]
     """Keys of the configuration that its command line set beside named configurations; empty where nobody knows."""
     results: Mapping[MetricSpec, float | None]
-    """Metric of the test split -> its value; of a sweep the mean result of its best configuration on fresh seeds."""
+    """Metric of the test split, the result first -> its value; of a sweep the mean result of its best configuration on
+    fresh seeds."""
     tested: str | None
     """As in `1,000 of 10,000`, where the results are of a part of the test split."""
     parameters: int | None

@@ -245,13 +245,18 @@ def metric_entry(spec: MetricSpec) -> dict[str, Any]:
 
 
 def test_specs(document: Mapping[str, Any]) -> tuple[MetricSpec, ...]:
-    """Those of the test split."""
-    return tuple(spec for spec in metric_specs(document) if spec.split == "test")
+    """Those of the test split, the run's result first, in whichever order its task has them."""
+    tested = [spec for spec in metric_specs(document) if spec.split == "test"]
+    return tuple(sorted(tested, key=lambda spec: spec.name != _result_name(document)))
+
+
+def _result_name(document: Mapping[str, Any]) -> str:
+    return str(document.get("experiment", {}).get("result", FORMAT_1_RESULT))
 
 
 def result_spec(document: Mapping[str, Any]) -> MetricSpec:
     """Which metric the run's result is."""
-    name = document.get("experiment", {}).get("result", FORMAT_1_RESULT)
+    name = _result_name(document)
     return next(
         (spec for spec in metric_specs(document) if spec.name == name), MetricSpec(name, "result", "its result")
     )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from pipeline.runs.listing import list_columns
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.report.curves import Curve, load_curves
 from pipeline.runs.report.groups import find_importances, main_result
@@ -115,6 +116,15 @@ def test_runs_are_judged_by_their_test_or_where_many_have_none_by_their_validati
     found, rows, curves = found_in(database)
     variables = find_variables(found, rows, curves)
     assert _name(main_result(rows, variables, range(10))) == "best validation.accuracy"
+
+
+def test_runs_are_judged_and_listed_by_their_result_whichever_metric_their_task_names_first(database: Store) -> None:
+    for run_id in (1, 2):
+        document = run_of_settings(run_id, 10.0**-run_id, 8)
+        database.runs.insert_one(document | {"experiment": {**document["experiment"], "result": "test.loss"}})
+    found, rows, curves = found_in(database)
+    assert _name(main_result(rows, find_variables(found, rows, curves), range(2))) == "test.loss"
+    assert next(column.heading for column in list_columns(rows) if column.worth is None and column.is_number) == "loss"
 
 
 def _name(one: Variable | None) -> str | None:
