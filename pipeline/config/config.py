@@ -80,13 +80,19 @@ class Config:
 
     @classmethod
     def kinds(cls) -> dict[str, Any]:
-        """Every key but the seed -> the type of its values, the options of plug-ins' parts included."""
-        kinds = {f"{name}.{f.name}": get_type_hints(s)[f.name] for name, s in cls.sections().items() for f in fields(s)}
+        """Every key but the seed -> the type of its values, the options of plug-ins' parts included.
+
+        An option is of any type where parts disagree about it: which of them is chosen, a configuration says.
+        """
+        sections = cls.sections()
+        kinds = {f"{name}.{f.name}": get_type_hints(s)[f.name] for name, s in sections.items() for f in fields(s)}
         for key, of_kinds in OPTIONS.items():
             if key not in kinds:
                 continue
-            parts = [part for kind in of_kinds for part in registry.registered(kind)]
-            kinds |= {f"{key}.{option.name}": option.annotation for part in parts for option in part.options}
+            task = sections[key.partition(".")[0]].task
+            parts = [part for kind in of_kinds for part in registry.registered(kind) if part.is_of(task)]
+            for name, annotation in ((f"{key}.{one.name}", one.annotation) for part in parts for one in part.options):
+                kinds[name] = annotation if kinds.get(name, annotation) == annotation else Any
         for part in registry.registered("callback"):
             of_part = {f"{part.name}.{option.name}": option.annotation for option in part.options}
             kinds |= {f"training.callback_options.{name}": annotation for name, annotation in of_part.items()}

@@ -58,8 +58,8 @@ def measure_importance(settings: Sequence[Mapping[str, Any]], results: Sequence[
     """How much each setting matters for the result. The same runs give the same numbers.
 
     Args:
-        settings: of each run, name -> value: a number, a text, a truth value; one that a run lacks, or None, is a value
-            of its own.
+        settings: of each run, name -> value: a number, a text, a truth value, a list; one that a run lacks, or None, is
+            a value of its own.
         results: of each run; one that is no number is left out.
     """
     kept = [place for place, result in enumerate(results) if not np.isnan(result)]
@@ -140,6 +140,7 @@ def _codes(values: Sequence[Any]) -> NDArray[np.float64]:
 
     Not the numbers themselves, which trees look at in single precision: some are too large for it, others too near.
     """
+    values = [str(value) if isinstance(value, list) else value for value in values]
     there = {value for value in values if value is not None and value == value}
     key: Any = float if all(isinstance(value, int | float) for value in there) else str
     places = {found: place for place, found in enumerate(sorted(map(key, there)))}

@@ -110,15 +110,24 @@ def tidy(value: Any) -> str:
 
 
 def _build_axis(space: Space, key: str, seen: list[Any]) -> Axis:
-    allowed = tuple(dict.fromkeys(corner[key] for corner in space.corners() if key in corner))
+    allowed = _different(corner[key] for corner in space.corners() if key in corner)
     if all(value in allowed for value in seen):
         return Axis(key, allowed)
     numbers = (*allowed, *seen)
     if not all(isinstance(value, int | float) for value in numbers):
-        return Axis(key, tuple(dict.fromkeys(numbers)))
+        return Axis(key, _different(numbers))
     is_whole = all(isinstance(value, int) for value in numbers)
     is_logarithmic = space.is_logarithmic(key) and min(numbers) > 0  # what was rounded to 0 has no logarithm
     return Axis(key, None, min(numbers), max(numbers), is_logarithmic, is_whole)
+
+
+def _different(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Each value once; lists may be among them."""
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return tuple(found)
 
 
 def _short(option: Any) -> str:

@@ -19,7 +19,7 @@ constraints: [solver.nfe_forward <= 60]
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pipeline.config import nearest
 from pipeline.sweeps.goal import Constraint, Goal, Mode, Objective
@@ -53,6 +53,7 @@ def load_space(path: Path, find_task: FindTask, constraints: Sequence[str] = ())
         raise SpaceError(str(error)) from error
     space = parse_space(text, str(path), find_task, constraints)
     space.refuse_keys_set_twice()
+    space.refuse_worse_values()
     return space
 
 
@@ -215,7 +216,7 @@ class _BranchParser:
             return None  # as a command line has it
         if kind is float and number is not None:
             return number  # YAML takes 1e-5, without a point, for text
-        if isinstance(value, list | Mapping):
+        if isinstance(value, Mapping) or (isinstance(value, list) and not self._may_be_list(key)):
             raise self._error(f"{key} must be a value, a distribution or a choice, not {value!r}")
         return value
 
@@ -228,11 +229,17 @@ class _BranchParser:
             if self._task.is_stored:
                 return None
             raise self._error(f"unknown key {key}{nearest(str(key), kinds)}")
+        if kinds[key] is Any:
+            return None
         alternatives = [kind for kind in get_args(kinds[key]) if kind is not type(None)] or [kinds[key]]
         return alternatives[0] if alternatives[0] in (int, float, str, bool) else str
 
     def _may_be_none(self, key: str) -> bool:
         return type(None) in get_args(self._task.kinds.get(key))
+
+    def _may_be_list(self, key: str) -> bool:
+        kind = self._task.kinds.get(key, Any)
+        return kind is Any or any((get_origin(one) or one) is list for one in (kind, *get_args(kind)))
 
     def _error(self, message: str) -> SpaceError:
         return SpaceError(f"{self._where}: {message}")

@@ -140,6 +140,17 @@ class Space:
         """
         _keys(self.branch)
 
+    def refuse_worse_values(self) -> None:
+        """
+        Raises:
+            SpaceError: an objective asks for the worse values of its metric.
+        """
+        for objective in self.goal.objectives:
+            spec = self.spec_of(objective.metric)
+            if spec.better is not None and spec.mode != objective.mode:
+                word = "minimise" if spec.mode == "min" else "maximise"
+                raise SpaceError(f"{spec.name} is better when {spec.better}: write {word}: {spec.name}")
+
     def corners(self) -> list[dict[str, Any]]:
         """Suggestions that have each parameter's extremes and each choice's options between them."""
         return _corners(self.branch)
@@ -171,8 +182,13 @@ def _flatten(branch: Branch, drawn: Mapping[str, Any], keeps_bounds: bool = True
             case Distribution():
                 flat[key] = node.parse(drawn[key]) if keeps_bounds else node.parse_unbounded(drawn[key])
             case _:
-                flat[key] = drawn[key]
+                flat[key] = _as_lists(drawn[key])
     return flat
+
+
+def _as_lists(value: Any) -> Any:
+    """A value with lists where Hyperopt gives tuples."""
+    return [_as_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _leaves(branch: Branch, has_alternatives: bool = False) -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """Search spaces, and what Hyperopt draws from them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from numpy.random import default_rng
 from experiments.sweep_plan import SPACES, Plan, find_space
 from pipeline.config import ImageConfig
 from pipeline.data import Splits, load_splits
+from pipeline.plugins import load_plugins
+from pipeline.plugins.loading import unload
+from pipeline.reporting.importance import measure_importance
+from pipeline.sweeps.axes import build_axes
 from pipeline.sweeps.parse import parse_space
 from pipeline.sweeps.space import Space, SpaceError
+from pipeline.sweeps.state import Trial
 from pipeline.util.errors import InvalidInput
 
 CONDITIONAL = """
@@ -153,6 +159,70 @@ def test_keys_that_only_some_draws_would_set_twice_are_refused_in_a_new_file(tmp
     with pytest.raises(SpaceError, match=r"training\.lr is set twice in the space: by b, and by what stands before it"):
         find_space(str(tmp_path / "mine.yaml"))
     assert space(of(branches)).parameters(), "what a store has stays readable"
+
+
+@pytest.mark.parametrize(
+    ("goal", "sentence"),
+    [
+        ("minimise: validation.accuracy", "validation.accuracy is better when higher: write maximise: validation.acc"),
+        ("maximise: [validation.accuracy, solver.nfe_forward]", "solver.nfe_forward is better when lower: write minim"),
+    ],
+)
+def test_a_search_for_the_worse_values_is_refused_in_a_new_file(tmp_path: Path, goal: str, sentence: str) -> None:
+    text = of("training.lr: {uniform: [0, 1]}").replace("minimise: validation.loss", goal)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SpaceError, match=sentence):
+        find_space(str(tmp_path / "mine.yaml"))
+    assert space(text).parameters(), "what a store has stays readable"
+
+
+FIELDS = """
+from torch import nn
+from pipeline import plugins
+
+@plugins.field("real")
+def real(channels: int, *, gain: float = 0.5, widths: list | None = None) -> nn.Module: ...
+
+@plugins.field("whole")
+def whole(channels: int, *, gain: int = 1) -> nn.Module: ...
+
+@plugins.field("of_densities", task="density")
+def of_densities(channels: int, *, widths: str = "8") -> nn.Module: ...
+"""
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> Iterator[None]:
+    file = tmp_path / "fields.py"
+    file.write_text(FIELDS)
+    load_plugins([str(file)])
+    yield
+    unload(str(file))
+
+
+@pytest.mark.usefixtures("fields")
+def test_an_option_is_of_the_type_that_the_chosen_part_gives_it() -> None:
+    parsed = space(of("model.options.gain: {uniform: [0.5, 1.5]}"))
+    for corner in parsed.corners():
+        config = plan_of(parsed, "model.architecture=real").resolved(corner, 0).config
+        assert config.model.options["gain"] == corner["model.options.gain"]
+        with pytest.raises(InvalidInput, match=r"model\.options\.gain must be a whole number, not"):
+            plan_of(parsed, "model.architecture=whole").resolved(corner, 0)
+
+
+@pytest.mark.usefixtures("fields")
+def test_lists_are_options_of_a_choice_where_a_key_takes_them() -> None:
+    parsed = space(of("model.options.widths: {choice: [[8, 8], [16], None]}"))
+    drawn = draw(parsed, 20)
+    for suggestion in drawn:
+        config = plan_of(parsed, "model.architecture=real").resolved(suggestion, 0).config
+        assert config.model.options["widths"] == suggestion["model.options.widths"]
+    trials = [Trial(number, suggestion) for number, suggestion in enumerate(drawn)]
+    assert [label for _, label in build_axes(parsed, trials)[0].ticks()] == ["[8, 8]", "[16]", "None"]
+    assert all(0 < build_axes(parsed, trials)[0].place(one["model.options.widths"]) < 1 for one in drawn)
+    assert measure_importance(drawn, range(20)).runs == 20
+    with pytest.raises(SpaceError, match=r"training.lr must be a value, a distribution or a choice, not \[1, 2\]"):
+        space(of("training.lr: {choice: [[1, 2], 3]}"))
 
 
 def test_none_is_a_value_where_a_key_may_have_it() -> None:
