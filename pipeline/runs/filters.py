@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -195,23 +195,35 @@ def known_paths() -> list[str]:
     return [*FIELDS, "model", "kind", *(f"config.{key}" for key in config_keys()), *SHORT.values()]
 
 
-def refuse_unknown_fields(wanted: Iterable[Condition], is_stored: Callable[[str], bool]) -> None:
-    """Refuse a condition on a field that no run has and no configuration.
+def is_known(path: str) -> bool:
+    """Whether it is one of these, or a metric of a test."""
+    return path in known_paths() or path in [f"info.{name}" for name in test_metrics()]
+
+
+def places_of(path: str) -> tuple[str, ...]:
+    """Where runs may have what `path_of` leaves as it is, as a key or a metric of a plug-in that is not loaded here."""
+    return path, f"config.{path}", f"info.test.{path.removeprefix('test.')}"
+
+
+def located(wanted: Iterable[Condition], is_stored: Callable[[str], bool]) -> list[Condition]:
+    """The conditions, those on keys and metrics of plug-ins with the path at which runs have them.
 
     Args:
         is_stored: whether some run has something at a path.
 
     Raises:
-        InvalidInput: with the nearest field that there is.
+        InvalidInput: a field that no run has and no configuration, with the nearest one that there is.
     """
-    known = [*_names_of_fields(), *(f"info.{name}" for name in test_metrics())]
-    for condition in wanted:
-        path = condition.path
-        if path in known or is_stored(path):
-            continue
-        field = _WORD.fullmatch(condition.word)
-        shown = shortened(field["field"].strip() if field else path, LONGEST_VALUE)
-        raise InvalidInput(f"no run has a field {shown}{nearest_field(path)}")
+    return [one if is_known(one.path) else replace(one, path=_stored_path(one, is_stored)) for one in wanted]
+
+
+def _stored_path(condition: Condition, is_stored: Callable[[str], bool]) -> str:
+    path = condition.path
+    if (found := next(filter(is_stored, places_of(path)), None)) is not None:
+        return found
+    field = _WORD.fullmatch(condition.word)
+    shown = shortened(field["field"].strip() if field else path, LONGEST_VALUE)
+    raise InvalidInput(f"no run has a field {shown}{nearest_field(path)}")
 
 
 def _names_of_fields() -> list[str]:

@@ -15,7 +15,7 @@ from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.seeds import seed_key, seed_means
 from pipeline.reporting.text_table import NOTHING, left, list_table, right, shown
 from pipeline.reporting.words import counted
-from pipeline.runs.filters import known_paths, nearest_field, path_of
+from pipeline.runs.filters import is_known, nearest_field, path_of, places_of
 from pipeline.runs.query import StoredRun
 from pipeline.runs.summary import RunSummary
 from pipeline.tracking.run_document import aware, plugins_of, test_specs
@@ -362,7 +362,10 @@ def _ids(rows: Sequence[RunSummary]) -> str:
 def _path_in(field: str, values: Sequence[Mapping[str, Any]]) -> str:
     """The path of a field that some of the runs have."""
     path = path_of(field)
-    if not values or path in known_paths() or any(path in row for row in values):
+    for place in places_of(path):
+        if any(place in row for row in values):
+            return place
+    if not values or is_known(path):
         return path
     raise InvalidInput(
         f"none of these runs has a field {brief(field)}{nearest_field(path)}; `odenet show ID --json` names a run's"

@@ -22,7 +22,7 @@ from gridfs.errors import CorruptGridFile, NoFile
 from pymongo import DESCENDING
 from pymongo.database import Database
 
-from pipeline.runs.filters import Condition, Filters, combined, conditions, refuse_unknown_fields
+from pipeline.runs.filters import Condition, Filters, combined, conditions, located
 from pipeline.runs.portions import LISTING_SECONDS, PORTION, in_portions
 from pipeline.tracking.environment import with_environment
 from pipeline.tracking.liveness import effective_status
@@ -287,10 +287,8 @@ class Runs:
         Raises:
             InvalidInput: a word that is no filter, a field that no run has, a value that nothing stored can equal.
         """
-        wanted = conditions(filters)
         with translate_store_errors():
-            if not isinstance(filters, Mapping):
-                refuse_unknown_fields(wanted, self._is_stored)
+            wanted = self._conditions(filters)
             matching = islice(self._matching(wanted, limit), limit or None)
             return RunList(StoredRun(document, self.database) for document in matching)
 
@@ -308,8 +306,8 @@ class Runs:
 
     def why_nothing(self, filters: Filters) -> str:
         """That no run matches, and what somebody probably meant; the newest runs tell which values there are."""
-        wanted = conditions(filters)
         with translate_store_errors():
+            wanted = self._conditions(filters)
             found = [flatten(document) for document in islice(self._newest({}, PORTION), PORTION)]
         for condition in wanted:
             if condition.operator not in ("=", "is"):
@@ -336,6 +334,10 @@ class Runs:
                 self.left_out[f"run {document['_id']} has no {', '.join(lacks)} that can be read"] = None
             if all(condition.holds(filled) for condition in wanted):
                 yield filled
+
+    def _conditions(self, filters: Filters) -> list[Condition]:
+        wanted = conditions(filters)
+        return wanted if isinstance(filters, Mapping) else located(wanted, self._is_stored)
 
     def _is_stored(self, path: str) -> bool:
         return self.database.runs.find_one({path: {"$exists": True}}, {"_id": True}) is not None

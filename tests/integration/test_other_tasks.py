@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.plugins import loading, registry
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.export import write_export
 from pipeline.runs.garbage import find_garbage
+from pipeline.runs.listing import field_values, sorted_runs
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.registry import Promotion, get_model
 from pipeline.runs.summary import RunSummary, summary
@@ -39,6 +41,7 @@ from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.gridfs import put_bytes
 from pipeline.tracking.run_document import FORMAT, metric_entry
 from pipeline.tracking.run_folder import run_folder
+from pipeline.util.errors import InvalidInput
 from tests.helpers.sweep_samples import sample_ledger, sweep_document
 
 Store = Database[dict[str, Any]]
@@ -145,6 +148,29 @@ def test_a_list_has_a_column_for_the_metric_of_every_task_in_it(
     assert heading[4:7] == ["accuracy", "loss", "NLL"]
     assert images[:12] == ["2", "COMPLETED", "simple", "ODE-Net", "digits", "96.25%", "0.1230", *"–––––"]
     assert " ".join(densities[:12]) == "1 COMPLETED spline flow two_moons – – -1.250 1,234 – 5 2.0"
+
+
+@pytest.mark.parametrize("word", ["crps<4", "test.crps<4", "info.test.crps<4", "flow.hidden.width=8"])
+def test_runs_are_found_sorted_and_shown_by_keys_and_metrics_of_a_plugin_that_is_not_here(
+    database: Store, word: str
+) -> None:
+    for run_id in (1, 2):
+        density_run(database, run_id, hidden={"width": 8})
+        database.runs.update_one({"_id": run_id}, {"$set": {"info.test.crps": run_id}})
+    image_run(database, 3)
+    found = Runs(database).find([word])
+    assert [run.run_id for run in found] == [2, 1]
+    field = re.split("[<=]", word)[0]
+    assert field_values(found, [field])[field] in ([2, 1], [8, 8])
+    assert [run.run_id for run in sorted_runs(found, "crps")] == [1, 2]
+    with pytest.raises(InvalidInput, match=r"no run has a field flow\.hidden\.depth"):
+        Runs(database).find(["flow.hidden.depth=3"])
+
+
+def test_a_metric_that_none_of_the_listed_runs_has_is_an_empty_column(database: Store) -> None:
+    found = [density_run(database, 1)]
+    assert field_values(found, ["accuracy"]) == {"accuracy": [None]}
+    assert sorted_runs(found, "-test.accuracy") == found
 
 
 def test_runs_of_images_alone_have_the_columns_that_they_always_had(
