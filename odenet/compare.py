@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from odenet.arguments import ANY_RUN_IDS, JSON, PATH, examples
+from odenet.arguments import ANY_RUN_IDS, JSON, PATH, PLUGINS, examples
 from odenet.output import answer
 from pipeline.util.errors import InvalidInput
 
@@ -19,6 +19,7 @@ from pipeline.util.errors import InvalidInput
 @JSON
 @click.option("--markdown", "as_markdown", is_flag=True, help="the tables in Markdown on standard output")
 @click.option("--html", type=PATH, metavar="FILE", help="write it with its figures to one HTML file, too")
+@PLUGINS
 def compare(run_ids: tuple[int | str, ...], as_json: bool, as_markdown: bool, html: Path | None) -> None:
     """Set runs beside each other: results, tests of the difference, cost, what differs and whether it is fair."""
     if as_json and as_markdown:

@@ -15,12 +15,15 @@ from typing import Any
 from pipeline.comparison.compared_run import ComparedRun, failure_of, read_run
 from pipeline.comparison.groups import Group, config_differences, group_runs
 from pipeline.comparison.holm import adjust_holm
+from pipeline.plugins import registry
+from pipeline.plugins.loading import naming_plugin_failures
 from pipeline.reporting.metric_spec import MetricSpec, specs_by_name
 from pipeline.runs.query import StoredRun
+from pipeline.runs.stored_parts import load_plugins_of
 from pipeline.tasks.pairing import PairedTest, paired_test_of
 from pipeline.tracking.conditions import machine, software
-from pipeline.tracking.run_document import is_sweep, logged_specs, metric_specs
-from pipeline.util.errors import InvalidInput
+from pipeline.tracking.run_document import is_of_task, is_sweep, logged_specs, metric_specs, plugins_of
+from pipeline.util.errors import InvalidInput, OdenetError
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Comparison:
     """Of the runs' task; None where it has none, or the runs are of several."""
     tests: tuple[PairTest, ...]
     untested: tuple[str, ...]
-    """Why runs that could have been expected among the tests are not."""
+    """Why runs that could have been expected among the tests are not, by sentences."""
 
     @property
     def runs(self) -> tuple[ComparedRun, ...]:
@@ -81,14 +84,18 @@ class Comparison:
         }
 
 
+@naming_plugin_failures()
 def compare(stored: Sequence[StoredRun]) -> Comparison:
     """The runs grouped by configuration, tested against each other where they saw the same test items.
 
-    Groups and runs keep the order in which they are given; a difference is of the earlier less the later.
+    Groups and runs keep the order in which they are given; a difference is of the earlier less the later. The plug-ins
+    of runs of a plug-in's task are loaded from where they were, if they are what they were, as the task may have a
+    test; without them there is none.
 
     Raises:
         InvalidInput: fewer than two runs, one of them named twice, or one that trained nothing.
         ArtifactError: predictions that were changed since they were stored.
+        PluginError: the test of a plug-in's task fails.
     """
     ids = [run.run_id for run in stored]
     twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
@@ -105,11 +112,29 @@ def compare(stored: Sequence[StoredRun]) -> Comparison:
             raise InvalidInput(f"run {run.run_id} trained nothing, it measured single steps: leave it out")
         if (parent := run.facts.parent) is not None:
             raise InvalidInput(f"run {run.run_id} trained nothing, it evaluates run {parent}: compare run {parent}")
+    is_one_task = len({run.task for run in stored}) == 1
+    missing = _load_task(stored) if is_one_task else ()
     groups = group_runs([read_run(run) for run in stored])
-    tasks = {run.task for run in stored}
-    paired_test = paired_test_of(stored[0].task) if len(tasks) == 1 else None
-    tests, untested = _test(groups, paired_test) if paired_test is not None else ((), ())
+    paired_test = paired_test_of(stored[0].task) if is_one_task else None
+    tests, untested = _test(groups, paired_test) if paired_test is not None else ((), missing)
     return Comparison(groups, config_differences(groups), paired_test, tests, untested)
+
+
+def _load_task(stored: Sequence[StoredRun]) -> tuple[str, ...]:
+    """Load the plug-ins of the first run whose task is then here; a sentence where that cannot be."""
+    if stored[0].task in registry.names("task"):
+        return ()
+    reasons = []
+    for run in stored:
+        if not is_of_task(run.document) or not plugins_of(run.document):
+            continue
+        try:
+            load_plugins_of(run)
+        except OdenetError as error:
+            reasons.append(f"Pairs of runs are not tested, as the task {run.task} may say how: {error}.")
+        else:
+            return ()
+    return tuple(reasons[:1])
 
 
 def _test(groups: Sequence[Group], how: PairedTest) -> tuple[tuple[PairTest, ...], tuple[str, ...]]:

@@ -18,6 +18,7 @@ from pipeline.tasks.pairing import PairedTest
 from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.run_document import result_spec
 
+MEANS = "Mean ± standard deviation (n − 1) over the completed runs of a group, which differ in their seed alone."
 _LAST_DIGIT = re.compile(r"\d(?=\D*$)")
 
 
@@ -42,7 +43,7 @@ def results_table(comparison: Comparison) -> TextTable:
         "Results on the test split",
         groups,
         [completed, *_spread_rows(groups, [*results, EPOCHS])],
-        "Mean ± standard deviation (n − 1) over the completed runs of a group, which differ in their seed alone.",
+        " ".join([MEANS, *(comparison.untested if comparison.paired_test is None else ())]),
     )
 
 

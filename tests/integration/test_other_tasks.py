@@ -257,6 +257,13 @@ def compare_signs(first: list[float], second: list[float]) -> SignTest:
     return SignTest(wins, binomtest(wins, len(first)).pvalue)
 
 
+def give_answers(store: Store, run_id: int, likelihoods: list[float]) -> None:
+    content = json.dumps(likelihoods).encode()
+    file_id = put_bytes(store, f"artifact://runs/{run_id}/likelihoods.json", content)
+    artifact = {"name": "likelihoods.json", "file_id": file_id}
+    store.runs.update_one({"_id": run_id}, {"$push": {"artifacts": artifact}})
+
+
 def test_a_plug_ins_task_may_have_a_paired_test(database: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     test = PairedTest(
         artifact="likelihoods.json",
@@ -273,14 +280,61 @@ def test_a_plug_ins_task_may_have_a_paired_test(database: Store, monkeypatch: py
     monkeypatch.setitem(registry._parts, ("task", "mixture", None), part)
     runs = [density_run(database, 1), density_run(database, 2, layers=8)]
     for run, likelihoods in zip(runs, ([0.5, 0.4, 0.3], [0.1, 0.2, 0.2]), strict=True):
-        content = json.dumps(likelihoods).encode()
-        file_id = put_bytes(database, f"artifact://runs/{run.run_id}/likelihoods.json", content)
-        artifact = {"name": "likelihoods.json", "file_id": file_id}
-        database.runs.update_one({"_id": run.run_id}, {"$push": {"artifacts": artifact}})
+        give_answers(database, run.run_id, likelihoods)
     comparison = compare([Runs(database).get(1), Runs(database).get(2)])
     assert (comparison.tests[0].test.wins, comparison.tests[0].adjusted_p_value) == (3, pytest.approx(0.25))
     assert "## Likelier points\n\n| 1st | 2nd | 1st likelier | p | Holm |" in markdown(comparison)
     json.dumps(comparison.to_dict(), allow_nan=False)
+
+
+MIXTURE = """
+import json
+from dataclasses import dataclass
+from pipeline import plugins
+from pipeline.config import Config
+from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.tasks.pairing import PairedTest
+
+@dataclass(frozen=True)
+class Half:
+    p_value: float = 0.5
+
+    def cells(self):
+        return ()
+
+@plugins.task("mixture")
+class Mixture:
+    config = Config
+    result = "test.nll"
+    paired_test = PairedTest(
+        "likelihoods.json", json.loads, lambda *_: True, lambda *_: Half(), "points", "Likelier points", (), ""
+    )
+
+    @classmethod
+    def metric_specs(cls):
+        return (MetricSpec("test.nll", "NLL", "negative log likelihood"),)
+"""
+
+
+def test_the_paired_test_of_a_plugin_that_is_where_it_was_is_found_and_a_missing_one_is_said(
+    database: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "mixture.py"
+    for run_id in (1, 2):
+        density_run(database, run_id, layers=run_id)
+        give_answers(database, run_id, [0.5])
+        stored = {"spec": str(file), "name": file.name, "file_id": put_bytes(database, file.name, MIXTURE.encode())}
+        database.runs.update_one({"_id": run_id}, {"$set": {"experiment.plugins": [stored]}})
+    for text, tests, said in ((None, 0, "is not at"), (f"{MIXTURE}\n", 0, "has changed at"), (MIXTURE, 1, None)):
+        if text is not None:
+            file.write_text(text)
+        comparison = compare([Runs(database).get(1), Runs(database).get(2)])
+        assert len(comparison.tests) == tests
+        sentence = (
+            f"Pairs of runs are not tested, as the task mixture may say how: the plug-in mixture.py of run 1 {said}"
+        )
+        assert (sentence in markdown(comparison).replace("\\", "")) is (said is not None)
+    loading.unload(str(file))
 
 
 def test_the_page_of_a_comparison_has_curves_and_no_confusion_matrix(database: Store) -> None:
