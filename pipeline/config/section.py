@@ -75,7 +75,8 @@ class Section:
                 f"{nearest(str(chosen), known)}"
             )
         kind = next(kind for kind in kinds if chosen in registry.names(kind, self.task))
-        complete_options(self, options, () if chosen in light else registry.find(kind, chosen, self.task).options)
+        is_light = chosen in light and chosen in registry.names(kind, self.task, of_plugins=False)
+        complete_options(self, options, () if is_light else registry.find(kind, chosen, self.task).options)
 
 
 def complete_options(section: Section, name: str, options: Iterable[registry.Option]) -> None:

@@ -51,19 +51,21 @@ def load(tmp_path: Path) -> Iterator[Load]:
 
 
 def width_of(task: Any) -> int:
-    """Of the layers of the model that the task builds."""
-    width: int = task.build_model(task.config.from_dict({}), None).field.layers[0].out_features
+    """Of the layers of the model that the task builds, which is also its option."""
+    config = task.config.from_dict({})
+    width: int = task.build_model(config, None).field.layers[0].out_features
+    assert config.model.options == {"width": width}
     return width
 
 
 def test_tasks_whose_models_have_one_name_build_each_its_own(load: Load) -> None:
     first, second = load(), load(("width: int = 32", "width: int = 5"), name="other")
     assert (width_of(first), width_of(second)) == (32, 5)
-    assert [task.config.from_dict({}).model.options for task in (first, second)] == [{"width": 32}, {"width": 5}]
 
 
-def test_a_model_may_be_called_as_one_of_another_task_that_comes_along(load: Load) -> None:
-    assert width_of(load(('"perceptron"', '"resnet"'))) == 32
+@pytest.mark.parametrize("name", ["resnet", "simple"])
+def test_a_model_may_be_called_as_one_of_another_task_that_comes_along(load: Load, name: str) -> None:
+    assert width_of(load(('"perceptron"', f'"{name}"'))) == 32
 
 
 SHARED = """
