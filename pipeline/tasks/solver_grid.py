@@ -193,7 +193,7 @@ def reevaluate(
         except InvalidInput as refusal:  # the method is not one for this network
             yield replace(row, status=REFUSED, failure=str(refusal))
             continue
-        scores = plain_scores(task, task.scores(answers, data))
+        scores = plain_scores(task, {**row.scores, **task.scores(answers, data)})
         # Metrics beside these may be none for reasons of their own, as of a class that the test split lacks.
         judged = [scores.get(name) for name in (task.result.removeprefix("test."), "loss")]
         if not all(score is None or isfinite(score) for score in judged):
@@ -203,7 +203,7 @@ def reevaluate(
             reference = answers
         answered(setting, answers)
         changed = None if reference is None else task.changed(answers, reference)
-        yield replace(row, scores={**row.scores, **scores}, changed=changed, **costs)
+        yield replace(row, scores=scores, changed=changed, **costs)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import StoredRun
 from pipeline.tasks.base import TrainedModel
 from pipeline.tasks.lookup import get_task
+from pipeline.tasks.plugin_metrics import plain_scores
 from pipeline.tasks.solver_grid import Row, reevaluate, trained_setting
 from pipeline.util.errors import InvalidInput
 from tests.helpers.pages import files_of
@@ -136,7 +137,7 @@ def test_scores_that_are_no_numbers_or_lack_the_result_are_refused(
     load: Load, scores: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(PluginError, match=sentence):
-        scored(load(), **scores)
+        plain_scores(load(), scores)
 
 
 @pytest.mark.parametrize(
