@@ -34,10 +34,6 @@ from tests.helpers.waiting import run, wait_until
 os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for a core which another run has cost seconds a step
 # Ray's workers stand back (nice 15) for whatever else runs: beside busy processes they get a hundredth of a core.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray writes it
-NO_FIGURES = str(Path(sitecustomize.__file__).parent)
-WITH_FIGURES = os.environ.get("PYTHONPATH", "")
-"""PYTHONPATH of an interpreter whose runs are to draw."""
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (NO_FIGURES, WITH_FIGURES)))
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     [
@@ -57,6 +53,12 @@ QUICK = (
 """A run of a moment: add training.max_epochs."""
 SLOW = (*QUICK, "solver.method=rk4", "solver.steps=4", "training.batch_size=8")
 """The same with epochs of a tenth of a second, so that something can happen between them."""
+
+
+def without_figures(path: str | None = None) -> str:
+    """PYTHONPATH of an interpreter whose runs draw none: what it is to have, by default that of here, and one more."""
+    given = os.environ.get("PYTHONPATH") if path is None else path
+    return os.pathsep.join(filter(None, (str(Path(sitecustomize.__file__).parent), given)))
 
 
 draw_figure = RunLog.add_figure
@@ -155,9 +157,7 @@ def _main(
     environment: dict[str, str],
     draws_figures: bool,
 ) -> None:
-    if draws_figures:
-        os.environ["PYTHONPATH"] = WITH_FIGURES
-    else:
+    if not draws_figures:
         RunLog.add_figure = store_pixel  # type: ignore[method-assign]
     os.environ.pop("ODENET_MONGO_URL", None)
     os.environ.update({"COLUMNS": "80", "ODENET_HOME": str(home), **environment})
@@ -166,19 +166,21 @@ def _main(
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
     if "PYTHONPATH" in environment:  # which an interpreter looks at when it starts
         sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-        os.environ["PYTHONPATH"] = os.pathsep.join([*([] if draws_figures else [NO_FIGURES]), *sys.path])
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    if not draws_figures:
+        os.environ["PYTHONPATH"] = without_figures()
     sys.exit(target(arguments))
 
 
 def run_command(
-    home: Path, *arguments: str, options: tuple[str, ...] = (), **environment: str
+    home: Path, *arguments: str, options: tuple[str, ...] = (), draws_figures: bool = False, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """`odenet arguments` in an interpreter of its own, to its end."""
     kept = {name: value for name, value in os.environ.items() if name != "ODENET_MONGO_URL"}
-    return run(
-        [sys.executable, *options, "-m", "odenet.main", *arguments],
-        env={**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "ODENET_HOME": str(home), **environment},
-    )
+    settings = {**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "ODENET_HOME": str(home), **environment}
+    if not draws_figures:
+        settings["PYTHONPATH"] = without_figures(settings.get("PYTHONPATH", ""))
+    return run([sys.executable, *options, "-m", "odenet.main", *arguments], env=settings)
 
 
 def database_of(home: Path) -> Database[dict[str, Any]]:

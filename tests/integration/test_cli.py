@@ -450,7 +450,8 @@ def test_what_needs_torch_alone_imports_nothing_else_that_takes_long(two_runs: T
 
 def test_a_training_does_not_wait_for_the_libraries_of_its_figures_and_scores(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    done = run_command(home, "run", *QUICK, "training.max_epochs=1", options=("-X", "importtime"))
+    words = ("run", *QUICK, "training.max_epochs=1")
+    done = run_command(home, *words, options=("-X", "importtime"), draws_figures=True)
     EmbeddedStore(home).stop()
     assert done.returncode == 0
     before, after = (

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.runs.query import Runs
 from pipeline.tracking.embedded import EmbeddedStore
-from tests.helpers.commands import QUICK, SLOW, database_of, last_epoch, start_command, start_script
+from tests.helpers.commands import QUICK, SLOW, database_of, last_epoch, start_command, start_script, without_figures
 from tests.helpers.waiting import wait_until
 
 COMMAND = f"{sys.executable} -m odenet.main"
@@ -34,7 +34,14 @@ def shell(home: Path, line: str, **environment: str) -> "subprocess.CompletedPro
     kept = {name: value for name, value in os.environ.items() if name not in ("ODENET_MONGO_URL", "PYTHONIOENCODING")}
     return subprocess.run(
         ["bash", "-c", line],
-        env={**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "ODENET_HOME": str(home), **environment},
+        env={
+            **kept,
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "80",
+            "ODENET_HOME": str(home),
+            "PYTHONPATH": without_figures(),
+            **environment,
+        },
         capture_output=True,
         encoding="latin-1",
         timeout=200,

@@ -25,7 +25,7 @@ from pipeline.tasks.classification.config import ClassificationConfig
 from pipeline.tracking import provenance
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.store import connect
-from tests.helpers.commands import QUICK, SLOW, database_of, last_epoch, start_command, wait_until
+from tests.helpers.commands import QUICK, SLOW, database_of, last_epoch, start_command, wait_until, without_figures
 from tests.helpers.paths import ROOT
 from tests.helpers.records import epochs_of
 from tests.helpers.two_runs import TwoRuns
@@ -188,7 +188,12 @@ def test_uncommitted_changes_are_an_artifact_of_a_run(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", code, "run", "with", *quick],
         cwd=checkout,
-        env={"PYTHONPATH": str(checkout), "ODENET_HOME": str(home), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        env={
+            "PYTHONPATH": without_figures(str(checkout)),
+            "ODENET_HOME": str(home),
+            "OMP_NUM_THREADS": "1",
+            "PATH": "/usr/bin:/bin",
+        },
         check=True,
         capture_output=True,
     )

@@ -41,6 +41,5 @@ class _WithoutFigures:
         return spec
 
 
-# The process that commands are forked from draws: they have figures where a test asks for them.
-if __name__ == "sitecustomize" and "multiprocessing.forkserver" not in " ".join(sys.orig_argv):
+if __name__ == "sitecustomize":
     sys.meta_path.insert(0, _WithoutFigures())
