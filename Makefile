@@ -6,8 +6,8 @@ LOCKER := .venv-lock
 # Wheels alone: to build a package would bring what no lock file has.
 LOCKED := --quiet --require-hashes --no-deps --only-binary :all: --requirement
 # What a file's tests share is made once. Files come as collected: integration first, whose last would keep one waiting.
-# Two at once, as most machines can; `make test JOBS=8` where there are more cores and 3 GB of memory for each.
-JOBS ?= 2
+# Three at once keep two cores busy, as some wait; `make test JOBS=8` where there are more cores and 3 GB of memory for each.
+JOBS ?= 3
 AT_ONCE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

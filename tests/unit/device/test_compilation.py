@@ -81,7 +81,10 @@ def gradient(network: Network, batch: Tensor) -> Tensor:
     return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize(("body", "architecture"), [("odenet", "simple"), ("odenet", "complex"), ("resnet", "simple")])
+@pytest.mark.parametrize(
+    ("body", "architecture"),
+    [("odenet", "simple"), pytest.param("odenet", "complex", marks=pytest.mark.slow), ("resnet", "simple")],
+)
 def test_compiled_training_comes_to_what_eager_training_does(body: str, architecture: str, tmp_path: Path) -> None:
     eager, compiled = (trained(body, architecture, compile_it, tmp_path) for compile_it in (False, True))
     assert eager[1].compile_seconds is None
@@ -176,9 +179,8 @@ def choice_for_digits(values: dict[str, Any], folder: Path) -> str:
 
 def test_nothing_of_a_network_is_left_to_be_computed_piece_by_piece() -> None:
     torch.manual_seed(0)
-    model = NetworkConfig(architecture="gladzik", body="resnet", channels=4, augment=0)
-    network = build_model(model, SOLVER, (1, 12, 12), 10)
-    batch = torch.randn(4, 1, 12, 12)
+    network = build_model(NetworkConfig(body="resnet", channels=4, augment=0), SOLVER, SHAPE, 10)
+    batch = images()
     assert "aten::native_group_norm" in eager_operations(network, batch)
     assert compile_for_training(network, batch) is not None
     assert "aten::native_group_norm" not in eager_operations(network, batch)
