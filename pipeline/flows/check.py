@@ -1,13 +1,15 @@
 """How far a flow's likelihoods can be believed: what each has of the solver."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.config import SolverConfig
 from pipeline.flows.flow import Flow
@@ -18,9 +20,14 @@ from pipeline.util.errors import InvalidInput
 
 ROWS = 10_000
 """Of a grid that are evaluated at once."""
-GRIDS = (100, 200, 400, 800)
-"""Cells along an axis; the next finer grid is tried while the integral changes by more than `RESOLVED`."""
+GRIDS = (50, 100, 200, 400, 800)
+"""Cells along each of two axes, the square of them along one; the next is tried while the integral changes by more than
+`RESOLVED`."""
 RESOLVED = 1e-4
+SEEN = 100
+"""The grid up to which all of its cells are looked into."""
+NEGLIGIBLE = 1e-5
+"""Share of the integral in cells that finer grids do not look into."""
 HUNDREDTH = 100.0
 SMALLEST = 1e-12
 """Tolerance that float64 still shows."""
@@ -122,33 +129,51 @@ def integral(density: Density, x: Tensor, seed: int = 0) -> Integral | None:
     low, high = found.amin(0), found.amax(0)
     margin = 0.5 * (high - low)
 
-    def value(cells: int) -> float:
+    def log_density(rows: Iterable[Tensor]) -> Tensor:
         generator = torch.Generator().manual_seed(seed)  # of the probes, where the trace is estimated
-        return integral_over(
-            lambda rows: density.log_prob(rows, generator=generator).value, low - margin, high + margin, cells
-        )
+        return torch.cat([density.log_prob(some, generator=generator).value for some in rows])
 
-    last = value(GRIDS[0])
-    for cells in GRIDS[1:]:
-        finer = value(cells)
+    return integral_over(log_density, low - margin, high + margin)
+
+
+def integral_over(log_density: Callable[[Iterable[Tensor]], Tensor], low: Tensor, high: Tensor) -> Integral:
+    """Of the exponential of a function over a box in one or two dimensions, by the midpoints of ever finer cells.
+
+    Cells that hold next to nothing, as most of those around a density do, are divided no further than `SEEN`.
+
+    Args:
+        log_density: of rows, which come in parts.
+    """
+    heights = torch.empty(0, dtype=torch.float64)
+    last = change = inf
+    for cells in GRIDS:
+        count = cells if len(low) == 2 else cells**2
+        fractions = (torch.arange(count, dtype=low.dtype, device=low.device) + 0.5) / count
+        axes = [start + fractions * (end - start) for start, end in zip(low, high, strict=True)]
+        heights, is_looked_into = _divided(heights, [count] * len(low))
+        midpoints = torch.cartesian_prod(*axes).reshape(-1, len(low))[is_looked_into.flatten().to(low.device)]
+        heights[is_looked_into] = log_density(midpoints.split(ROWS)).double().exp().cpu()
+        finer = float(heights.sum() * ((high - low) / count).double().prod())
         change, last = finer - last, finer
         if abs(change) < RESOLVED:
             break
     return Integral(last, change)
 
 
-def integral_over(log_density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, cells: int) -> float:
-    """Of the exponential of a function of rows over a box in one or two dimensions, by the midpoints of its cells.
-
-    Args:
-        cells: along each of two axes; the square of it along one.
-    """
-    count = cells if len(low) == 2 else cells**2
-    fractions = (torch.arange(count, dtype=low.dtype, device=low.device) + 0.5) / count
-    axes = [start + fractions * (end - start) for start, end in zip(low, high, strict=True)]
-    grid = torch.cartesian_prod(*axes).reshape(-1, len(low))
-    total = sum(float(log_density(rows).double().exp().sum()) for rows in grid.split(ROWS))
-    return total * float(((high - low) / count).double().prod())
+def _divided(heights: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The heights of larger cells for the smaller ones in them, and which of these are to be looked into."""
+    if max(shape) <= SEEN ** (3 - len(shape)):
+        return torch.empty(*shape, dtype=torch.float64), torch.ones(*shape, dtype=torch.bool)
+    ordered, places = heights.flatten().sort()
+    share = ordered.cumsum(0) / ordered.sum()
+    holds = torch.empty(heights.numel(), dtype=torch.float64)
+    holds[places] = (share > NEGLIGIBLE).double()
+    around = {1: functional.max_pool1d, 2: functional.max_pool2d}[len(shape)]
+    holds = around(holds.view(1, *heights.shape), 3, stride=1, padding=1)[0]  # those beside them, too
+    for axis, count in enumerate(shape):
+        factor = count // heights.shape[axis]
+        heights, holds = (values.repeat_interleave(factor, axis) for values in (heights, holds))
+    return heights, holds > 0
 
 
 @torch.no_grad()
