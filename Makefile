@@ -11,6 +11,8 @@ JOBS ?= 3
 AT_ONCE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
+# A thread each: several that wait for each other on a core that another test has cost more than they do.
+test test-newest: export OMP_NUM_THREADS := 1
 .PHONY: help setup demo test test-slow test-faults test-newest lint bench bench-gpu board docs lock
 
 help: ## show these lines
