@@ -99,6 +99,21 @@ def test_the_grid_is_made_finer_where_the_density_is_narrow() -> None:
     assert found.value == pytest.approx(1, abs=1e-3)
 
 
+def test_finer_grids_look_only_where_the_density_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow, looked_at = Gaussian(2), []
+    with torch.no_grad():
+        narrow.log_scales.copy_(torch.tensor([0.0, -4.5]))
+        narrow.below[1, 0] = 1.0
+    log_prob = narrow.log_prob
+    monkeypatch.setattr(
+        narrow, "log_prob", lambda rows, **others: looked_at.append(len(rows)) or log_prob(rows, **others)
+    )
+    found = integral(narrow, torch.zeros(1, 2))
+    assert found is not None
+    assert found.value == pytest.approx(1, abs=1e-4)
+    assert sum(looked_at) < 0.1 * (200**2 + 400**2 + 800**2)
+
+
 def test_a_density_of_one_dimension_is_integrated_too() -> None:
     flow = Flow(Linear(torch.tensor([[1.0]])), dimension=1)
     found = flow.check(torch.linspace(-2, 2, 9)[:, None])
