@@ -192,7 +192,9 @@ class _Thinned:
     is_beyond: bool
     """Whether what is wanted lies behind the window."""
     window_end: float
-    """Until when it was watched within the window: the last time in it, if nothing says that it goes on behind."""
+    """Until when it was watched within the window."""
+    end: float
+    """Until when it was watched at all: the last time in it, if nothing says that it goes on behind."""
 
     @property
     def length(self) -> float:
@@ -203,7 +205,7 @@ class _Thinned:
     def series(self, scaling: Scaling) -> Series:
         one, begin, end = self.recorded, None, self.window_end
         if self.is_beyond:
-            begin, end = end, float(one.times[-1])
+            begin, end = end, self.end
         return Series(
             one.times,
             np.nan_to_num(scaling.scaled(one.values)),
@@ -248,10 +250,12 @@ def _thinned(one: RecordedSeries, number: int, found: SeriesSet, config: SeriesT
                 "less, or leave it out"
             )
         kept = elapsed <= data.horizon * (1 + ROUNDING)
+        last = min(last, data.horizon)
         one = replace(
             one, times=one.times[kept], values=one.values[kept], truth=None if one.truth is None else one.truth[kept]
         )
         elapsed = elapsed[kept]
+    end = float(one.times[0]) + last
     window = data.window or found.window
     if window is None and goal == "extrapolation":
         window = float(elapsed[-1]) / 2
@@ -273,9 +277,8 @@ def _thinned(one: RecordedSeries, number: int, found: SeriesSet, config: SeriesT
         "interpolation": is_known & is_inside[:, None],
         "extrapolation": is_known & ~is_inside[:, None],
     }[goal]
-    goes_on = window is not None and not is_inside.all()
-    window_end = float(one.times[0]) + window if goes_on and window is not None else float(one.times[is_inside][-1])
-    return _Thinned(one, is_inside, observed, wanted, goal == "extrapolation", window_end)
+    window_end = end if window is None else float(one.times[0]) + min(window, last)
+    return _Thinned(one, is_inside, observed, wanted, goal == "extrapolation", window_end, end)
 
 
 def _is_the_longest(last: float, found: SeriesSet) -> bool:

@@ -70,14 +70,26 @@ def test_the_goal_says_what_is_learned_to_be_said(goal: str, wanted: list[int]) 
     assert [int(rows[0, :6].sum()), int(rows[0, 6:].sum())] == wanted
 
 
-@pytest.mark.parametrize("window", [5.0, 5.5])
-def test_the_times_that_are_wanted_are_those_of_the_window_or_of_what_lies_behind_it(window: float) -> None:
-    """Where a series goes on, it was watched to the end of its window, and not to the last time in it."""
-    spans = {}
-    for goal in ("interpolation", "extrapolation"):
-        batch = prepare(recorded(window=window), configured(goal=goal)).train.batch
-        spans[goal] = (batch.begins - batch.starts)[0].item(), (batch.ends - batch.starts)[0].item()
-    assert spans == {"interpolation": (0.0, window), "extrapolation": (window, 9.0)}
+@pytest.mark.parametrize(
+    ("window", "horizon", "spans"),
+    [
+        (5.0, None, [(0.0, 5.0), (5.0, 9.0)]),
+        (5.5, None, [(0.0, 5.5), (5.5, 9.0)]),
+        (5.5, 7.5, [(0.0, 5.5), (5.5, 7.5)]),
+        (5.5, 5.5, [(0.0, 5.5)]),
+        (None, 7.5, [(0.0, 7.5)]),
+        (20.0, None, [(0.0, 9.0)]),
+    ],
+)
+def test_the_times_that_are_wanted_are_those_of_the_window_or_of_what_lies_behind_it(
+    window: float | None, horizon: float | None, spans: list[tuple[float, float]]
+) -> None:
+    """Where a series goes on, it was watched to the end of its window or horizon, and not to the last time in it."""
+    found = []
+    for goal in ("interpolation", "extrapolation")[: len(spans)]:
+        batch = prepare(recorded(window=window), configured({"horizon": horizon}, goal=goal)).train.batch
+        found.append(((batch.begins - batch.starts)[0].item(), (batch.ends - batch.starts)[0].item()))
+    assert found == spans
 
 
 def test_without_a_window_extrapolation_is_given_the_first_half() -> None:
