@@ -105,6 +105,21 @@ def test_the_divergence_to_itself_is_none_and_to_another_is_the_closed_form() ->
     assert abs(found["kl"] - 0.125 / deviation**2) < 4 * found["kl_se"]
 
 
+def test_the_divergence_of_the_test_is_of_other_samples_than_those_that_the_best_epoch_was_chosen_by() -> None:
+    config = config_of(data={"name": "two_modes"}, model={"architecture": "gaussian"}, flow={"objective": "matching"})
+    data, network, seen = TASK.load_data(config), network_of(config), list[set[float]]()
+
+    def log_density(x: torch.Tensor) -> torch.Tensor:
+        seen.append(set(x.flatten().tolist()))
+        return -x[:, 0].square()
+
+    data = replace(data, log_density=log_density)
+    TASK.objective(config, data).loss(network.eval(), evaluation.MATCHED, None)
+    evaluation.examine(network, data, is_matching=True)
+    validation, test = seen
+    assert len(validation & test) < 0.01 * len(test)
+
+
 def test_penalties_are_added_to_the_loss_in_training_alone_and_change_no_evaluation() -> None:
     plain, penalised = config_of(), config_of(regularisation={"kinetic": 0.1, "jacobian": 0.01})
     network, regularised = network_of(plain), network_of(penalised)
