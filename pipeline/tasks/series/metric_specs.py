@@ -74,8 +74,8 @@ def _errors() -> list[MetricSpec]:
                 )
             )
     says = (
-        "mean squared error over the known values of the window, or with extrapolation beyond it, times 100, as "
-        "Rubanova et al. 2019 print it, test"
+        "mean squared error over the known values of the window, or with extrapolation beyond it, in the scaled unit, "
+        "which is not that of Rubanova et al. 2019, times 100, test"
     )
     return [*specs, MetricSpec("test.mse_e2", "MSE × 100", says, format=".3f", better="lower")]
 
