@@ -34,6 +34,7 @@ class Answers:
         values, truth, mean: shape (n, times, channels), in the scaled unit; the truth not a number where not known.
         mask: which values are known and scored, of the same shape; `wanted` those that were learned to be said.
         is_inside: which times are within the window, shape (n, times).
+        is_after_first: which times are behind the first observation, of the same shape.
         levels: the probability of a smaller value than the observed one, shape of the values.
         per_series: name -> nats of each series, shape (n,): `elbo`, `kl`, `importance_bound`, or `log_likelihood`.
         counts: how many values these are of, shape (n,).
@@ -53,6 +54,7 @@ class Answers:
     mask: Any
     wanted: Any
     is_inside: Any
+    is_after_first: Any
     levels: FloatArray
     per_series: Mapping[str, FloatArray]
     counts: Any
@@ -108,6 +110,7 @@ def _answer_batch(model: Model, split: Split, config: SeriesConfig, chance: torc
     nfe, nfe_per_item = nfe_forward(model), nfe_per_sample(model) or ()
     truth = torch.full_like(batch.values, math.nan) if batch.truth is None else batch.truth
     posterior = model.posterior(batch) if isinstance(model, LatentODE) else None
+    first = batch.times.masked_fill(~batch.observed.any(-1), torch.inf).amin(1, keepdim=True)
     return Answers(
         names=split.names,
         values=_array(batch.values),
@@ -116,6 +119,7 @@ def _answer_batch(model: Model, split: Split, config: SeriesConfig, chance: torc
         mask=_array(batch.mask),
         wanted=_array(batch.wanted),
         is_inside=_array(split.is_inside),
+        is_after_first=_array(batch.times > first),
         levels=_array(_levels(prediction, batch)),
         per_series=_likelihoods(model, batch, config, chance),
         counts=_array(batch.wanted_counts if posterior is not None else batch.observed.sum((1, 2))),
@@ -149,11 +153,13 @@ def scores(answers: Answers) -> dict[str, float]:
     """The metrics that are defined, by the names of `test.X`."""
     inside = answers.mask & answers.is_inside[:, :, None]
     beyond = answers.mask & ~answers.is_inside[:, :, None]
+    after_first = inside & answers.is_after_first[:, :, None]
     found: dict[str, float] = {}
     for name, target in (("rmse", answers.values), ("rmse_truth", answers.truth)):
         # The truth is known at every time, observed or not.
         known = np.isfinite(target)
-        for place, mask in (("", answers.mask), ("_inside", inside), ("_beyond", beyond)):
+        places = {"": answers.mask, "_inside": inside, "_after_first": after_first, "_beyond": beyond}
+        for place, mask in places.items():
             if (some := mask & known).any():
                 found[f"{name}{place}"] = float(np.sqrt(np.mean((answers.mean[some] - target[some]) ** 2)))
     learned = answers.mask & (beyond if _is_beyond(answers) else inside)
@@ -214,6 +220,7 @@ def _joined(parts: Sequence[Answers]) -> Answers:
         "mask",
         "wanted",
         "is_inside",
+        "is_after_first",
         "levels",
         "counts",
         "labels",

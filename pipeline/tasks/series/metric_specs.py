@@ -8,6 +8,8 @@ RESULT = "test.rmse"
 
 _SCALED = "in the scaled unit"
 _PLACES = {"": "up to the horizon", "_inside": "within the window", "_beyond": "beyond the window"}
+_AFTER_FIRST = {"_after_first": "within the window, behind the first observation of each series"}
+"""What is up to that, recurrent models say from nothing."""
 
 
 def metric_specs() -> tuple[MetricSpec, ...]:
@@ -64,11 +66,11 @@ def _errors() -> list[MetricSpec]:
         )
     ]
     for name, (heading, what) in of.items():
-        for place, where in _PLACES.items():
+        for place, where in (_PLACES | _AFTER_FIRST).items():
             specs.append(
                 MetricSpec(
                     f"test.{name}{place}",
-                    f"{heading} {place[1:]}".strip(),
+                    f"{heading} {place[1:].replace('_', ' ')}".strip(),
                     f"root mean squared error against {what} {where}, {_SCALED}, test",
                     better="lower",
                 )

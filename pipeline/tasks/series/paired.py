@@ -55,6 +55,7 @@ PAIRED_TEST = PairedTest(
     headings=("difference", "95 % interval", "1st nearer"),
     methods="Mean over the test series of the RMSE of the 1st run less that of the 2nd: below zero the 1st is better. "
     "The interval and p are those of Student's t for paired differences; Holm: adjusted for all pairs here. 1st "
-    "nearer: test series of which the 1st run has the smaller RMSE. The test is of two trained models, not of two "
-    "architectures: how those vary with the seed is in the results.",
+    "nearer: test series of which the 1st run has the smaller RMSE. Values up to a series' first observation count, "
+    "which a recurrent model says from nothing; test.rmse_after_first is without them. The test is of two trained "
+    "models, not of two architectures: how those vary with the seed is in the results.",
 )

@@ -81,6 +81,9 @@ def test_scores_are_those_of_the_values_by_hand() -> None:
     assert scores["rmse_inside"] == pytest.approx(float(np.sqrt(errors[:, :100].mean())), rel=1e-5)
     assert scores["rmse_beyond"] == pytest.approx(float(np.sqrt(errors[:, 100:].mean())), rel=1e-5)
     assert scores["mse_e2"] == pytest.approx(100 * float(errors[:, :100].mean()), rel=1e-5)
+    first = data.test.batch.observed.any(-1).int().argmax(1)
+    behind = np.concatenate([errors[k, row + 1 : 100] for k, row in enumerate(first.tolist())])
+    assert scores["rmse_after_first"] == pytest.approx(float(np.sqrt(behind.mean())), rel=1e-5)
     assert scores["elbo_per_value"] == pytest.approx(scores["elbo"] / 20, rel=1e-5)
 
 
