@@ -78,6 +78,8 @@ class TaskExperiment:
         self._given: Prepared | None = None
         self._prepared: Prepared | None = None
         self._callbacks: Sequence[Callback] = ()
+        self._of_plugins: Sequence[Callback] = ()
+        """Those that the configuration names."""
         self._others: OtherWorkers | None = None
         sections = task.config.sections()
         self.ingredients = {name: Ingredient(name, save_git_info=False) for name in sections}
@@ -108,7 +110,7 @@ class TaskExperiment:
             yield
         finally:
             self._given = self._prepared = self._others = None
-            self._callbacks = ()
+            self._callbacks = self._of_plugins = ()
 
     def _complete_options(self, section: str) -> None:
         """Let Sacred have the options of the parts that a section names, with their defaults."""
@@ -170,10 +172,9 @@ class TaskExperiment:
                 naming_plugin_failures(),
                 naming_lack_of_memory(IN_A_TRAINING),
             ):
-                of_plugins = build_callbacks(config.training)
-                self._callbacks = [*of_plugins, *self._callbacks]
+                self._of_plugins = build_callbacks(config.training)
                 if run_log.run_id is not None:
-                    tell(of_plugins, Callback.run_started, run_log.run_id)
+                    tell(self._of_plugins, Callback.run_started, run_log.run_id)
                 data = load(prepared=prepared, device=device)
                 run_log.update_info({"device": str(device), **prepared.facts})
                 _warn_of_unknown_commit()
@@ -213,6 +214,8 @@ class TaskExperiment:
         task, title = self.task, self.task.title(config)
         checkpoint = run_log.folder / "checkpoint.pt"
         resumes = run_log.is_resuming and checkpoint.exists()  # otherwise it was broken off in its first epoch
+        # They may have ended a training that was broken off later. Of one that was complete more epochs are wanted.
+        asked_again = () if run_log.was_complete else self._of_plugins
         objective = task.objective(config, data)
         live = LiveCallback(run_log, config.training, objective.training_items, objective.device)
         if resumes:
@@ -220,12 +223,11 @@ class TaskExperiment:
         console = EpochConsole(task.metric_specs(), task.result)
         # What it advises is compiled, which several workers are not.
         shown = [console] if self._others else [console, LongTraining(task.name, config, model)]
-        callbacks = [RecordCallback(run_log), live, *shown, *self._callbacks, StopWhenAsked(run_log)]
+        callbacks = [RecordCallback(run_log), live, *shown, *self._of_plugins, *self._callbacks, StopWhenAsked(run_log)]
         try:
             with self._others.joined() if self._others else nullcontext() as workers:
-                fitted = fit(
-                    model, objective, config.training, config.seed, checkpoint, callbacks, resumes, workers=workers
-                )
+                of_run = (config.training, config.seed, checkpoint, callbacks)
+                fitted = fit(model, objective, *of_run, resumes, workers, asked_again)
         except BaseException as error:
             if isinstance(error, SolverFailure):
                 run_log.update_info({"solver_failure": error.to_dict()})

@@ -1,5 +1,9 @@
-"""The state of torch's random numbers on a device."""
+"""The state of random numbers: torch's on a device, Python's and NumPy's."""
 
+import random
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,3 +29,16 @@ def set_random_state(state: RandomState | None, device: torch.device) -> None:
     torch.set_rng_state(on_cpu)
     if on_gpu is not None and device.type == "cuda":
         torch.cuda.set_rng_state(on_gpu, device)
+
+
+def get_other_random_state() -> dict[str, Any]:
+    """What Python's and NumPy's own generators will draw from, as plain values."""
+    name, keys, *others = np.random.get_state()
+    return {"python": random.getstate(), "numpy": (name, np.asarray(keys).tolist(), *others)}
+
+
+def set_other_random_state(state: dict[str, Any] | None) -> None:
+    """Draw again what was drawn after `state`, if there is one."""
+    if state is not None:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])

@@ -91,6 +91,11 @@ class StoreObserver(RunObserver):
         return self._resumed is not None
 
     @property
+    def was_complete(self) -> bool:
+        """Whether the run goes on though it had come to its end."""
+        return self._resumed is not None and self._resumed["status"] == RunStatus.COMPLETED.value
+
+    @property
     def has_started(self) -> bool:
         """Whether a run has been entered in the store."""
         return self._delivery is not None

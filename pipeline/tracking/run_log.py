@@ -42,6 +42,11 @@ class RunLog:
         return self._store is not None and self._store.is_resuming
 
     @property
+    def was_complete(self) -> bool:
+        """Whether the run goes on though it had come to its end."""
+        return self._store is not None and self._store.was_complete
+
+    @property
     def info(self) -> Mapping[str, Any]:
         """What the store's record has of the run's info so far, of earlier sessions too."""
         return dict(self._store.record.document["info"]) if self._store else {}

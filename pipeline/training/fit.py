@@ -19,7 +19,12 @@ from pipeline.device.host_memory import keep_freed_memory
 from pipeline.device.machine_use import peak_memory_mb
 from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.device.precision import backward, numerics
-from pipeline.device.random_state import get_random_state, set_random_state
+from pipeline.device.random_state import (
+    get_other_random_state,
+    get_random_state,
+    set_other_random_state,
+    set_random_state,
+)
 from pipeline.device.workers import Workers
 from pipeline.ode.block import ODEBlock
 from pipeline.ode.counts import Solved, ode_blocks
@@ -65,6 +70,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
     workers: Workers | None = None,
+    asked_again: Sequence[Callback] = (),
 ) -> Fitted:
     """Train `model` in place until patience or epochs run out, then restore its best weights.
 
@@ -77,6 +83,8 @@ def fit(
         resume: go on from `checkpoint`; the outcome is that of an uninterrupted training, unless `max_epochs` has
             grown so that `config.compile`, being auto, now compiles.
         workers: processes that train together, of which this is the first; each of the others calls `fit_along`.
+        asked_again: those of the callbacks that `resume` tells of the checkpoint's epoch, which they may have ended
+            the training with, or not have heard of.
 
     Raises:
         SolverFailure: an ODE could not be solved.
@@ -98,6 +106,8 @@ def fit(
         workers.share(trainer.state_dict())
     tell(callbacks, Callback.training_started, trainer.batches_per_epoch, config.max_epochs)
     try:
+        if resume:
+            trainer.is_ended = tell_epoch_done(asked_again, trainer.epoch, trainer.fitted.history)
         device = objective.device
         with numerics(config, device), trainer.sharing_steps(), steps_as_graphs(model, config, device):
             trainer.fitted.compile_seconds = trainer.compile()
@@ -369,6 +379,7 @@ class _Trainer:
             "first_steps": [block.first_dt for block in self._with_first_steps],
             "generator": self.generator.get_state(),
             "random": get_random_state(self.objective.device),
+            "other_random": get_other_random_state(),
             "fitted": asdict(self.fitted),
         }
 
@@ -387,6 +398,7 @@ class _Trainer:
             block.first_dt = first_dt
         self.generator.set_state(state["generator"])
         set_random_state(state["random"], device)
+        set_other_random_state(state.get("other_random"))  # of which earlier versions kept nothing
         self.fitted = Fitted(**state["fitted"])
 
     @property

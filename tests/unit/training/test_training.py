@@ -5,6 +5,7 @@ import io
 import math
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.recording import failure_reason
@@ -274,6 +276,18 @@ def test_a_callback_ends_the_training_after_an_epoch_that_all_others_hear_of_and
     assert (len(gone_on.history), gone_on.stopped_early) == (4, False)
 
 
+def test_a_callback_that_is_asked_again_ends_a_resumed_training_where_it_had_ended_it(
+    digits: Splits, tmp_path: Path
+) -> None:
+    stopping = Stopping(2)
+    objective, config = CrossEntropy(digits, PLAIN), TrainingConfig(max_epochs=4, patience=None, device="cpu")
+    how = (objective, config, 0, tmp_path / "checkpoint.pt", [stopping])
+    fit(network(), *how)
+    resumed = fit(network(), *how, resume=True, asked_again=[stopping])
+    assert stopping.heard == [1, 2, 2]
+    assert (len(resumed.history), resumed.stopped_early) == (2, True)
+
+
 def test_an_equal_loss_is_not_a_lower_one_and_a_lower_one_starts_patience_anew() -> None:
     stopping = EarlyStopping(patience=2)
     outcomes = [
@@ -398,6 +412,35 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(
     assert resumed.batch_nfe_backward == uninterrupted.batch_nfe_backward
     assert (resumed.best_epoch, resumed.stopped_early) == (uninterrupted.best_epoch, uninterrupted.stopped_early)
     assert same(weights(parts), weights(whole))
+
+
+class OtherNoise(nn.Module):
+    """Adds what Python and NumPy draw to the inputs of a training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        noise = random.random() + np.random.rand() if self.training else 0.0  # noqa: S311 - what users write
+        scores: Tensor = self.linear(images.flatten(1) + noise)
+        return scores
+
+
+def test_what_a_model_draws_from_python_and_numpy_is_the_same_in_a_resumed_training(
+    digits: Splits, tmp_path: Path
+) -> None:
+    def seeded(seed: int) -> None:
+        for seed_one in (torch.manual_seed, random.seed, np.random.seed):
+            seed_one(seed)
+
+    seeded(0)
+    whole = train(digits, OtherNoise(), tmp_path / "whole")
+    seeded(0)
+    with pytest.raises(KeyboardInterrupt):
+        train(digits, OtherNoise(), tmp_path / "parts", callback=Watch(interrupt_after=1))
+    seeded(9)
+    assert train(digits, OtherNoise(), tmp_path / "parts", resume=True).batch_losses == whole.batch_losses
 
 
 def test_patience_and_the_best_weights_outlive_an_interruption(digits: Splits, tmp_path: Path) -> None:
