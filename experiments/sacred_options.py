@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pipeline.config.config import with_name_of_now
+from pipeline.config.overrides import literal
 from pipeline.tracking import provenance
 from pipeline.util.errors import InvalidInput
 
@@ -12,7 +14,7 @@ PDB = ("-D", "--pdb")
 
 
 def check_sacred_options(words: Sequence[str]) -> list[str]:
-    """The words without those that are answered here.
+    """The words without those that are answered here, keys by their names of now.
 
     Raises:
         InvalidInput: the sources have to be committed, and are not; or a debugger is asked for.
@@ -23,7 +25,14 @@ def check_sacred_options(words: Sequence[str]) -> list[str]:
         )
     if any(word in ENFORCE_CLEAN for word in words):
         _refuse_changes()
-    return [word for word in words if word not in ENFORCE_CLEAN]
+    return [_by_its_name(word) for word in words if word not in ENFORCE_CLEAN]
+
+
+def _by_its_name(word: str) -> str:
+    """For Sacred a key of another spelling is one more, which a named configuration may hide."""
+    key, is_update, text = word.partition("=")
+    name, value = with_name_of_now(key, literal(text))
+    return f"{name}={value!r}" if is_update and name != key else word
 
 
 def _refuse_changes() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError
+from pipeline.config.config import with_names_of_now
 from pipeline.config.presets import Resolved, load_config, merge_presets, tasks_of
 from pipeline.config.sections import SHARED_SETTINGS
 from pipeline.plugins import registry
@@ -79,7 +80,8 @@ def resolve_changed(task: str, stored: Mapping[str, Any], updates: Mapping[str, 
     Raises:
         ConfigError: it cannot be.
     """
-    return resolve([], merge({"task": task, **stored}, updates))
+    # By one name each: Sacred's own command line has stored another spelling beside the key.
+    return resolve([], merge({"task": task, **with_names_of_now(stored)}, with_names_of_now(updates)))
 
 
 @cache

@@ -140,7 +140,7 @@ class Config:
             raise ConfigError(f"{section.section} is a section with keys of its own, not {brief(values)}")
         known, parsed = {f.name for f in fields(section)}, {}
         for name, given in values.items():
-            key, value = _current_in(section.section, name, given)
+            key, value = with_name_of_now(f"{section.section}.{name}", given)
             if (name := key.partition(".")[2]) not in known:
                 raise ConfigError(f"unknown key {shortened(str(key), LONGEST_VALUE)}{cls._nearest_key(key)}")
             parsed[name] = value
@@ -167,13 +167,14 @@ def with_names_of_now(values: Mapping[str, Any]) -> dict[str, Any]:
     for section, entries in values.items():
         renamed[section] = entries
         if isinstance(entries, Mapping):
-            pairs = (_current_in(section, key, value) for key, value in entries.items())
+            pairs = (with_name_of_now(f"{section}.{key}", value) for key, value in entries.items())
             renamed[section] = {key.removeprefix(f"{section}."): value for key, value in pairs}
     return renamed
 
 
-def _current_in(section: str, name: str, value: Any) -> tuple[str, Any]:
-    return _current(ALIASES.get(f"{section}.{name}", f"{section}.{name}"), value)
+def with_name_of_now(key: str, value: Any) -> tuple[str, Any]:
+    """A dotted key and its value as they are called now."""
+    return _current(ALIASES.get(key, key), value)
 
 
 def _current(key: str, value: Any) -> tuple[str, Any]:

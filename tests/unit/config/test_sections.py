@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.presets import presets, resolve
+from experiments.presets import presets, resolve, resolve_changed
 from pipeline.config import ConfigError, ImageTrainingConfig, NetworkConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.tasks.classification.config import ClassificationConfig
@@ -185,6 +185,13 @@ def test_what_is_resolved_may_be_changed_without_changing_the_named_configuratio
     before = resolve(["gladzik_odenet"], {})
     resolve(["gladzik_odenet"], {}).config.to_dict()["training"]["lr"] = 99
     assert resolve(["gladzik_odenet"], {}) == before
+
+
+def test_a_change_of_a_stored_run_counts_whichever_spelling_was_stored() -> None:
+    of_sacred = {"training": {"optimiser": "sgd", "lr": 0.1, "optimizer": "sgd"}}
+    for key in ("optimiser", "optimizer"):
+        changed = resolve_changed("classification", of_sacred, {"training": {key: "adam"}}).config.training
+        assert (changed.optimiser, changed.lr) == ("adam", 0.1)
 
 
 def test_training_optimizer_is_accepted_for_training_optimiser() -> None:

@@ -102,3 +102,8 @@ def test_every_installed_package_is_listed_with_its_version_as_pip_knows_it() ->
     packages = provenance.installed_packages()
     assert packages == sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
     assert f"pytest=={pytest.__version__}" in packages
+
+
+def test_sacred_is_given_keys_by_the_names_that_its_named_configurations_have() -> None:
+    words = ["with", "gladzik_odenet", "training.optimizer=adam", "model.time_channel=False", "training.lr=1e-3"]
+    assert check_sacred_options(words)[2:] == ["training.optimiser='adam'", "model.time_weights='none'", words[-1]]
