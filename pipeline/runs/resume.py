@@ -56,6 +56,11 @@ def prepare_resume(
     state = load_checkpoint(run_folder(home, run.document) / "checkpoint.pt")
     if run.status is RunStatus.COMPLETED:
         _refuse_finished(run, config, state)
+    if (epoch := state["epoch"]) > config.training.max_epochs:  # their weights may be those of a later epoch
+        raise InvalidInput(
+            f"run {run_id} has had {epoch} epochs already, more than training.max_epochs={config.training.max_epochs}: "
+            f"end it there with training.max_epochs={epoch}"
+        )
     task = get_task(run.task)
     data = task.load_data(config)
     fingerprint, then = data.sha256, run.facts.data_sha256 or ""

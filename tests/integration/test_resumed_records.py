@@ -83,6 +83,16 @@ def test_the_test_stays_where_the_best_weights_are_those_that_were_tested(monkey
     assert run.info["test"] == before["test"]
 
 
+def test_a_run_is_not_given_fewer_epochs_than_it_has_had(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        at_epoch(patch, 2, KeyboardInterrupt())
+        run_id = trained()
+    assert resumed(run_id, 1).status == "INTERRUPTED"
+    assert "has had 2 epochs already, more than training.max_epochs=1" in capsys.readouterr().err
+
+
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
