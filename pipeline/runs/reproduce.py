@@ -11,6 +11,8 @@ import numpy as np
 from pipeline.runs.query import StoredRun
 from pipeline.runs.stored_parts import current_source, stored_plugins, stored_source
 from pipeline.tracking import provenance
+from pipeline.tracking.conditions import machine_now, software_now
+from pipeline.tracking.environment import ENVIRONMENT_BEFORE, environment_of
 from pipeline.tracking.gridfs import content_id
 from pipeline.tracking.run_document import MACHINE, STEPS
 from pipeline.util.errors import OdenetError
@@ -92,6 +94,22 @@ def differences(run: StoredRun, fingerprint: str | None, problem: str = "") -> I
         for name in sorted(before.keys() | here.keys()):
             if before.get(name) != here.get(name):
                 yield Difference(kind, name, str(before.get(name, "absent")), str(here.get(name, "absent")))
+    yield from dict.fromkeys(_differences_before_a_resume(run.document))
+
+
+def _differences_before_a_resume(document: Mapping[str, Any]) -> Iterator[Difference]:
+    """What was otherwise in earlier sessions of a run than in its last one, with which alone all else is compared."""
+    last: tuple[tuple[Kind, str, str], ...] = (
+        ("machine", "machine_before", machine_now(document)),
+        ("commit", "software_before", software_now(document)),
+        ("source", ENVIRONMENT_BEFORE, f"{environment_of(document)}"),
+    )
+    for session in document.get("resumed") or ():
+        for kind, entry, now in last:
+            then = str(session.get(entry) or now)  # which earlier versions did not note
+            if then.partition(" (")[2] != now.partition(" (")[2] if kind == "machine" else then != now:  # but its name
+                words = [f"sources and packages {one[:12]}" if kind == "source" else one for one in (then, now)]
+                yield Difference(kind, "before it was resumed", *words)
 
 
 def write_sources(sources: Mapping[str, bytes], folder: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from pipeline.runs.garbage import find_garbage
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.runs.removal import claimed_files
-from pipeline.runs.reproduce import deviations, machine_facts, write_sources
+from pipeline.runs.reproduce import deviations, differences, machine_facts, write_sources
 from pipeline.runs.stored_parts import stored_sources
 from pipeline.tracking.conditions import machine
 from pipeline.tracking.embedded import EmbeddedStore
@@ -210,10 +210,10 @@ def test_a_run_resumed_with_other_sources_says_so_and_keeps_both(home: Path, tmp
     assert "came so far" not in again.stderr
 
     document = stored(home, run_id).document
-    assert [session["environment_before"] for session in document["resumed"]] == [
-        before,
-        document["experiment"]["environment"],
-    ]
+    now = document["experiment"]["environment"]
+    assert [session["environment_before"] for session in document["resumed"]] == [before, now]
+    told = f"source before it was resumed: sources and packages {before[:12]} → sources and packages {now[:12]}"
+    assert [str(one) for one in differences(stored(home, run_id), None)].count(told) == 1
     database, then = database_of(home), datetime.now(UTC) - timedelta(days=3)
     database.environments.update_many({}, {"$set": {"stored": then}})
     database.fs.files.update_many({}, {"$set": {"uploadDate": then}})
