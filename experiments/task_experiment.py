@@ -25,8 +25,8 @@ from experiments.recording import (
     recording_warnings,
 )
 from experiments.worker_processes import OtherWorkers, WorkerLost
-from pipeline.config import Config
-from pipeline.config.config import OPTIONS
+from pipeline.config import Config, ConfigError
+from pipeline.config.config import OPTIONS, with_name_of_now
 from pipeline.device.out_of_memory import IN_A_TEST, IN_A_TRAINING, naming_lack_of_memory
 from pipeline.device.precision import choose_device, numerics
 from pipeline.ode import SolverFailure
@@ -42,6 +42,7 @@ from pipeline.tracking.run_log import RunLog
 from pipeline.training import Callback, Fitted, fit
 from pipeline.training.callback import build_callbacks, tell
 from pipeline.util.errors import OdenetError
+from pipeline.util.nested import flatten
 from pipeline.util.user_warnings import OdenetWarning
 
 SETTINGS.CAPTURE_MODE = "sys"  # Ray's workers allow no other
@@ -200,6 +201,7 @@ class TaskExperiment:
             return
         with _refusing():
             own = {key: value for key, value in config.items() if key not in OF_SACRED}
+            _refuse_hidden(flatten(own))
             self._prepared = prepare(self.task.name, self._parse(own))
 
     def _taken(self) -> Prepared:
@@ -240,6 +242,18 @@ class TaskExperiment:
             live.stop()  # where a callback did not let the training begin
         record_training(run_log, fitted, model.state_dict(), task.metric_specs(), title)
         return fitted
+
+
+def _refuse_hidden(values: Mapping[str, Any]) -> None:
+    """Refuse what a file says of a key by another name, where Sacred has something else by its name of now.
+
+    Raises:
+        ConfigError: there is such a key.
+    """
+    for key, value in values.items():
+        name, meant = with_name_of_now(key, value)
+        if name != key and values.get(name) != meant:
+            raise ConfigError(f"{key} is {value!r} and {name} is {values.get(name)!r}: call it {name} in the file, too")
 
 
 @contextmanager

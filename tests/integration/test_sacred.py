@@ -27,14 +27,21 @@ plugins.named_config("few", {"data": {"subset": 200}})
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("sacred")
-    write_files({**files_of(ROOT / "docs" / "plugins.md"), "short.py": OF_AN_INGREDIENT}, folder)
+    write_files(
+        {
+            **files_of(ROOT / "docs" / "plugins.md"),
+            "short.py": OF_AN_INGREDIENT,
+            "old.yaml": "training: {optimizer: adam}",
+        },
+        folder,
+    )
     yield folder / "home"
     EmbeddedStore(folder / "home").stop()
 
 
 def sacred(home: Path, *words: str) -> Command:
-    """`python -m experiments.classification words`, each .py of them a file beside the home."""
-    found = (str(home.parent / word) if word.endswith(".py") and word[0] != "-" else word for word in words)
+    """`python -m experiments.classification words`, each .py and .yaml of them a file beside the home."""
+    found = (str(home.parent / word) if word.endswith((".py", ".yaml")) and word[0] != "-" else word for word in words)
     return start_module(home, "experiments.classification", *found)
 
 
@@ -99,6 +106,10 @@ def test_an_ingredients_named_configuration_is_chosen_by_its_section(home: Path)
         (("with", "tiny", "model.options.widht=3", "--plugin", "my_net.py"), "unknown option model.options.widht (did"),
         (("with", "tiny", "model.options.width=no", "--plugin", "my_net.py"), "must be a whole number, not 'no'"),
         (("with", "modl.blocks=3"), "unknown key modl (did you mean model?)"),
+        (
+            ("with", "gladzik_odenet", "digits", "old.yaml"),
+            "training.optimizer is 'adam' and training.optimiser is 'sgd'",
+        ),
         (("with", "digits", "--plugin", "nowhere.py"), "nowhere.py cannot be read: name a .py file"),
         (("with", "digits", "--plugin"), "--plugin needs a file or a module, as in: --plugin my_net.py"),
     ],
