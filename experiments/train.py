@@ -21,7 +21,7 @@ from pipeline.plugins.loading import PluginSource, recording_source
 from pipeline.plugins.registry import Kind, forget, register
 from pipeline.runs.annotations import annotations
 from pipeline.runs.query import Runs, StoredRun
-from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_document import CALLBACKS, RunStatus
 from pipeline.training import Callback
 from pipeline.util.errors import InvalidInput, OdenetError, brief
 from pipeline.util.nested import merge, nest_keys
@@ -84,7 +84,8 @@ def train(
             )
         marks = annotations(name, tags, note)
         prepared = prepare(resolved.task, resolved.config)
-        outcome = run_tracked(prepared, called, callbacks=callbacks, changed=updates, annotations=marks)
+        info = {CALLBACKS: [type(callback).__name__ for callback in callbacks]} if callbacks else None
+        outcome = run_tracked(prepared, called, info, callbacks, updates, marks)
     if outcome.status == RunStatus.FAILED:
         raise RunFailed(f"run {outcome.run_id} failed: {outcome.error}")
     return Runs().get(outcome.run_id)

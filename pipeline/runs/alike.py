@@ -4,6 +4,7 @@ from pipeline.config import Config
 from pipeline.plugins.loading import loaded_sources
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.gridfs import content_id
+from pipeline.tracking.run_document import CALLBACKS
 from pipeline.util.nested import flatten
 
 
@@ -16,6 +17,11 @@ def find_alike(runs: Runs, task: str, config: Config) -> list[StoredRun]:
 
 
 def has_same_plugins(run: StoredRun) -> bool:
-    """Whether the run's plug-ins are those that are loaded now, by the names and contents of their files."""
+    """Whether the run's plug-ins are those that are loaded now, by the names and contents of their files.
+
+    Of one that was given callbacks as objects nobody knows what these did.
+    """
+    if run.info.get(CALLBACKS):
+        return False
     stored = {plugin["file_id"] for plugin in run.document["experiment"].get("plugins", [])}
     return stored == {content_id(source.name, source.content) for source in loaded_sources()}

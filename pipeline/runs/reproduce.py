@@ -14,7 +14,7 @@ from pipeline.tracking import provenance
 from pipeline.tracking.conditions import machine_now, software_now
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, environment_of
 from pipeline.tracking.gridfs import content_id
-from pipeline.tracking.run_document import MACHINE, STEPS
+from pipeline.tracking.run_document import CALLBACKS, MACHINE, STEPS
 from pipeline.util.errors import OdenetError
 
 Kind = Literal["source", "plug-in", "commit", "package", "data", "machine"]
@@ -80,6 +80,8 @@ def differences(run: StoredRun, fingerprint: str | None, problem: str = "") -> I
         yield from _content_difference("source", run.run_id, name, content, now.get(name))
     for source in stored_plugins(run):
         yield from _content_difference("plug-in", run.run_id, source.name, source.content, current_source(source))
+    for name in run.info.get(CALLBACKS) or ():
+        yield Difference("plug-in", name, "a callback given to train()", "absent")
     sha256 = run.facts.data_sha256
     if sha256 and sha256 != fingerprint:
         found = f"sha256 {fingerprint[:12]}…" if fingerprint else f"not compared, as they cannot be loaded ({problem})"

@@ -65,6 +65,8 @@ RUN_REFERENCES = (
 """Where a document has ids of other runs; through lists as well."""
 
 
+CALLBACKS = "callbacks"
+"""Entry of `info` with the classes of the callbacks that a training was given as objects, in no configuration."""
 OF_A_FAILURE = ("failure", "solver_failure")
 """Entries of `info` that say what ended a run."""
 

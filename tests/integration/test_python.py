@@ -14,6 +14,7 @@ import pytest
 
 import odenet
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.reproduce import differences
 from pipeline.runs.stored_parts import stored_plugins, stored_sources
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.provenance import source_files
@@ -115,6 +116,8 @@ def test_a_callback_hears_the_runs_number_and_may_end_the_training(notebook: Not
     losses = notebook.stored(ENDED).metrics()["validation.loss"]
     assert losses.iloc[-1] < 1.5
     assert (losses.iloc[:-1] >= 1.5).all()
+    told = "plug-in UntilGoodEnough: a callback given to train() → absent"
+    assert told in [str(one) for one in differences(notebook.stored(ENDED), None)]
     notebook.odenet("resume", str(ENDED), "with", f"training.max_epochs={len(losses) + 1}")
     assert len(notebook.stored(ENDED).metrics()["validation.loss"]) == len(losses) + 1
 

@@ -288,6 +288,8 @@ def test_a_run_with_another_plugin_is_not_taken_for_one_with_these(
         plugin = {"spec": source.spec, "name": source.name, "file_id": content_id(source.name, source.content)}
         database.runs.update_one({"_id": run.run_id}, {"$set": {"experiment.plugins": [plugin]}})
         assert find_completed(database, "classification", config_of(run)) is not None
+        database.runs.update_one({"_id": run.run_id}, {"$set": {"info.callbacks": ["Mine"]}})  # objects, of a notebook
+        assert find_completed(database, "classification", config_of(run)) is None
 
 
 def test_a_trial_whose_run_ended_while_its_sweep_was_interrupted_is_over(runs: Runs, run: StoredRun) -> None:
