@@ -14,7 +14,15 @@ from pipeline.runs.registry import names_of
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, ENVIRONMENTS, environments_of
 from pipeline.tracking.gridfs import UNCLAIMED_AGE, remove_file
 from pipeline.tracking.liveness import by_the_stores_clock
-from pipeline.tracking.run_document import READABLE, READABLE_WORDS, RunStatus, files_of, object_ids, source_files
+from pipeline.tracking.run_document import (
+    PLUGINS_BEFORE,
+    READABLE,
+    READABLE_WORDS,
+    RunStatus,
+    files_of,
+    object_ids,
+    source_files,
+)
 from pipeline.tracking.run_folder import claimed, run_folder
 from pipeline.tracking.store import REMOVED, is_of_another_store, retire_run_id, translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
@@ -87,7 +95,8 @@ def claimed_files(database: Database[dict[str, Any]]) -> set[Any]:
     files: set[Any] = set()
     used = set()
     of_experiment = [f"experiment.{key}" for key in ("environment", "sources", "plugins")]
-    wanted = dict.fromkeys(["artifacts", f"resumed.{ENVIRONMENT_BEFORE}", *of_experiment], True)
+    of_sessions = [f"resumed.{key}" for key in (ENVIRONMENT_BEFORE, PLUGINS_BEFORE)]
+    wanted = dict.fromkeys(["artifacts", *of_sessions, *of_experiment], True)
     for document in in_portions(database.runs, "_id", list_ids(database.runs), wanted):
         files |= files_of(document)
         used |= environments_of(document)

@@ -14,7 +14,7 @@ from pipeline.tracking import provenance
 from pipeline.tracking.conditions import machine_now, software_now
 from pipeline.tracking.environment import ENVIRONMENT_BEFORE, environment_of
 from pipeline.tracking.gridfs import content_id
-from pipeline.tracking.run_document import CALLBACKS, MACHINE, STEPS
+from pipeline.tracking.run_document import CALLBACKS, MACHINE, PLUGINS_BEFORE, STEPS, plugins_of
 from pipeline.util.errors import OdenetError
 
 Kind = Literal["source", "plug-in", "commit", "package", "data", "machine"]
@@ -101,17 +101,20 @@ def differences(run: StoredRun, fingerprint: str | None, problem: str = "") -> I
 
 def _differences_before_a_resume(document: Mapping[str, Any]) -> Iterator[Difference]:
     """What was otherwise in earlier sessions of a run than in its last one, with which alone all else is compared."""
-    last: tuple[tuple[Kind, str, str], ...] = (
-        ("machine", "machine_before", machine_now(document)),
-        ("commit", "software_before", software_now(document)),
-        ("source", ENVIRONMENT_BEFORE, f"{environment_of(document)}"),
-    )
+    last = {ENVIRONMENT_BEFORE: environment_of(document), PLUGINS_BEFORE: document["experiment"].get("plugins", [])}
+    last |= {"machine_before": machine_now(document), "software_before": software_now(document)}
     for session in document.get("resumed") or ():
-        for kind, entry, now in last:
-            then = str(session.get(entry) or now)  # which earlier versions did not note
+        earlier = last | {key: session[key] for key in last if session.get(key) is not None}  # of what it has noted
+        for (kind, then), (_, now) in zip(_words_of(earlier), _words_of(last), strict=True):
             if then.partition(" (")[2] != now.partition(" (")[2] if kind == "machine" else then != now:  # but its name
-                words = [f"sources and packages {one[:12]}" if kind == "source" else one for one in (then, now)]
-                yield Difference(kind, "before it was resumed", *words)
+                yield Difference(kind, "before it was resumed", then, now)
+
+
+def _words_of(session: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
+    yield "machine", session["machine_before"]
+    yield "commit", session["software_before"]
+    yield "source", f"sources and packages {str(session[ENVIRONMENT_BEFORE])[:12]}"
+    yield "plug-in", ", ".join(plugins_of({"experiment": {"plugins": session[PLUGINS_BEFORE]}})) or "none"
 
 
 def write_sources(sources: Mapping[str, bytes], folder: Path) -> None:

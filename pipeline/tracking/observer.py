@@ -27,7 +27,14 @@ from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
 from pipeline.tracking.metric_lines import Point, check_point
 from pipeline.tracking.record import Record
-from pipeline.tracking.run_document import FORMAT, OF_A_FAILURE, RunStatus, metric_entry
+from pipeline.tracking.run_document import (
+    FORMAT,
+    OF_A_FAILURE,
+    PLUGINS_BEFORE,
+    RunStatus,
+    metric_entry,
+    plugins_of,
+)
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
 from pipeline.tracking.store import connect, insist, store_address, store_uid
@@ -330,11 +337,12 @@ class StoreObserver(RunObserver):
             "machine_before": machine_now(document),
             "software_before": software_now(document),
             ENVIRONMENT_BEFORE: environment_of(document),
+            PLUGINS_BEFORE: document["experiment"].get("plugins", []),
             "uid": uuid.uuid4().hex,
         }
-        if environment_of(document) != environment_of(values):
+        if environment_of(document) != environment_of(values) or plugins_of(document) != plugins_of(values):
             log.warning(
-                "the sources or packages here are not those with which run %s came so far; its record has both",
+                "the sources, plug-ins or packages here are not those with which run %s came so far; it has both",
                 document["_id"],
             )
         changes = {**values, **goes_on, "resumed": [*document.get("resumed", []), session]}

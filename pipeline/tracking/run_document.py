@@ -13,6 +13,7 @@ The document of format 2 is that of format 1 and
   when a dashboard starts.
 - `constraints` in a sweep's configuration; in its state `measured` and `violates` of a trial and `violates` of a check,
   where it has several objectives, constraints or a cost as its objective. Sweeps of earlier versions have none.
+- `plugins_before` in a session of `resumed`, the `experiment.plugins` until then. Those of earlier versions have none.
 - `store_uid`, which the collection `counters` has of the store in which the run was begun, and which tells a copy of
   the run in another store from it. Runs of earlier versions have none.
 - in a sweep's state `validation_result` of a trial and `result` of a check. Format 1 calls both `accuracy`.
@@ -67,6 +68,8 @@ RUN_REFERENCES = (
 
 CALLBACKS = "callbacks"
 """Entry of `info` with the classes of the callbacks that a training was given as objects, in no configuration."""
+PLUGINS_BEFORE = "plugins_before"
+"""Entry of a session in `resumed`."""
 OF_A_FAILURE = ("failure", "solver_failure")
 """Entries of `info` that say what ended a run."""
 
@@ -265,14 +268,14 @@ def result_spec(document: Mapping[str, Any]) -> MetricSpec:
 
 
 def source_files(document: Mapping[str, Any]) -> set[Any]:
-    """Ids of the files with the run's sources, plug-ins among them, whether we or Sacred wrote it.
+    """Ids of the files with the run's sources, plug-ins among them, also of before it was resumed.
 
     Args:
         document: with its environment.
     """
     experiment = document.get("experiment", {})
     plugins = {plugin["file_id"] for plugin in experiment.get("plugins", [])}
-    return plugins | {file_id for _, file_id in experiment.get("sources", [])}
+    return plugins | object_ids(document.get("resumed")) | {file_id for _, file_id in experiment.get("sources", [])}
 
 
 def files_of(document: Mapping[str, Any]) -> set[Any]:
@@ -281,7 +284,7 @@ def files_of(document: Mapping[str, Any]) -> set[Any]:
     of_experiment = (
         [experiment.get("sources"), experiment.get("plugins")] if isinstance(experiment, Mapping) else experiment
     )
-    return object_ids([of_experiment, document.get("artifacts"), document.get("resources")])
+    return object_ids([of_experiment, *(document.get(key) for key in ("resumed", "artifacts", "resources"))])
 
 
 def object_ids(value: Any) -> set[Any]:

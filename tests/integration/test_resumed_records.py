@@ -1,6 +1,7 @@
 """What a record says behind a resume: of the present weights, the present failure, and all that was warned of."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from experiments.recording import RecordCallback, StopWhenAsked
 from odenet.main import main
 from pipeline.comparison.compare import compare
+from pipeline.plugins.loading import PluginSource, recording_source
 from pipeline.runs.query import Runs, StoredRun
+from pipeline.runs.removal import claimed_files
+from pipeline.runs.reproduce import differences
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import OdenetWarning
@@ -91,6 +95,22 @@ def test_a_run_is_not_given_fewer_epochs_than_it_has_had(
         run_id = trained()
     assert resumed(run_id, 1).status == "INTERRUPTED"
     assert "has had 2 epochs already, more than training.max_epochs=1" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_with_another_plugin_says_so_and_keeps_both(caplog: pytest.LogCaptureFixture) -> None:
+    def session(content: bytes, work: Callable[[], object]) -> StoredRun:
+        with recording_source(PluginSource("mine.py", "mine.py", content)):
+            work()
+        return Runs().find(limit=1)[0]
+
+    before = session(b"x = 1", trained)
+    run = session(b"x = 2", lambda: resumed(before.run_id, 3))
+    assert f"not those with which run {run.run_id} came so far" in caplog.text
+    plugins = [one.document["experiment"]["plugins"][0]["file_id"] for one in (before, run)]
+    assert set(plugins) <= claimed_files(run.database)
+    told = [str(one) for one in differences(run, None)]
+    then, now = (f"mine.py {str(plugin)[:7]}" for plugin in plugins)
+    assert f"plug-in before it was resumed: {then} → {now}" in told
 
 
 def _interrupted(*_: object) -> None:
