@@ -21,7 +21,8 @@ def check_sacred_options(words: Sequence[str]) -> list[str]:
     """
     if any(word in PDB for word in words):
         raise InvalidInput(
-            f"{PDB[1]}: a failure is told in a sentence here; `python -m pdb -m experiments.TASK ...` stops where it is"
+            f"{PDB[1]}: a failure is told in a sentence here; `python -m pdb -m experiments.classification ...` stops "
+            "where it is"
         )
     if any(word in ENFORCE_CLEAN for word in words):
         _refuse_changes()

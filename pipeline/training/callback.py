@@ -40,6 +40,8 @@ class Callback:
     def epoch_done(self, epoch: int, history: Sequence[Metrics]) -> None:
         """After every epoch, its checkpoint written; `StopTraining` makes it the last one.
 
+        That of a plug-in is told of the last epoch again when a run that was broken off is resumed.
+
         Args:
             epoch: counts from 1.
             history: the metrics of every epoch, those before a resume included; of this one last.
