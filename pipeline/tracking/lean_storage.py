@@ -2,8 +2,8 @@
 
 SecantusDB decodes every document that a question without an index looks at, whole, into Python's objects, which is most
 of what a list of runs costs, and holds all of them at once. Here a document is cut down, as bytes, to the fields that
-the filter and the order name; what is left out is passed over by its length. Fields that a projection names are cut out
-likewise, and sent as they are.
+the filter and the order name; what is left out is passed over by its length. What a projection
+shows, or does not hide, is cut out likewise, and sent as it is.
 
 Loaded by `pipeline.tracking.server`, so it imports nothing of the pipeline.
 """
@@ -30,6 +30,8 @@ Row = tuple[int, bytes]
 """A document's place among those inserted, and its frame: the length of its id's key, in four bytes, the key, itself.
 Most are looked into and passed over, so they are not copied out of their frames."""
 PartOf = Callable[[bytes], dict[str, Any] | None]
+Cut = tuple[Paths, bool]
+"""What a projection names, and whether it hides that."""
 Found = tuple[dict[str, Any], bytes]
 """What was looked at of a document, and what is shown of it."""
 
@@ -70,7 +72,7 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
         **special: Any,
     ) -> list[dict[str, Any]]:
         """As the overridden method; a question with a hint, a collation or bounds is left to it."""
-        asked, shown = named_paths(filter or {}), _shown_paths(projection)
+        asked, cut = named_paths(filter or {}), _cut_of(projection)
         if asked is None or any(special.values()) or not self._is_plain(db, coll):
             whole: list[dict[str, Any]] = super().find_matching(
                 db, coll, filter, skip=skip, limit=limit, sort=sort, projection=projection, let=let, **special
@@ -85,10 +87,10 @@ class LeanStorage(storage.Storage):  # type: ignore[misc]  # it has no types
             to_sort = None
         else:
             candidates = self._candidates(db, coll, filter or {})
-        shown_of = _shower(projection, shown, filter, has_sort=bool(sort))
+        shown_of = _shower(projection, cut, filter, has_sort=bool(sort))
         found = ((part, shown_of(frame)) for frame in candidates if (part := part_of(frame)) is not None)
         chosen = _sorted(list(found), to_sort)[skip:end] if to_sort else list(islice(found, skip, end))
-        left = projection if shown is None else None
+        left = projection if cut is None else None
         # The command `find`, which alone asks with bounds, sends what it is given; others change or look into it.
         opened: Callable[[bytes], Any] = RawBSONDocument if "min_bound" in special and not left else bson.decode
         documents = [opened(blob) for _, blob in chosen]
@@ -285,16 +287,16 @@ def _plain_test(name: str, bound: Any) -> tuple[tuple[type, ...], Callable[[Any]
 
 
 def _shower(
-    projection: Mapping[str, Any] | None, shown: Paths | None, query: Mapping[str, Any] | None, has_sort: bool
+    projection: Mapping[str, Any] | None, cut: Cut | None, query: Mapping[str, Any] | None, has_sort: bool
 ) -> Callable[[bytes], bytes]:
-    """What is shown of a document: of named paths those, else all of it."""
-    if shown is None:
+    """What is shown of a document: of named paths those, or all but those, else all of it."""
+    if cut is None:
         return lambda frame: frame[_start(frame) :]
-    paths = _joined(shown, {b"_id": None})
+    paths, hides = cut
 
     def shown_of(frame: bytes) -> bytes:
         try:
-            return cut_down(frame, paths, _start(frame), is_exact=True)
+            return cut_down(frame, paths, _start(frame), is_exact=True, hides=hides)
         except _LeadsNowhereError:
             whole = [bson.decode(frame[_start(frame) :])]
             projected: bytes = bson.encode(apply_projection_batch(whole, projection, query, has_sort=has_sort)[0])
@@ -349,13 +351,13 @@ class _LeadsNowhereError(Exception):
     """A path goes on at a value that is no document."""
 
 
-def cut_down(document: bytes, paths: Paths, start: int = 0, is_exact: bool = False) -> bytes:
-    """The document, in BSON from `start` on, without the fields that no path leads to.
+def cut_down(document: bytes, paths: Paths, start: int = 0, is_exact: bool = False, hides: bool = False) -> bytes:
+    """The document, in BSON from `start` on, without the fields that no path leads to; with `hides` without the others.
 
     Arrays that a path leads into are kept whole, and other values at which it goes on as well.
 
     Raises:
-        _LeadsNowhereError: there is such a value, and it shall be exactly what the paths lead to.
+        _LeadsNowhereError: there is such a value, and it shall be exactly what the paths lead to, or leave.
     """
     kept, left = [], len(paths)
     position, end = start + 4, start + _LENGTH(document, start)[0] - 1
@@ -374,21 +376,28 @@ def cut_down(document: bytes, paths: Paths, start: int = 0, is_exact: bool = Fal
             left -= 1
             below = paths[name]
             if below is not None and kind == _EMBEDDED:
-                kept += [document[position : name_end + 1], cut_down(document, below, name_end + 1, is_exact)]
+                kept += [document[position : name_end + 1], cut_down(document, below, name_end + 1, is_exact, hides)]
             elif below is not None and is_exact:
                 raise _LeadsNowhereError
-            else:
+            elif not hides:
                 kept.append(document[position:value_end])
+        elif hides:
+            kept.append(document[position:value_end])
         position = value_end
+    if hides:
+        kept.append(document[position:end])
     content = b"".join(kept)
     return (len(content) + 5).to_bytes(4, "little") + content + b"\0"
 
 
-def _shown_paths(projection: Mapping[str, Any] | None) -> Paths | None:
-    """The paths that a projection shows; None where it takes some away, or computes."""
-    if not projection or not all(value is True or value in (1, 1.0) for value in projection.values()):
-        return None
-    return _paths(projection)
+def _cut_of(projection: Mapping[str, Any] | None) -> Cut | None:
+    """The paths that a projection shows, or those that it hides; None where it does both, or computes."""
+    values = list((projection or {}).values())
+    if values and all(value in (True, 1.0) for value in values):  # which 1 equals, too
+        return _joined(_paths(projection or ()), {b"_id": None}), False
+    if values and all(value in (False, 0.0) for value in values):
+        return _paths(projection or ()), True
+    return None
 
 
 def _paths(dotted: Iterable[str]) -> Paths:

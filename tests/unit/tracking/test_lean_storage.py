@@ -164,7 +164,7 @@ PROJECTIONS = [
     {"points.x": 1, "config.model": True},
     {"text.none": 1, "config.none": 1},
     {"config.seed": 1, "_id": 0},
-    {"text": False},
+    {"points.x": False, "text.none": 0, "_id": 0},
     {"config.model": 0, "points": 0},
 ]
 WINDOWS: list[dict[str, Any]] = [
@@ -195,8 +195,8 @@ def test_every_question_has_the_answer_that_whole_documents_give(
             ), asked
 
 
-def test_documents_and_named_parts_are_sent_as_the_bytes_that_they_are(both: tuple[LeanStorage, Storage]) -> None:
-    for projection in (None, {"config.model": True, "status": True}):
+def test_documents_and_parts_of_them_are_sent_as_the_bytes_that_they_are(both: tuple[LeanStorage, Storage]) -> None:
+    for projection in (None, {"config.model": True, "status": True}, {"config.model": False, "text": False}):
         asked = {"sort": {"_id": 1}, "limit": 3, "projection": projection}
         found = both[0].find_matching(
             "db", "runs", {"status": "FAILED"}, **asked, min_bound=None
