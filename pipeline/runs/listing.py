@@ -17,7 +17,9 @@ from pipeline.reporting.text_table import NOTHING, left, list_table, right, show
 from pipeline.reporting.words import counted
 from pipeline.runs.filters import is_known, nearest_field, path_of, places_of
 from pipeline.runs.query import StoredRun
-from pipeline.runs.summary import RunSummary
+from pipeline.runs.summary import RunSummary, seconds_taken
+from pipeline.tracking.kind import kind_of, model_and_data
+from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import aware, plugins_of, test_specs
 from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.nested import flatten
@@ -90,11 +92,14 @@ def field_values(runs: Sequence[StoredRun], fields: Sequence[str]) -> dict[str, 
 
 def run_values(run: StoredRun) -> dict[str, Any]:
     """What a run can be sorted by or show: its document, flat, with `model`, `kind` and `status` as a list has them."""
-    from pipeline.runs.summary import summary
-
-    row = summary(run.document, {})
-    computed = {"model": row.model, "kind": str(row.kind), "status": row.status.value, "duration": row.seconds}
-    return flatten(run.document) | computed
+    document = run.document
+    computed = {
+        "model": model_and_data(document)[0],
+        "kind": str(kind_of(document)),
+        "status": effective_status(document).value,
+        "duration": seconds_taken(document),
+    }
+    return flatten(document) | computed
 
 
 def sorted_runs(runs: Sequence[StoredRun], field: str) -> list[StoredRun]:

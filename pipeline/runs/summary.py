@@ -102,7 +102,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         epochs=info.epochs or _epoch(last),
         epoch_seconds=info.epoch_seconds or last.get("time.epoch_seconds"),
         started=aware(document["start_time"]).isoformat(timespec="seconds"),
-        seconds=_seconds(document),
+        seconds=seconds_taken(document),
     )
 
 
@@ -122,7 +122,8 @@ def _epoch(last: Mapping[str, float]) -> int | None:
     return int(last["epoch"]) if "epoch" in last else None
 
 
-def _seconds(document: Mapping[str, Any]) -> float | None:
+def seconds_taken(document: Mapping[str, Any]) -> float | None:
+    """From the run's start to its end, or until now where it has not ended, but for what lay between its sessions."""
     if effective_status(document) is RunStatus.RUNNING:
         end = datetime.now(UTC)
     else:

@@ -9,7 +9,10 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}.{key}" if prefix else key
-        flat |= flatten(value, path) if isinstance(value, Mapping) else {path: value}
+        if isinstance(value, Mapping):
+            flat |= flatten(value, path)
+        else:
+            flat[path] = value
     return flat
 
 
