@@ -1,14 +1,18 @@
-"""What the solves of a module's ODE blocks cost, summed over the blocks; of the last forward and backward pass."""
+"""What the solves of a module's ODE blocks cost, summed over the blocks; of the last forward and backward pass.
 
-from typing import Protocol, runtime_checkable
+Where that is asked for after every batch, give the blocks: to find them in the module takes longer than to add them up.
+"""
 
+from collections.abc import Sequence
+from typing import Protocol, TypeGuard
+
+import numpy as np
 from torch import nn
 
 from pipeline.config import SolverConfig
 from pipeline.ode.solution import Statistics
 
 
-@runtime_checkable
 class Solved(Protocol):
     """A part of a model that is the solution of an ODE: an `ODEBlock`, a flow, a latent ODE.
 
@@ -21,34 +25,40 @@ class Solved(Protocol):
     statistics: Statistics
 
 
-def ode_blocks(module: nn.Module) -> list[Solved]:
-    """The parts that are solved; none in a residual network."""
-    return [part for part in module.modules() if isinstance(part, Solved)]
+def ode_blocks(of: nn.Module | Sequence[Solved]) -> list[Solved]:
+    """The parts of a module that are solved, none in a residual network; of such parts themselves, these."""
+    return [part for part in of.modules() if _is_solved(part)] if isinstance(of, nn.Module) else list(of)
 
 
-def nfe_forward(module: nn.Module) -> int | None:
+def _is_solved(part: nn.Module) -> TypeGuard[Solved]:
+    """By name: from Python 3.12 on, `isinstance` of a protocol does not see what torch's modules have of modules."""
+    return all(hasattr(part, name) for name in Solved.__annotations__)
+
+
+def nfe_forward(of: nn.Module | Sequence[Solved]) -> int | None:
     """Evaluations of the forward pass; None without a block."""
-    blocks = ode_blocks(module)
+    blocks = ode_blocks(of)
     return sum(block.statistics.nfe_forward for block in blocks) if blocks else None
 
 
-def nfe_per_sample(module: nn.Module) -> list[int] | None:
+def nfe_per_sample(of: nn.Module | Sequence[Solved]) -> list[int] | None:
     """Evaluations of the forward pass that each sample took part in.
 
     None where the samples of a batch share their steps, and without a block.
     """
-    counts = [[sample.nfe for sample in block.statistics.samples] for block in ode_blocks(module)]
-    return [sum(of_sample) for of_sample in zip(*counts, strict=True)] if all(counts) and counts else None
+    counts = [block.statistics.nfe_of_samples for block in ode_blocks(of)]
+    own = [of_block for of_block in counts if of_block is not None and of_block.size]
+    return np.sum(own, axis=0).tolist() if own and len(own) == len(counts) else None
 
 
-def nfe_backward(module: nn.Module) -> int | None:
+def nfe_backward(of: nn.Module | Sequence[Solved]) -> int | None:
     """Evaluations of the backward pass so far; None where backward makes none of its own."""
-    counts = [block.statistics.nfe_backward for block in ode_blocks(module)]
+    counts = [block.statistics.nfe_backward for block in ode_blocks(of)]
     counted = [count for count in counts if count is not None]
     return sum(counted) if counted else None
 
 
-def rejected_steps(module: nn.Module) -> int | None:
+def rejected_steps(of: nn.Module | Sequence[Solved]) -> int | None:
     """Rejected steps of the forward pass; None without a block."""
-    blocks = ode_blocks(module)
+    blocks = ode_blocks(of)
     return sum(block.statistics.rejected for block in blocks) if blocks else None

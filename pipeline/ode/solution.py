@@ -107,7 +107,11 @@ class Statistics:
         """The steps in their order, accepted or not, where samples have their own those of the sample with the most."""
         if self.nfe_of_samples is None:
             return [trial.attempt() for trial in self.trials]
-        return max((sample.attempts for sample in self.samples), key=len, default=[])
+        own = [(trial, trial.samples) for trial in self.trials if trial.samples is not None]
+        if not own:
+            return []
+        most = np.bincount(np.concatenate([samples for _, samples in own])).argmax()
+        return [trial.attempt(int(at)) for trial, samples in own for at in np.flatnonzero(samples == most)]
 
     @property
     def samples(self) -> list[SampleStatistics]:

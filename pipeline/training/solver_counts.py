@@ -37,7 +37,7 @@ class SolverCounts:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model, self._blocks = model, ode_blocks(model)
+        self._blocks = ode_blocks(model)
         self._parts: list[BatchCounts] = []
         self._batches: list[BatchCounts] = []
         self._solves: list[list[dict[str, Any]]] = []
@@ -46,10 +46,10 @@ class SolverCounts:
 
     def add_part(self) -> None:
         """Take the last forward and backward pass into account."""
-        forward, rejected = nfe_forward(self._model), rejected_steps(self._model)
+        forward, rejected = nfe_forward(self._blocks), rejected_steps(self._blocks)
         if forward is None or rejected is None:
             return
-        backward, of_samples = nfe_backward(self._model), nfe_per_sample(self._model) or []
+        backward, of_samples = nfe_backward(self._blocks), nfe_per_sample(self._blocks) or []
         statistics = [block.statistics for block in self._blocks]
         self._parts.append(
             BatchCounts(
