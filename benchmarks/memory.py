@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.candidates import CANDIDATES, RESNET_CANDIDATES, Candidate
@@ -19,7 +18,7 @@ from benchmarks.networks import GREY, Workload
 from benchmarks.report import Conditions, evaluations, markdown
 from benchmarks.worker import Worker, parser, use_threads
 from pipeline.config import NetworkConfig
-from pipeline.reporting.figure_style import PALETTE, new_figure, save_figure, write_caption
+from pipeline.reporting.figure_style import PALETTE, add_grid, new_figure, save_figure, write_caption
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 GRADIENTS = {name: CANDIDATES[f"odenet {name}, fp32"] for name in ("direct", "checkpointed", "adjoint")}
@@ -59,9 +58,8 @@ def draw(memory: dict[str, list[float]], caption: str, path: Path) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.grid(color="0.92")
     ax.legend(framealpha=0.9, edgecolor="none")
-    sns.despine(ax=ax)
+    add_grid(ax)
     write_caption(figure, [caption])
     save_figure(figure, path)
 

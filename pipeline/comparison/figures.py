@@ -5,7 +5,6 @@ from math import isfinite, nan
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.comparison.compared_run import ComparedRun
 from pipeline.comparison.groups import Group
-from pipeline.reporting.figure_style import INK, PALETTE, Colour, new_figure
+from pipeline.reporting.figure_style import INK, Colour, distinct_colours, new_figure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.training_figures import axis_label, label_epochs
 from pipeline.util.errors import shortened
@@ -34,8 +33,7 @@ def plot_run_curves(groups: Sequence[Group], metrics: Iterable[MetricSpec]) -> F
         None where no run has an epoch to draw.
     """
     labels = [group.label for group in groups]
-    palette = PALETTE if len(groups) <= len(PALETTE) else sns.husl_palette(len(groups))  # no colour is of two
-    colours = dict(zip(labels, palette, strict=False))
+    colours = dict(zip(labels, distinct_colours(len(groups)), strict=False))
     drawn = [(run, colours[group.label]) for group in groups for run in group.runs if len(run.history)]
     if not drawn:
         return None

@@ -5,11 +5,18 @@ from math import ceil
 from statistics import fmean
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.figure_style import FAINT, PALETTE, Colour, add_grid, new_figure, write_caption
+from pipeline.reporting.figure_style import (
+    FAINT,
+    PALETTE,
+    Colour,
+    add_grid,
+    distinct_colours,
+    new_figure,
+    write_caption,
+)
 from pipeline.reporting.training_figures import label_epochs
 from pipeline.reporting.words import sentence_case
 from pipeline.studies.columns import Column
@@ -164,8 +171,7 @@ def plot_beside(result: StudyResult, rows: Sequence[RowResult], column: Column) 
 
 def colours_of(rows: Sequence[RowResult]) -> Mapping[str, Colour]:
     """A colour of its own for each row."""
-    palette = PALETTE if len(rows) <= len(PALETTE) else sns.color_palette("husl", len(rows))
-    return {row.row.name: palette[number] for number, row in enumerate(rows)}
+    return {row.row.name: colour for row, colour in zip(rows, distinct_colours(len(rows)), strict=False)}
 
 
 def _over_seeds(series: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

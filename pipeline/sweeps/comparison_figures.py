@@ -1,11 +1,10 @@
 """Pictures of sweeps beside each other."""
 
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.figure_style import PALETTE, new_figure
+from pipeline.reporting.figure_style import PALETTE, Colour, new_figure
 from pipeline.sweeps.axes import build_metric_axis
 from pipeline.sweeps.comparison import SweepComparison
 from pipeline.sweeps.figures import draw_staircase, finish_axes, label_objectives, metric_label, objective_panels
@@ -19,7 +18,7 @@ def plot_best_curves(comparison: SweepComparison) -> Figure | None:
     if metric is None:
         return None
     figure, (ax,) = new_figure(9, 4.6, "")
-    for one, colour in zip(comparison.sweeps, sns.color_palette(PALETTE, len(comparison.sweeps)), strict=True):
+    for one, colour in zip(comparison.sweeps, _colours(comparison), strict=True):
         curve = list(one.sweep.state.best_so_far(one.sweep.space.mode))
         if curve:
             orders, values = zip(*curve, strict=True)
@@ -42,7 +41,7 @@ def plot_fronts(comparison: SweepComparison) -> Figure | None:
         return None
     space = comparison.sweeps[0].sweep.space
     figure, panels = objective_panels(space.goal)
-    colours = sns.color_palette(PALETTE, len(comparison.sweeps))
+    colours = _colours(comparison)
     for ax, (first, second) in panels:
         for place, (one, colour) in enumerate(zip(comparison.sweeps, colours, strict=True)):
             front = [(trial.measured[first.metric], trial.measured[second.metric]) for trial in one.sweep.front]
@@ -58,3 +57,7 @@ def plot_fronts(comparison: SweepComparison) -> Figure | None:
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False)
     return figure
+
+
+def _colours(comparison: SweepComparison) -> list[Colour]:
+    return [PALETTE[k % len(PALETTE)] for k in range(len(comparison.sweeps))]

@@ -5,12 +5,12 @@ from itertools import combinations
 from math import ceil
 from typing import Any
 
-import seaborn as sns
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.reporting.figure_style import FAINT, INK, PALETTE, new_figure
+from pipeline.reporting.figure_style import FAINT, INK, PALETTE, despine, new_figure
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.words import sentence_case
 from pipeline.sweeps.axes import Axis, build_axes, build_metric_axis, spread
@@ -21,7 +21,7 @@ from pipeline.sweeps.stored import Sweep
 from pipeline.sweeps.text import SPLITS
 
 COMPLETED_COLOUR, PRUNED_COLOUR, FAILED_COLOUR = PALETTE[0], PALETTE[1], PALETTE[3]
-COLOUR_MAP = sns.color_palette("viridis", as_cmap=True)
+COLOUR_MAP = colormaps["viridis"]
 ABSENT = -0.13
 """Height on an axis of the figure of lines where those pass that have no value there."""
 BELOW = 0.06
@@ -246,7 +246,7 @@ def finish_axes(ax: Axes) -> None:
     """A light grid behind what is drawn, and no frame."""
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
-    sns.despine(ax=ax)
+    despine(ax)
 
 
 def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from math import ceil, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from pipeline.reporting.figure_style import FAINT, INK, PALETTE, add_grid, new_figure, write_caption
+from pipeline.reporting.figure_style import FAINT, INK, PALETTE, add_grid, despine, new_figure, write_caption
 from pipeline.util.array_types import FloatArray, IntArray
 from pipeline.util.errors import InvalidInput
 
@@ -86,12 +85,9 @@ def _draw_report(table: pd.DataFrame, title: str, captions: Sequence[str]) -> Fi
     height = 2 + row_height * min(len(rows), ROWS_WITH_NUMBERS)
 
     figure, (ax,) = new_figure(9, height, title)
-    sns.heatmap(
+    _draw_heat_map(
+        ax,
         table,
-        ax=ax,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
         annot=numbered,
         fmt=".3f",
         annot_kws={"fontsize": font_size},
@@ -99,7 +95,6 @@ def _draw_report(table: pd.DataFrame, title: str, captions: Sequence[str]) -> Fi
         yticklabels=ceil(len(rows) / ROWS_WITH_NUMBERS),
         cbar_kws={"label": "Score", "aspect": 4 * height},
     )
-    ax.set_facecolor(UNDEFINED)
     ax.set_ylabel("Class (test images)")
     ax.tick_params(axis="y", rotation=0, labelsize=font_size, length=0)
     ax.tick_params(axis="x", labeltop=True, labelbottom=False, length=0)
@@ -194,7 +189,7 @@ def _draw_counts(ax: Axes, counts: IntArray) -> None:
         ax.set_xticks(values)
         ax.bar_label(bars, fmt="{:,.0f}", fontsize=9)
         ax.margins(y=0.2)
-    sns.despine(ax=ax)
+    despine(ax)
 
 
 def _summary(evaluation: "Evaluation") -> str:
@@ -212,12 +207,9 @@ def _draw_confusion(ax: Axes, counts: IntArray, classes: Sequence[str]) -> None:
     shares = np.divide(counts, totals, out=np.full(counts.shape, nan), where=totals > 0)
     numbered = len(names) <= CELLS_WITH_NUMBERS
     step = ceil(len(names) / TICKS)
-    sns.heatmap(
+    _draw_heat_map(
+        ax,
         pd.DataFrame(shares, index=names, columns=names),
-        ax=ax,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
         square=True,
         annot=_cell_texts(counts, shares) if numbered else None,
         fmt="",
@@ -227,12 +219,19 @@ def _draw_confusion(ax: Axes, counts: IntArray, classes: Sequence[str]) -> None:
         yticklabels=step,
         cbar_kws={"format": PercentFormatter(1), "label": "Share of the true class", "shrink": 0.8},
     )
-    ax.set_facecolor(UNDEFINED)
     ax.set(xlabel="Predicted class", ylabel="True class")
     ax.tick_params(length=0)
     ax.tick_params(axis="y", rotation=0)
     if sum(len(name) for name in names[::step]) > 60:
         ax.set_xticks(ax.get_xticks(), names[::step], rotation=45, ha="right", rotation_mode="anchor")
+
+
+def _draw_heat_map(ax: Axes, shares: pd.DataFrame, **look: Any) -> None:
+    """Of numbers from 0 to 1; cells without one are grey."""
+    import seaborn as sns  # which other figures do not wait for
+
+    sns.heatmap(shares, ax=ax, vmin=0, vmax=1, cmap="Blues", **look)
+    ax.set_facecolor(UNDEFINED)
 
 
 def _cell_texts(counts: IntArray, shares: FloatArray) -> npt.NDArray[np.str_]:

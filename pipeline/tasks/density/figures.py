@@ -3,12 +3,13 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
@@ -25,7 +26,6 @@ CELLS = 100
 """Of a density's grid along an axis."""
 SHOWN, PATHS, ARROWS = 2000, 60, 18
 TIMES, FRAMES, FRAME_SECONDS = 8, 16, 0.15
-COLOURS = sns.color_palette("mako", as_cmap=True)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def animate(flow: Flow, data: DensityPoints) -> bytes:
     frames = []
     for time in np.linspace(0, flow.final_time, FRAMES):
         density = density_at(flow, box, float(time))
-        shades = COLOURS(density / max(float(density.max()), 1e-30))[::-1, :, :3]
+        shades = _colours()(density / max(float(density.max()), 1e-30))[::-1, :, :3]
         frame = Image.fromarray((255 * shades).astype(np.uint8))
         frames.append(frame.resize((3 * CELLS, 3 * CELLS), Image.Resampling.BILINEAR))
     buffer = io.BytesIO()
@@ -268,8 +268,16 @@ def _of_base(flow: Flow) -> FloatArray:
     return drawn
 
 
+@cache
+def _colours() -> Colormap:
+    import seaborn as sns  # which has them, and which the figures of tables do not wait for
+
+    colours: Colormap = sns.color_palette("mako", as_cmap=True)
+    return colours
+
+
 def _draw_density(ax: Axes, density: FloatArray, box: Box, name: str) -> None:
-    ax.imshow(density, origin="lower", extent=box.extent, cmap=COLOURS, interpolation="bilinear", vmin=0)
+    ax.imshow(density, origin="lower", extent=box.extent, cmap=_colours(), interpolation="bilinear", vmin=0)
     _frame(ax, box, name)
 
 

@@ -11,14 +11,29 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import seaborn as sns
 
-from pipeline.reporting.figure_style import new_figure, own_style, png, save_figure, write_caption
+from pipeline.reporting.figure_style import (
+    PALETTE,
+    distinct_colours,
+    new_figure,
+    own_style,
+    png,
+    save_figure,
+    write_caption,
+)
 from pipeline.tasks.classification.figures import plot_confusion_counts, plot_report_of_counts
 from pipeline.util.errors import OdenetError
 from pipeline.util.user_warnings import OdenetWarning
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+
+def test_colours_are_seaborns_and_as_many_as_are_asked_for_differ() -> None:
+    assert list(sns.color_palette("colorblind")) == PALETTE
+    assert len(set(distinct_colours(10))) == len(PALETTE) == 10
+    assert len(set(distinct_colours(25))) == 25
 
 
 def test_dollar_signs_in_a_title_are_not_read_as_mathematics(tmp_path: Path) -> None:
