@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from pipeline.plugins import registry
+from pipeline.tasks.lookup import light_module
 from pipeline.tasks.paired_t import compare_paired
 
 
@@ -28,3 +30,8 @@ def test_equal_models_do_not_differ_and_a_constant_difference_is_beyond_doubt() 
 def test_one_item_says_nothing() -> None:
     found = compare_paired(np.array([1.0]), np.array([2.0]))
     assert (found.lower, found.upper, found.p_value) == (-1, -1, 1)
+
+
+def test_whether_a_task_that_comes_along_has_a_paired_test_is_known_without_its_network() -> None:
+    tasks = registry.names("task", of_plugins=False)
+    assert [task for task in tasks if not hasattr(light_module(task, "paired"), "PAIRED_TEST")] == []
