@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hyperopt import hp
-
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.sweeps.goal import Goal, Mode
 from pipeline.sweeps.searched_task import SearchedTask
@@ -41,6 +39,8 @@ class Distribution:
 
     def build(self, label: str) -> Any:
         """Hyperopt's expression for it."""
+        from hyperopt import hp  # half a second, which what only reads sweeps does not wait for
+
         bounds = (math.log(self.low), math.log(self.high)) if self.is_logarithmic else (self.low, self.high)
         return getattr(hp, self.name)(label, *bounds, *([] if self.step is None else [self.step]))
 
@@ -161,6 +161,8 @@ def _build(branch: Branch, path: str) -> dict[str, Any]:
 
 
 def _build_node(node: Any, label: str) -> Any:
+    from hyperopt import hp
+
     match node:
         case Distribution():
             return node.build(label)
