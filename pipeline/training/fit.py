@@ -380,7 +380,7 @@ class _Trainer:
             "generator": self.generator.get_state(),
             "random": get_random_state(self.objective.device),
             "other_random": get_other_random_state(),
-            "fitted": asdict(self.fitted),
+            "fitted": vars(self.fitted),  # not copied: it grows with every batch, and is written at once
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
