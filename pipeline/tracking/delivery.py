@@ -12,10 +12,12 @@ from pipeline.tracking.record import NotInStore, Record
 log = logging.getLogger("odenet")
 
 RETRY_SECONDS = 2.0
+PAUSE_SECONDS = 1.0
+"""Between two deliveries of a run that goes on: each sends whole series, and epochs may be short."""
 
 
 class DeliveryThread:
-    """Delivers the record in the background whenever it has changed."""
+    """Delivers the record in the background when it has changed, soon but not all the time."""
 
     def __init__(self, record: Record, database: Database[dict[str, Any]], where: str) -> None:
         self.record = record
@@ -52,7 +54,9 @@ class DeliveryThread:
             if arrived and finishing:
                 self.delivered = True
                 return
-            if not arrived:
+            if arrived:
+                self._finishing.wait(PAUSE_SECONDS)
+            else:
                 if time.monotonic() > self._deadline or (finishing and self.is_removed):
                     return
                 self._finishing.wait(RETRY_SECONDS) if not finishing else time.sleep(RETRY_SECONDS / 4)
