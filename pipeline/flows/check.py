@@ -1,7 +1,7 @@
 """How far a flow's likelihoods can be believed: what each has of the solver."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -129,20 +129,17 @@ def integral(density: Density, x: Tensor, seed: int = 0) -> Integral | None:
     low, high = found.amin(0), found.amax(0)
     margin = 0.5 * (high - low)
 
-    def log_density(rows: Iterable[Tensor]) -> Tensor:
+    def log_density(rows: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(seed)  # of the probes, where the trace is estimated
-        return torch.cat([density.log_prob(some, generator=generator).value for some in rows])
+        return torch.cat([density.log_prob(some, generator=generator).value for some in rows.split(ROWS)])
 
     return integral_over(log_density, low - margin, high + margin)
 
 
-def integral_over(log_density: Callable[[Iterable[Tensor]], Tensor], low: Tensor, high: Tensor) -> Integral:
+def integral_over(log_density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Integral:
     """Of the exponential of a function over a box in one or two dimensions, by the midpoints of ever finer cells.
 
     Cells that hold next to nothing, as most of those around a density do, are divided no further than `SEEN`.
-
-    Args:
-        log_density: of rows, which come in parts.
     """
     heights = torch.empty(0, dtype=torch.float64)
     last = change = inf
@@ -152,7 +149,7 @@ def integral_over(log_density: Callable[[Iterable[Tensor]], Tensor], low: Tensor
         axes = [start + fractions * (end - start) for start, end in zip(low, high, strict=True)]
         heights, is_looked_into = _divided(heights, [count] * len(low))
         midpoints = torch.cartesian_prod(*axes).reshape(-1, len(low))[is_looked_into.flatten().to(low.device)]
-        heights[is_looked_into] = log_density(midpoints.split(ROWS)).double().exp().cpu()
+        heights[is_looked_into] = log_density(midpoints).double().exp().cpu()
         finer = float(heights.sum() * ((high - low) / count).double().prod())
         change, last = finer - last, finer
         if abs(change) < RESOLVED:
@@ -167,7 +164,7 @@ def _divided(heights: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     ordered, places = heights.flatten().sort()
     share = ordered.cumsum(0) / ordered.sum()
     holds = torch.empty(heights.numel(), dtype=torch.float64)
-    holds[places] = (share > NEGLIGIBLE).double()
+    holds[places] = (~(share <= NEGLIGIBLE)).double()  # a share that is no number is not negligible
     around = {1: functional.max_pool1d, 2: functional.max_pool2d}[len(shape)]
     holds = around(holds.view(1, *heights.shape), 3, stride=1, padding=1)[0]  # those beside them, too
     for axis, count in enumerate(shape):

@@ -1,6 +1,6 @@
 """The numbers beside a likelihood: each shows what it is to show, and would not otherwise."""
 
-from math import pi
+from math import isnan, pi
 
 import pytest
 import torch
@@ -122,8 +122,19 @@ def test_a_density_of_one_dimension_is_integrated_too() -> None:
 
 def test_an_integral_is_that_of_the_function() -> None:
     low, high = torch.tensor([0.0, 0.0]), torch.tensor([pi, 2.0])
-    found = integral_over(lambda parts: torch.log(torch.sin(torch.cat(list(parts))[:, 0])), low, high)
+    found = integral_over(lambda rows: torch.log(torch.sin(rows[:, 0])), low, high)
     assert found.value == pytest.approx(4, rel=1e-4)
+
+
+def test_the_integral_of_what_is_no_number_somewhere_is_none_and_every_grid_is_looked_into() -> None:
+    looked_at = []
+
+    def log_density(rows: Tensor) -> Tensor:
+        looked_at.append(len(rows))
+        return torch.where(rows[:, 0] > 0.5, torch.nan, 0.0)
+
+    assert isnan(integral_over(log_density, torch.zeros(2), torch.ones(2)).value)
+    assert looked_at == [50**2, 100**2, 200**2, 400**2, 800**2]
 
 
 def test_the_integral_of_an_estimated_trace_is_the_same_by_the_same_seed_and_draws_nothing_of_others() -> None:
