@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-from experiments.presets import resolve
+from experiments.presets import merged, resolve
 from pipeline.config import ConfigError, DataConfig, EvaluationConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.config.presets import Resolved
@@ -16,6 +18,7 @@ from pipeline.sweeps.searched_task import SearchedTask
 from pipeline.sweeps.space import Space, SpaceError
 from pipeline.util.errors import InvalidInput
 from pipeline.util.nested import flatten, merge, nest
+from pipeline.util.yaml_text import parse_yaml
 
 SPACES = Path(__file__).with_name("spaces")
 
@@ -40,6 +43,18 @@ class Plan:
     parallel: int | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
+    base: str = ""
+    """What the words set, as YAML: files among them are read when the sweep begins, and may change afterwards."""
+
+    def __post_init__(self) -> None:
+        if not self.base:
+            values = merged(*parse_arguments([*self.space.overrides, *self.overrides]))
+            object.__setattr__(self, "base", yaml.safe_dump(values))
+
+    @cached_property
+    def _base(self) -> dict[str, Any]:
+        values: dict[str, Any] = parse_yaml(self.base, "the sweep's base")
+        return values
 
     @property
     def initial_points(self) -> int:
@@ -52,8 +67,7 @@ class Plan:
         Raises:
             ConfigError: it cannot be.
         """
-        names, updates = parse_arguments([*self.space.overrides, *self.overrides])
-        return resolve(names, merge(merge(updates, nest(suggestion)), {"seed": seed}))
+        return resolve([], merge(merge(self._base, nest(suggestion)), {"seed": seed}))
 
     def seeds(self) -> tuple[int, int, list[int]]:
         """From the one seed: the searcher's, that of the trials, and the fresh ones of the check.
@@ -137,8 +151,10 @@ class Plan:
         file, text = values["space"]["file"], values["space"]["text"]
         constraints = tuple(values.get("constraints", ()))  # sweeps of earlier versions have none
         overrides = tuple(values["with"])
-        space = parse_space(text, file, _finds_task(overrides), constraints)
-        plain = {name: values[name] for name in _PLAIN}
+        plain = {name: values[name] for name in _PLAIN if name in values}  # sweeps of earlier versions have no base
+        base = parse_yaml(plain.get("base", ""), "the sweep's base")
+        finds_task = _finds_task(overrides) if base is None else lambda _: SearchedTask.of(base["task"])
+        space = parse_space(text, file, finds_task, constraints)
         return cls(space, file, overrides, constraints=constraints, **plain)
 
 

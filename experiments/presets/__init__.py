@@ -74,6 +74,16 @@ def resolve(names: Iterable[str], updates: Mapping[str, Any]) -> Resolved:
     return Resolved(task, config)
 
 
+def merged(names: Iterable[str], updates: Mapping[str, Any]) -> dict[str, Any]:
+    """What `resolve` parses: the task and the values that are set; `resolve([], …)` of it reads no file again.
+
+    Raises:
+        ConfigError: an unknown name, or names of different tasks.
+    """
+    task, values = merge_presets(names, updates, presets(), DEFAULT)
+    return {"task": task, **values}
+
+
 def resolve_changed(task: str, stored: Mapping[str, Any], updates: Mapping[str, Any]) -> Resolved:
     """The task of a stored run, and its configuration with `updates` over it.
 

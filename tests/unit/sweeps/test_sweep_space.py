@@ -69,6 +69,19 @@ def test_every_draw_is_a_configuration_and_conditional_keys_come_with_their_bran
     assert {s.get("training.schedule") for s in drawn} == {None, "constant", "step"}
 
 
+def test_a_file_that_trials_start_from_is_read_once_and_may_change_or_go(tmp_path: Path) -> None:
+    base = tmp_path / "base.yaml"
+    base.write_text("training: {max_epochs: 3, lr: 0.5}")
+    plan = plan_of(space(CONDITIONAL.replace("digits]", f"digits, {base}]")), "training.weight_decay=1e-3")
+    base.write_text("training.max_epochs: 1")
+    configs = [plan.resolved({"training.lr": 0.1}, 7).config]
+    base.unlink()
+    configs.append(Plan.from_dict(plan.to_dict()).resolved({"training.lr": 0.1}, 7).config)
+    for config in configs:
+        assert (config.training.max_epochs, config.training.lr, config.training.weight_decay) == (3, 0.1, 1e-3)
+        assert (config.data.name, config.seed) == ("digits", 7)
+
+
 def test_numbers_stay_within_their_bounds_and_whole_ones_are_whole() -> None:
     drawn = draw(space(CONDITIONAL), 300)
     rates = [float(str(s["training.lr"])) for s in drawn]
