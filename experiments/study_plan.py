@@ -88,6 +88,8 @@ class StudyPlan:
         words = [*([model] if model else []), *trained.words, *self.scale.words, *self.overrides]
         names, updates = parse_arguments(words)
         try:
+            if "seed" in updates:
+                raise ConfigError("a study trains every row on all of its seeds: give seeds or --seeds, and no seed=…")
             resolved = resolve(names, merge(updates, {"seed": seed}))
             if row.kind == "evaluate":
                 setting_of(row, resolved)

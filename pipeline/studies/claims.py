@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,10 @@ def _test(study: Study, claim: Claim, rows: "Mapping[str, RowResult]") -> Tested
     of_claim = [rows[name] for name in claim.rows]
     if claim.kind == "ends":
         return _test_ends(claim, of_claim)
+    for one, other in combinations(of_claim, 2):
+        shared = {run.run_id for run in one.runs} & {run.run_id for run in other.runs}
+        if shared and one.row.setting == other.row.setting:  # one evaluation has rows of several settings
+            return Tested(f"{one.row.label} and {other.row.label} are the same runs, of one configuration")
     column = study.column(claim.column)
     if claim.over == "epochs":
         return _test_epochs(claim, column, of_claim)
@@ -189,6 +193,8 @@ def _test_epochs(claim: Claim, column: Column, rows: "Sequence[RowResult]") -> T
     words = f"slope {mean:+.3g} an epoch, n = {len(slopes)}"
     if difference is None:
         return Tested(f"{words}: a test needs two runs or more")
+    if _ties_by_chance(column, difference):
+        return Tested(f"{words}; {BY_CHANCE}")
     above, below = difference.p_above(0.0), difference.p_below(0.0)
     return Tested(words, *((above, below) if claim.kind == "rises" else (below, above)))
 

@@ -172,6 +172,8 @@ class _Parser:
         for key, values in vary.items():
             if not isinstance(values, list) or not values or any(isinstance(value, list | dict) for value in values):
                 raise StudyError(f"{self._where}: vary.{key} must be a list of values, not {brief(values)}")
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise StudyError(f"{self._where}: vary.{key} has {brief(twice[0])} twice: name it once")
         if not vary:
             return [("", (), None)], "level"
         found = []

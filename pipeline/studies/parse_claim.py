@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pipeline.config import nearest
 from pipeline.studies.columns import STATUS, Column
 from pipeline.studies.study import Claim, ClaimKind, StudyError, StudyRun
-from pipeline.sweeps.state import COMPLETED, FAILURES
+from pipeline.sweeps.state import COMPLETED, REPEATABLE
 from pipeline.util.errors import brief
 
 KINDS: tuple[ClaimKind, ...] = get_args(ClaimKind)
@@ -59,9 +59,9 @@ def parse_claim(given: Any, where: str, rows: Sequence[StudyRun], columns: Seque
 def refuse_unknown_ending(given: Any, what: str) -> None:
     """
     Raises:
-        StudyError: no run ends so.
+        StudyError: no run ends so, or one that did is done again, as where memory ran out.
     """
-    endings = (COMPLETED, *FAILURES)
+    endings = (COMPLETED, *REPEATABLE)
     if given not in endings:
         raise StudyError(f"{what} is one of {', '.join(endings)}, not {brief(given)}{nearest(str(given), endings)}")
 

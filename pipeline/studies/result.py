@@ -259,7 +259,7 @@ def read_value(run: ComparedRun, column: Column) -> float | None:
     """A run's number of a column, in the unit in which it is shown; None where it has none."""
     if column.at is None:
         value = run.values.get(column.name)
-        return None if value is None else value * column.factor
+        return value * column.factor if value is not None and isfinite(value) else None
     if column.name not in run.history:
         return None
     series = run.history[column.name].dropna()

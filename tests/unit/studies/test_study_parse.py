@@ -109,7 +109,9 @@ def test_a_row_that_evaluates_another_has_its_configuration_and_a_setting_of_its
         ({"claims": [{"says": "x", "equivalent": ["a", "b"], "in": "loss", "within": 10**400}]}, "needs within"),
         ({"claims": [{"says": "x", "ratio": ["a", "b"], "in": "loss", "between": [1, 10**400]}]}, "needs between"),
         ({"vary": {"model.augment": 3}}, "must be a list of values"),
+        ({"vary": {"model.augment": [2, 0, 2.0]}}, "vary.model.augment has 2 twice: name it once"),
         ({"runs": {"a": {"ends": "underflw"}}}, "not 'underflw' (did you mean underflow?)"),
+        ({"runs": {"a": {"ends": "out_of_memory"}}}, "completed, underflow, step_limit, diverged, loss_diverged, not"),
         ({"claims": [{"says": "x", "ends": ["a"]}]}, "as is one of completed, underflow"),
         ({"claims": [{"says": "x", "ends": ["a"], "as": ["underflow"]}]}, "as is one of completed, underflow"),
         ({"claims": [{"says": "x", "order": ["a"], "in": "loss"}]}, "order compares two runs or more, not 1"),
@@ -196,6 +198,13 @@ def test_the_model_of_a_study_that_names_one_is_replaced() -> None:
     study = find_study("architecture")
     plan = make_plan(study, "smoke", model="odenet_complex", overrides=["model.stride=None"])
     assert {job.resolved.config.model.architecture for job in plan.jobs} == {"complex"}
+
+
+def test_a_seed_of_a_row_would_have_no_effect_and_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"seed=1 of the study mine: a study trains every row on all of its seeds"):
+        make_plan(parse(runs=None, vary={"seed": [1, 2]}, paper=None, claims=None), "full")
+    with pytest.raises(ConfigError, match="no seed=…"):
+        make_plan(parse(), "full", overrides=["seed=3"])
 
 
 @pytest.mark.parametrize("name", study_files())

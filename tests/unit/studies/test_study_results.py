@@ -17,12 +17,13 @@ from pipeline.comparison.groups import Group
 from pipeline.comparison.tables import conditions
 from pipeline.reporting.markdown import escaped as markdown_escaped
 from pipeline.reporting.words import sentence_case
-from pipeline.studies.claims import JudgedClaim
+from pipeline.studies.claims import JudgedClaim, judge_claims
 from pipeline.studies.latex import escaped, latex
 from pipeline.studies.page import page
 from pipeline.studies.parse import parse_study
 from pipeline.studies.progress import JobProgress, seconds_left
 from pipeline.studies.result import Answer, StudyResult, build_result
+from pipeline.studies.study import Claim
 from pipeline.studies.tables import markdown, study_tables
 from pipeline.tracking.run_document import RunInfo, RunStatus
 
@@ -298,6 +299,34 @@ def test_values_that_are_the_same_by_chance_support_no_claim(monkeypatch: pytest
         assert judged.verdict == "undecided"
         assert "the seeds have the same by chance" in judged.tested.words
     assert claim(higher=["b", "a"], **{"in": "nfe_test"}).verdict == "supported"
+
+
+def test_slopes_that_are_the_same_by_chance_support_no_claim() -> None:
+    result = result_of()
+    (error,) = result.study.columns[:1]
+    falls = Claim("It falls.", "falls", ("a",), "accuracy", over="epochs")
+    study = replace(result.study, claims=(falls,), columns=(replace(error, at="last"),))
+    for run in result.rows[0].runs:
+        run.history["accuracy"] = [0.5, 0.4, 0.3]
+    (judged,) = judge_claims(study, {"a": result.rows[0]})
+    assert (judged.verdict, judged.tested.p) == ("undecided", None)
+
+
+@pytest.mark.parametrize("test", [{"equivalent": ["a", "b"], "within": 5}, {"rises": ["a", "b", "c"]}], ids=str)
+def test_rows_that_are_the_same_runs_are_not_tested_against_each_other(test: dict[str, Any]) -> None:
+    result = result_of(claims=[{"says": "It is so.", "in": "accuracy", **test}])
+    a, b, c = result.rows
+    (judged,) = judge_claims(result.study, {"a": a, "b": replace(b, answers=a.answers), "c": c})
+    assert judged.verdict == "undecided"
+    assert judged.tested.words.endswith("and b are the same runs, of one configuration")
+
+
+def test_a_score_that_is_no_number_is_in_no_mean_and_no_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VALUES["a"], "accuracy", (0.901, float("nan"), 0.902))
+    result = result_of(claims=[{"says": "It is so.", "higher": ["a", "c"], "in": "accuracy"}])
+    cell = result.cell(result.rows[0], result.study.column("accuracy"))
+    assert cell.values == pytest.approx([90.1, 90.2])
+    assert result.claims[0].verdict == "supported"
 
 
 def test_a_series_that_became_infinite_has_the_slope_of_its_numbers() -> None:
