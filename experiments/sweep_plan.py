@@ -114,8 +114,11 @@ class Plan:
     def refuse_hidden_overrides(self) -> None:
         """
         Raises:
-            InvalidInput: the command line sets what the space sets for every trial, and would have no effect.
+            InvalidInput: the command line sets what the space sets for every trial, or somebody the seed, and it would
+                have no effect.
         """
+        if "seed" in parse_arguments([*self.space.overrides, *self.overrides])[1]:
+            raise InvalidInput("a sweep sets the seeds of its trials: give its own, --seed, and leave seed=… out")
         _, updates = parse_arguments(self.overrides)
         of_space = {key for corner in self.space.corners() for key in corner}
         if hidden := [key for key in flatten(updates) if key in of_space]:

@@ -54,6 +54,7 @@ def load_space(path: Path, find_task: FindTask, constraints: Sequence[str] = ())
     space = parse_space(text, str(path), find_task, constraints)
     space.refuse_keys_set_twice()
     space.refuse_worse_values()
+    space.refuse_shares_above_one()
     return space
 
 

@@ -151,6 +151,17 @@ class Space:
                 word = "minimise" if spec.mode == "min" else "maximise"
                 raise SpaceError(f"{spec.name} is better when {spec.better}: write {word}: {spec.name}")
 
+    def refuse_shares_above_one(self) -> None:
+        """
+        Raises:
+            SpaceError: a constraint bounds a share, which is shown in per cent, by what no share comes to.
+        """
+        for constraint in self.goal.constraints:
+            spec, bound = self.spec_of(constraint.metric), constraint.bound
+            if spec.is_share and spec.better == "higher" and bound > 1:
+                meant = f"{constraint.metric} {constraint.relation} {bound / 100:g}"
+                raise SpaceError(f"{spec.name} is a share from 0 to 1: write {meant} for {bound:g} %")
+
     def corners(self) -> list[dict[str, Any]]:
         """Suggestions that have each parameter's extremes and each choice's options between them."""
         return _corners(self.branch)

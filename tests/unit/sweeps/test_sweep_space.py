@@ -179,9 +179,15 @@ def test_keys_that_only_some_draws_would_set_twice_are_refused_in_a_new_file(tmp
     [
         ("minimise: validation.accuracy", "validation.accuracy is better when higher: write maximise: validation.acc"),
         ("maximise: [validation.accuracy, solver.nfe_forward]", "solver.nfe_forward is better when lower: write minim"),
+        (
+            "minimise: validation.loss\nconstraints: validation.accuracy >= 92.5",
+            "is a share from 0 to 1: write validation.accuracy >= 0.925 for 92.5 %",
+        ),
     ],
 )
-def test_a_search_for_the_worse_values_is_refused_in_a_new_file(tmp_path: Path, goal: str, sentence: str) -> None:
+def test_a_search_for_worse_values_or_beyond_all_of_them_is_refused_in_a_new_file(
+    tmp_path: Path, goal: str, sentence: str
+) -> None:
     text = of("training.lr: {uniform: [0, 1]}").replace("minimise: validation.loss", goal)
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(SpaceError, match=sentence):
@@ -258,6 +264,8 @@ def test_the_command_line_may_choose_the_task_and_no_key_that_the_space_sets(tmp
     with pytest.raises(InvalidInput, match=r"training\.lr is set by the space space\.yaml: change it there"):
         hidden.refuse_hidden_overrides()
     plan_of(found, "cnf", "two_moons", "training.max_epochs=1").refuse_hidden_overrides()
+    with pytest.raises(InvalidInput, match=r"give its own, --seed, and leave seed=… out"):
+        plan_of(found, "cnf", "two_moons", "seed=3").refuse_hidden_overrides()
 
 
 def test_a_space_that_allows_an_impossible_value_is_refused_before_anything_runs() -> None:
