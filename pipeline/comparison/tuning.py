@@ -1,11 +1,12 @@
 """How much each side of a comparison was tuned: configurations of its training that the store has tried."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from pipeline.comparison.compare import Comparison
 from pipeline.runs.query import Runs
 from pipeline.tracking.run_document import task_of
+from pipeline.util.plain_values import by_value
 
 TUNED = ("training.lr", "training.optimiser", "training.momentum", "training.weight_decay", "training.schedule")
 """Keys that one searches for a given model; with the batch size."""
@@ -35,5 +36,5 @@ def _model(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key.startswith(OF_MODEL)}
 
 
-def _tuned(config: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(repr(config.get(key)) for key in (*TUNED, "training.batch_size"))
+def _tuned(config: Mapping[str, Any]) -> Hashable:
+    return by_value([config.get(key) for key in (*TUNED, "training.batch_size")])

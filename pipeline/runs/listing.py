@@ -1,6 +1,5 @@
 """Lists of runs on a terminal: columns by their worth where it is narrow, and runs taken together in groups."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import aware, plugins_of, test_specs
 from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.nested import flatten
+from pipeline.util.plain_values import by_value
 
 Grouping = Literal["seed", "sweep", "config"]
 LONGEST_CELL = 40
@@ -191,7 +191,7 @@ def group_runs(runs: Sequence[StoredRun], rows: Sequence[RunSummary], by: Groupi
     Args:
         by: `seed`: runs that differ in nothing but their seed; `config`: in nothing at all; `sweep`: of one sweep.
     """
-    groups: dict[Key, list[RunSummary]] = {}
+    groups: dict[Hashable, list[RunSummary]] = {}
     for run, row in zip(runs, rows, strict=True):
         groups.setdefault(_GROUPED_BY[by](run, row), []).append(row)
     return [RunGroup(tuple(members), by == "sweep") for members in groups.values()]
@@ -377,23 +377,23 @@ def _path_in(field: str, values: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _seedless(run: StoredRun, _: RunSummary) -> Key:
+def _seedless(run: StoredRun, _: RunSummary) -> Hashable:
     return _as_key({key: value for key, value in run.whole_config.items() if key != "seed"}, run)
 
 
-def _whole(run: StoredRun, _: RunSummary) -> Key:
+def _whole(run: StoredRun, _: RunSummary) -> Hashable:
     return _as_key(run.whole_config, run)
 
 
-def _sweep(run: StoredRun, row: RunSummary) -> Key:
+def _sweep(run: StoredRun, row: RunSummary) -> Hashable:
     return (str(row.kind.of),) if row.kind.name in ("trial", "check") else ("", str(run.run_id))
 
 
-def _as_key(config: Mapping[str, Any], run: StoredRun) -> Key:
-    return run.task, json.dumps(config, sort_keys=True, default=str), *plugins_of(run.document)
+def _as_key(config: Mapping[str, Any], run: StoredRun) -> Hashable:
+    return run.task, by_value(config), *plugins_of(run.document)
 
 
-_GROUPED_BY: Mapping[Grouping, Callable[[StoredRun, RunSummary], Key]] = {
+_GROUPED_BY: Mapping[Grouping, Callable[[StoredRun, RunSummary], Hashable]] = {
     "seed": _seedless,
     "config": _whole,
     "sweep": _sweep,

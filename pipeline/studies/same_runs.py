@@ -14,7 +14,7 @@ A re-evaluation is one of such a run, on the items that it was tested on, and li
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +26,11 @@ from pipeline.tracking.gridfs import content_id
 from pipeline.tracking.provenance import ROOT, source_files
 from pipeline.tracking.run_document import MEASUREMENT, REEVALUATION, RunStatus, is_of_task, is_sweep, task_of
 from pipeline.util.nested import flatten
+from pipeline.util.plain_values import by_value
 
 NUMBERS = ("config", "data", "device", "flows", "methods", "models", "ode", "series", "tasks", "training")
 """Packages of `pipeline` whose code decides the numbers of a run."""
-Key = tuple[str, str, frozenset[tuple[str, Any]]]
+Key = tuple[str, str, Hashable]
 """Experiment, task, configuration."""
 
 
@@ -144,10 +145,4 @@ def _decides_numbers(name: str) -> bool:
 
 def _key(kind: str, task: str, flat: Mapping[str, Any]) -> Key:
     """Numbers are compared by value: final times 1 and 1.0 are the same."""
-    return kind, task, frozenset((key, _hashable(value)) for key, value in flat.items())
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, bool):
-        return repr(value)
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+    return kind, task, by_value(flat)

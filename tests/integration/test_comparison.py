@@ -235,6 +235,8 @@ def test_sides_that_were_not_tuned_alike_are_named(runs: Runs) -> None:
     tried = count_tried(runs, comparison)
     assert tried == {"A": 1, "B": 1}, "runs of other lengths and seeds are no other settings"
     assert not any("tuned" in sentence for sentence in find_unfairness(comparison, tried))
+    whole = changed(runs.get(ODENET_0), config__training__weight_decay=0)
+    assert count_tried(runs, compare([runs.get(RESNET_0), whole]))["B"] == 1, "0 is 0.0"
     assert any("tried: of A 1, of B 7" in sentence for sentence in find_unfairness(comparison, {"A": 1, "B": 7}))
 
 

@@ -406,6 +406,14 @@ def test_runs_that_differ_in_their_seed_alone_are_a_group_with_mean_and_deviatio
     assert len(group_runs(found, summaries(runs, found), "config")) == 3
 
 
+def test_a_number_that_was_written_otherwise_is_the_same_in_a_group(runs: Runs) -> None:
+    run = runs.get(1)
+    assert isinstance(run.config["model"]["final_time"], float)
+    config = {**run.config, "model": {**run.config["model"], "final_time": 1}}
+    found = [StoredRun({**run.document, "_id": 9, "config": config}, runs.database), run]
+    assert len(group_runs(found, summaries(runs, found), "config")) == 1
+
+
 def test_a_seed_that_was_trained_again_counts_once_in_a_group(runs: Runs) -> None:
     run = runs.get(1)
     found = []
