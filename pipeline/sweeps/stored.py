@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.config.overrides import literal
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.sweeps.goal import Objective
 from pipeline.sweeps.parse import parse_space
@@ -20,6 +21,8 @@ from pipeline.tracking.conditions import machine, software
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import NAME, RunInfo, RunStatus, aware, is_sweep, space_name
 from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.nested import flatten
+from pipeline.util.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,10 @@ class Sweep:
         trial = trial or self.best
         if trial is None:
             return []
-        suggested = [f"{key}={value}" for key, value in trial.suggestion.items()]
-        return self.command_with([*self.space.overrides, *self.overrides, *suggested])
+        words, values = [*self.space.overrides, *self.overrides], dict(trial.suggestion)
+        if (base := self.config.get("base")) and any(word.endswith((".yaml", ".yml")) for word in words):
+            words, values = [], flatten(parse_yaml(base, "its base")) | values  # and not what the file says now
+        return self.command_with([*words, *(_word(key, value) for key, value in values.items())])
 
     def command_with(self, words: Sequence[str]) -> list[str]:
         """`odenet run with` these words, and with the sweep's plug-ins."""
@@ -158,6 +163,11 @@ def load_sweep(runs: Runs, sweep_id: int) -> Sweep:
         hint = f"a trial of sweep {trial['id']}" if trial else "`odenet sweeps` lists those there are"
         raise InvalidInput(f"run {sweep_id} is no sweep: {hint}")
     return Sweep.from_document(run.document)
+
+
+def _word(key: str, value: Any) -> str:
+    """`key=value` as a command line parses it: text that looks like a number in quotes."""
+    return f"{key}={value if literal(str(value)) == value else repr(value)}"
 
 
 def _space(document: Mapping[str, Any]) -> Space:

@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from experiments.presets import resolve
 from odenet.main import main
-from pipeline.config.overrides import parse_with
+from pipeline.config.overrides import parse_arguments, parse_with
 from pipeline.runs.query import Runs
 from pipeline.runs.report.variables import find_variables
 from pipeline.runs.summary import summaries
@@ -36,7 +36,7 @@ from pipeline.util.errors import OdenetError
 from pipeline.util.nested import flatten
 from tests.helpers import browser
 from tests.helpers.browser import assert_page_fits
-from tests.helpers.sweep_samples import RESNET_SPACE, sample_ledger, sweep_document
+from tests.helpers.sweep_samples import RESNET_SPACE, SPACE, sample_ledger, sweep_document
 
 Store = Database[dict[str, Any]]
 NO_BROWSER = [name for name in ("chromium", "chromedriver") if name in browser.missing()]
@@ -133,6 +133,23 @@ def test_the_command_trains_exactly_what_was_suggested() -> None:
     assert sweep.best is not None
     assert {key: trained[key] for key in sweep.best.suggestion} == sweep.best.suggestion
     assert (trained["training.max_epochs"], trained["data.name"]) == (20, "digits")
+
+
+def test_the_command_says_what_a_file_had_and_text_that_looks_like_a_number_is_in_quotes() -> None:
+    state = sample_ledger(50)
+    for trial in state.trials.values():
+        trial.suggestion = {"training.lr": 0.1, "model.options.kind": "1"}
+    text = SPACE.replace("digits]", "digits, base.yaml]")
+    base = "task: classification\nmodel: {augment: 3}\ntraining: {lr: 0.5, patience: null}"
+    words = Sweep.from_document(sweep_document(state, 50, text=text, base=base)).command()[3:]
+    assert parse_arguments(words) == (
+        [],
+        {
+            "task": "classification",
+            "model": {"augment": 3, "options": {"kind": "1"}},
+            "training": {"lr": 0.1, "patience": None},
+        },
+    )
 
 
 def test_what_is_not_over_is_said_first() -> None:
