@@ -112,7 +112,8 @@ class _Parser:
             for suffix, words, level in variations if "evaluates" not in run else [("", (), None)]:
                 rows.append(
                     self._row(
-                        ", ".join(filter(None, (name, suffix))),
+                        name,
+                        suffix,
                         run,
                         (*common, *self._texts(run.get("with", []), f"with of {name}"), *words),
                         level,
@@ -134,7 +135,10 @@ class _Parser:
                 )
         return tuple(rows), axis
 
-    def _row(self, name: str, run: Mapping[str, Any], words: tuple[str, ...], level: float | None) -> StudyRun:
+    def _row(
+        self, run_name: str, suffix: str, run: Mapping[str, Any], words: tuple[str, ...], level: float | None
+    ) -> StudyRun:
+        name, label = (", ".join(filter(None, (said, suffix))) for said in (run_name, run.get("label", run_name)))
         kind, evaluates = run.get("do", "train"), run.get("evaluates")
         if kind not in KINDS:
             raise StudyError(
@@ -154,9 +158,7 @@ class _Parser:
             refuse_unknown_ending(run["ends"], f"{self._where}: ends of the run {name}")
         return StudyRun(
             name=name,
-            label=run.get("label", name)
-            if level is None or "label" not in run
-            else f"{run['label']}, {name.rpartition(', ')[2]}",
+            label=label,
             block=run.get("block", ""),
             kind="evaluate" if evaluates is not None else kind,
             words=words if evaluates is None else (),

@@ -52,6 +52,8 @@ def test_what_varies_crosses_with_the_runs_and_names_and_levels_the_rows() -> No
     ]
     assert [row.level for row in study.rows] == [1, 2.5, 1, 2.5]
     assert study.axis == "model.final_time"
+    methods = parse(runs={"a": {"label": "ours"}}, vary={"solver.method": ["rk4", "euler"]}, paper=None, claims=None)
+    assert [row.label for row in methods.rows] == ["ours, method=rk4", "ours, method=euler"]
     alone = parse(runs=None, vary={"training.optimiser": ["adam", "sgd"]}, paper=None, claims=None)
     assert [row.name for row in alone.rows] == ["optimiser=adam", "optimiser=sgd"]
     assert make_plan(alone, "full").jobs[0].resolved.config.training.optimiser == "adam"
