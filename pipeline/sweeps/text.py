@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.reporting.seeds import mean_and_deviation
 from pipeline.reporting.text_table import NOTHING, shown
-from pipeline.reporting.words import counted, duration, sentence_case
+from pipeline.reporting.words import counted, duration, listed, sentence_case
 from pipeline.sweeps.axes import build_axes, tidy
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.state import (
@@ -32,6 +32,8 @@ CONTEXT_MB = 600
 SPLITS = ("training", "validation", "test")
 AIMS = {"min": "lowest", "max": "highest"}
 EVALUATIONS = "solver.nfe_forward"
+AUGMENTATIONS = ("data.flip", "data.crop_padding", "data.cutout")
+"""Keys of the data that change nothing about the validation split."""
 MANY_FAILURES = 0.2
 """Share of the trials."""
 
@@ -92,6 +94,7 @@ def cautions(sweep: Sweep) -> list[str]:
     return [
         *_unfinished(sweep),
         *_failed(sweep),
+        *_judged_on_other_data(sweep),
         *_at_edge(sweep),
         *_unchecked(sweep),
         *_flattering_front(sweep),
@@ -275,6 +278,17 @@ def _failed(sweep: Sweep) -> list[str]:
         return [f"{told}: the space may be too wide."]
     error = sweep.state.commonest_error(reason)
     return [f"{told}: {error}." if error else f"{told}."]
+
+
+def _judged_on_other_data(sweep: Sweep) -> list[str]:
+    keys = [key for key in sweep.space.parameters() if key.startswith("data.") and key not in AUGMENTATIONS]
+    judged = [metric for metric in sweep.space.goal.metrics if metric.startswith("validation.")]
+    if not keys or not judged:
+        return []
+    return [
+        f"To search {listed(keys)} changes what trials are validated on: their {listed(judged)} is not of the same "
+        "data, and the best may be of the easiest."
+    ]
 
 
 def _at_edge(sweep: Sweep) -> list[str]:

@@ -186,6 +186,17 @@ def test_a_best_value_at_the_edge_of_its_range_is_pointed_out() -> None:
     assert found == ["The best training.lr, 1.05e-5, lies at the edge of its range: better ones may lie beyond."]
 
 
+@pytest.mark.parametrize(("key", "is_told"), [("data.validation_fraction", True), ("data.cutout", False)])
+def test_a_search_that_changes_what_is_validated_on_is_pointed_out(key: str, is_told: bool) -> None:
+    text = SPACE.replace("model.augment: {quniform: [0, 10, 1]}", f"{key}: {{choice: [0, 0.5]}}")
+    state = sample_ledger(50)
+    for trial in state.trials.values():
+        trial.suggestion |= {key: trial.suggestion.pop("model.augment") and 0.5}
+    told = [said for said in cautions(sweep_of(state, text=text)) if "validated on" in said]
+    assert bool(told) == is_told
+    assert all(f"To search {key} changes what" in said and "their validation.loss is not of" in said for said in told)
+
+
 def test_many_failures_are_pointed_out_and_told_by_reason() -> None:
     sweep = sweep_of(sample_ledger(50, checks=3))
     assert "11 of 50 trials failed, most often by step size underflow of the solver" in " ".join(cautions(sweep))
