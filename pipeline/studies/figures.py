@@ -103,6 +103,7 @@ def plot_over_levels(result: StudyResult, rows: Sequence[RowResult], columns: Se
         None where fewer than two rows have a level.
     """
     leveled = [(row.row.level, row) for row in rows if row.row.level is not None]
+    leveled.sort(key=lambda one: one[0])
     shown = [column for column in columns if sum(bool(row.values(column)) for _, row in leveled) > 1]
     if len(leveled) < 2 or not shown:
         return None

@@ -18,6 +18,7 @@ from pipeline.comparison.tables import conditions
 from pipeline.reporting.markdown import escaped as markdown_escaped
 from pipeline.reporting.words import sentence_case
 from pipeline.studies.claims import JudgedClaim, judge_claims
+from pipeline.studies.figures import plot_over_levels
 from pipeline.studies.latex import escaped, latex
 from pipeline.studies.page import page
 from pipeline.studies.parse import parse_study
@@ -252,6 +253,14 @@ def test_the_page_has_the_tables_the_figures_and_the_study_itself_escaped() -> N
     assert "Evaluations over epochs" in html
     assert "it is a guess" in html
     assert html.rindex("odenet show RUN</code> tells more of a run.</p>") < html.index("<img"), "numbers come first"
+
+
+def test_lines_over_levels_go_from_the_lowest_to_the_highest() -> None:
+    result = result_of()
+    figure = plot_over_levels(result, result.rows[::-1], result.columns[:1])
+    assert figure is not None
+    for line in figure.axes[0].lines:
+        assert list(line.get_xdata()) == sorted(line.get_xdata())
 
 
 def test_json_is_plain_and_has_every_number() -> None:
