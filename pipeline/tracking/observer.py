@@ -1,8 +1,8 @@
 """Sacred's events, written to a record on disk and delivered to the store from there."""
 
-import json
 import logging
 import mimetypes
+import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bson import encode
 from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -27,6 +28,7 @@ from pipeline.tracking.gridfs import put_bytes, put_texts
 from pipeline.tracking.lean_sacred import RunObserver, flatten
 from pipeline.tracking.metric_lines import Point, check_point
 from pipeline.tracking.record import Record
+from pipeline.tracking.reported_values import MOST_BYTES, ReportedValues
 from pipeline.tracking.run_document import (
     FORMAT,
     OF_A_FAILURE,
@@ -90,7 +92,7 @@ class StoreObserver(RunObserver):
         """Held while Sacred tells something: its heartbeat has a thread, for whose end it waits two seconds."""
         self._is_closed = False
         self._told_repeated: set[str] = set()
-        self._told_pickled: set[str] = set()
+        self._reported = ReportedValues(0)
 
     @property
     def is_resuming(self) -> bool:
@@ -154,13 +156,8 @@ class StoreObserver(RunObserver):
         self._started.notify()
 
     def update_info(self, values: Mapping[str, Any]) -> None:
-        """Set entries of the run's info; an entry that becomes a pickle in it is said."""
-        flat = flatten(plain(dict(values)))
-        for key, value in flat.items():
-            if key not in self._told_pickled and "py/reduce" in json.dumps(value):
-                self._told_pickled.add(key)
-                said = "info.%s holds an object that is stored as a pickle: give numbers, text, lists and dictionaries"
-                log.warning(said, key)
+        """Set entries of the run's info; of one that cannot be recorded, or becomes a pickle in it, that is said."""
+        flat = self._reported.flat(values, "info.")
         self._keep(lambda: self.record.update_info(flat))
 
     # Sacred's events
@@ -179,7 +176,8 @@ class StoreObserver(RunObserver):
 
         Raises:
             StoreError: the store or the home folder does not take it.
-            InvalidInput: the configuration holds a value that cannot be stored, or the run was given an id.
+            InvalidInput: the configuration is too large or holds a value that cannot be stored, or the run was given an
+                id.
         """
         # Of a run before, which this object may have recorded.
         self._delivery, self._is_closed, self._told_repeated = None, False, set()
@@ -200,6 +198,7 @@ class StoreObserver(RunObserver):
                 "status": RunStatus.RUNNING.value,
                 "heartbeat": start_time,
             }
+            self._reported = ReportedValues(_size_of(values["config"]))
             if self._resumed is None:
                 new = {
                     "uid": uuid.uuid4().hex,
@@ -220,7 +219,7 @@ class StoreObserver(RunObserver):
             raise StoreError(
                 f"The store at {where} could not take a new run ({type(error).__name__}); try again."
             ) from error
-        except (OverflowError, UnicodeEncodeError) as error:
+        except (OverflowError, UnicodeEncodeError, BSONError) as error:
             raise InvalidInput(f"the configuration cannot be stored: {error}") from error
         except OSError as error:
             raise StoreError(
@@ -251,11 +250,12 @@ class StoreObserver(RunObserver):
             self.update_info(info)
         values = {"captured_out": self._earlier_output + captured_out, "heartbeat": beat_time}
         if result is not None:
-            values["result"] = flatten(plain(result))
+            values |= self._reported.flat({"result": result})
         self._keep(lambda: self.record.update(values))
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
-        self._end({"status": RunStatus.COMPLETED.value, "stop_time": stop_time, "result": flatten(plain(result))})
+        ended = {"status": RunStatus.COMPLETED.value, "stop_time": stop_time, "result": None}
+        self._end(ended | self._reported.flat({"result": result}))
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
         self._end({"status": status, "stop_time": interrupt_time})
@@ -264,12 +264,14 @@ class StoreObserver(RunObserver):
         self._end({"status": RunStatus.FAILED.value, "stop_time": fail_time, "fail_trace": fail_trace})
 
     def artifact_event(self, name: str, filename: str, metadata: Any = None, content_type: Any = None) -> None:  # noqa: ARG002
-        # Sacred would hand nothing more of the run to an observer that fails once.
+        # Sacred would hand nothing more of the run to an observer that fails once, and takes names of any type.
         try:
-            content = Path(filename).read_bytes()
-            self.add_artifact(name, content)
-        except OSError as error:
-            log.warning("the artifact %s is left out: %s cannot be read or kept (%s)", name, filename, error.strerror)
+            path = Path(os.fsdecode(filename))
+            name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+            self.add_artifact(name or path.name, path.read_bytes())
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or error
+            log.warning("the artifact %s is left out: %s cannot be read or kept (%s)", name, filename, reason)
 
     def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
         with self._talking:
@@ -372,14 +374,29 @@ def _storable_points(metrics_by_name: Mapping[str, Mapping[str, Sequence[Any]]])
     points = []
     for name, series in metrics_by_name.items():
         for step, value, timestamp in zip(series["steps"], series["values"], series["timestamps"], strict=True):
-            point = Point(name, plain(step), plain(value), timestamp)
             try:
+                point = Point(name, plain(step), plain(value), timestamp)
                 check_point(*point[:3])
-            except (TypeError, OverflowError, BSONError) as error:
+            except Exception as error:
                 log.warning("%s at step %s is left out: %s; log one number a step", name, brief(step), error)
             else:
                 points.append(point)
     return points
+
+
+def _size_of(config: Mapping[str, Any]) -> int:
+    """Bytes of a configuration.
+
+    Raises:
+        InvalidInput: it has no room in a run's document.
+    """
+    size = len(encode(config))
+    if size > MOST_BYTES:
+        raise InvalidInput(
+            f"the configuration has {size / 1e6:.1f} MB, and a run has room for {MOST_BYTES / 1e6:.1f}: name a file in "
+            "it in place of what the file holds"
+        )
+    return size
 
 
 def _describe_experiment(ex_info: Mapping[str, Any], database: Database[dict[str, Any]]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ log = logging.getLogger("odenet")
 CAPTURED_OUTPUT_LIMIT = 2_000_000
 """Characters of console output kept; a MongoDB document ends at 16 MB."""
 
+MOST_POINTS = 300_000
+"""Of a metric: a series is one document, too."""
 
 OTHERS = ("omniboard", STOP_REQUEST)
 """Entries of a run's document that people set while it goes on."""
@@ -61,6 +63,7 @@ class Record:
         self._files = files
         self._series = dict(series or {})
         self._unsent_series = set(self._series)
+        self._told_full: set[str] = set()
         self._unwritten: list[str] = []
         self._mutex = threading.RLock()
         self._lock_file: IO[str] | None = None
@@ -149,13 +152,16 @@ class Record:
         self.add_points([Point(name, step, value, timestamp) for name, value in values.items()])
 
     def add_points(self, points: Sequence[Point]) -> None:
-        """Add points of any series, written together; one that is there already stays as it is."""
+        """Add points of any series that has room, written together; one that is there already stays as it is."""
         for point in points:
             if not isinstance(point.name, str):
                 raise TypeError(f"the metric's name is a {type(point.name).__name__} and no text")
         with self._mutex:
             for point in (point._replace(name=storable_text(point.name)) for point in points):
-                if point.name not in self._series or point.step not in self._series[point.name].points:
+                known = self._series[point.name].points if point.name in self._series else {}
+                if len(known) >= MOST_POINTS:
+                    self._tell_full(point.name)
+                elif point.step not in known:
                     self._note_point(*point)
             self._list_series()
             self._save()
@@ -173,6 +179,11 @@ class Record:
     def _set_info(self, values: Mapping[str, Any]) -> None:
         # A new dictionary: the delivery may be sending the old one.
         self.document["info"] = self.document["info"] | storable(values)
+
+    def _tell_full(self, name: str) -> None:
+        if name not in self._told_full:
+            self._told_full.add(name)
+            log.warning("%s has %d points, and no more are recorded: log every n-th step", name, MOST_POINTS)
 
     def _list_series(self) -> None:
         """As Omniboard finds them."""

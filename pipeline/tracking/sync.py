@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, PyMongoError
 
@@ -68,7 +69,7 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
     Raises:
         FileNotFoundError: it has been delivered meanwhile.
         OSError: the disk does not let us.
-        PyMongoError: the store does not take it.
+        OdenetError, PyMongoError: the store does not take it.
     """
     with claimed(folder) as is_free:
         if not is_free:
@@ -119,10 +120,19 @@ def sync_folder(folder: Path, database: Database[dict[str, Any]]) -> DeliveryRes
 
 
 def _deliver_ended(record: Record, database: Database[dict[str, Any]]) -> None:
-    """Deliver what no process goes on with; the disk, which may be full, is not written to."""
+    """Deliver what no process goes on with; the disk, which may be full, is not written to.
+
+    Raises:
+        OdenetError: a document of it is larger than those of stores, as earlier versions let them become.
+    """
     if record.document["status"] == RunStatus.RUNNING:
         record.document |= died(record.document) | {"revision": revision(record.document) + 1}
-    record.deliver(database)
+    try:
+        record.deliver(database)
+    except BSONError as error:
+        raise OdenetError(
+            f"run {record.run_id} holds more than a store takes ({error}): it is in record.json and metrics.jsonl there"
+        ) from error
 
 
 def _never_went_on(record: Record, known: Mapping[str, Any]) -> bool:

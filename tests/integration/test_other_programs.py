@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +23,11 @@ from odenet.main import main
 from pipeline.runs.garbage import find_garbage
 from pipeline.runs.live_view import followed, live_table
 from pipeline.runs.query import Runs
+from pipeline.tracking import record
 from pipeline.tracking.observer import StoreObserver
+from pipeline.tracking.reported_values import MOST_BYTES
 from pipeline.tracking.store import MAX_RUN_ID, StoreError, next_run_id
-from pipeline.util.errors import OdenetError
+from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.damage import STRANGE_DOCUMENTS
 from tests.helpers.records import document_of
 
@@ -49,10 +53,11 @@ def foreign(database: Database[dict[str, Any]]) -> tuple[Any, Any]:
     return record_with_sacred(database, 0.1), record_with_sacred(database, 0.2, "classification")
 
 
-def record_with_ours(home: Path, body: Any) -> Any:
+def record_with_ours(home: Path, body: Any, config: Mapping[str, Any] | None = None) -> Any:
     """A run of somebody's own experiment with our observer; its id."""
     experiment = Experiment("newton", save_git_info=False)
     experiment.observers.append(StoreObserver(home))
+    experiment.add_config(dict(config or {}))
     experiment.main(body)
     return experiment.run(options={"--capture": "no", "--loglevel": 30})._id
 
@@ -70,6 +75,62 @@ def test_a_point_that_no_series_holds_is_left_out_alone(
     assert run.points()["loss"] == {"steps": [0, 2, 3, 4.5], "values": [1.0, 3.0, 4.0, 5.0]}
     assert "loss at step 1 is left out" in caplog.text
     assert list((store_home / "runs").glob("*/record.json")) == []
+
+
+class Unwilling:
+    """What nothing can make text of."""
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("no")
+
+
+def test_what_cannot_be_recorded_takes_nothing_else_with_it(
+    store_home: Path,
+    database: Database[dict[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(record, "MOST_POINTS", 3)
+    (store_home / "a.txt").write_text("here")
+
+    def body(_run: Any) -> str:
+        _run.info.update(first=1, unwilling=Unwilling(), large="x" * MOST_BYTES, last=2)
+        _run.add_artifact(store_home / "a.txt", name=Path("b.txt"))
+        _run.add_artifact(os.fsencode(store_home / "a.txt"))
+        _run.add_artifact(store_home / "a.txt", name="")
+        _run._emit_heartbeat()
+        for step in range(5):
+            _run.log_scalar("loss", 1.0, step)
+        _run.log_scalar("\ud800", 1.0, 0)
+        _run.log_scalar("late", 1.0, 0)
+        return "y" * MOST_BYTES
+
+    run = Runs(database).get(record_with_ours(store_home, body))
+    assert (run.status, run.result) == ("COMPLETED", None)
+    assert {"first", "last"} <= run.info.keys()
+    assert not {"unwilling", "large"} & run.info.keys()
+    assert {name: points["steps"] for name, points in run.points().items()} == {"loss": [0, 1, 2], "late": [0]}
+    assert [run.artifact(name) for name in ("a.txt", "b.txt")] == [b"here", b"here"]
+    for said in (
+        "info.unwilling cannot be recorded",
+        "info.large has 8.4 MB",
+        "result has 8.4 MB",
+        "loss has 3 points",
+    ):
+        assert caplog.text.count(said) == 1
+    assert list((store_home / "runs").glob("*/record.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "said"), [({"x": "y" * MOST_BYTES}, "has 8.4 MB"), ({"x\0": 1}, "cannot be stored")]
+)
+def test_a_configuration_that_no_store_takes_is_refused_before_there_is_a_run(
+    store_home: Path, database: Database[dict[str, Any]], config: dict[str, Any], said: str
+) -> None:
+    known = database.runs.count_documents({})
+    with pytest.raises(InvalidInput, match=said):
+        record_with_ours(store_home, lambda: None, config)
+    assert database.runs.count_documents({}) == known
 
 
 @pytest.mark.parametrize("result", [np.mean([0.25, 0.75]), np.float32(0.5), torch.tensor(0.5)])

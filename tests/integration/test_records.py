@@ -132,6 +132,17 @@ def test_a_damaged_record_is_set_aside_with_what_could_be_saved_and_keeps_back_n
         shutil.rmtree(store_home / "damaged", ignore_errors=True)
 
 
+def test_a_record_with_more_than_a_store_takes_keeps_back_no_other(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    large, _ = left_behind(store_home, database, 1), left_behind(store_home, database, 2)
+    document_in(large, lambda stored: stored["document"].update(captured_out="x" * 2**25))
+    refused, delivered = sync(store_home, database)
+    assert (refused.outcome, delivered.outcome) == ("refused", "delivered")
+    assert "run 1 holds more than a store takes" in refused.message
+    shutil.rmtree(large.folder)
+
+
 @pytest.mark.usefixtures("database")
 def test_a_record_whose_run_nobody_knows_is_set_aside_whole(
     store_home: Path, capsys: pytest.CaptureFixture[str]
