@@ -25,13 +25,14 @@ from typing import Any
 import torch
 
 from experiments.live_metrics import LiveRecorder
+from experiments.printed_text import PrintedText, printed_text
 from experiments.recording import describe_failure, recording_failure, recording_warnings
 from pipeline.plugins import registry
 from pipeline.runs.annotations import annotations
 from pipeline.runs.notification import notify_of_end
 from pipeline.tasks.lookup import NOT_TASKS
 from pipeline.tracking import provenance
-from pipeline.tracking.lean_sacred import CapturedStdout, IntervalTimer, get_host_info, get_stdcapturer
+from pipeline.tracking.lean_sacred import IntervalTimer, get_host_info
 from pipeline.tracking.observer import RESULT_ALONE, StoreObserver
 from pipeline.tracking.record import Record
 from pipeline.tracking.run_document import TRACKED, RunStatus
@@ -191,8 +192,7 @@ def track(
     repositories = [*provenance.repositories_of(Path(described["base_dir"])), *provenance.repositories()]
     experiment = {**RESULT_ALONE, "kind": TRACKED, "repositories": repositories}
     observer = StoreObserver(home(), experiment=experiment, annotations=marks)
-    _, capture = get_stdcapturer("sys")
-    with terminable(), capture() as output:
+    with terminable(), printed_text() as output:
         now = datetime.now(UTC)
         observer.started_event(described, name, get_host_info(), now, settings, {}, None)
         run_log = RunLog(None, observer)
@@ -214,13 +214,11 @@ def track(
 
 
 @contextmanager
-def _recorded(script: TrackedScript, observer: StoreObserver, output: CapturedStdout) -> Iterator[None]:
+def _recorded(script: TrackedScript, observer: StoreObserver, output: PrintedText) -> Iterator[None]:
     """The block's heartbeat, and how it ends."""
-    said: list[str] = []
 
     def beat() -> None:
-        said.append(output.get())
-        observer.heartbeat_event({}, "".join(said), datetime.now(UTC), script.result)
+        observer.heartbeat_event({}, output.get(), datetime.now(UTC), script.result)
 
     stop, heartbeat = IntervalTimer.create(beat, HEARTBEAT_SECONDS)
     heartbeat.daemon = True

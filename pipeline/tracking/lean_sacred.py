@@ -29,12 +29,11 @@ with _hidden(PANDAS):
     from sacred.host_info import get_host_info
     from sacred.observers import RunObserver
     from sacred.run import Run
-    from sacred.stdout_capturing import CapturedStdout, get_stdcapturer
+    from sacred.stdout_capturing import TeeingStreamProxy
     from sacred.utils import IntervalTimer, SacredError, SacredInterrupt
 
 __all__ = [
     "SETTINGS",
-    "CapturedStdout",
     "Experiment",
     "Ingredient",
     "IntervalTimer",
@@ -42,9 +41,9 @@ __all__ = [
     "RunObserver",
     "SacredError",
     "SacredInterrupt",
+    "TeeingStreamProxy",
     "flatten",
     "get_host_info",
-    "get_stdcapturer",
 ]
 
 

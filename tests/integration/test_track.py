@@ -310,3 +310,36 @@ def test_without_a_script_it_is_of_a_notebook_and_nothing_is_logged_after_the_bl
     assert (run.status, run.points()["loss"]["values"]) == ("COMPLETED", [1])
     [row] = scripts.odenet("runs", "--json", "name=cell").json
     assert row["model"] == "notebook"
+
+
+OVERLAPPING = """
+import threading
+import odenet
+
+begun, ended = threading.Event(), threading.Event()
+
+def first():
+    with odenet.track("first") as run:
+        begun.set()
+        ended.wait()
+        print("from the first")
+        run.log(step=0, loss=1.0)
+
+thread = threading.Thread(target=first)
+with odenet.track("second") as run:
+    thread.start()
+    begun.wait()
+    print("from the second")
+ended.set()
+thread.join()
+print("after both")
+"""
+
+
+def test_scripts_of_several_threads_that_overlap_leave_the_streams_as_they_were(scripts: Scripts) -> None:
+    command = scripts.start("overlapping.py", OVERLAPPING)
+    assert command.wait() == 0, command.stderr
+    assert command.stdout.splitlines() == ["from the second", "from the first", "after both"]
+    number = scripts.last().run_id
+    assert scripts.stored(number).document["captured_out"] == "from the second\nfrom the first\n"
+    assert scripts.stored(number - 1).document["captured_out"] == "from the second\n"
