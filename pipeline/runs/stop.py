@@ -4,7 +4,7 @@ import time
 
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.kind import kind_of, study_of
-from pipeline.tracking.run_document import RunStatus
+from pipeline.tracking.run_document import RunStatus, is_of_task, is_tracked
 from pipeline.tracking.stop_request import request_stop
 from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput
@@ -46,8 +46,10 @@ def wait_for_end(runs: Runs, run_id: int | str, seconds: float) -> RunStatus:
 def going_on_with(run: StoredRun) -> str | None:
     """The command that goes on with a run that has not come to its end; None where there is none."""
     kind = kind_of(run.document)
+    if not is_of_task(run.document):
+        return None
     match kind.name:
-        case "tracked" | "foreign" | "evaluation":
+        case "foreign" | "evaluation":
             return None
         case "sweep":
             return f"odenet sweep --resume {run.run_id}"
@@ -66,8 +68,9 @@ def _refusal(run: StoredRun) -> str | None:
         return f"run {number} has died, so that nothing of it goes on{more}"
     if run.status is not RunStatus.RUNNING:
         return f"run {number} is {run.status.value}: there is nothing to stop"
-    if kind.name == "foreign":
-        return f"run {number} is another program's, which does not look for requests: end its process"
+    if kind.name == "foreign" or not (is_of_task(run.document) or is_tracked(run.document)):
+        whose = "another program's" if kind.name == "foreign" else f"of the experiment {run.task}"
+        return f"run {number} is {whose}, which does not look for requests: end its process"
     if kind.name in ("trial", "check"):
         return f"run {number} is {kind}, which ends its trials itself: `odenet stop {kind.of}` ends the sweep"
     if kind.name == "evaluation":

@@ -23,6 +23,7 @@ from odenet.main import main
 from pipeline.runs.garbage import find_garbage
 from pipeline.runs.live_view import followed, live_table
 from pipeline.runs.query import Runs
+from pipeline.runs.stop import ask_to_stop, going_on_with
 from pipeline.tracking import record
 from pipeline.tracking.observer import StoreObserver
 from pipeline.tracking.reported_values import MOST_BYTES
@@ -138,6 +139,17 @@ def test_a_result_of_an_array_or_tensor_is_that_number(
     store_home: Path, database: Database[dict[str, Any]], result: Any
 ) -> None:
     assert Runs(database).get(record_with_ours(store_home, lambda: result)).result == 0.5
+
+
+def test_a_run_of_somebodys_own_is_not_asked_for_what_it_does_not_look_for(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    def body(_run: Any) -> None:
+        with pytest.raises(InvalidInput, match="of the experiment newton, which does not look for requests"):
+            ask_to_stop(Runs(database).get(_run._id))
+
+    run = Runs(database).get(record_with_ours(store_home, body))
+    assert (run.status, going_on_with(run)) == ("COMPLETED", None)
 
 
 def test_a_run_of_somebodys_own_lacks_no_figure(
