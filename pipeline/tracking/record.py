@@ -26,7 +26,8 @@ from typing import IO, Any
 from bson import ObjectId, json_util
 from pymongo.database import Database
 
-from pipeline.tracking.gridfs import put_file
+from pipeline.tracking.gridfs import UNCLAIMED_AGE, put_file, remove_file
+from pipeline.tracking.liveness import by_the_stores_clock
 from pipeline.tracking.metric_lines import MetricSeries, Point, check_point, listed, metric_line
 from pipeline.tracking.run_document import RunStatus
 from pipeline.tracking.run_folder import is_lock_of, lock_folder
@@ -63,6 +64,8 @@ class Record:
         self._files = files
         self._series = dict(series or {})
         self._unsent_series = set(self._series)
+        self._replaced: list[dict[str, Any]] = []
+        """Files of this process's for which there are others now, and which the store may have."""
         self._told_full: set[str] = set()
         self._unwritten: list[str] = []
         self._mutex = threading.RLock()
@@ -172,9 +175,13 @@ class Record:
         with self._mutex:
             write_whole(self.folder / "files" / str(file_id), content)
             entry = {"id": file_id, "name": name, "content_type": content_type, "sent": False}
+            replaced = [file for file in self._files if file["name"] == name and self._content(file).is_file()]
             self._files = [file for file in self._files if file["name"] != name] + [entry]
             self.document["artifacts"] = artifact_entries(self._files)
             self._save()
+            self._replaced += replaced
+            for file in replaced:  # a script may keep its checkpoint in each epoch
+                self._content(file).unlink(missing_ok=True)
 
     def _set_info(self, values: Mapping[str, Any]) -> None:
         # A new dictionary: the delivery may be sending the old one.
@@ -316,7 +323,12 @@ class Record:
         self.stop_request = there.get(STOP_REQUEST)
         for file in list(self._files):
             if not file["sent"]:
-                content = self._content(file).read_bytes()
+                try:
+                    content = self._content(file).read_bytes()
+                except FileNotFoundError:
+                    if file in self._files:
+                        raise
+                    continue  # it was replaced this moment
                 filename = f"artifact://runs/{self.run_id}/{file['name']}"
                 put_file(database, file["id"], filename, content, file["content_type"])
                 file["sent"] = True
@@ -337,11 +349,15 @@ class Record:
         with self._mutex:
             # What the store says itself of a run that went on, it alone changes.
             document = {key: value for key, value in self.document.items() if key not in ("_id", "heard")}
+            replaced, self._replaced = self._replaced, []
         change: dict[str, Any] = {"$set": document}
         if is_alive and document.get("status") == RunStatus.RUNNING:
             change["$currentDate"] = {"heard": True}
         if database.runs.update_one(mine, change).matched_count == 0:
             raise NotInStore(f"the store has no run {self.run_id} of this record: it was removed there")
+        for file in replaced:  # none of them has been stored for anybody else
+            if file["sent"]:
+                remove_file(database, file["id"], by_the_stores_clock() + UNCLAIMED_AGE)
 
     def discard(self) -> None:
         """Remove what was delivered; a checkpoint stays for `odenet resume`.

@@ -187,6 +187,21 @@ def test_what_another_runs_record_says_is_not_added_to_the_run_whose_folder_it_l
     shutil.rmtree(store_home / "damaged")
 
 
+def test_of_an_artifact_that_is_replaced_neither_the_disk_nor_the_store_keeps_the_old_one(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    record = left_behind(store_home, database)
+    for content in (b"second", b"third", b"fourth"):
+        record.add_artifact("notes.txt", content, "text/plain")
+        if content != b"second":
+            record.deliver(database)
+    assert [path.read_bytes() for path in (record.folder / "files").iterdir()] == [b"fourth"]
+    assert read(database, 1).artifact("notes.txt") == b"fourth"
+    assert database.fs.files.count_documents({"filename": "artifact://runs/1/notes.txt"}) == 1
+    assert database.fs.chunks.count_documents({"files_id": record.document["artifacts"][0]["file_id"]}) == 1
+    record.discard()
+
+
 # Copies
 
 
