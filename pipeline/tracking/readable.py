@@ -95,7 +95,10 @@ def _is_artifact(value: Any) -> bool:
 
 
 def _is_metric(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(value.get(key), str) for key in ("name", "heading", "says"))
+    is_named = isinstance(value, Mapping) and all(
+        isinstance(value.get(key), str) for key in ("name", "heading", "says")
+    )
+    return is_named and all(isinstance(one, str | bool | None) for one in value.values())
 
 
 def _annotations(omniboard: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pymongo
 from bson.errors import BSONError
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import (
     ConfigurationError,
@@ -112,7 +112,8 @@ def connect(address: StoreAddress | None = None, timeout_seconds: float = 5.0) -
     except (ConfigurationError, ValueError, OSError) as error:
         _refuse(error, address.url, address.source)
     try:
-        database = client[address.database]
+        # Whatever the address says: a copy may lack a run that has begun, which then counts as removed.
+        database = client.get_database(address.database, read_preference=ReadPreference.PRIMARY)
     except InvalidName as error:
         client.close()
         raise StoreError(

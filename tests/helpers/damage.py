@@ -31,6 +31,8 @@ _OURS: dict[str, Any] = {
     "result": 0.5,
 }
 
+_ODD_METRIC = {"name": "test.loss", "heading": "loss", "says": "loss", "format": [None]}
+
 
 def _changed(**changes: Any) -> dict[str, Any]:
     return _OURS | changes
@@ -71,7 +73,7 @@ STRANGE_DOCUMENTS: dict[str, dict[str, Any]] = {
     "tags that are numbers": _changed(omniboard={"tags": [1, 2], "notes": 7}),
     "a host that is a text": _changed(host="laboratory"),
     "a metric's description of another kind": _changed(
-        experiment={"name": "classification", "metrics": [{"name": 7}, "loss"], "result": 5}
+        experiment={"name": "classification", "metrics": [{"name": 7}, "loss", _ODD_METRIC], "result": 5}
     ),
 }
 

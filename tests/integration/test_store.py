@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +400,12 @@ def test_an_index_that_a_large_store_lacks_may_take_longer_than_a_store_to_answe
 
     monkeypatch.setattr(Collection, "create_indexes", create_slowly)
     assert "tags" in connect(store.start(), timeout_seconds=2).runs.index_information()
+
+
+def test_no_copy_that_may_lag_behind_is_asked_whatever_the_address_says(store: EmbeddedStore) -> None:
+    address = store.start()
+    elsewhere = replace(address, url=f"{address.url}?readPreference=secondaryPreferred")
+    assert connect(elsewhere).read_preference == pymongo.ReadPreference.PRIMARY
 
 
 def test_a_connected_database_has_its_indexes(database: Database[dict[str, Any]]) -> None:
