@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.config import nearest
-from pipeline.config.display_names import model_name
 from pipeline.config.overrides import literal
 from pipeline.plugins import registry
 from pipeline.tasks import lookup
-from pipeline.tracking.kind import KINDS, kind_of
+from pipeline.tracking.kind import KINDS, kind_of, model_and_data
 from pipeline.tracking.liveness import effective_status
 from pipeline.tracking.run_document import RunStatus
 from pipeline.util.errors import LONGEST_VALUE, InvalidInput, brief, shortened
@@ -91,12 +90,13 @@ class Condition:
         if self.path == "kind":
             return (kind_of(document).name == self.value) is is_equal
         if self.path == "model":
-            return self._is_model(document["config"].get("model"))
+            return self._is_model(document)
         return True
 
-    def _is_model(self, model: Any) -> bool:
+    def _is_model(self, document: Mapping[str, Any]) -> bool:
+        model, listed = document["config"].get("model"), model_and_data(document)[0]
         section = model if isinstance(model, Mapping) else {}
-        names = [str(name).lower() for name in (section.get("architecture"), section.get("body"), model_name(model))]
+        names = [str(name).lower() for name in (section.get("architecture"), section.get("body"), listed)]
         wanted = str(self.value).lower()
         if self.operator in ("~", "!~"):
             return any(wanted in name for name in names) == (self.operator == "~")

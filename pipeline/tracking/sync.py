@@ -131,7 +131,7 @@ def _deliver_ended(record: Record, database: Database[dict[str, Any]]) -> None:
         record.deliver(database)
     except BSONError as error:
         raise OdenetError(
-            f"run {record.run_id} holds more than a store takes ({error}): it is in record.json and metrics.jsonl there"
+            f"run {record.run_id} holds more than a store takes ({error}): what it has stays in {record.folder}"
         ) from error
 
 

@@ -152,6 +152,13 @@ def test_a_run_of_somebodys_own_is_not_asked_for_what_it_does_not_look_for(
     assert (run.status, going_on_with(run)) == ("COMPLETED", None)
 
 
+def test_a_run_of_somebodys_own_is_found_by_what_lists_have_in_the_column_of_models(
+    store_home: Path, database: Database[dict[str, Any]]
+) -> None:
+    run_id = record_with_ours(store_home, lambda: 0.5)
+    assert [run.run_id for run in Runs(database).find(["model=newton"])] == [run_id]
+
+
 def test_a_run_of_somebodys_own_lacks_no_figure(
     store_home: Path,
     database: Database[dict[str, Any]],  # noqa: ARG001 - the store
