@@ -341,13 +341,15 @@ def test_what_is_stored_steers_no_terminal_and_is_no_markup(
     assert "\\x1b]0;owned\\x07" in told
 
 
-@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "+1", "-2+3", "@SUM(1)", "\t=1"])
+@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "+1", "-2+3", "@SUM(1)", "\t=1", "\n=1", "\uff1d1"])
 def test_no_text_of_an_export_is_a_formula(database: Database[dict[str, Any]], tmp_path: Path, formula: str) -> None:
     run_id = record_with_sacred(database, -0.5)
-    database.runs.update_one({"_id": run_id}, {"$set": {"omniboard.notes": formula, f"config.{formula}": formula}})
+    changes = {"omniboard.notes": formula, f"config.{formula}": formula, "config.width": -3}
+    database.runs.update_one({"_id": run_id}, {"$set": changes})
+    database.runs.insert_one(document_of(run_id + 1, config={"width": "auto"}))
     assert main(["export", "--format", "csv", "--out", str(tmp_path / "tables")]) == 0
-    with (tmp_path / "tables" / "runs.csv").open() as file:
-        (row,) = csv.DictReader(file)
+    with (tmp_path / "tables" / "runs.csv").open(newline="") as file:
+        row, _ = csv.DictReader(file)
     assert row["note"] == f"'{formula}"
     assert not any(str(cell).startswith(("=", "+", "@", "\t")) for cell in [*row, *row.values()])
-    assert row["config.lr"] == "-0.5"  # a number stays one
+    assert (row["config.lr"], row["config.width"]) == ("-0.5", "-3")  # a number stays one, beside text as well
