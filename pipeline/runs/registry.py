@@ -14,13 +14,12 @@ from pymongo.database import Database
 from pipeline.config import nearest
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.runs.query import StoredRun
+from pipeline.tracking.readable import is_metric
 from pipeline.tracking.run_document import RunStatus, metric_entry, read_metric, result_spec
 from pipeline.tracking.store import translate_store_errors
 from pipeline.util.errors import InvalidInput, OdenetError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_OURS = {"history.0.sha256": {"$exists": True}}
-"""Of the collection's documents, which may be another program's, too."""
 
 
 class ModelNotFound(InvalidInput):
@@ -103,7 +102,7 @@ def demote(name: str, database: Database[dict[str, Any]]) -> None:
 def list_models(database: Database[dict[str, Any]]) -> list[Model]:
     """Every model, by name."""
     with translate_store_errors():
-        return [_model(document) for document in database.models.find(_OURS).sort("_id")]
+        return [_model(document) for document in database.models.find().sort("_id") if is_model(document)]
 
 
 def get_model(name: str, database: Database[dict[str, Any]]) -> Model:
@@ -113,14 +112,32 @@ def get_model(name: str, database: Database[dict[str, Any]]) -> Model:
         ModelNotFound: no model has this name.
     """
     with translate_store_errors():
-        document = database.models.find_one({"_id": name, **_OURS})
-    if document is None:
+        document = database.models.find_one({"_id": name})
+    if document is None or not is_model(document):
         names = [model.name for model in list_models(database)]
         raise ModelNotFound(
             f"there is no model {name}{nearest(name, names)}; `odenet models` lists those there are, "
             "and `odenet promote ID NAME` adds one"
         )
     return _model(document)
+
+
+def is_model(document: Mapping[str, Any]) -> bool:
+    """Whether a document of the collection, which may be another program's, too, is of a name with its promotions."""
+    history = document.get("history")
+    is_history = isinstance(history, list) and bool(history) and all(map(_is_promotion, history))
+    return is_history and isinstance(document["_id"], str)
+
+
+def _is_promotion(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and "run_id" in value
+        and isinstance(value.get("sha256"), str)
+        and isinstance(value.get("promoted_at"), datetime)
+        and isinstance(value.get("result", value.get("accuracy")), int | float | None)
+        and ("metric" not in value or is_metric(value["metric"]))
+    )
 
 
 def names_of(run_id: int, database: Database[dict[str, Any]]) -> list[str]:

@@ -94,7 +94,8 @@ def _is_artifact(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("name"), str) and "file_id" in value
 
 
-def _is_metric(value: Any) -> bool:
+def is_metric(value: Any) -> bool:
+    """Whether it is what `metric_entry` gives."""
     is_named = isinstance(value, Mapping) and all(
         isinstance(value.get(key), str) for key in ("name", "heading", "says")
     )
@@ -121,7 +122,7 @@ def _experiment(document: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[
     experiment["repositories"] = [{"dirty": False, **repository} for repository in experiment["repositories"]]
     if "metrics" in experiment:
         found = experiment["metrics"]
-        experiment["metrics"] = _those(_is_metric, found if isinstance(found, list) else [])
+        experiment["metrics"] = _those(is_metric, found if isinstance(found, list) else [])
     if not isinstance(experiment.get("result", ""), str):
         del experiment["result"]
     if is_foreign(document):

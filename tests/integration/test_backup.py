@@ -548,6 +548,7 @@ def test_the_id_of_a_removed_run_is_given_back_to_it_alone(full: Store, file: Pa
     run = Runs(database).get(1)
     database.models.delete_many({})
     remove_run(run, home())
+    database[REMOVED].insert_one({"_id": "another program's"})
     database[REMOVED].update_one({"_id": 1}, {"$set": {"uid": "of another store"}})
     [again] = [one for one in restore(database, file).runs if one.backup_id == 1]
     assert again.run_id > full.counters.find_one({"_id": "runs"})["last"]  # type: ignore[index]

@@ -103,7 +103,8 @@ def test_the_command_promotes_lists_and_gives_up(trained: TrainedHome, capsys: p
 
 def test_what_another_program_keeps_beside_the_models_is_none(trained: TrainedHome) -> None:
     promote(Runs(trained.database).get(2), "best")
-    trained.database.models.insert_one({"_id": "bert", "path": "/x"})
+    theirs = {"run_id": 1, "sha256": "f", "promoted_at": 3}
+    trained.database.models.insert_many([{"_id": "bert", "path": "/x"}, {"_id": "gpt", "history": [theirs]}])
     assert [model.name for model in list_models(trained.database)] == ["best"]
     with pytest.raises(ModelNotFound, match="there is no model bert"):
         get_model("bert", trained.database)

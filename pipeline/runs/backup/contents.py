@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bson import ObjectId, decode, encode
 
+from pipeline.runs.registry import is_model
 from pipeline.tracking.environment import ENVIRONMENTS, environment_id
 from pipeline.tracking.gridfs import has_mark, is_ours
 from pipeline.tracking.store import MAX_RUN_ID
@@ -46,7 +47,8 @@ def check_contents(archive: "Archive") -> None:
         if document["_id"] == "runs" and not (_is_whole(last) and 0 <= last <= MAX_RUN_ID):
             raise ValueError(f"no store can count on from {last!r}")
     for document in archive.documents("models"):
-        _check_model(document)
+        if not is_model(document):
+            raise ValueError(f"the model {str(document['_id'])[:40]} has no history")
     for document in archive.documents(ENVIRONMENTS):
         _check_environment(document)
     for name in archive.documents_of:
@@ -131,15 +133,6 @@ def _is_chunk(size: int, has_our_mark: bool, length: Any) -> bool:
     if has_our_mark:
         return SMALLEST_CHUNK <= size <= LARGEST_CHUNK
     return 0 < size <= LARGEST_CHUNK_OF_OTHERS and _is_whole(length) and length <= MOST_CHUNKS * size
-
-
-def _check_model(document: Mapping[str, Any]) -> None:
-    history = document.get("history")
-    is_right = isinstance(history, list) and all(
-        isinstance(one, Mapping) and {"run_id", "sha256", "promoted_at"} <= one.keys() for one in history
-    )
-    if not is_right or not history or not isinstance(document["_id"], str):
-        raise ValueError(f"the model {str(document['_id'])[:40]} has no history")
 
 
 def _check_environment(document: Mapping[str, Any]) -> None:

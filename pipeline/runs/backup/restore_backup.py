@@ -75,7 +75,8 @@ class _Restore:
         there = list(in_portions(database.runs, "_id", list_ids(database.runs), dict.fromkeys(_TELLING, True)))
         self._there = {_identity(document): document["_id"] for document in there}
         self._taken = {document["_id"] for document in there}
-        self._removed = {document["_id"]: document["uid"] for document in database[REMOVED].find()}
+        removed = database[REMOVED].find({"uid": {"$exists": True}})  # of that name another program may have one, too
+        self._removed = {document["_id"]: document["uid"] for document in removed}
         self._run_ids: dict[Any, Any] = {}
         """Id in the backup -> id here."""
 
