@@ -145,12 +145,6 @@ CRAFTED: Mapping[str, tuple[str, Callable[[list[dict[str, Any]]], Any]]] = {
         "models",
         lambda models: models.append({"_id": "best-of-all", "history": [1]}),
     ),
-    "a model whose promotion has no time": (
-        "models",
-        lambda models: models.append(
-            {"_id": "best-of-all", "history": [{"run_id": 1, "sha256": "f", "promoted_at": 3}]}
-        ),
-    ),
     "a model whose name is a number": ("models", lambda models: models.append({"_id": 7, "history": []})),
     "sources that are other files": ("environments", lambda environments: environments[-1]["sources"].pop()),
     "packages that are numbers": ("environments", _last(dependencies=[1])),
