@@ -18,7 +18,7 @@ from pipeline.util.plain_values import plain
 
 log = logging.getLogger("odenet")
 
-MOST_BYTES = 8 * 2**20
+MOST_BYTES = 10 * 2**20
 """Of a run's configuration, info and result together: a document ends at 16 MB, and console output is in it, too."""
 
 

@@ -114,8 +114,8 @@ def test_what_cannot_be_recorded_takes_nothing_else_with_it(
     assert [run.artifact(name) for name in ("a.txt", "b.txt")] == [b"here", b"here"]
     for said in (
         "info.unwilling cannot be recorded",
-        "info.large has 8.4 MB",
-        "result has 8.4 MB",
+        "info.large has 10.5 MB",
+        "result has 10.5 MB",
         "loss has 3 points",
     ):
         assert caplog.text.count(said) == 1
@@ -123,7 +123,7 @@ def test_what_cannot_be_recorded_takes_nothing_else_with_it(
 
 
 @pytest.mark.parametrize(
-    ("config", "said"), [({"x": "y" * MOST_BYTES}, "has 8.4 MB"), ({"x\0": 1}, "cannot be stored")]
+    ("config", "said"), [({"x": "y" * MOST_BYTES}, "has 10.5 MB"), ({"x\0": 1}, "cannot be stored")]
 )
 def test_a_configuration_that_no_store_takes_is_refused_before_there_is_a_run(
     store_home: Path, database: Database[dict[str, Any]], config: dict[str, Any], said: str
