@@ -19,14 +19,15 @@ def number_of(part: registry.Part, outputs: object, targets: object) -> float:
     Raises:
         PluginError: no number.
     """
-    given = part.build(_own(outputs), _own(targets))  # as it may write into them, and others come behind it
+    given = part.build(own(outputs), own(targets))
     try:
         return float(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise registry.PluginError(f"{part.where}: the metric {part.name} gives no number: {error}") from error
 
 
-def _own(values: object) -> object:
+def own(values: object) -> object:
+    """A metric's own copy, as it may write into it, and others come behind it."""
     return values.clone() if isinstance(values, Tensor) else values
 
 

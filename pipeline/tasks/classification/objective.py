@@ -11,7 +11,7 @@ from pipeline.data import Preprocessing, Splits, batches
 from pipeline.ode.regularisation import take_penalties, weighted_penalty
 from pipeline.plugins import registry
 from pipeline.tasks.classification.metric_specs import metric_parts
-from pipeline.tasks.plugin_metrics import number_of
+from pipeline.tasks.plugin_metrics import number_of, own
 from pipeline.training import BatchLoss, Objective
 
 Batch = tuple[Tensor, Tensor]
@@ -53,17 +53,17 @@ class CrossEntropy(Objective):
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator | None) -> BatchLoss:
         images, labels = batch
-        scores = model(images)
-        loss = functional.cross_entropy(scores.float(), labels)
+        scores = model(images).float()  # what metrics see, too, as in the test
+        loss = functional.cross_entropy(scores, labels)
         answered = scores.detach()
         sums = {name: item_values(part, answered, labels).sum() for name, part in self._per_item.items()}
         penalties = take_penalties(model)
         sums |= {name: values.sum() for name, values in penalties.items()}
         keeps = generator is None and self._per_split
-        outputs = (answered.float(), labels) if keeps else None
+        outputs = (answered, labels) if keeps else None
         penalty = weighted_penalty(penalties, self._regularisation)
         if generator is not None and self._label_smoothing:
-            smoothing = smoothing_penalty(scores.float(), loss, self._label_smoothing)
+            smoothing = smoothing_penalty(scores, loss, self._label_smoothing)
             penalty = smoothing if penalty is None else penalty + smoothing
         return BatchLoss(loss, len(labels), sums, outputs, penalty)
 
@@ -110,7 +110,7 @@ def item_values(part: registry.Part, scores: Tensor, labels: Tensor) -> Tensor:
     Raises:
         PluginError: it gives something else.
     """
-    values = part.build(scores, labels)
+    values = part.build(own(scores), own(labels))
     if not isinstance(values, Tensor) or values.shape != labels.shape:
         given = tuple(values.shape) if isinstance(values, Tensor) else f"a {type(values).__name__}"
         raise registry.PluginError(

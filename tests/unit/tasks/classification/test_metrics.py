@@ -1,17 +1,22 @@
 """The scores against examples worked out by hand, and the predictions of real networks."""
 
 import json
+from collections.abc import Iterator
 from math import isnan, log
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from pipeline import plugins
 from pipeline.config import ImageConfig, NetworkConfig, SolverConfig
-from pipeline.data import Images, Preprocessing, build_preprocessing
+from pipeline.data import Images, Preprocessing, Splits, build_preprocessing
 from pipeline.models import Network, build_model
+from pipeline.plugins import registry
 from pipeline.tasks.classification.evaluation import STORED_CURVE_POINTS, Predictions, predict, score
+from pipeline.tasks.classification.objective import CrossEntropy, item_metrics
 from pipeline.util.errors import InvalidInput, OdenetError
 
 silent = pytest.mark.filterwarnings("error")
@@ -203,3 +208,38 @@ def test_probabilities_are_float32_and_sum_to_one(images: Images, preprocessing:
     probabilities = predict(small_network(body="resnet"), images, preprocessing, batch_size=4).probabilities
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.fixture
+def seen() -> Iterator[list[torch.dtype]]:
+    """The kinds of scores that a plug-in's metric is given, which writes into them and into the labels."""
+    kinds = []
+
+    @plugins.metric("a_metric", per="item")
+    def a_metric(scores: Tensor, labels: Tensor) -> Tensor:
+        kinds.append(scores.dtype)
+        labels.zero_()
+        return scores.zero_()[:, 0]
+
+    yield kinds
+    registry.forget(__file__)
+
+
+def test_a_metric_of_every_image_sees_full_precision_and_changes_neither_loss_nor_answers(
+    images: Images, preprocessing: Preprocessing, seen: list[torch.dtype]
+) -> None:
+    splits = Splits("ten images", images, images, images, ("a", "b", "c"), fingerprint="")
+    objective, network = CrossEntropy(splits, preprocessing, label_smoothing=0.1), small_network(body="resnet")
+    scores = network(preprocessing.for_evaluation(images.pixels))
+    labels = torch.arange(10) % 3
+    wanted = functional.cross_entropy(scores, labels, label_smoothing=0.1)
+    for _ in range(2):  # as a label that was written into is there for the next one
+        found = objective.loss(network, next(objective.validation_batches(10)), torch.Generator())
+        assert float(found.minimised.detach()) == pytest.approx(float(wanted.detach()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        objective.loss(network, next(objective.validation_batches(10)), None)
+    answered = scores.detach().clone()
+    item_metrics(answered, labels)
+    assert torch.equal(answered, scores)
+    assert torch.equal(labels, torch.arange(10) % 3)
+    assert set(seen) == {torch.float32}
