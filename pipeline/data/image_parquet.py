@@ -11,7 +11,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.errors import DataError
 from pipeline.data.forms import Forms, arrays_of_user
 from pipeline.data.pictures import Picture, read_pictures
-from pipeline.util.errors import shortened
+from pipeline.util.errors import brief, shortened
 
 IMAGE, LABEL = "image", "label"
 """The columns, unless there is one alone that can be each."""
@@ -42,7 +42,7 @@ def read_parquet(origin: Path, files: Sequence[Path], forms: Forms) -> Arrays:
         labels: list[Any] = []
         for file in of_split:
             images, of_file, named = _read_file(file)
-            classes = classes or named
+            classes = _same_names(file, classes or (), named or ()) or None
             found += images
             labels += of_file
         pictures[f"x_{split}"], given[f"y_{split}"] = found, np.array(labels)
@@ -100,6 +100,17 @@ def _read_file(file: Path) -> tuple[list[Picture], list[Any], tuple[str, ...] | 
             raise DataError(f"row {number} of {file} has no {what}: fill it in, or leave the row out")
     names = _class_names((schema.metadata or {}).get(_FEATURES), label)
     return [Picture(f"image {number} of {file}", content) for number, content in enumerate(contents)], labels, names
+
+
+def _same_names(file: Path, known: tuple[str, ...], named: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the classes, of this file and those before it; one may have further ones behind those of another."""
+    for label, (name, other) in enumerate(zip(named, known, strict=False)):
+        if name != other:
+            raise DataError(
+                f"the label {label} is called {brief(name)} in {file} and {brief(other)} in another of its files: "
+                "number the classes alike in all, as datasets' align_labels_with_mapping does"
+            )
+    return max(known, named, key=len)
 
 
 def _image_column(file: Path, columns: dict[str, Any], pa: Any) -> str:

@@ -122,5 +122,6 @@ def _line(lowest: float, highest: float, is_whole: bool) -> str:
         return "x_train = x_train.round().astype('uint8')"
     if lowest >= 0:
         return f"x_train = (x_train * (255 / {highest:g})).round().astype('uint8') where {highest:g} is white"
-    stretched = f"x_train = ((x_train - {lowest:g}) * (255 / {highest - lowest:g})).round().astype('uint8')"
+    images = "x_train.astype(float)" if is_whole else "x_train"  # whole numbers of few bits would wrap around
+    stretched = f"x_train = (({images} - {lowest:g}) * (255 / {highest - lowest:g})).round().astype('uint8')"
     return f"{stretched} where {lowest:g} is black and {highest:g} white"

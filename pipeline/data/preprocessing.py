@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from pipeline.config import ConfigError, ImageConfig
 from pipeline.data.augmentation import cut_out_at_random, mirrored_at_random, random_windows, shifted_at_random
+from pipeline.util.errors import InvalidInput
 
 _UPSCALED = 32
 _CROPPED = 28
@@ -83,6 +84,11 @@ def build_preprocessing(config: ImageConfig, image_shape: tuple[int, int, int]) 
 
 
 def _scaled(pixels: Tensor) -> Tensor:
+    if pixels.dtype != torch.uint8:
+        raise InvalidInput(
+            f"the pixels are {pixels.dtype}, and must be torch.uint8 from 0 to 255: convert them, as in "
+            "pixels = (pixels * 255).round().to(torch.uint8) for numbers from 0 to 1"
+        )
     return pixels.to(torch.float32) / 127.5 - 1
 
 

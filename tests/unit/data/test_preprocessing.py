@@ -1,5 +1,8 @@
 """What the network sees of the pixels."""
 
+import re
+
+import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -7,6 +10,7 @@ from torchvision.transforms.functional import resize
 
 from pipeline.config import ImageConfig
 from pipeline.data import Preprocessing, build_preprocessing
+from pipeline.util.errors import InvalidInput
 
 
 def random_pixels(*shape: int) -> Tensor:
@@ -30,6 +34,17 @@ def test_plain_pixels_run_from_minus_one_to_one() -> None:
     torch.testing.assert_close(seen, torch.tensor([[[[-1, -0.6], [0.6, 1]]]]))
     assert torch.equal(seen, preprocessing.for_evaluation(pixels))
     assert preprocessing.output_shape == (1, 2, 2)
+
+
+def test_pixels_that_are_no_bytes_are_refused_with_the_line_that_converts_them() -> None:
+    pixels = random_pixels(2, 1, 28, 28)
+    for preprocessing in (build_preprocessing(ImageConfig(), (1, 28, 28)), random_crop(1, 28)):
+        with pytest.raises(
+            InvalidInput, match=r"are torch\.float32, and must be torch\.uint8 .*: convert them"
+        ) as refused:
+            preprocessing.for_evaluation(pixels / 255)
+        line = re.findall(r"pixels = (.*) for numbers", str(refused.value))[0]
+        assert torch.equal(eval(line, {"pixels": pixels / 255, "torch": torch}), pixels)  # noqa: S307
 
 
 def test_random_crops_are_windows_of_the_upscaled_image_each_with_its_own_place() -> None:

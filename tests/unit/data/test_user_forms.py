@@ -290,6 +290,18 @@ def test_what_can_be_meant_in_several_ways_is_refused_with_a_line_that_converts_
     assert len(load(saved(tmp_path, **given)).classes) == 3
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_the_line_for_signed_numbers_does_what_it_says_with_few_bits(tmp_path: Path, dtype: type) -> None:
+    span = np.iinfo(dtype)
+    signed = both(lambda x: (x * ((span.max - span.min) / 255) + span.min).round().astype(dtype))
+    with pytest.raises(DataError) as refused:
+        load(saved(tmp_path, **signed))
+    (line,) = re.findall(r"as in (.*) where", str(refused.value))
+    given = dict(signed)
+    exec(line, {}, given)  # noqa: S102
+    assert np.array_equal(given["x_train"], arrays()["x_train"])
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
@@ -617,6 +629,15 @@ def test_the_files_of_a_folder_are_its_splits(tmp_path: Path, folder: str) -> No
     assert load(tmp_path / "pets").notes == (
         "validation-00000-of-00001.parquet is left out, as validation images are taken of the training's",
     )
+
+
+def test_files_that_number_the_classes_otherwise_are_refused_and_one_may_know_fewer(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "pets" / "train.parquet", 24)
+    write_parquet(tmp_path / "pets" / "test.parquet", 6, 1, labels=(0, 1), names=CLASSES[:2])
+    assert load(tmp_path / "pets").classes == CLASSES
+    write_parquet(tmp_path / "pets" / "test.parquet", 6, 1, labels=(0, 1), names=("cat", "owl"))
+    with pytest.raises(DataError, match=r"the label 1 is called 'dog' in .*train\.parquet and 'owl' in another of its"):
+        load(tmp_path / "pets")
 
 
 def test_labels_may_be_text_and_columns_be_called_otherwise_where_there_is_one_of_each(
