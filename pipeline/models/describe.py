@@ -79,6 +79,7 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
         model = build_model(config, one_evaluation, image_shape, classes).eval()
     with _blaming(named_part(config), image_shape):
         seen = _send_an_image(model, image_shape, classes)
+        _refuse_extra_state(model)
     seen.outputs.update({name: () for name, module in model.named_modules() if isinstance(module, Design)})
     in_field = {id(part): id(field) for field in seen.evaluations_of for part in field.modules()}
     calls = {id(field): calls for field, calls in seen.evaluations_of.items()}
@@ -95,13 +96,13 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
             of_field[field] += multiply_adds
     in_fields = sum(of_field[id(block.field)] for block in ode_blocks(model))  # which may share one
     parameters = sum(p.numel() for p in model.parameters())
-    linear = sum(layer.parameters for layer in layers if layer.kind == "Linear")
+    linear = [model.get_submodule(layer.name) for layer in layers if layer.kind == "Linear"]
     return Description(
         image_shape=image_shape,
         classes=classes,
         layers=tuple(layers),
         parameters=parameters,
-        parameters_outside_linear=parameters - linear,
+        parameters_outside_linear=parameters - sum(p.numel() for p in nn.ModuleList(linear).parameters()),
         multiply_adds_per_evaluation=in_fields if ode_blocks(model) else None,
         multiply_adds=outside + in_fields,
         ode_blocks=len(ode_blocks(model)),
@@ -192,6 +193,13 @@ def _send_an_image(model: nn.Module, image_shape: tuple[int, int, int], classes:
             "block for each solve, which may share their field"
         )
     return seen
+
+
+def _refuse_extra_state(model: nn.Module) -> None:
+    """Raises ValueError: what is to be kept of the network is more than tensors, which alone are stored."""
+    others = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+    if others:
+        raise ValueError(f"its {others[0]} is no tensor, and weights are stored as tensors: make it a buffer")
 
 
 def _check_field(_field: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

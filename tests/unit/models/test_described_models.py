@@ -70,6 +70,26 @@ class Layers(nn.Module):
         return scores
 
 
+class Tied(nn.Module):
+    """Two layers with one matrix."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.one, self.other, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, outputs)
+        self.other.weight = self.one.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.other(self.one(images.flatten(1))))
+        return scores
+
+
+class Counting(Tied):
+    """A state that is more than tensors."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 0}
+
+
 @pytest.fixture(autouse=True)
 def _models() -> Iterator[None]:
     @plugins.model("rows")
@@ -94,6 +114,14 @@ def _models() -> Iterator[None]:
     @plugins.model("layers")
     def layers(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
         return Layers(outputs)
+
+    @plugins.model("tied")
+    def tied(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return Tied(outputs)
+
+    @plugins.model("counting")
+    def counting(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return Counting(outputs)
 
     yield
     registry.forget(__file__)
@@ -130,6 +158,16 @@ def test_every_call_of_a_layer_is_counted_at_all_of_its_places() -> None:
 def test_a_block_that_is_solved_twice_in_a_pass_is_refused_with_the_remedy() -> None:
     with pytest.raises(PluginError, match=r"an ODE block is solved 2 times in a forward pass.*a block for each solve"):
         described("twice")
+
+
+def test_weights_that_layers_share_are_counted_once() -> None:
+    found = described("tied")
+    assert (found.parameters, found.parameters_outside_linear) == (64 * 64 + 2 * 64 + 65 * 10, 0)
+
+
+def test_a_network_whose_state_cannot_be_stored_is_refused_before_it_is_trained() -> None:
+    with pytest.raises(PluginError, match="its _extra_state is no tensor, and weights are stored as tensors"):
+        described("counting")
 
 
 def test_gates_are_refused_where_a_fields_weights_are_not_ordered_by_outputs() -> None:
