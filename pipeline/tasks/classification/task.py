@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipeline import plugins
 from pipeline.config import ConfigError, SolverConfig
 from pipeline.data import Images, Preprocessing, Splits, build_preprocessing, load_splits
+from pipeline.data.catalogue import is_of_user
 from pipeline.data.forms import Forms
 from pipeline.data.subset import draw_subset
 from pipeline.device.precision import numerics
@@ -235,7 +236,12 @@ class Classification(Task[ClassificationConfig, ImageData, Predictions]):
         if name != trained.config.data.name:
             notes += [f"{name}: {note}" for note in data.splits.notes]
         elif data.splits.fingerprint != recorded_sha256:
-            return [f"the arrays of {name} are not those that run {run_id} was trained on"]
+            said = f"the arrays of {name} are not those that run {run_id} was trained on"
+            if is_of_user(name):
+                said += (
+                    ": where the test images are held out by chance, some of them may have been among its training's"
+                )
+            return [said]
         if data.splits.classes != trained.classes:
             notes.append(f"the classes of {name} have other names than the network's: they are matched in order")
         return notes

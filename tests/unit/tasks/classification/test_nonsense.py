@@ -1,6 +1,7 @@
 """What cannot be trained, or was hardly meant so, is said before a run begins."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from experiments.prepare import Prepared, prepare
 from experiments.presets import resolve
 from pipeline.config import ConfigError
+from pipeline.tasks.classification.task import TrainedModel
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.solver_grid import Grid, trained_setting
 from pipeline.util.user_warnings import OdenetWarning
@@ -74,3 +76,16 @@ def test_steps_by_sample_are_refused_where_no_method_chooses_its_steps(methods: 
 def test_groups_of_a_single_value_are_refused_before_the_run() -> None:
     with pytest.raises(ConfigError, match="the normalisation has a single value to work on, as maps are 1 × 1"):
         prepared(model__stride=8, model__groups=8)
+
+
+@pytest.mark.parametrize(("name", "is_told_more"), [("digits", False), ("photos/", True)])
+def test_test_images_that_may_have_been_trained_on_are_told_where_ones_own_data_changed(
+    name: str, is_told_more: bool
+) -> None:
+    run = prepared()
+    config = replace(run.config, data=replace(run.config.data, name=name))
+    data = replace(run.data, splits=replace(run.data.splits, name=name))
+    trained = TrainedModel(nn.Identity(), config, data.preprocessing, data.splits.classes)
+    (said,) = run.task.data_notes(trained, data, "of another", 3)
+    assert said.startswith(f"the arrays of {name} are not those that run 3 was trained on")
+    assert ("some of them may have been among its training's" in said) is is_told_more
