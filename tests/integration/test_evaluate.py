@@ -322,6 +322,19 @@ def test_classes_in_another_order_are_matched_by_their_names(odenet: int, tmp_pa
     ]
 
 
+def test_a_class_of_the_networks_alone_is_matched_by_its_name(odenet: int, tmp_path: Path) -> None:
+    digits, seven = read_digits(), {}
+    for part in ("train", "test"):
+        images, labels = getattr(digits, f"x_{part}"), getattr(digits, f"y_{part}")
+        seven |= {f"x_{part}": images[labels == 7], f"y_{part}": labels[labels == 7].astype(str)}
+    alone = digits_file(tmp_path, **seven, classes=np.array(["7"]))
+    with np.load(BytesIO(Runs().get(odenet).artifact("predictions.npz"))) as stored:
+        is_right = stored["probabilities"][stored["labels"] == 7].argmax(1) == 7
+    done = reevaluate_tracked(odenet, Grid(methods=()), str(alone))
+    assert done.rows[0].scores["accuracy"] == pytest.approx(is_right.mean(), abs=0.05)
+    assert done.warnings == [f"{alone}: there are 1 of the network's 10 classes: they are matched by their names"]
+
+
 def test_the_trainings_own_data_are_asked_for_their_test_split_however_they_are_spelt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,11 +17,11 @@ def load_test_split(
     """The data set `config.name`, downloaded if need be, as the network can take it: its test split alone.
 
     Args:
-        preprocessing, classes: of the network. Classes of the same names in another order are put into its own.
+        preprocessing, classes: of the network. Classes of its names, in another order or fewer, are put into its own.
         forms: without a `test_fraction` all images that are not split are asked about.
 
     Raises:
-        InvalidInput: an unknown name, images of another shape, or another number of classes.
+        InvalidInput: an unknown name, images of another shape, or another number of classes with other names.
         DataError: the data set is absent and cannot be downloaded, or is damaged.
     """
     name, wanted = config.name, preprocessing.output_shape
@@ -32,15 +32,17 @@ def load_test_split(
             f"the images of {name} are {channels} × {height} × {width}, but the network takes "
             f"{' × '.join(map(str, wanted))}: choose a data set of that size"
         )
-    if len(arrays.classes) != len(classes):
-        raise InvalidInput(
-            f"{name} has {len(arrays.classes)} classes, but the network knows {len(classes)}: "
-            "choose a data set with as many"
-        )
     labels, names, notes = arrays.y_test, arrays.classes, list(arrays.notes)
-    if names != classes and sorted(names) == sorted(classes) and len(set(names)) == len(names):
+    if names != classes and set(names) <= set(classes) and len(set(names)) == len(names):
+        few = f"there are {len(names)} of the network's {len(classes)} classes"
+        other = few if len(names) < len(classes) else "the classes come in another order than the network's"
+        notes.append(f"{other}: they are matched by their names")
         labels, names = np.array([classes.index(one) for one in names])[labels], classes
-        notes.append("the classes come in another order than the network's: they are matched by their names")
+    if len(names) != len(classes):
+        raise InvalidInput(
+            f"{name} has {len(names)} classes, but the network knows {len(classes)}: "
+            "choose a data set with as many, or with classes of the network's names"
+        )
     images = Images.from_arrays(arrays.x_test, labels, torch.device("cpu"))
     none = Images(images.pixels[:0], images.labels[:0])
     return Splits(name, none, none, images, names, arrays.fingerprint(), tuple(notes))
