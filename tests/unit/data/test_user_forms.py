@@ -640,6 +640,13 @@ def test_files_that_number_the_classes_otherwise_are_refused_and_one_may_know_fe
         load(tmp_path / "pets")
 
 
+def test_a_test_file_whose_labels_nobody_knows_is_to_be_left_out(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "pets" / "train.parquet", 24)
+    write_parquet(tmp_path / "pets" / "test.parquet", 6, 1, labels=(-1,))
+    with pytest.raises(DataError, match=r"y_test has the label -1, .*: leave such images out, or the file of a test"):
+        load(tmp_path / "pets")
+
+
 def test_labels_may_be_text_and_columns_be_called_otherwise_where_there_is_one_of_each(
     tmp_path: Path,
 ) -> None:
