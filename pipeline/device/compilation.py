@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from pipeline.device import processor
 from pipeline.device.precision import backward
-from pipeline.device.products import is_onednn_quicker
 from pipeline.util.files import private_folder, tighten
 from pipeline.util.paths import home
 from pipeline.util.user_warnings import OdenetWarning
@@ -62,12 +61,10 @@ def compiled(function: Function) -> Function:
 
 @cache  # and not where a module is imported: that takes torch's compiler seconds
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Torch tells the C++ compiler to round products before they are added, as eager code does.
-    options: dict[str, Any] = {"cpp.enable_floating_point_contract_flag": "fast"}
-    if is_onednn_quicker():
-        from pipeline.device.product_pass import ByOneDnn
+    from pipeline.device.graph_passes import options_of_passes
 
-        options["post_grad_custom_pre_pass"] = ByOneDnn()
+    # Torch tells the C++ compiler to round products before they are added, as eager code does.
+    options = {"cpp.enable_floating_point_contract_flag": "fast", **options_of_passes(cxx_compiler())}
     return torch.compile(function, fullgraph=True, dynamic=False, options=options)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.flows.fields.elementary import softplus_and_slope, tanh
+from pipeline.flows.fields.softplus import softplus_and_slope
 from pipeline.util.errors import InvalidInput
 
 
@@ -22,7 +22,7 @@ class Activation(NamedTuple):
 
 
 def _tanh(z: Tensor) -> tuple[Tensor, Tensor]:
-    after = tanh(z)
+    after = torch.tanh(z)
     return after, 1 - after * after
 
 

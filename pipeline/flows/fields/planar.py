@@ -5,8 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.flows.fields.elementary import tanh
-
 UNROLLED = 3
 """Dimensions up to which compiled code adds products up in one loop, as calls of so small products cost more."""
 
@@ -88,7 +86,7 @@ class PlanarField(nn.Module):
         return self.at_times(t.reshape(1, -1) if t.numel() > 1 else t.reshape(1))[0]
 
     def _activated(self, z: Tensor, weights: PlanarWeights) -> Tensor:
-        return tanh(_applied(z, weights.inner) + weights.bias)
+        return torch.tanh(_applied(z, weights.inner) + weights.bias)
 
 
 def _applied(z: Tensor, inner: Tensor) -> Tensor:

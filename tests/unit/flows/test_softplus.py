@@ -1,4 +1,4 @@
-"""What small fields compute most of, in compiled code beside torch's own in float64."""
+"""softplus and its slope, in compiled code beside torch's own in float64."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.device.compilation import compiled
-from pipeline.flows.fields.elementary import softplus_and_slope, tanh
+from pipeline.flows.fields.softplus import softplus_and_slope
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,6 @@ def check(
     assert ((value - right).abs() <= 4e-7 * right.abs() + 1e-38).all()
     for one, same in zip(mine(z), torchs(z), strict=True):  # uncompiled it is torch's to the bit
         assert torch.equal(one, same)
-
-
-def test_tanh_is_torchs_to_rounding(numbers: Tensor) -> None:
-    check(lambda z: (tanh(z),), lambda z: (torch.tanh(z),), numbers)
 
 
 def test_softplus_and_its_slope_are_torchs_to_rounding(numbers: Tensor) -> None:
