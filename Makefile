@@ -12,8 +12,8 @@ AT_ONCE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 # A thread each: several that wait for each other on a core that another test has cost more than they do.
-test test-newest: export OMP_NUM_THREADS := 1
-.PHONY: help setup demo test test-slow test-faults test-newest lint bench bench-gpu board docs lock
+test test-unit test-newest: export OMP_NUM_THREADS := 1
+.PHONY: help setup demo test test-unit test-slow test-faults test-newest lint bench bench-gpu board docs lock
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -32,6 +32,9 @@ demo: setup ## train an ODE-Net and its ResNet twin on real images, tracked, and
 test: setup ## install what the tests need and run the quick ones
 	tests/install_browser
 	$(BIN)/pytest $(AT_ONCE)
+
+test-unit: setup ## those of tests/unit alone, a third of the time
+	$(BIN)/pytest $(AT_ONCE) tests/unit
 
 test-slow: setup ## run the tests that take minutes
 	tests/install_browser

@@ -55,7 +55,8 @@ def is_loaded(compiler: str, folder: Path) -> bool:
     """Have the operator, built with that command of a C++ compiler where `folder` has it not yet.
 
     Returns:
-        Whether it is there; if not, a SmallProductsWarning has said why.
+        Whether it is there; if not, a SmallProductsWarning has said why. Where there is no such compiler none has, as
+        torch compiles nothing then.
     """
     if hasattr(torch.ops.odenet, "small_product"):  # from another folder: a process cannot load it twice
         return True
@@ -65,6 +66,8 @@ def is_loaded(compiler: str, folder: Path) -> bool:
         if not library.exists():
             _build(compiler, library)
         torch.ops.load_library(library)
+    except FileNotFoundError:
+        return False
     except (OSError, subprocess.CalledProcessError) as error:
         told = getattr(error, "stderr", None) or str(error)
         message = (
