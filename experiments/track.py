@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from pipeline.tracking.run_document import TRACKED, RunStatus
 from pipeline.tracking.run_log import RunLog
 from pipeline.util.errors import InvalidInput, brief
 from pipeline.util.interruption import terminable
-from pipeline.util.nested import merge, nest
+from pipeline.util.nested import nest_keys
 from pipeline.util.paths import home
 from pipeline.util.plain_values import plain
 from pipeline.util.user_warnings import OdenetWarning
@@ -179,15 +180,13 @@ def track(
         tags, note: of the run, in lists and in Omniboard.
 
     Raises:
-        InvalidInput: the name is a task's, or the configuration holds what cannot be recorded.
+        InvalidInput: the name is a task's, or the configuration holds what cannot be recorded, or one name twice.
         StoreError: the store does not take a new run.
     """
     marks = annotations(name, tags, note)
     if name in (*registry.names("task"), *NOT_TASKS):
         raise InvalidInput(f"{name} is what odenet calls an experiment of its own: choose another name")
-    settings: dict[str, Any] = {}
-    for key, value in _storable("config", _mapping(config)).items():
-        settings = merge(settings, nest({key: value}))
+    settings = _nested(_storable("config", _mapping(config)))
     described = _describe(name)
     repositories = [*provenance.repositories_of(Path(described["base_dir"])), *provenance.repositories()]
     experiment = {**RESULT_ALONE, "kind": TRACKED, "repositories": repositories}
@@ -283,6 +282,24 @@ def _mapping(config: Any) -> Mapping[str, Any]:
         case _ if is_dataclass(config) and not isinstance(config, type):
             return asdict(config)
     raise InvalidInput(f"config is {brief(config)}: give a dictionary, a dataclass, or what argparse gives")
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings in place of dotted keys.
+
+    Raises:
+        InvalidInput: two keys say the same, or one is a part of another.
+    """
+    for path, other in pairwise(sorted(path.split(".") for path in _paths(values))):
+        if other[: len(path)] == path:
+            name = ".".join(path)
+            raise InvalidInput(f"config says {name} twice, once as {'.'.join(other)}: give one of them another name")
+    return nest_keys(values)
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        yield from (f"{key}.{below}" for below in _paths(value)) if isinstance(value, Mapping) else (key,)
 
 
 def _storable(path: str, value: Any) -> Any:
