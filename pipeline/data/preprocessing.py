@@ -27,7 +27,11 @@ class Preprocessing:
         return self.for_evaluation(pixels)
 
     def for_evaluation(self, pixels: Tensor) -> Tensor:
-        """What validation and test see of `pixels` (batch, channels, height, width)."""
+        """What validation and test see of `pixels`, uint8 of shape (batch, channels, height, width).
+
+        Raises:
+            InvalidInput: they are of another type.
+        """
         return _scaled(pixels)
 
 
@@ -84,10 +88,11 @@ def build_preprocessing(config: ImageConfig, image_shape: tuple[int, int, int]) 
 
 
 def _scaled(pixels: Tensor) -> Tensor:
-    if pixels.dtype != torch.uint8:
+    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8:  # numbers from 0 to 1 would all be nearly black
+        what = f"of {pixels.dtype}" if isinstance(pixels, Tensor) else f"of the type {type(pixels).__name__}"
         raise InvalidInput(
-            f"the pixels are {pixels.dtype}, and must be torch.uint8 from 0 to 255: convert them, as in "
-            "pixels = (pixels * 255).round().to(torch.uint8) for numbers from 0 to 1"
+            f"the pixels are {what}: give a uint8 tensor from 0 to 255, as torch.as_tensor(pixels) of a NumPy array, "
+            "or torch.as_tensor(255 * pixels).round().to(torch.uint8) of numbers from 0 to 1"
         )
     return pixels.to(torch.float32) / 127.5 - 1
 

@@ -1,7 +1,9 @@
 """What the network sees of the pixels."""
 
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -39,12 +41,23 @@ def test_plain_pixels_run_from_minus_one_to_one() -> None:
 def test_pixels_that_are_no_bytes_are_refused_with_the_line_that_converts_them() -> None:
     pixels = random_pixels(2, 1, 28, 28)
     for preprocessing in (build_preprocessing(ImageConfig(), (1, 28, 28)), random_crop(1, 28)):
-        with pytest.raises(
-            InvalidInput, match=r"are torch\.float32, and must be torch\.uint8 .*: convert them"
-        ) as refused:
+        with pytest.raises(InvalidInput, match=r"are of torch\.float32: give a uint8 tensor") as refused:
             preprocessing.for_evaluation(pixels / 255)
-        line = re.findall(r"pixels = (.*) for numbers", str(refused.value))[0]
+        line = re.findall(r", or (.*) of numbers from 0 to 1", str(refused.value))[0]
         assert torch.equal(eval(line, {"pixels": pixels / 255, "torch": torch}), pixels)  # noqa: S307
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [(torch.rand(1, 1, 2, 2), "of torch.float32"), (np.zeros((1, 1, 2, 2), np.uint8), "of the type ndarray")],
+)
+@pytest.mark.parametrize("name", ["plain", "random_crop"])
+def test_pixels_of_another_form_are_refused_and_not_scaled_as_if_they_went_to_255(
+    name: Any, pixels: Any, said: str
+) -> None:
+    preprocessing = build_preprocessing(ImageConfig(preprocessing=name), (1, 2, 2))
+    with pytest.raises(InvalidInput, match=f"the pixels are {said}: give a uint8 tensor from 0 to 255"):
+        preprocessing.for_evaluation(pixels)
 
 
 def test_random_crops_are_windows_of_the_upscaled_image_each_with_its_own_place() -> None:
