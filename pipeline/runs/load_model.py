@@ -46,12 +46,12 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
 
 
 def load_model(
-    name: str | int, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
+    name: str | int | StoredRun, device: torch.device | str = "cpu", database: Database[dict[str, Any]] | None = None
 ) -> Any:
     """The model of that name as its task's `TrainedModel`, its weights verified; nothing is unpickled.
 
     Args:
-        name: of a promoted model, or the number of a run.
+        name: of a promoted model, or the number of a run, or the run.
         database: the store; without it the one of `ODENET_MONGO_URL`, or the embedded one.
 
     Raises:
@@ -64,6 +64,10 @@ def load_model(
         PluginError: a plug-in of its run is gone, or not what it was.
     """
     runs = Runs(database)
+    if isinstance(name, StoredRun):
+        name = name.run_id
+    elif isinstance(name, str) and name.isdecimal():  # as a script's arguments have it; no model is called so
+        name = int(name)
     if not isinstance(name, str):  # of NumPy, too
         return load_run_model(runs.get(name), torch.device(device))
     promotion = get_model(name, runs.database).current

@@ -166,6 +166,12 @@ def test_a_name_that_does_not_exist_is_told_with_the_nearest_one(trained: Traine
     assert "did you mean best-digits?" in one_sentence(raised.value)
 
 
+def test_a_model_is_loaded_by_its_run_and_by_its_number_as_a_text(trained: TrainedHome) -> None:
+    run = Runs(trained.database).get(1)
+    for name in (run, "1"):
+        assert load_model(name).config.model.architecture == run.config["model"]["architecture"]
+
+
 def test_a_model_whose_run_was_deleted_in_omniboard_says_so(trained: TrainedHome) -> None:
     promote(Runs(trained.database).get(1), "best")
     trained.database.runs.delete_one({"_id": 1})
