@@ -77,8 +77,9 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
     one_evaluation = SolverConfig(method="euler", steps=1)
     with torch.random.fork_rng(devices=()):
         model = build_model(config, one_evaluation, image_shape, classes).eval()
-    with _blaming(named_part(config), image_shape):
-        seen = _send_an_image(model, image_shape, classes)
+    seen = _Seen()
+    with _blaming(named_part(config), image_shape, seen):
+        _send_an_image(model, image_shape, classes, seen)
         _refuse_extra_state(model)
     seen.outputs.update({name: () for name, module in model.named_modules() if isinstance(module, Design)})
     in_field = {id(part): id(field) for field in seen.evaluations_of for part in field.modules()}
@@ -110,7 +111,7 @@ def describe(config: NetworkConfig, image_shape: tuple[int, int, int], classes: 
 
 
 @contextmanager
-def _blaming(part: Part, image_shape: tuple[int, int, int]) -> Iterator[None]:
+def _blaming(part: Part, image_shape: tuple[int, int, int], seen: "_Seen") -> Iterator[None]:
     """An error within is one of a plug-in's part, where the network is of one."""
     try:
         yield
@@ -123,6 +124,8 @@ def _blaming(part: Part, image_shape: tuple[int, int, int]) -> Iterator[None]:
         if part.is_shipped or isinstance(error, OdenetError) or is_out_of_memory(error):
             raise
         image = " × ".join(map(str, image_shape))
+        if part.kind == "field" and seen.state is not None:
+            image += f", a state of {seen.state} by model.channels and model.augment"
         raise PluginError(
             f"{part.where}: the {part.kind} {part.name} does not work for an image of {image}: "
             f"{type(error).__name__}: {error}"
@@ -138,12 +141,14 @@ class _Seen:
         multiply_adds: name -> of all calls of the leaf.
         evaluations_of: field of an ODE block -> how often it was called.
         solves: ODE block -> how often it was called.
+        state: shape of what a field was given last.
     """
 
     outputs: dict[str, tuple[int, ...]] = dataclass_field(default_factory=dict)
     multiply_adds: Counter[str] = dataclass_field(default_factory=Counter)
     evaluations_of: Counter[nn.Module] = dataclass_field(default_factory=Counter)
     solves: Counter[nn.Module] = dataclass_field(default_factory=Counter)
+    state: tuple[int, ...] | str | None = None
 
     def watch(self, model: nn.Module) -> Iterator[RemovableHandle]:
         for name, module in model.named_modules():
@@ -164,22 +169,25 @@ class _Seen:
     def _note_evaluation(self, field: nn.Module, _inputs: Any, _output: Any) -> None:
         self.evaluations_of[field] += 1
 
+    def note_state(self, _field: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.state = _shape(inputs[1])
+
     def _note_solve(self, block: nn.Module, _inputs: Any, _output: Any) -> None:
         self.solves[block] += 1
 
 
-def _send_an_image(model: nn.Module, image_shape: tuple[int, int, int], classes: int) -> _Seen:
-    """Send an image of zeros through the network.
+def _send_an_image(model: nn.Module, image_shape: tuple[int, int, int], classes: int, seen: _Seen) -> None:
+    """Send an image of zeros through the network, and note what it comes by.
 
     Raises:
         ValueError: a field, or the network, gives something of a shape that it must not have, or an ODE block is solved
             more than once.
     """
-    seen = _Seen()
     hooks = list(seen.watch(model))
     fields = [block.field for block in ode_blocks(model)]
     fields += [part.function for part in model.modules() if isinstance(part, ResidualBlock)]
     hooks += [of_block.register_forward_hook(_check_field) for of_block in fields]
+    hooks += [of_block.register_forward_pre_hook(seen.note_state) for of_block in fields]
     where = next((parameter.device for parameter in model.parameters()), None)  # a module of one's own may be on a GPU
     with torch.no_grad():
         scores = model(torch.zeros(1, *image_shape, device=where))
@@ -192,7 +200,6 @@ def _send_an_image(model: nn.Module, image_shape: tuple[int, int, int], classes:
             f"an ODE block is solved {solves} times in a forward pass, of which the last alone would be counted: use a "
             "block for each solve, which may share their field"
         )
-    return seen
 
 
 def _refuse_extra_state(model: nn.Module) -> None:
