@@ -105,7 +105,8 @@ def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
     if module is None:
         yield {}
         return
-    name = type(module).__name__
+    written = getattr(module, "_orig_mod", module)  # and not what torch.compile has around it
+    name = type(written).__name__
     where = f"the {name} given to train()"
 
     def build(*_: object) -> nn.Module:
@@ -113,7 +114,7 @@ def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
 
     register(kind, name, build, place=(where, "__main__"), task=None)
     try:
-        with recording_source(PluginSource(f"<{where}>", f"{name}.py", _source_of(module))):
+        with recording_source(PluginSource(f"<{where}>", f"{name}.py", _source_of(written))):
             yield {"model": {"architecture": name}}
     finally:
         forget(where)

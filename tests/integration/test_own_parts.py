@@ -22,6 +22,7 @@ from pipeline.ode import ODEBlock
 from pipeline.plugins import registry
 from pipeline.plugins.registry import PluginError
 from pipeline.runs.load_model import load_model
+from pipeline.runs.stored_parts import stored_plugins
 from pipeline.util.errors import InvalidInput, OdenetError
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -81,6 +82,13 @@ def test_a_network_with_tied_weights_is_stored_and_loaded_as_it_was() -> None:
     network = load_model(run.run_id).network
     assert network.second.weight is network.first.weight
     assert torch.equal(run.weights()["second.weight"], network.first.weight)
+
+
+def test_of_a_compiled_module_the_class_that_was_written_is_recorded() -> None:
+    run = train(model=torch.compile(Tied(), backend="eager"), config={"training.max_epochs": 1})
+    [source] = stored_plugins(run)
+    assert (run.config["model"]["architecture"], source.spec) == ("Tied", "<the Tied given to train()>")
+    assert b"self.second.weight = self.first.weight" in source.content
 
 
 def test_the_multiply_adds_of_several_blocks_are_those_of_their_own_evaluations() -> None:
