@@ -130,6 +130,8 @@ def conditions(filters: Filters) -> list[Condition]:
     """
     if isinstance(filters, Mapping):
         return [Condition(path, "is", value, f"{path}={value}") for path, value in plain(filters).items()]
+    if isinstance(filters, str):
+        raise InvalidInput(f"the filters are the text {brief(filters)}: give a list, as [{brief(filters)}]")
     return [parse(word) for word in filters]
 
 

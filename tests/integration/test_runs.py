@@ -152,6 +152,11 @@ def test_a_word_that_is_no_filter_is_refused(runs: Runs, word: str) -> None:
         runs.find([word])
 
 
+def test_a_text_in_the_place_of_a_list_of_words_is_not_taken_apart(runs: Runs) -> None:
+    with pytest.raises(InvalidInput, match=r"are the text 'data=digits': give a list, as \['data=digits'\]"):
+        runs.to_frame("data=digits")
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
