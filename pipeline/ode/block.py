@@ -11,7 +11,7 @@ from pipeline.device.compilation import CompiledInTraining
 from pipeline.methods import METHODS
 from pipeline.methods.tableau import Symplectic
 from pipeline.ode.graphed import Graphed
-from pipeline.ode.integrate import integrate
+from pipeline.ode.integrate import integrate, refuse_no_solver
 from pipeline.ode.penalties import PenalisedField
 from pipeline.ode.solution import Statistics
 from pipeline.ode.tolerance import RootMeanSquare, Sum
@@ -41,6 +41,7 @@ class ODEBlock(CompiledInTraining, Graphed):
         self, field: nn.Module, final_time: float | Tensor, solver: SolverConfig, implicit_zeros: int = 0
     ) -> None:
         super().__init__()
+        refuse_no_solver(solver)
         if isinstance(METHODS[solver.method], Symplectic):
             raise InvalidInput(
                 f"method={solver.method} needs a state of two parts, positions and momenta, not of one: use another"

@@ -31,7 +31,7 @@ from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, StepGraphs, method_named
 from pipeline.ode.times import checked_knots, checked_times, legs, moved, together
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief
 
 Field = Callable[..., Any]
 EventFunction = Callable[[Tensor, State], Tensor]
@@ -179,7 +179,20 @@ def integrate(
     return _solution(problem, solver, outcome, moments, moving_times, packed, statistics, interpolant)
 
 
+def refuse_no_solver(solver: object) -> None:
+    """One of another form, such as a method's name.
+
+    Raises:
+        InvalidInput: it is no `SolverConfig`.
+    """
+    if not isinstance(solver, SolverConfig):
+        raise InvalidInput(
+            f"the solver is {brief(solver)}: give a SolverConfig, as SolverConfig(method='rk4', steps=8)"
+        )
+
+
 def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, event: EventFunction | None) -> None:
+    refuse_no_solver(solver)
     if not callable(field):
         raise InvalidInput(f"the field is a {type(field).__name__}: give a module or a function of t and z")
     asked = [name for name, wanted in (("dense=True", dense), ("an event", event is not None)) if wanted]

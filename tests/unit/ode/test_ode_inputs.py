@@ -579,3 +579,11 @@ def test_the_solution_of_an_empty_batch_is_empty_at_every_time() -> None:
 def test_times_that_are_words_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^the times of a solve are \['now', 'later'\]: give a sequence of numbers"):
         integrate(lambda _t, z: -z, torch.ones(2), ["now", "later"])
+
+
+def test_a_solver_that_is_the_name_of_a_method_is_refused(layer: Layer) -> None:
+    for use in (lambda: integrate(layer, z_start(), TIMES, "rk4"), lambda: ODEBlock(layer, 1.0, "rk4")):  # type: ignore[arg-type]
+        with pytest.raises(
+            InvalidInput, match=r"the solver is 'rk4': give a SolverConfig, as SolverConfig\(method='rk4'"
+        ):
+            use()
