@@ -327,7 +327,7 @@ def _number(name: str, value: Any) -> float:
     try:
         if isinstance(value, str | bytes):
             raise TypeError
-        return float(value)
+        return float(plain(value))
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InvalidInput(f"{name} is {brief(value)}, which is no number: give one number") from None
 

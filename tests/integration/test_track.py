@@ -249,10 +249,13 @@ def test_what_no_store_takes_is_recorded_in_another_form_and_the_run_ends_as_it_
     assert run.points()["caf?.png"]["values"] == [1.0]
 
 
-@pytest.mark.parametrize("value", ["np.array([0.25, 0.75]).mean()", "np.float32(0.5)", "torch.tensor(0.5)"])
+@pytest.mark.parametrize(
+    "value", ["np.array([0.25, 0.75]).mean()", "np.float32(0.5)", "torch.tensor(0.5, requires_grad=True)"]
+)
 def test_a_result_of_an_array_or_tensor_is_a_number_of_the_list(scripts: Scripts, value: str) -> None:
     command = scripts.failing(f"import numpy as np, torch; run.result = {value}")
     assert command.process.exitcode == 0, command.stderr
+    assert "Warning" not in command.stderr
     assert scripts.last().document["result"] == 0.5
 
 
