@@ -100,7 +100,8 @@ def completed(prefix: str, given: Mapping[str, Any], options: Iterable[registry.
     known = {option.name: option for option in options}
     for key in given:
         if key not in known:
-            there = f"there are {', '.join(known)}" if known else "there are none, but of a plug-in (--plugin FILE)"
+            none = "there are none, but what a plug-in (--plugin FILE) takes behind a *, with a type and a default"
+            there = f"there are {', '.join(known)}" if known else none
             raise ConfigError(f"unknown option {prefix}.{key}{nearest(str(key), known)}; {there}")
     complete = {option.name: plain(given.get(option.name, copy.deepcopy(option.default))) for option in known.values()}
     for key, value in complete.items():

@@ -646,7 +646,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "field_without_time": (
         f"{HEAD}@plugins.field('mine')\nclass Field(nn.Module):\n    def __init__(self, channels: int):\n"
         "        super().__init__()\n    def forward(self, z):\n        return z\n",
-        r"the field mine does not work .* takes 2 positional arguments but 3 were given",
+        r"the field mine does not work .*, a state of \(1, 66, 4, 4\) by model.channels and model.augment: "
+        "TypeError: .* takes 2 positional arguments but 3 were given",
     ),
     "no_task": (
         f"{HEAD}@plugins.task('mine')\nclass Mine: ...\n",
@@ -721,7 +722,11 @@ def test_a_data_set_that_is_not_what_it_says_of_itself_is_refused(
         ),
         ("model.options.width=wide", "model.options.width must be a whole number, not 'wide'"),
         ("model.options.activation=relu", "model.options.activation must be one of tanh, softplus, not 'relu'"),
-        ("training.optimiser_options.x=1", "unknown option training.optimiser_options.x; there are none"),
+        (
+            "training.optimiser_options.x=1",
+            "unknown option training.optimiser_options.x; there are none, but what a plug-in "
+            "(--plugin FILE) takes behind a *",
+        ),
         ("model.architecture=tin", "model.architecture must be one of complex, gladzik, simple, tiny, not 'tin'"),
     ],
 )
