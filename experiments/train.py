@@ -7,8 +7,9 @@ run.metrics()["validation.loss"].plot()
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import nn
@@ -121,7 +122,14 @@ def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
 
 
 def _source_of(module: nn.Module) -> bytes:
-    try:
-        return inspect.getsource(type(module)).encode()
-    except (OSError, TypeError):  # of a class that was typed in
-        return f"# The source of {type(module).__qualname__} is not known.\n".encode()
+    """Of its class, which Python finds by its module's file; by its functions where there is none, as in a notebook."""
+    written = type(module)
+    with suppress(OSError, TypeError):
+        return inspect.getsource(written).encode()
+    for function in filter(inspect.isfunction, vars(written).values()):
+        with suppress(OSError, ValueError):  # its cell is not known, or has no such class
+            lines, line = inspect.findsource(function)
+            begins = re.compile(rf"\s*class {written.__name__}\b").match
+            start = max(number for number in range(line + 1) if begins(lines[number]))
+            return "".join(inspect.getblock(lines[start:])).encode()
+    return f"# The source of {written.__qualname__} is not known.\n".encode()  # as it was typed in

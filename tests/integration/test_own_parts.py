@@ -1,6 +1,7 @@
 """Parts of a user's own that trainings take or refuse in a sentence, in this process."""
 
 import json
+import linecache
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -89,6 +90,16 @@ def test_of_a_compiled_module_the_class_that_was_written_is_recorded() -> None:
     [source] = stored_plugins(run)
     assert (run.config["model"]["architecture"], source.spec) == ("Tied", "<the Tied given to train()>")
     assert b"self.second.weight = self.first.weight" in source.content
+
+
+def test_the_source_of_a_class_of_a_notebooks_cell_is_recorded() -> None:
+    written = "class Cell(nn.Sequential):\n    def forward(self, x):\n        return super().forward(x)\n"
+    cell = f"from torch import nn\n{written}network = Cell(nn.Flatten(), nn.Linear(64, 10))\n"
+    linecache.cache["<cell 1>"] = len(cell), None, cell.splitlines(keepends=True), "<cell 1>"  # as IPython does
+    names: dict[str, Any] = {"__name__": "notebook"}
+    exec(compile(cell, "<cell 1>", "exec"), names)  # noqa: S102
+    [source] = stored_plugins(train(model=names["network"], config={"training.max_epochs": 1}))
+    assert source.content.decode() == written
 
 
 def test_the_multiply_adds_of_several_blocks_are_those_of_their_own_evaluations() -> None:
