@@ -8,6 +8,7 @@ run.metrics()["validation.loss"].plot()
 import inspect
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,7 +19,7 @@ from experiments.prepare import prepare
 from experiments.presets import resolve
 from experiments.tracked import run_tracked
 from pipeline.plugins import load_plugins
-from pipeline.plugins.loading import PluginSource, recording_source
+from pipeline.plugins.loading import PluginSource, parts_without_source, recording_source
 from pipeline.plugins.registry import Kind, forget, register
 from pipeline.runs.annotations import annotations
 from pipeline.runs.query import Runs, StoredRun
@@ -26,6 +27,11 @@ from pipeline.tracking.run_document import CALLBACKS, RunStatus
 from pipeline.training import Callback
 from pipeline.util.errors import InvalidInput, OdenetError, brief
 from pipeline.util.nested import merge, nest_keys
+from pipeline.util.user_warnings import OdenetWarning
+
+
+class UnstoredSourceWarning(OdenetWarning):
+    """Parts of the process itself, as of a notebook's cell, may have a share in a run that does not record them."""
 
 
 class RunFailed(OdenetError):
@@ -75,6 +81,13 @@ def train(
         raise InvalidInput(f"config is {brief(config)}: its keys are texts, as in {{'training.max_epochs': 3}}")
     if isinstance(tags, str):
         raise InvalidInput(f"tags is the text {tags!r}: give a list, as [{tags!r}]")
+    if parts := parts_without_source():
+        warnings.warn(
+            f"the source of {', '.join(parts)} is not stored with the run, which other processes cannot rerun or load: "
+            "put it into a file, and name that, as in plugins=['my_parts.py']",
+            UnstoredSourceWarning,
+            stacklevel=2,
+        )
     updates, called = nest_keys(config or {}), [_as_text("names", one) for one in names]
     with _as_part("model", model) as of_model, _as_part("field", field) as of_field:
         resolved = resolve(called, merge(updates, of_model | of_field))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
-from pipeline.plugins.registry import PluginError, forget, plugin_files
+from pipeline.plugins.registry import Kind, PluginError, forget, plugin_files, registered
 from pipeline.util.errors import OdenetError
 from pipeline.util.files import private_folder, whole_file
 from pipeline.util.paths import home
@@ -79,6 +80,13 @@ def loaded_sources() -> tuple[PluginSource, ...]:
 def named_sources() -> tuple[PluginSource, ...]:
     """Of the plug-ins that somebody named, not of those that are there because their package is installed."""
     return tuple(source for source in loaded_sources() if source.spec not in _only_installed)
+
+
+def parts_without_source() -> list[str]:
+    """What is registered by no plug-in, as in a notebook's cell, so that no run stores its source: `the field mine`."""
+    files = {file for files in _executed.values() for file in files}
+    parts = [part for kind in get_args(Kind) if kind != "named configuration" for part in registered(kind)]
+    return [f"the {part.kind} {part.name}" for part in parts if part.where.rpartition(":")[0] not in files]
 
 
 @contextmanager

@@ -135,13 +135,19 @@ def register(
         if not is_shipped and name in names(other, task, of_plugins=False):
             raise PluginError(f"{where}: the {other} {name} comes along; choose another name")
         taken = next((part for part in _named(other, name, task) if part.where != where), None)
-        if taken is not None:
+        if taken is not None and not _is_redefined(taken.build, build):
             raise PluginError(f"{where}: {taken.where} has registered a {other} {name}; choose another name")
     options: tuple[Option, ...] = ()
     if callable(build) and kind != "task":
         _check_arguments(build, where, takes)
         options = _options(build, where, reserved)
     _parts[kind, name, task] = Part(kind, name, build, options, where, is_shipped, facts)
+
+
+def _is_redefined(former: Any, build: Any) -> bool:
+    """Whether a cell of a notebook was run again, which then has another place."""
+    first, second = ((getattr(one, "__module__", ""), getattr(one, "__qualname__", "")) for one in (former, build))
+    return first == second and first[0] == "__main__"
 
 
 def names(kind: Kind, task: str | None = None, of_plugins: bool = True) -> list[str]:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import linecache
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from experiments.presets import presets
 from odenet.main import main
+from pipeline import plugins
 from pipeline.plugins import load_plugins, registry
-from pipeline.plugins.loading import unload
+from pipeline.plugins.loading import parts_without_source, unload
 from pipeline.plugins.registry import PluginError
 
 FIELD = """from torch import nn
@@ -66,6 +68,23 @@ def test_a_name_that_is_taken_is_refused_once_and_not_for_all_that_comes_behind(
         with pytest.raises(PluginError, match="something else that `with` takes is called digits"):
             presets()
         assert "digits" in presets()
+
+
+def run_cell(number: int, function: str) -> None:
+    text = f"@plugins.metric('celled')\ndef {function}(scores, labels): return {number}\n"
+    linecache.cache[f"<cell {number}>"] = len(text), None, text.splitlines(keepends=True), ""
+    exec(compile(text, f"<cell {number}>", "exec"), {"__name__": "__main__", "plugins": plugins})  # noqa: S102
+
+
+def test_a_cell_that_is_run_again_registers_its_function_again_and_no_other() -> None:
+    run_cell(0, "score")
+    run_cell(1, "score")
+    assert registry.find("metric", "celled").build(None, None) == 1
+    with pytest.raises(PluginError, match="<cell 1>:1 has registered a metric celled; choose another name"):
+        run_cell(2, "another")
+    assert "the metric celled" in parts_without_source()
+    registry.forget("<cell 1>")
+    assert "the metric celled" not in parts_without_source()
 
 
 def test_a_module_whose_name_was_refused_is_whole_when_it_is_loaded_again(
