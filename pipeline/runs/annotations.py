@@ -28,8 +28,9 @@ def annotations(name: str | None = None, tags: Sequence[str] = (), note: str | N
     """
     if isinstance(tags, str):
         raise InvalidInput(f"tags is the text {brief(tags)}: give a list of them, as in [{brief(tags)}]")
-    if not isinstance(note, str | None):
-        raise InvalidInput(f"note is {brief(note)}, which is no text: give one")
+    for what, text in [("name", name), ("note", note), *(("a tag", tag) for tag in tags)]:
+        if not isinstance(text, str | None):
+            raise InvalidInput(f"{what} is {brief(text)}, which is no text: give one")
     _refuse_unsuitable(tags)
     _refuse_no_text("note", note or "")
     given = {"name": None if name is None else _checked_name(name), "tags": list(tags), "notes": note}

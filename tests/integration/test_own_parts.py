@@ -163,6 +163,8 @@ def test_a_named_configuration_may_have_dotted_keys() -> None:
         ({"names": ["digits"], "plugins": [3]}, "plugins of train\\(\\) has 3: give texts or paths"),
         ({"names": ["digits"], "config": {1: 2}}, "its keys are texts"),
         ({"names": ["digits"], "tags": "paper"}, r"tags is the text 'paper': give a list, as \['paper'\]"),
+        ({"names": ["digits"], "tags": ["fold", 3]}, "a tag is 3, which is no text: give one"),
+        ({"names": ["digits"], "name": 3}, "name is 3, which is no text: give one"),
         ({"names": ["digits"], "field": Damped(8), "config": {"model.blocks": 2}}, "is that of one block"),
     ],
 )
