@@ -38,6 +38,7 @@ class ElusByTheirValues(CustomGraphPass):
     """Of a graph and its derivative: takes an ELU's slope from its value, ELU(z) + 1 below 0, so that z is not kept."""
 
     def __call__(self, graph: fx.Graph) -> None:
+        _drop_factors_of_one(graph)
         chosen = graph.find_nodes(op="call_function", target=aten.where.self)
         elus = {_arguments(node)[1]: node for node in chosen if _is_elu(node) and _is_float32_on_cpu(node)}
         for condition, scaled, _ in map(_arguments, chosen):
@@ -54,6 +55,15 @@ class ElusByTheirValues(CustomGraphPass):
 
     def uuid(self) -> bytes:
         return get_hash_for_files((__file__,))
+
+
+def _drop_factors_of_one(graph: fx.Graph) -> None:
+    """An ELU's, which torch 2.11 writes out."""
+    for node in graph.find_nodes(op="call_function", target=aten.mul.Tensor):
+        value, factor = _arguments(node)
+        if not isinstance(factor, fx.Node) and factor == 1 and value.meta["val"].dtype == node.meta["val"].dtype:
+            node.replace_all_uses_with(value)
+            graph.erase_node(node)
 
 
 def _is_elu(node: fx.Node) -> bool:
