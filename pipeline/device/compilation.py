@@ -80,8 +80,7 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
     Raises:
         SolverFailure: an ODE could not be solved.
     """
-    torch.compiler.reset()  # torch compiles a function for a few networks, and not for all that a sweep tries
-    _keep_code_at_home()
+    prepare()
     if images.device.type == "cpu":
         os.environ.setdefault("TORCH_WARM_POOL", "0")  # a process a core, of use to what is compiled for GPUs alone
     started = time.perf_counter()
@@ -93,20 +92,36 @@ def compile_for_training(network: nn.Module, images: Tensor) -> float | None:
         # takes less memory and, on a CPU, less time.
         with torch._functorch.config.patch(ban_recompute_materialized_backward=False):
             _rehearse(network, images)
-    except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit, OSError) as error:
+    except compilation_errors() as error:
         for part in parts:
             part.compiled_batch = None
-        reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
-        message = (
-            f"torch cannot compile this network, which is trained eagerly: {reason}; `odenet doctor` looks for a "
-            "compiler, and training.compile=False does without one"
-        )
-        warnings.warn(message, CompilationWarning, stacklevel=2)
+        warn_of_staying_eager(error)
         return None
     seconds = time.perf_counter() - started
     if (code := Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])).is_relative_to(home()):
         tighten(code)
     return seconds
+
+
+def prepare() -> None:
+    """For compiling another network."""
+    torch.compiler.reset()  # torch compiles a function for a few networks, and not for all that a sweep tries
+    _keep_code_at_home()
+
+
+def compilation_errors() -> tuple[type[Exception], ...]:
+    """What is raised where torch cannot compile."""
+    return torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit, OSError
+
+
+def warn_of_staying_eager(error: Exception) -> None:
+    """A CompilationWarning that names why."""
+    reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+    message = (
+        f"torch cannot compile this network, which is trained eagerly: {reason}; `odenet doctor` looks for a "
+        "compiler, and training.compile=False does without one"
+    )
+    warnings.warn(message, CompilationWarning, stacklevel=3)
 
 
 def _keep_code_at_home() -> None:

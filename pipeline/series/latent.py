@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.config import SolverConfig
+from pipeline.device.compilation import compilation_errors, warn_of_staying_eager
 from pipeline.ode import Statistics
 from pipeline.ode.graphed import Graphed
 from pipeline.series import poisson
@@ -20,7 +21,7 @@ from pipeline.series.encoders import Posterior
 from pipeline.series.likelihood import gaussian_log_likelihood
 from pipeline.series.noise import ObservationNoise
 from pipeline.series.prediction import Prediction
-from pipeline.series.trajectories import states_at, union
+from pipeline.series.trajectories import Union, states_at, union
 from pipeline.util.errors import InvalidInput
 
 
@@ -139,7 +140,15 @@ class LatentODE(Graphed):
         """
         moments = union(times / self.time_unit, z0.dtype)
         # As elsewhere, what is not trained on stays eager: each size of a batch is compiled for itself.
-        is_compiled = self.is_compiled and self.training and torch.is_grad_enabled()
+        if self.is_compiled and self.training and torch.is_grad_enabled():
+            try:
+                return self._solved(z0, moments, is_compiled=True)
+            except compilation_errors() as error:
+                warn_of_staying_eager(error)
+                self.is_compiled = False
+        return self._solved(z0, moments, is_compiled=False)
+
+    def _solved(self, z0: Tensor, moments: Union, is_compiled: bool) -> Tensor:
         states, self.statistics = states_at(
             self.field, z0, moments, self.solver, is_compiled=is_compiled, graphs=self.graphs_now()
         )

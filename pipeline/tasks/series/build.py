@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
+from pipeline.device.compilation import prepare
 from pipeline.plugins import registry
 from pipeline.series import (
     Cell,
@@ -71,7 +72,7 @@ def build_model(
     if isinstance(built, LatentODE):
         built.is_compiled = config.training.compile is True and solver.can_be_compiled
         if built.is_compiled:
-            torch.compiler.reset()  # torch compiles a function for a few models, and not for all of one process
+            prepare()
     return built
 
 

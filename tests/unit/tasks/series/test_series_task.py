@@ -1,6 +1,7 @@
 """The task of irregular time series: its loss, its scores, its comparisons and its parts."""
 
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from pipeline import plugins
 from pipeline.data.errors import DataError
 from pipeline.data.series_set import RecordedSeries, SeriesSet, from_mapping
+from pipeline.device.compilation import CompilationWarning
 from pipeline.plugins import registry
 from pipeline.series import GRUDCell, LatentODE, latent
 from pipeline.series.trajectories import states_at
@@ -160,6 +162,26 @@ def test_only_a_training_is_computed_by_compiled_steps(monkeypatch: pytest.Monke
     model.eval()
     task.predict(model, config, data, lambda _: None)
     assert set(compiled) == {False}
+
+
+@pytest.mark.slow
+def test_steps_that_cannot_be_compiled_are_trained_eagerly_and_code_is_kept_with_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    config = configured(training={"compile": True}, solver={"method": "heun", "rtol": 0.1, "atol": 0.1})
+    _, data, model = prepared(config)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(str(tmp_path))
+    batch = next(iter(NegativeBound(data, config.series).validation_batches(100)))
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}),
+        pytest.warns(CompilationWarning, match=r"trained eagerly: .*No working C\+\+ compiler"),
+    ):
+        bound = model.elbo(batch, generator=torch.Generator().manual_seed(0)).value
+    eager = model.elbo(batch, generator=torch.Generator().manual_seed(0)).value  # without another warning
+    assert torch.equal(bound, eager)
 
 
 def test_a_label_that_changes_to_nought_is_refused() -> None:
