@@ -13,22 +13,10 @@ from torch.profiler import ProfilerActivity, profile
 from pipeline.device import processor, products
 from pipeline.device.product_pass import ByOneDnn
 from pipeline.device.products import is_onednn_quicker, multiplied, multiply
+from tests.helpers.matrices import layouts
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 ROWS, INNER, COLUMNS = 400, 60, 250
-
-
-def layouts(rows: int, columns: int) -> list[Tensor]:
-    """Matrices as autograd and views leave them."""
-    larger = torch.randn(rows + 3, columns + 5)
-    return [
-        torch.randn(rows, columns),
-        torch.randn(columns, rows).t(),
-        larger[2 : rows + 2, 1 : columns + 1],
-        torch.randn(rows, 2 * columns)[:, ::2],
-        torch.randn(1, columns).expand(rows, columns),
-        torch.ones(()).expand(rows, columns),
-    ]
 
 
 @needs_onednn

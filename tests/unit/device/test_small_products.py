@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from pipeline.device import processor, small_products
 from pipeline.device.compilation import cxx_compiler
 from pipeline.device.small_products import DEEPEST, SmallProducts, SmallProductsWarning, is_loaded, is_small
+from tests.helpers.matrices import layouts
 
 ROWS, INNER, COLUMNS = 50, 7, 20
 
@@ -24,18 +25,6 @@ def small_product() -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
         pytest.skip("needs a processor with AVX-512, and a C++ compiler")
     assert is_loaded(cxx_compiler(), Path(cache_dir()))
     return torch.ops.odenet.small_product
-
-
-def layouts(rows: int, columns: int) -> list[Tensor]:
-    """Matrices as autograd and views leave them."""
-    larger = torch.randn(rows + 3, columns + 5)
-    return [
-        torch.randn(rows, columns),
-        torch.randn(columns, rows).t(),
-        larger[2 : rows + 2, 1 : columns + 1],
-        torch.randn(rows, 2 * columns)[:, ::2],
-        torch.randn(1, columns).expand(rows, columns),
-    ]
 
 
 def check(small_product: Callable[..., Tensor], a: Tensor, b: Tensor, added: Tensor | None = None) -> None:
