@@ -39,6 +39,7 @@ from pipeline.tracking.run_document import (
 )
 from pipeline.tracking.run_folder import run_folder
 from pipeline.tracking.stop_request import STOP_REQUEST
+from pipeline.tracking.storable import storable_text
 from pipeline.tracking.store import connect, insist, store_address, store_uid
 from pipeline.util import paths
 from pipeline.util.errors import InvalidInput, brief
@@ -271,7 +272,8 @@ class StoreObserver(RunObserver):
             self.add_artifact(name or path.name, path.read_bytes())
         except Exception as error:
             reason = getattr(error, "strerror", None) or error
-            log.warning("the artifact %s is left out: %s cannot be read or kept (%s)", name, filename, reason)
+            said = "the artifact %s is left out: %s cannot be read or kept (%s)"
+            log.warning(said, storable_text(str(name)), storable_text(str(filename)), reason)
 
     def log_metrics(self, metrics_by_name: dict[str, dict[str, list[Any]]], info: dict[str, Any]) -> None:  # noqa: ARG002
         with self._talking:
@@ -378,7 +380,8 @@ def _storable_points(metrics_by_name: Mapping[str, Mapping[str, Sequence[Any]]])
                 point = Point(name, plain(step), plain(value), timestamp)
                 check_point(*point[:3])
             except Exception as error:
-                log.warning("%s at step %s is left out: %s; log one number a step", name, brief(step), error)
+                said = "%s at step %s is left out: %s; log one number a step"
+                log.warning(said, storable_text(str(name)), brief(step), error)
             else:
                 points.append(point)
     return points
