@@ -1,5 +1,6 @@
 """What the tests share: one real store for the session, and a clean database in it for each test."""
 
+import logging
 import os
 import signal
 import threading
@@ -69,6 +70,12 @@ def no_figures() -> Iterator[None]:
     """Runs in this process draw none either, unless `tests.helpers.training` is asked for them."""
     with mock.patch.object(RunLog, "add_figure", store_pixel):
         yield
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_logged() -> None:
+    """Sacred sets the level of a whole process, as an experiment of an earlier test may have asked it to."""
+    logging.root.setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")

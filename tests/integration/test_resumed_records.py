@@ -98,13 +98,12 @@ def test_a_run_is_not_given_fewer_epochs_than_it_has_had(
 
 
 def test_a_run_that_goes_on_with_another_plugin_says_so_and_keeps_both(caplog: pytest.LogCaptureFixture) -> None:
-    def session(content: bytes, work: Callable[[], object]) -> StoredRun:
+    def session(content: bytes, work: Callable[[], int]) -> StoredRun:
         with recording_source(PluginSource("mine.py", "mine.py", content)):
-            work()
-        return Runs().find(limit=1)[0]
+            return Runs().get(work())
 
     before = session(b"x = 1", trained)
-    run = session(b"x = 2", lambda: resumed(before.run_id, 3))
+    run = session(b"x = 2", lambda: resumed(before.run_id, 3).run_id)
     assert f"not those with which run {run.run_id} came so far" in caplog.text
     # Plug-ins that other tests have loaded may stand beside it.
     plugins = [
