@@ -1,6 +1,7 @@
 """Gradients: their values, their memory, and what they cost."""
 
 import copy
+import gc
 import math
 from functools import partial
 from typing import Any
@@ -339,7 +340,8 @@ STATE_BYTES = 4 * 2**20
 
 
 def resident_bytes() -> int:
-    """Of this process, without what its allocator holds free."""
+    """Of this process, without garbage, and without what its allocator holds free."""
+    gc.collect()
     give_back_freed_memory()
     return int(psutil.Process().memory_info().rss)
 
