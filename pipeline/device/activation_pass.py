@@ -11,6 +11,8 @@ import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
+from pipeline.device.products import are_float32_on_cpu
+
 NUMERATOR = (9.999999795e-01, 1.338102568e-01, 3.495588193e-03, 2.060908390e-05, 1.335466434e-08)
 DENOMINATOR = (1.0, 4.671434127e-01, 2.587698240e-02, 3.285634949e-04, 7.776559343e-07)
 """Of tanh(z) / z as a ratio of polynomials in z², by ascending powers: fitted so that the relative error, 2.1e-8 at
@@ -40,7 +42,7 @@ class ElusByTheirValues(CustomGraphPass):
     def __call__(self, graph: fx.Graph) -> None:
         _drop_factors_of_one(graph)
         chosen = graph.find_nodes(op="call_function", target=aten.where.self)
-        elus = {_arguments(node)[1]: node for node in chosen if _is_elu(node) and _is_float32_on_cpu(node)}
+        elus = {_arguments(node)[1]: node for node in chosen if _is_elu(node) and are_float32_on_cpu(node.meta["val"])}
         for condition, scaled, _ in map(_arguments, chosen):
             if condition.target is not aten.le.Scalar or condition.args[0] not in elus or condition.args[1] != 0:
                 continue
@@ -75,17 +77,12 @@ def _is_elu(node: fx.Node) -> bool:
     return bool(is_above and power.target is aten.expm1.default and power.args[0] is z)
 
 
-def _is_float32_on_cpu(node: fx.Node) -> bool:
-    value: torch.Tensor = node.meta["val"]
-    return value.device.type == "cpu" and value.dtype == torch.float32
-
-
 def _arguments(node: fx.Node) -> tuple[Any, ...]:
     return node.args
 
 
 def _replace(graph: fx.Graph, node: fx.Node, written_out: Callable[["_Writer", fx.Node], fx.Node]) -> None:
-    if _is_float32_on_cpu(node):
+    if are_float32_on_cpu(node.meta["val"]):
         with graph.inserting_before(node):
             node.replace_all_uses_with(written_out(_Writer(graph, node.meta["val"]), _arguments(node)[0]))
         graph.erase_node(node)

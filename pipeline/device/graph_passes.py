@@ -10,7 +10,7 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 from pipeline.device.activation_pass import ActivationsByPolynomials, ElusByTheirValues
 from pipeline.device.product_pass import ByOneDnn
 from pipeline.device.products import is_onednn_quicker
-from pipeline.device.small_products import SmallProducts, is_loaded
+from pipeline.device.small_products import SmallProducts, load_operator
 
 
 class InTurn(CustomGraphPass):
@@ -38,5 +38,5 @@ def options_of_passes(compiler: str) -> dict[str, Any]:
     if is_onednn_quicker():
         # Torch adds sums to products between the two, and oneDNN's have no place for most of them.
         options["post_grad_custom_pre_pass"] = ByOneDnn()
-        later += [SmallProducts()] if is_loaded(compiler, Path(cache_dir())) else []
+        later += [SmallProducts()] if load_operator(compiler, Path(cache_dir())) else []
     return {**options, "post_grad_custom_post_pass": InTurn(*later)}

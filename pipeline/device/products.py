@@ -39,12 +39,16 @@ def is_onednn_quicker() -> bool:
     return is_unused_by_mkl and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
 
 
+def are_float32_on_cpu(*tensors: Tensor) -> bool:
+    """Whether all of them are."""
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+
+
 def is_worth_it(a: Tensor, b: Tensor) -> bool:
     """Whether `a` b is a product that oneDNN computes as fast as it can."""
-    is_float32_on_cpu = a.device.type == "cpu" and a.dtype == b.dtype == torch.float32
     # Of a gradient of weights both matrices have to be turned first.
     least = 2 * WORTH_IT if a.stride(-1) != 1 else WORTH_IT
-    return is_float32_on_cpu and 2 * a.numel() * b.shape[-1] >= least
+    return are_float32_on_cpu(a, b) and 2 * a.numel() * b.shape[-1] >= least
 
 
 def multiplied(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

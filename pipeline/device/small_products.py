@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
+from pipeline.device.products import are_float32_on_cpu
 from pipeline.util.user_warnings import OdenetWarning
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -23,6 +24,10 @@ LARGEST = 2**20
 """Products of numbers in one of matrices, up to which it is ours; from about twice as many it is oneDNN's."""
 DEEPEST = 2**12
 """A number of the result is one sum of so many products at most, for its rounding's sake."""
+
+
+class SmallProductsWarning(OdenetWarning):
+    """Compiled code does without products of our own."""
 
 
 class SmallProducts(CustomGraphPass):
@@ -44,14 +49,12 @@ class SmallProducts(CustomGraphPass):
 
 def is_small(a: Tensor, b: Tensor) -> bool:
     """Whether `a` b, shapes (n, k) and (k, m), is a product that ours computes sooner than a library is called."""
-    is_float32_on_cpu = a.device.type == "cpu" and a.dtype == b.dtype == torch.float32
     rows, depth, columns = *a.shape, b.shape[1]
-    is_within = 0 < rows * depth * columns <= LARGEST and depth <= DEEPEST
-    return is_float32_on_cpu and is_within
+    return are_float32_on_cpu(a, b) and 0 < rows * depth * columns <= LARGEST and depth <= DEEPEST
 
 
 @cache
-def is_loaded(compiler: str, folder: Path) -> bool:
+def load_operator(compiler: str, folder: Path) -> bool:
     """Have the operator, built with that command of a C++ compiler where `folder` has it not yet.
 
     Returns:
@@ -69,18 +72,12 @@ def is_loaded(compiler: str, folder: Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, subprocess.CalledProcessError) as error:
-        told = getattr(error, "stderr", None) or str(error)
-        message = (
-            f"products of small matrices stay torch's, which takes longer, as ours cannot be built: {told.strip()}"
-        )
+        reason = str(getattr(error, "stderr", None) or error).strip()
+        message = f"products of small matrices stay torch's, which takes longer, as ours cannot be built: {reason}"
         warnings.warn(message, SmallProductsWarning, stacklevel=2)
         return False
     torch.library.register_fake("odenet::small_product", lambda a, b, _: a.new_empty(a.shape[0], b.shape[1]))
     return True
-
-
-class SmallProductsWarning(OdenetWarning):
-    """Compiled code does without products of our own."""
 
 
 def _build(compiler: str, library: Path) -> None:

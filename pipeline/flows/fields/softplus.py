@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.device.products import are_float32_on_cpu
+
 ATANH = tuple(2 / power for power in range(1, 14, 2))
 """Of 2 atanh(s) / s in s², by ascending powers: what is left out is below 2e-8 up to s = 1/3."""
 
 
 def softplus_and_slope(z: Tensor) -> tuple[Tensor, Tensor]:
     """log(1 + exp(z)), within 4e-7 of it in proportion, and its derivative, the sigmoid."""
-    if torch.compiler.is_compiling() and z.device.type == "cpu" and z.dtype == torch.float32:
+    if torch.compiler.is_compiling() and are_float32_on_cpu(z):
         return cast("tuple[Tensor, Tensor]", _SoftplusAndSlope.apply(z))
     return functional.softplus(z), torch.sigmoid(z)
 

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from pipeline.device import processor, small_products
 from pipeline.device.compilation import cxx_compiler
-from pipeline.device.small_products import DEEPEST, SmallProducts, SmallProductsWarning, is_loaded, is_small
+from pipeline.device.small_products import DEEPEST, SmallProducts, SmallProductsWarning, is_small, load_operator
 from tests.helpers.matrices import layouts
 
 ROWS, INNER, COLUMNS = 50, 7, 20
@@ -23,7 +23,7 @@ ROWS, INNER, COLUMNS = 50, 7, 20
 def small_product() -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     if "avx512f" not in processor.abilities() or not shutil.which(cxx_compiler()):
         pytest.skip("needs a processor with AVX-512, and a C++ compiler")
-    assert is_loaded(cxx_compiler(), Path(cache_dir()))
+    assert load_operator(cxx_compiler(), Path(cache_dir()))
     return torch.ops.odenet.small_product
 
 
@@ -45,8 +45,8 @@ def test_matrices_of_every_size_and_layout_are_multiplied(small_product: Callabl
 
 
 @pytest.mark.usefixtures("small_product")
-def test_it_is_loaded_once_whatever_folder_code_is_kept_in(tmp_path: Path) -> None:
-    assert is_loaded(cxx_compiler(), tmp_path)
+def test_it_load_operator_once_whatever_folder_code_is_kept_in(tmp_path: Path) -> None:
+    assert load_operator(cxx_compiler(), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -107,6 +107,6 @@ def test_where_it_cannot_be_built_a_warning_says_why_and_nothing_is_left(
     monkeypatch.setattr(small_products.torch.ops, "odenet", object())  # as where none is loaded
     expected = "^products of small matrices stay torch's.* built: .*'false'.* exit status 1"
     with pytest.warns(SmallProductsWarning, match=expected):
-        assert not is_loaded("false", tmp_path)
-    assert not is_loaded("no-such-compiler", tmp_path)  # which whoever compiles is told
+        assert not load_operator("false", tmp_path)
+    assert not load_operator("no-such-compiler", tmp_path)  # which whoever compiles is told
     assert not list(tmp_path.iterdir())
