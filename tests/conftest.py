@@ -14,6 +14,7 @@ import pytest
 import pytest_timeout
 from pymongo.database import Database
 
+from pipeline.plugins import loading, registry
 from pipeline.tracking.embedded import EmbeddedStore
 from pipeline.tracking.run_log import RunLog
 from pipeline.tracking.store import connect
@@ -70,6 +71,16 @@ def no_figures() -> Iterator[None]:
     """Runs in this process draw none either, unless `tests.helpers.training` is asked for them."""
     with mock.patch.object(RunLog, "add_figure", store_pixel):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins_of_one_file() -> Iterator[None]:
+    """Every run records the plug-ins that its process has loaded: those of a file of tests end with it."""
+    before = registry.plugin_files()
+    with mock.patch.dict(loading._loaded), mock.patch.dict(loading._executed):
+        yield
+        for file in registry.plugin_files() - before:
+            loading.unload(file)
 
 
 @pytest.fixture(autouse=True)
