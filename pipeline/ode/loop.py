@@ -5,7 +5,6 @@ arrived are evaluated no more, so that a solve costs what its samples take in su
 depend on the others, as far as the field does not mix them.
 """
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -25,7 +24,6 @@ from pipeline.ode.control import (
     shortest,
     sizes,
 )
-from pipeline.ode.dense import hermite
 from pipeline.ode.events import EventSearch
 from pipeline.ode.field import VectorField
 from pipeline.ode.giving_up import refuse_what_cannot_go_on
@@ -38,6 +36,7 @@ from pipeline.ode.solution import Statistics, Trial
 from pipeline.ode.stepping.several import Place, Steps, is_light
 from pipeline.ode.times import Leg
 from pipeline.ode.vector import Due, Indices, Vector, due_within, of_moved, to_device_of
+from pipeline.ode.within import WithinStep
 
 STEPS_A_CALL = 2
 """Where they are compiled and the state is small: asking the host after each costs more than a step for nothing."""
@@ -93,7 +92,6 @@ class _Solve:
         self.statistics = statistics
         self.interpolant = interpolant
         self.roughness = 0.0
-        self.completed: Sequence[Tensor] | None = None
         self.search = None if problem.event is None else EventSearch(problem.event)
         self.event_time: float | None = None
         self.first_is_leaf = False
@@ -364,28 +362,27 @@ class _Solve:
             vector: as the steps began.
         """
         moved = np.flatnonzero(accepted)
-        self.completed = None
         leaf, last, snapshot = tried.leaf, tried.last, tried.before_last
         all_moved = len(moved) == len(accepted)
         first = last
         if last is None:
             first, leaf = self._evaluate_at_ends(vector, end, moved, leaf, tried.keeps)
         assert first is not None
-        event_theta = self._look_for_event(vector, end, tried, first)
+        within = WithinStep(self.problem, self.path, tried, self.z, self.first, first, self._count)
+        event_theta = self._look_for_event(vector, end, within)
         if event_theta is not None:
             self.event_time = float(vector.t[0] + event_theta * (end[0] - vector.t[0]))
             due = due.chosen(self.problem.sign * due.times < self.problem.sign * self.event_time)
             happened = (0, -1, self.event_time, event_theta)
             due = Due(*(np.append(values, value) for values, value in zip(due, happened, strict=True)))
         due = of_moved(due, moved)
-        outputs = self._states_within(tried, first, moved, due)
+        outputs = self._states_at(due, moved, within)
         if self.path.records:
             beginning = Beginning(self.z, self.first if self.first_is_leaf else None, self.before_first)
             rows = to_device_of(self.z, vector.index[moved]) if self.problem.per_sample else None
             self.path.extend(tried.segment(beginning, first, due, outputs, moved, rows))
         if self.interpolant is not None:
-            stages = self._completed(tried, first)
-            self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.dt, self.z, stages))
+            self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.dt, self.z, within.stages))
             self.interpolant.end = self.interpolant.end if self.event_time is None else self.event_time
         if outputs is not None and self.problem.per_sample:
             self.outputs.add_pairs(outputs, due, vector.index[moved[due.positions]])
@@ -421,49 +418,19 @@ class _Solve:
             slopes = self._evaluate(end[going_on], leaf[rows], vector.index[going_on])
             return self.first.index_put((rows,), slopes), leaf
 
-    def _states_within(self, tried: StepAttempt, first: Tensor, moved: Indices, due: Due) -> Tensor | None:
-        """The states at the times that were asked for, shape (times, *state), or (pairs, …) of some samples."""
-        if not len(due.outputs):
-            return None
-        method, z = self.problem.method, self.z
-        theta = torch.from_numpy(due.thetas)
-        with self.path.recording():
-            if not self.problem.per_sample:
-                return method.between(theta, tried.dt, z, self._completed(tried, first))
-            rows = to_device_of(z, moved[due.positions])
-            field = (
-                self._field(self.vector.index[moved[due.positions]])
-                if self.problem.field.context
-                else (self.problem.field)
-            )
-            # Of several times of one sample numpy adds it once: all are of one evaluation.
-            self._count(method.nfe_within, self.vector.index[moved[due.positions]])
-            of_rows = [stage[rows] for stage in (*tried.step.stages, first)]
-            of_rows = list(method.complete(field, tried.t[rows], tried.dt[rows], z[rows], of_rows))
-            return method.between(theta.unsqueeze(0), tried.dt[rows], z[rows], of_rows)[0]
-
-    def _completed(self, tried: StepAttempt, last: Tensor) -> Sequence[Tensor]:
-        """All that the solution within the step of the whole batch is made of, evaluated once."""
-        if self.completed is None:
-            method, stages = self.problem.method, [*tried.step.stages, last]
-            with self.path.recording():
-                self.completed = method.complete(self.problem.field, tried.t, tried.dt, self.z, stages)
-            self._count(method.nfe_within)
-        return self.completed
-
-    def _look_for_event(self, vector: Vector, end: Floats, tried: StepAttempt, last: Tensor) -> float | None:
+    def _look_for_event(self, vector: Vector, end: Floats, within: WithinStep) -> float | None:
         """Where in the step an event happens, as a fraction of it."""
         if self.search is None:
             return None
+        states = within.z, within.first, within.tried.step.end
+        return self.search.within(float(vector.t[0]), float(end[0]), *states, within.looked_at)
 
-        wants_gradients = torch.is_grad_enabled()  # of the stages, which an output may be read off later
-
-        def states_within(fractions: Sequence[float], is_exact: bool) -> Tensor:
-            thetas, method, z_end = torch.tensor(fractions, dtype=torch.float64), self.problem.method, tried.step.end
-            if method.nfe_within and not is_exact:
-                return hermite(thetas, tried.dt, self.z, z_end, self.first, last)
-            with torch.set_grad_enabled(wants_gradients):
-                stages = self._completed(tried, last)
-            return method.between(thetas, tried.dt, self.z, stages)
-
-        return self.search.within(float(vector.t[0]), float(end[0]), self.z, self.first, tried.step.end, states_within)
+    def _states_at(self, due: Due, moved: Indices, within: WithinStep) -> Tensor | None:
+        """The states at the times that were asked for, shape (times, *state), or (pairs, …) of some samples."""
+        if not len(due.outputs):
+            return None
+        thetas = torch.from_numpy(due.thetas)
+        if not self.problem.per_sample:
+            return within.states(thetas)
+        positions = moved[due.positions]
+        return within.states_of_samples(thetas, positions, self.vector.index[positions])

@@ -180,6 +180,20 @@ def test_a_sample_sees_its_own_rows_of_the_context_whoever_is_still_on_its_way()
             torch.testing.assert_close(together.states[:, k], alone.states[:, 0], rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sample_sees_its_own_rows_between_the_ends_of_its_steps(method: str) -> None:
+    # Two times within one step of the sample that is slow: as many as there are samples.
+    rates, times = vector(0.5, 20)[:, None], vector(0, 0.3, 0.35, 1)
+    solver = SolverConfig(method=method, control="sample", rtol=1e-6, atol=1e-6)
+
+    def decay(t: Tensor, z: Tensor, rate: Tensor) -> Tensor:
+        return -rate * z * (1 + torch.sin(5 * t))
+
+    states = integrate(decay, torch.ones_like(rates), times, solver, context=(rates,)).states
+    exact = torch.exp(-rates.T * (times + (1 - torch.cos(5 * times)) / 5)[:, None])
+    torch.testing.assert_close(states[..., 0], exact, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("mode", ["direct", "checkpointed", "sample"])
 def test_weights_of_time_and_a_context_go_together(mode: str) -> None:
     class Both(Hypernetwork):
