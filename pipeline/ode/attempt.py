@@ -28,7 +28,7 @@ class StepAttempt(NamedTuple):
     """A step of every element.
 
     Attributes:
-        t, dt, end: times and step sizes as the method takes them.
+        t, dt: time and step size as the method takes them.
         leaf: the state at its end as the next step would start from it.
         last: dz/dt there, if the method has evaluated it for its error.
         keeps: whether the solution within is wanted.
@@ -37,7 +37,6 @@ class StepAttempt(NamedTuple):
 
     t: Tensor
     dt: Tensor
-    end: Tensor
     step: Step
     leaf: Tensor
     last: Tensor | None
@@ -46,17 +45,24 @@ class StepAttempt(NamedTuple):
     before_last: Snapshot
 
     def segment(
-        self, beginning: Beginning, last: Tensor, due: Due, outputs: Tensor | None, moved: Indices, rows: Tensor | None
+        self,
+        beginning: Beginning,
+        end: Tensor,
+        last: Tensor,
+        due: Due,
+        outputs: Tensor | None,
+        moved: Indices,
+        rows: Tensor | None,
     ) -> Segment:
         """What the backward pass needs of the elements whose step counts.
 
         Args:
-            last: dz/dt at the ends.
+            end, last: time of the ends, and dz/dt there.
             due, outputs: times within that were asked for, and the states there.
             moved: positions of those elements.
             rows: of their samples in the batch; None where the step is the whole batch's.
         """
-        t, dt, end, z = self.t, self.dt, self.end, beginning.z
+        t, dt, z = self.t, self.dt, beginning.z
         if rows is not None and len(moved) < len(z):
             here = to_device_of(z, moved)
             t, dt, end, z = t[here], dt[here], end[here], z[here]

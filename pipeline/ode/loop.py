@@ -319,7 +319,7 @@ class _Solve:
                 serves_error = not keeps and not problem.per_sample and end[0] == problem.legs[-1].end
                 with torch.no_grad() if serves_error else nullcontext():
                     last = self._evaluate(end, leaf)
-        return StepAttempt(t, dt, self._column(end), step, leaf, last, keeps, before_stages, before_last)
+        return StepAttempt(t, dt, step, leaf, last, keeps, before_stages, before_last)
 
     def _decide(self, end: Floats, tried: StepAttempt) -> NDArray[np.bool_]:
         """Which of the steps count; how long the next are."""
@@ -380,7 +380,7 @@ class _Solve:
         if self.path.records:
             beginning = Beginning(self.z, self.first if self.first_is_leaf else None, self.before_first)
             rows = to_device_of(self.z, vector.index[moved]) if self.problem.per_sample else None
-            self.path.extend(tried.segment(beginning, first, due, outputs, moved, rows))
+            self.path.extend(tried.segment(beginning, self._column(end), first, due, outputs, moved, rows))
         if self.interpolant is not None:
             self.interpolant.add(Span(float(vector.t[0]), float(end[0]), tried.dt, self.z, within.stages))
             self.interpolant.end = self.interpolant.end if self.event_time is None else self.event_time

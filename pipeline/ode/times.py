@@ -1,5 +1,6 @@
 """When a solve begins and ends, and what is asked for in between."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -111,22 +112,23 @@ def legs(times: Sequence[float], knots: Sequence[float], stops_at_times: bool, d
     Args:
         knots: times at which the field jumps, the ends of the solve perhaps among them; those outside do not matter.
     """
-    start, end = times[0], times[-1]
+    start, *between, end = times
     sign = 1.0 if end > start else -1.0
     edges = set(knots)
     jumps = {knot for knot in edges if 0 < sign * (knot - start) < sign * (end - start)}
-    numbers = {time: number for number, time in enumerate(times[1:-1])}
+    numbers = {time: number for number, time in enumerate(between)}
+    onwards = [sign * time for time in between]
     stops = sorted(jumps | (set(numbers) if stops_at_times else set()), key=lambda time: sign * time)
     found = []
     for begin, stop in pairwise([start, *stops, end]):
         safe = [_beside(time, start, end, dtype) if time in edges else 0.0 for time in (begin, stop)]
         # Of knots side by side half of what is between them stays.
         first, last = (sign * min(margin, 0.25 * abs(stop - begin)) for margin in safe)
-        within = [time for time in numbers if min(sign * (time - begin), sign * (stop - time)) > 0]
+        inside = slice(bisect_right(onwards, sign * begin), bisect_left(onwards, sign * stop))
         # Behind the leg's start: what is asked for there is not within a step.
         lowest, highest = sorted((float(np.nextafter(begin + first, stop)), stop - last))
-        times_within: Floats = np.clip(np.array(within, np.float64), lowest, highest)
-        outputs = np.array([numbers[time] for time in within], np.int64)
+        times_within: Floats = np.clip(np.array(between[inside], np.float64), lowest, highest)
+        outputs = np.arange(inside.start, inside.stop, dtype=np.int64)
         found.append(Leg(begin + first, stop - last, times_within, outputs, numbers.get(stop), begin in jumps))
     return found
 

@@ -85,6 +85,8 @@ def error_ratio(
         z, end: the state before and after the step.
         last: dz/dt at the end, for a method whose last stage that is.
     """
+    if not tableau.is_adaptive:
+        return tolerance.norm(error)  # 0, or no number
     if last is not None:
         error = torch.addcmul(error, last, dt, value=tableau.error[-1])
     return tolerance.ratio(error, z, end)
