@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from pipeline.ode.identity import identity_of
 from pipeline.ode.path import put_back
 from pipeline.ode.state import Layout
-from pipeline.util.errors import InvalidInput
+from pipeline.util.errors import InvalidInput, brief
 
 TF32_EPS = 2.0**-10
 
@@ -263,6 +263,19 @@ class VectorField:
 
     def _buffers(self) -> tuple[Tensor, ...]:
         return _once_each([buffer for module in self.modules for buffer in module.buffers(recurse=False)])
+
+
+def tensors_given(name: str, given: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """What was given as an argument of this name: of one tensor, itself, and not its rows.
+
+    Raises:
+        InvalidInput: it is no tensor and no sequence.
+    """
+    if isinstance(given, Tensor):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise InvalidInput(f"{name} is {brief(given)}: give a sequence of tensors, as in (weight, bias)")
+    return tuple(given)
 
 
 def _refuse_unsuitable(parameters: Sequence[Any], context: Sequence[Any], layout: Layout) -> None:

@@ -17,7 +17,7 @@ from pipeline.ode import events
 from pipeline.ode.adjoint import solve_with_adjoint
 from pipeline.ode.control import Controller
 from pipeline.ode.discrete import solve_recorded
-from pipeline.ode.field import VectorField
+from pipeline.ode.field import VectorField, tensors_given
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.loop import solve
@@ -80,8 +80,8 @@ def integrate(
     solver: SolverConfig = SolverConfig(),  # noqa: B008 - frozen
     *,
     norm: Norm = RootMeanSquare(),  # noqa: B008 - frozen
-    parameters: Iterable[Tensor] = (),
-    context: Iterable[Tensor] = (),
+    parameters: Tensor | Iterable[Tensor] = (),
+    context: Tensor | Iterable[Tensor] = (),
     knots: Iterable[float] = (),
     stops_at_times: bool = False,
     dense: bool = False,
@@ -114,9 +114,9 @@ def integrate(
         z0: state at `times[0]`: a tensor, or a tuple or dictionary of them, real or complex; float32 or float64.
         times: strictly monotone, of shape (n,) or a sequence of numbers and tensors of one; gradients reach them too.
         norm: of errors: which parts count, and how.
-        parameters: tensors beside the field's own that it reads and that gradients are to reach; leaves are found
-            without being named.
-        context: tensors given to the field behind z, with `control=sample` the rows of its samples.
+        parameters: one tensor or several beside the field's own that it reads and that gradients are to reach; leaves
+            are found without being named.
+        context: one tensor or several given to the field behind z, with `control=sample` the rows of its samples.
         knots: times at which the field jumps; steps end there.
         stops_at_times: end steps at the times, instead of reading the states there off the continuous extension.
         dense: keep the solution as a function of time (`Solution.interpolant`).
@@ -138,7 +138,7 @@ def integrate(
     """
     _refuse_contradictions(field, solver, dense, event)
     times, knots = together(times), checked_knots(knots)
-    parameters, context = tuple(parameters), tuple(context)
+    parameters, context = tensors_given("parameters", parameters), tensors_given("context", context)
     if solver.engine == "torchdiffeq":
         _refuse_beside_torchdiffeq(times, knots, stops_at_times, first_dt)
     if first_dt is not None and not 0 < first_dt < inf:

@@ -16,6 +16,7 @@ from pipeline.config import SolverConfig
 from pipeline.config.section import nearest
 from pipeline.config.sections import SMALLEST_TOLERANCE
 from pipeline.methods import FIXED_STEP_METHODS, METHODS, TABLEAUS
+from pipeline.ode.field import tensors_given
 from pipeline.ode.integrate import EventFunction, Field, integrate, outside_of_graphs
 from pipeline.ode.solution import Solution, SolverFailure, Status
 from pipeline.ode.state import State
@@ -119,7 +120,7 @@ def odeint_adjoint(
     adjoint_atol: Tolerance | None = None,
     adjoint_method: str | None = None,
     adjoint_options: Options | None = None,
-    adjoint_params: Iterable[Tensor] | None = None,
+    adjoint_params: Tensor | Iterable[Tensor] | None = None,
 ) -> Any:
     """As `odeint`, with gradients from the adjoint ODE (`gradient=adjoint`).
 
@@ -140,7 +141,7 @@ def odeint_adjoint(
             "forward solve; leave adjoint_method out"
         )
     _check_adjoint_options(adjoint_options or {}, options or {}, asked.method)
-    parameters = () if adjoint_params is None else tuple(adjoint_params)
+    parameters = () if adjoint_params is None else tensors_given("adjoint_params", adjoint_params)
     field = func if adjoint_params is None else _without_other_parameters(func, parameters)
     return asked.solve(field, y0, _solver(asked, rtol, atol, "adjoint", adjoint_rtol, adjoint_atol), parameters)
 

@@ -444,6 +444,28 @@ def test_a_number_in_the_place_of_a_tensor_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (1, 1)])
+@pytest.mark.parametrize("name", ["parameters", "context"])
+def test_one_tensor_may_be_given_where_several_may(name: str) -> None:
+    weight = torch.tensor([1.0, 2.0], requires_grad=True)
+    computed = weight.exp()
+
+    def field(_t: Tensor, z: Tensor, *context: Tensor) -> Tensor:
+        return -(context[0] if context else computed) * z
+
+    slopes = []
+    for given in (computed, (computed,)):
+        end = integrate(field, torch.ones(2), TIMES, solver_for("checkpointed"), **{name: given}).state
+        slopes += torch.autograd.grad(end.sum(), weight, retain_graph=True)
+    torch.testing.assert_close(*slopes, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["parameters", "context"])
+@pytest.mark.parametrize("given", [None, 3])
+def test_what_is_no_sequence_of_tensors_is_refused(name: str, given: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"^{name} is {given}: give a sequence of tensors"):
+        integrate(lambda _t, z: -z, torch.ones(1), TIMES, **{name: given})
+
+
 def test_a_context_without_a_row_for_each_sample_is_refused_before_the_first_step(shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInput, match=r"^context\[0\] has the shape .+ takes a row for each of the 4 samples"):
         integrate(

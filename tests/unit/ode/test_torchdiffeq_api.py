@@ -172,6 +172,14 @@ def test_adjoint_params_are_those_that_gradients_reach() -> None:
     torch.testing.assert_close(ours[:2], theirs[:2], rtol=0, atol=1e-6)
 
 
+def test_adjoint_params_may_be_one_tensor_and_must_be_tensors() -> None:
+    rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    ended = odeint_adjoint(lambda _t, y: -rate.exp() * y, start(), times(0, 1), adjoint_params=rate)[-1]
+    assert torch.autograd.grad(ended.sum(), rate)[0] < 0
+    with pytest.raises(InvalidInput, match=r"^adjoint_params is 3: give a sequence of tensors"):
+        odeint_adjoint(lambda _t, y: -y, start(), times(0, 1), adjoint_params=3)  # type: ignore[arg-type]
+
+
 def test_adjoint_params_may_be_what_a_hypernetwork_gave() -> None:
     def script(library: ModuleType) -> Tensor:
         context = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
