@@ -31,6 +31,7 @@ from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping import DiagonallyImplicit, ExplicitRungeKutta, StepGraphs, method_named
 from pipeline.ode.times import checked_knots, checked_times, legs, moved, together
 from pipeline.ode.tolerance import Norm, RootMeanSquare, Tolerance, packed_norm
+from pipeline.ode.vmap import refuse_vmap
 from pipeline.util.errors import InvalidInput, brief
 
 Field = Callable[..., Any]
@@ -150,6 +151,7 @@ def integrate(
     moments = checked_times(times, packed.dtype)
     moving_times = _moving(times)
     vector_field = VectorField(field, layout, packed.device, parameters, context)
+    refuse_vmap((packed, *vector_field.parameters))
     tolerance = Tolerance(solver.rtol, solver.atol, packed_norm(norm, layout, layout.samples))
     can_be_compiled = solver.can_be_compiled
     method = method_named(solver.method, is_compiled and can_be_compiled, graphs if can_be_compiled else None)
@@ -235,34 +237,17 @@ def _moving(times: Tensor | Sequence[float]) -> Tensor | None:
     return times.reshape(-1) if times.requires_grad and torch.is_grad_enabled() else None
 
 
-def _is_batched(tensor: Tensor) -> bool:
-    """Whether `vmap` hides a dimension of it, however far out."""
-    functorch = torch._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        if functorch.is_batchedtensor(tensor):
-            return True
-        tensor = functorch.get_unwrapped(tensor)
-    return False
-
-
-def _is_transformed(problem: Problem, z0: Tensor, solver: SolverConfig) -> bool:
+def _is_transformed(problem: Problem, solver: SolverConfig) -> bool:
     """Whether the solve is within a transform of `torch.func` or carries tangents forward.
 
     The graph of all steps alone lets these through, and what the field reads may be transformed where nothing else is.
 
     Raises:
-        InvalidInput: `vmap`, or another gradient that was asked for, or what is differentiated within the solve.
+        InvalidInput: another gradient that was asked for, or what is differentiated within the solve.
     """
-    functorch, gradient = torch._C._functorch, solver.gradient
-    innermost = functorch.peek_interpreter_stack()
-    if innermost is None and forward_ad._current_level < 0:
+    gradient = solver.gradient
+    if torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0:
         return False
-    is_vmapped = innermost is not None and innermost.key() == functorch.TransformType.Vmap
-    if is_vmapped or any(map(_is_batched, (z0, *problem.field.parameters))):
-        raise InvalidInput(
-            "torch.func.vmap cannot go around a solve, whose steps are decided by numbers: give the batch as the "
-            "state's first dimension, with control=sample for steps of each item's own"
-        )
     asked = "an event" if problem.event is not None else f"method={solver.method}"
     if problem.event is not None or isinstance(problem.method, DiagonallyImplicit):
         raise InvalidInput(
@@ -291,7 +276,7 @@ def _solve(
     # Somebody else sees to the memory of graphs, as torch.utils.checkpoint does, or shares one among evaluations.
     if gradient == "auto" and (has_hooks_on_saved_tensors() or parametrize._cache_enabled):
         gradient = "direct"
-    if _is_transformed(problem, z0, solver):
+    if _is_transformed(problem, solver):
         gradient = "direct"
     if gradient in ("checkpointed", "recursive", "adjoint"):
         statistics.nfe_backward = 0

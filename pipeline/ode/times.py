@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.ode.control import Floats
 from pipeline.ode.once import differentiated_once
+from pipeline.ode.vmap import is_batched
 from pipeline.util.errors import InvalidInput
 
 ROUNDINGS_BESIDE_A_KNOT = 4
@@ -87,13 +88,27 @@ def as_numbers(times: Tensor | Iterable[Tensor | float], what: str) -> list[floa
     """Times in double precision.
 
     Raises:
-        InvalidInput: `what` they are is no sequence of numbers.
+        InvalidInput: `what` they are is no sequence of numbers, or batched.
     """
     try:
-        values: Iterable[Any] = times.detach().reshape(-1).tolist() if isinstance(times, Tensor) else times
-        return [float(time.detach() if isinstance(time, Tensor) else time) for time in values]
+        values: Iterable[Any] = refuse_batched(times, what).reshape(-1).tolist() if isinstance(times, Tensor) else times
+        return [float(refuse_batched(time, what) if isinstance(time, Tensor) else time) for time in values]
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{what} are {times!r}: give a sequence of numbers, as in (0.0, 1.0)") from error
+
+
+def refuse_batched(times: Tensor, what: str) -> Tensor:
+    """The times without their gradients.
+
+    Raises:
+        InvalidInput: `vmap` has other ones for each of its items.
+    """
+    if is_batched(times):
+        raise InvalidInput(
+            f"{what} are batched by torch.func.vmap, and a solve has the same for all of its batch: solve for each "
+            "alone, or in a time that all share, dz/ds = T field(s T, z) from 0 to 1 with every T in context="
+        )
+    return times.detach()
 
 
 def moved(times: Tensor) -> Tensor:

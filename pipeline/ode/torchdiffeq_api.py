@@ -20,7 +20,7 @@ from pipeline.ode.field import tensors_given
 from pipeline.ode.integrate import EventFunction, Field, integrate, outside_of_graphs
 from pipeline.ode.solution import Solution, SolverFailure, Status
 from pipeline.ode.state import State
-from pipeline.ode.times import together
+from pipeline.ode.times import refuse_batched, together
 from pipeline.ode.tolerance import Norm, RootMeanSquare
 from pipeline.util.errors import InvalidInput, OdenetError
 
@@ -199,6 +199,7 @@ class _Asked:
         has_equal_steps = name in FIXED_STEP_METHODS
         _check_options(given, name)
         times = _exact(t)
+        refuse_batched(times, "the times of a solve")
         if times.dim() != 1:
             raise InvalidInput(f"t must have one dimension, not the shape {tuple(times.shape)}")
         knots = [float(time) for key in ("step_t", "jump_t") for time in _numbers(given.get(key))]

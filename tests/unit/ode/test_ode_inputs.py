@@ -11,7 +11,8 @@ from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from pipeline.ode import ODEBlock, RootMeanSquare, Solution, integrate
+from pipeline.config import SolverConfig
+from pipeline.ode import ODEBlock, RootMeanSquare, Solution, integrate, odeint
 from pipeline.util.errors import InvalidInput, OdenetError
 from tests.helpers.ode_fields import Growth, Layer
 from tests.helpers.ode_modes import MODES, TIMES, WHOLE, by_hand, check_gradients, loss_of, solver_for, z_start
@@ -443,7 +444,6 @@ def test_a_number_in_the_place_of_a_tensor_is_refused(name: str) -> None:
         integrate(lambda _t, z, *_: -z, torch.ones(1), TIMES, **{name: (torch.ones(1), 2.0)})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("shape", [(), (1, 1)])
 @pytest.mark.parametrize("name", ["parameters", "context"])
 def test_one_tensor_may_be_given_where_several_may(name: str) -> None:
     weight = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -466,6 +466,7 @@ def test_what_is_no_sequence_of_tensors_is_refused(name: str, given: Any) -> Non
         integrate(lambda _t, z: -z, torch.ones(1), TIMES, **{name: given})
 
 
+@pytest.mark.parametrize("shape", [(), (1, 1)])
 def test_a_context_without_a_row_for_each_sample_is_refused_before_the_first_step(shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInput, match=r"^context\[0\] has the shape .+ takes a row for each of the 4 samples"):
         integrate(
@@ -567,6 +568,31 @@ def test_a_batch_of_states_is_refused_however_far_out_it_is_made() -> None:
     with pytest.raises(InvalidInput, match=r"^torch\.func\.vmap cannot go around a solve"):
         torch.func.vmap(torch.func.grad(loss))(torch.ones(3, 2))
     assert torch.func.jacfwd(loss)(torch.ones(2)).shape == (2,)
+
+
+@pytest.mark.parametrize("transform", [lambda end: end, torch.func.grad])
+@pytest.mark.parametrize(
+    "solve",
+    [
+        lambda t: integrate(lambda _t, z: -z, torch.ones(2), t).state,
+        lambda t: integrate(lambda _t, z: -z, torch.ones(2), (0.0, t[1])).state,
+        lambda t: integrate(lambda _t, z: -z, torch.ones(2), (0.0, 3.0), knots=t).state,
+        lambda t: odeint(lambda _t, z: -z, torch.ones(2), t, event_fn=lambda _t, z: z[0] - 0.5)[0],
+    ],
+    ids=["times", "a time", "knots", "with an event"],
+)
+def test_a_batch_of_times_is_refused(
+    solve: Callable[[Tensor], Tensor], transform: Callable[[Function], Callable[[Tensor], Tensor]]
+) -> None:
+    times = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    with pytest.raises(InvalidInput, match=r"^the (times|knots) of a solve are batched by torch\.func\.vmap"):
+        torch.func.vmap(transform(lambda t: solve(t).sum()))(times)
+
+
+def test_a_batch_of_states_is_refused_by_the_reference_too() -> None:
+    reference = SolverConfig(engine="torchdiffeq", gradient="direct")
+    with pytest.raises(InvalidInput, match=r"^torch\.func\.vmap cannot go around a solve"):
+        torch.func.vmap(lambda z: integrate(lambda _t, z: -z, z, TIMES, reference).state)(torch.ones(3, 2))
 
 
 class Turning(NamedTuple):
