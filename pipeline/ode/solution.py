@@ -157,6 +157,14 @@ class Solution:
         self._start, self._between, self._end = packed
         self._version_of_start = _version(self._start)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy, in which torch counts anew how often the start was changed: with how often it was since."""
+        return {**vars(self), "_version_of_start": _version(self._start) - self._version_of_start}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._version_of_start = _version(self._start) - self._version_of_start
+
     @property
     def state(self) -> State:
         return self._layout.unpack(self._end)

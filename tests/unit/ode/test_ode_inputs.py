@@ -1,5 +1,6 @@
 """What a solve may be given: shapes, number formats, functions, times; and what is refused in a sentence."""
 
+import copy
 import math
 import pickle
 from collections.abc import Callable
@@ -616,6 +617,18 @@ def test_a_named_tuple_stays_one_and_a_solution_can_be_stored() -> None:
     parts = {"a": torch.ones(2)}
     solution = integrate(lambda _t, state: {"a": -state["a"]}, parts, (0.0, 1.0))
     torch.testing.assert_close(stored(solution).state["a"], torch.full((2,), math.exp(-1)), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, stored])
+def test_a_copy_of_a_solution_knows_its_states_from_a_start_that_was_filled_in_place(
+    copied: Callable[[Solution], Solution],
+) -> None:
+    z0 = torch.zeros(2).add_(1)  # as torch.randn and many others fill what they return
+    solution = integrate(lambda _t, z: -z, z0, (0.0, 1.0))
+    torch.testing.assert_close(copied(copied(solution)).states, solution.states, rtol=0, atol=0)
+    z0.add_(1)
+    with pytest.raises(InvalidInput, match=r"^the state that the solve began with was changed in place since"):
+        _ = copied(solution).states
 
 
 def test_the_solution_of_an_empty_batch_is_empty_at_every_time() -> None:
