@@ -104,13 +104,20 @@ class VectorField:
 
         Nothing of most fields; of one whose weights depend on time, its method `at_times` computes them for all of the
         times at once.
+
+        Raises:
+            InvalidInput: it returned fewer entries than times, or more.
         """
         if self._depends_on_time is None or not times:
             return [()] * len(times)
         shape = (-1,) if times[0].dim() == 0 else (len(times), -1)
         with self._formats():
-            of_times = self._depends_on_time(torch.stack(list(times)).view(shape))
-        return [(one,) for one in of_times]
+            of_times = [(one,) for one in self._depends_on_time(torch.stack(list(times)).view(shape))]
+        if len(of_times) != len(times):
+            raise InvalidInput(
+                f"the field's at_times returned {len(of_times)} entries for {len(times)} times: return one for each"
+            )
+        return of_times
 
     def of_rows(self, rows: Tensor | None) -> "VectorField":
         """The field for some samples of the batch alone; itself where its context is the same for all."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.ode import integrate
+from pipeline.util.errors import InvalidInput
 from tests.helpers.ode_fields import Field
 
 MODES: dict[str, dict[str, Any]] = {
@@ -339,6 +340,17 @@ def test_a_knot_at_a_time_that_is_asked_for_and_at_the_ends() -> None:
     for number, time in ((1, 0.3), (2, 0.9), (3, 1.1)):
         expected = piece_by_piece(field, z0, (0.0, time), solver)
         torch.testing.assert_close(states[number], expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("entries", [1, 9])
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+def test_weights_of_fewer_or_more_times_than_were_asked_for_are_refused(method: str, entries: int) -> None:
+    class Miscounting(Hypernetwork):
+        def at_times(self, times: Tensor) -> Tensor:
+            return torch.ones(entries if len(times) > 1 else 1, 3, 3, dtype=torch.float64)
+
+    with pytest.raises(InvalidInput, match=rf"^the field's at_times returned {entries} entries for \d times"):
+        integrate(Miscounting(), rows(), (0.0, 1.0), SolverConfig(method=method))
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4", "heun"])
