@@ -309,11 +309,11 @@ def format_name(dtype: torch.dtype | None) -> str:
 def coarse_format(values: Tensor) -> torch.dtype | None:
     """The number format that values were rounded to and cast back from; None where they show none.
 
-    Simple numbers, which fit into every format, show none.
+    Simple numbers, which whatever their size fit into every format, show none.
     """
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         if _coarser(dtype, values.dtype) and _fits(values, dtype):
-            return None if _fits(values, torch.float8_e5m2) else dtype
+            return None if _fits(torch.frexp(values).mantissa, torch.float8_e5m2) else dtype
     return None
 
 

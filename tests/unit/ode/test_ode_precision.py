@@ -1,5 +1,6 @@
 """The precision of the field and of the state, and when the one is too coarse for the other."""
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -205,6 +206,13 @@ def test_a_solve_that_fails_for_its_rounding_names_the_precision(mode: str, kind
     ):
         integrate(field, z0, (0.0, 1.0), solver)
     assert failed.value.number_format == "bfloat16"
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0**-30, 2.0**20])
+def test_a_simple_slope_shows_no_rounding_however_large_or_small_it_is(size: float) -> None:
+    with pytest.raises(SolverFailure) as failed:
+        integrate(lambda t, z: torch.where(t < 0.5, size, math.nan).expand_as(z), torch.ones(3), (0.0, 1.0))
+    assert failed.value.number_format == ""
 
 
 @pytest.mark.parametrize("function", [lambda _t, z: -torch.tanh(z), lambda _t, z: torch.ones_like(z)])
