@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pipeline.ode.state import Layout, State
 from pipeline.ode.stepping.method import Method
+from pipeline.ode.times import together
+from pipeline.ode.vmap import is_batched
 from pipeline.util.errors import InvalidInput
 
 
@@ -43,13 +45,16 @@ class Interpolant:
         """Behind the others."""
         self._spans.append(span)
 
-    def __call__(self, t: Tensor | float) -> State:
-        """The state at `t`, a scalar, or the states at times of shape (n,), with that dimension in front.
+    def __call__(self, t: Tensor | float | Sequence[Tensor | float]) -> State:
+        """The state at `t`, a scalar, or the states at times of shape (n,) or a sequence, with that dimension in front.
 
         Raises:
             InvalidInput: a time outside of the solve.
         """
-        times = torch.as_tensor(t, dtype=torch.float64, device=self._spans[0].z.device)
+        given = together(t) if isinstance(t, Sequence) else t  # with the gradients of those that are tensors
+        times = torch.as_tensor(given, dtype=torch.float64, device=self._spans[0].z.device)
+        if is_batched(times):
+            raise InvalidInput("the solution is asked for at all times at once: give them as one tensor, not to vmap")
         # In the number format of the times the ends may be behind the ends.
         rounded = t.dtype if isinstance(t, Tensor) and t.is_floating_point() else torch.float64
         slack = torch.finfo(rounded).eps * max(abs(self._start), abs(self.end))

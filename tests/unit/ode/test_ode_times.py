@@ -333,6 +333,17 @@ def test_without_being_asked_for_there_is_no_interpolant() -> None:
     assert integrate(OSCILLATION, vector(1), (0.0, 1.0)).interpolant is None
 
 
+def test_a_time_in_a_sequence_has_its_gradient_from_the_interpolant() -> None:
+    interpolant = integrate(lambda t, _z: torch.cos(t).reshape(1), torch.zeros(1), (0.0, 1.0), dense=True).interpolant
+    assert interpolant is not None
+    t = torch.tensor(0.5, requires_grad=True)
+    states = interpolant([0.1, t])
+    assert isinstance(states, Tensor)
+    assert float(torch.autograd.grad(states.sum(), t)[0]) == pytest.approx(math.cos(0.5), abs=1e-2)
+    with pytest.raises(InvalidInput, match=r"^the solution is asked for at all times at once: give them as one tensor"):
+        torch.func.vmap(interpolant)(torch.tensor([0.1, 0.2]))
+
+
 def test_the_interpolant_of_no_times_is_no_states() -> None:
     for z0 in (vector(1, 2), (vector(1, 2), torch.ones(3, 1, dtype=torch.complex128))):
         interpolant = integrate(_decays, z0, (0.0, 1.0), dense=True).interpolant
