@@ -110,10 +110,12 @@ def _signs(event: Event, times: Sequence[float], states: Sequence[Tensor]) -> It
     values = []
     for t, z in zip(times, states, strict=True):
         value = event(torch.full((), t, dtype=z.dtype, device=z.device), z)
-        if not isinstance(value, Tensor) or value.numel() != 1:
+        if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
             shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            kind = "complex" if isinstance(value, Tensor) and value.is_complex() else shown
             raise InvalidInput(
-                f"the event is {shown}: return a tensor of one number, whose sign changes when it happens"
+                f"the event is {kind}: return a tensor of one real number, whose sign changes when it happens; of "
+                "several events the product"
             )
         values.append(value.detach().reshape(()))
     for t, number in zip(times, torch.stack(values).tolist(), strict=True):

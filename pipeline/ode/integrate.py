@@ -137,7 +137,7 @@ def integrate(
 
     Source: Chen et al. 2018, section 2, for networks of this kind; the sources of the parts are beside them.
     """
-    _refuse_contradictions(field, solver, dense, event)
+    _refuse_contradictions(field, solver, norm, dense, event)
     times, knots = together(times), checked_knots(knots)
     parameters, context = tensors_given("parameters", parameters), tensors_given("context", context)
     if solver.engine == "torchdiffeq":
@@ -193,10 +193,18 @@ def refuse_no_solver(solver: object) -> None:
         )
 
 
-def _refuse_contradictions(field: Field, solver: SolverConfig, dense: bool, event: EventFunction | None) -> None:
+def _refuse_contradictions(
+    field: Field, solver: SolverConfig, norm: Norm, dense: bool, event: EventFunction | None
+) -> None:
     refuse_no_solver(solver)
     if not callable(field):
         raise InvalidInput(f"the field is a {type(field).__name__}: give a module or a function of t and z")
+    if not (event is None or callable(event)):
+        raise InvalidInput(
+            f"the event is {brief(event)}: give one function of t and z; of several events one that returns the product"
+        )
+    if not (isinstance(norm, RootMeanSquare) or callable(norm)):
+        raise InvalidInput(f"the norm is {brief(norm)}: give a RootMeanSquare, or a function of a state")
     asked = [name for name, wanted in (("dense=True", dense), ("an event", event is not None)) if wanted]
     if asked and solver.control == "sample":
         raise InvalidInput(f"{asked[0]} does not go with control=sample: use control=batch")

@@ -278,6 +278,23 @@ def test_an_event_that_is_no_scalar_is_refused_in_a_sentence() -> None:
         integrate(OSCILLATION, vector(1, 2), (0.0, 1.0), event=lambda _t, z: z - 2)
 
 
+def test_a_complex_event_is_refused_in_a_sentence() -> None:
+    with pytest.raises(InvalidInput, match=r"^the event is complex: return a tensor of one real number"):
+        integrate(lambda _t, z: 1j * z, vector(1).to(torch.complex128), (0.0, 1.0), event=lambda _t, z: z)
+
+
+def test_several_events_are_refused_and_their_product_is_the_first_of_them() -> None:
+    def lands(height: float) -> Any:
+        return lambda _t, z: z[0] - height
+
+    start, ends, solver = vector(10, 2), (0.0, 100.0), SolverConfig(**TIGHT)
+    with pytest.raises(InvalidInput, match=r"^the event is \(.*: give one function of t and z; of several .* product"):
+        integrate(Fall(), start, ends, solver, event=(lands(3), lands(7)))  # type: ignore[arg-type]
+    first = integrate(Fall(), start, ends, solver, event=lands(7)).event_time
+    product = integrate(Fall(), start, ends, solver, event=lambda _t, z: (z[0] - 3) * (z[0] - 7)).event_time
+    torch.testing.assert_close(product, first, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_outputs_behind_an_event_in_the_same_step_are_not_there(mode: str) -> None:
     """One step goes over two outputs, the event, and two more."""

@@ -492,6 +492,12 @@ def test_a_norm_may_return_a_number() -> None:
     torch.testing.assert_close(as_number.state, as_tensor.state, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("norm", [None, "max"])
+def test_a_norm_that_is_no_function_is_refused(norm: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"^the norm is {norm!r}: give a RootMeanSquare, or a function of a state"):
+        integrate(lambda _t, z: -z, torch.ones(2), TIMES, norm=norm)
+
+
 @pytest.mark.parametrize(("outside", "said"), [(("momentun",), r" \(did you mean momentum\?\)"), ((3,), "")])
 def test_a_part_that_a_norm_is_to_leave_out_and_that_is_none_is_refused(outside: tuple[str | int], said: str) -> None:
     state = {"place": torch.ones(1), "momentum": torch.ones(1)}
