@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.problems import DETEST
-from pipeline.ode import AdjointWarning, SolverFailure, Status, integrate
-from pipeline.ode.solution import AdjointFailure
+from pipeline.ode import AdjointFailure, AdjointWarning, SolverFailure, Status, integrate
 from pipeline.util.errors import OdenetError
 from tests.helpers.ode_fields import Growth, Layer
 from tests.helpers.ode_modes import TIMES, check_gradients, loss_of, solver_for, z_start
