@@ -285,7 +285,9 @@ def _solve(
     if gradient == "auto" and (has_hooks_on_saved_tensors() or parametrize._cache_enabled):
         gradient = "direct"
     if _is_transformed(problem, solver):
-        gradient = "direct"
+        first = problem.method.evaluate(problem.field, problem.start_time(z0), z0)
+        refuse_vmap([first])  # which goes over what the field reads
+        return solve(problem, z0, Path(), statistics, first, interpolant=interpolant)
     if gradient in ("checkpointed", "recursive", "adjoint"):
         statistics.nfe_backward = 0
     if not torch.is_grad_enabled():
@@ -293,9 +295,9 @@ def _solve(
     if gradient == "direct" or interpolant is not None:
         return solve(problem, z0, Path(), statistics, interpolant=interpolant)
     if gradient == "auto" and is_small(z0):
-        first = first_of_a_whole_graph(problem, z0)
-        if first is not None:
-            return solve(problem, z0, Path(), statistics, first)
+        whole = first_of_a_whole_graph(problem, z0)
+        if whole is not None:
+            return solve(problem, z0, Path(), statistics, whole)
         _count(statistics, 1)
     uncut, problem = problem, replace(problem, field=problem.field.cut())
     began = start(problem, z0)

@@ -568,12 +568,16 @@ def test_a_transform_of_what_differentiates_by_itself_is_refused(options: dict[s
         torch.func.grad(lambda z: integrate(lambda _t, z: -z, z, TIMES, **options).state.sum())(torch.ones(3))
 
 
-def test_a_batch_of_states_is_refused_however_far_out_it_is_made() -> None:
+def test_a_batch_of_states_or_fields_is_refused_however_far_out_it_is_made() -> None:
     def loss(z: Tensor) -> Tensor:
         return integrate(lambda _t, z: -z, z, TIMES).state.sum()
 
-    with pytest.raises(InvalidInput, match=r"^torch\.func\.vmap cannot go around a solve"):
-        torch.func.vmap(torch.func.grad(loss))(torch.ones(3, 2))
+    def loss_by_rate(rate: Tensor) -> Tensor:
+        return integrate(lambda _t, z: -rate * z, torch.ones(2), TIMES).state.sum()
+
+    for function, batch in ((loss, torch.ones(3, 2)), (loss_by_rate, torch.ones(3))):
+        with pytest.raises(InvalidInput, match=r"^torch\.func\.vmap cannot go around a solve"):
+            torch.func.vmap(torch.func.grad(function))(batch)
     assert torch.func.jacfwd(loss)(torch.ones(2)).shape == (2,)
 
 
