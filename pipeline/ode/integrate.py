@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
 
@@ -17,7 +17,7 @@ from pipeline.ode import events
 from pipeline.ode.adjoint import solve_with_adjoint
 from pipeline.ode.control import Controller
 from pipeline.ode.discrete import solve_recorded
-from pipeline.ode.field import VectorField, tensors_given
+from pipeline.ode.field import VectorField, modules_of, tensors_given
 from pipeline.ode.guard import warn_of_rounding
 from pipeline.ode.interpolant import Interpolant, Span
 from pipeline.ode.loop import solve
@@ -61,12 +61,13 @@ def _outside_of_inference(function: Callable[Arguments, Result]) -> Callable[Arg
 
     @wraps(function)
     def called(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
-        module = next((one for one in arguments if isinstance(one, nn.Module)), None)
-        buffers = () if module is None else module.buffers()
-        # Buffers made in inference mode can be changed there alone.
-        if torch.is_inference_mode_enabled() and not any(buffer.is_inference() for buffer in buffers):
-            with torch.inference_mode(False), torch.no_grad():
-                return function(*arguments, **options)
+        if torch.is_inference_mode_enabled():
+            functions = filter(callable, (*arguments, *options.values()))
+            modules = {part for one in functions for part in modules_of(one)}
+            # Buffers made in inference mode can be changed there alone.
+            if not any(buffer.is_inference() for part in modules for buffer in part.buffers(recurse=False)):
+                with torch.inference_mode(False), torch.no_grad():
+                    return function(*arguments, **options)
         return function(*arguments, **options)
 
     return called

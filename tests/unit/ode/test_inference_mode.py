@@ -62,6 +62,26 @@ def test_a_stiff_solve_in_it_is_that_outside_of_it() -> None:
     assert inside.statistics.nfe_forward == outside.statistics.nfe_forward
 
 
+@pytest.mark.parametrize("kind", ["module", "keyword", "function"])
+def test_a_buffer_that_was_made_in_it_may_be_changed_by_the_field_in_it(kind: str) -> None:
+    with torch.inference_mode():
+        normalised, z = nn.BatchNorm1d(2), torch.randn(4, 2)
+
+        class Normalised(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = normalised
+
+            def forward(self, _t: Tensor, z: Tensor) -> Tensor:
+                return self.layer(z)  # type: ignore[no-any-return]
+
+        if kind == "keyword":
+            integrate(field=Normalised(), z0=z, times=(0.0, 1.0))
+        else:
+            integrate(Normalised() if kind == "module" else lambda _t, z: normalised(z), z, (0.0, 1.0))
+    assert int(normalised.num_batches_tracked) > 1
+
+
 def test_what_was_made_in_it_and_is_to_be_differentiated_is_refused_in_a_sentence() -> None:
     x = torch.ones(3, 2)
     with torch.inference_mode():
