@@ -19,7 +19,6 @@ class MonitoredField(nn.Module):
 
     def __init__(self, field: VectorField, times: Tensor, max_steps: int) -> None:
         super().__init__()
-        self.module = field.module  # so that the adjoint finds its parameters
         self.t0, self.t1 = float(times[0]), float(times[-1])
         self.max_steps = max_steps
         self.statistics = Statistics()

@@ -10,8 +10,11 @@ from pipeline.config import SolverConfig
 from pipeline.methods import FIXED_STEP_METHODS
 from pipeline.ode.field import VectorField
 from pipeline.ode.monitor import AdaptiveMonitoredField, MonitoredField
+from pipeline.ode.reads import read, sequence_number
 from pipeline.ode.solution import Solution
+from pipeline.ode.start import depend_on_each_other
 from pipeline.ode.tolerance import PackedNorm
+from pipeline.util.errors import InvalidInput
 
 NAMES = {"heun": "adaptive_heun"}
 """Methods that torchdiffeq calls otherwise."""
@@ -43,10 +46,11 @@ def solve_with_torchdiffeq(
         options = {"step_t": times}
         if norm is not None:
             options["norm"] = lambda z: norm(z).reshape(())
-    adjoint = {}
+    adjoint: dict[str, Any] = {}
     if solver.gradient == "adjoint":
         monitored.statistics.nfe_backward = 0
         adjoint = {"adjoint_rtol": solver.adjoint_rtol, "adjoint_atol": solver.adjoint_atol}
+        adjoint["adjoint_params"] = _read(field, times[0], z0)
     solve = odeint_adjoint if solver.gradient == "adjoint" else odeint
     states = solve(
         monitored,
@@ -65,6 +69,26 @@ def solve_with_torchdiffeq(
         monitored.statistics.accepted = solver.steps
     between = states[1:-1] if len(moments) > 2 else None
     return Solution(times.double().cpu(), field.layout, (z0, between, states[-1]), monitored.statistics)
+
+
+def _read(field: VectorField, t0: Tensor, z0: Tensor) -> tuple[Tensor, ...]:
+    """What the adjoint is to give gradients: all that the field is known to read, and the leaves that a function reads.
+
+    Raises:
+        InvalidInput: it reads what was computed from others, of which torchdiffeq's adjoint would not know.
+    """
+    leaves: list[Tensor] = []
+    reads_outside = False
+    if field.module is None and torch.is_grad_enabled():
+        leaf, before = z0.detach().requires_grad_(), sequence_number()
+        with torch.random.fork_rng([z0.device] if z0.device.type == "cuda" else []), field.buffers_kept():
+            leaves, reads_outside = read(field(t0, leaf), [leaf, *field.parameters], before)
+    if reads_outside or depend_on_each_other(field.parameters):
+        raise InvalidInput(
+            "the field reads what an earlier computation gave, whose gradient gradient=adjoint with engine=torchdiffeq "
+            "does not know of: name it in parameters= and nothing that it was computed from, or use gradient=direct"
+        )
+    return (*field.parameters, *leaves)
 
 
 def _equal_steps(steps: int) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:

@@ -52,7 +52,7 @@ def start(problem: Problem, z0: Tensor) -> Start:
     snapshot = Snapshot(everything.random, [pair for pair in everything.buffers if id(pair[0]) in changed])
     leaves, reads_outside = read(first, [leaf, *field.parameters], before)
     field = field.also_reading(leaves)
-    reads_outside = reads_outside or _depend_on_each_other(field.parameters)
+    reads_outside = reads_outside or depend_on_each_other(field.parameters)
     return Start(z0, leaf, first, snapshot, everything, changing, field, reads_outside)
 
 
@@ -72,7 +72,7 @@ def _snapshot_of_all(field: VectorField, z: Tensor) -> Snapshot:
     return Snapshot(get_random_state(z.device), field.buffer_values())
 
 
-def _depend_on_each_other(known: Sequence[Tensor]) -> bool:
+def depend_on_each_other(known: Sequence[Tensor]) -> bool:
     """Whether one was computed from another, to which torch would hand its gradient on within the solve."""
     computed = [tensor for tensor in known if tensor.grad_fn is not None]
     leaves, nodes = {id(tensor) for tensor in known}, nodes_of(computed)

@@ -225,6 +225,34 @@ def test_the_reference_is_torchdiffeq_to_the_bit() -> None:
     assert torch.equal(integrate(field, z0, (0.0, 1.0), SolverConfig(engine="torchdiffeq")).state, theirs)
 
 
+@pytest.mark.parametrize("given", ["parameters", "context", "nothing"])
+def test_the_adjoint_of_the_reference_reaches_what_a_function_reads(given: str) -> None:
+    rate, slopes = torch.tensor(0.5, dtype=torch.float64, requires_grad=True), []
+
+    def field(_t: Tensor, z: Tensor, *context: Tensor) -> Tensor:
+        return -(context[0] if context else rate) * z
+
+    for engine in ENGINES:
+        solver = SolverConfig(engine=engine, gradient="adjoint", rtol=1e-8, atol=1e-8)
+        options: dict[str, Any] = {} if given == "nothing" else {given: rate}
+        slopes += torch.autograd.grad(integrate(field, start(), (0.0, 1.5), solver, **options).state.sum(), rate)
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("names", [(), ("rate", "computed")])
+def test_the_adjoint_of_the_reference_refuses_what_it_would_leave_out_or_count_twice(names: tuple[str, ...]) -> None:
+    rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    tensors = {"rate": rate, "computed": rate.exp()}
+    with pytest.raises(InvalidInput, match=r"^the field reads what an earlier .* with engine=torchdiffeq does not"):
+        integrate(
+            lambda _t, z: -rate * tensors["computed"] * z,
+            start(),
+            (0.0, 1.5),
+            SolverConfig(engine="torchdiffeq", gradient="adjoint"),
+            parameters=[tensors[name] for name in names],
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
