@@ -37,7 +37,8 @@ def solve_with_torchdiffeq(
     monitored: MonitoredField
     options: dict[str, Any]
     if fixed_steps:
-        monitored = MonitoredField(field, times, solver.steps)
+        # The adjoint takes as many from each time to the one before.
+        monitored = MonitoredField(field, times, solver.steps * (len(moments) - 1))
         options = {"grid_constructor": _equal_steps(solver.steps)}
     else:
         monitored = AdaptiveMonitoredField(field, times, solver.max_steps)

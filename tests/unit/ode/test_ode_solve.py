@@ -239,6 +239,14 @@ def test_the_adjoint_of_the_reference_reaches_what_a_function_reads(given: str) 
     torch.testing.assert_close(*slopes, rtol=1e-6, atol=0)
 
 
+def test_the_adjoint_of_the_reference_takes_equal_steps_back_from_every_time() -> None:
+    z0, times, slopes = start().requires_grad_(), (0.0, 0.5, 1.0, 1.5), []
+    for engine in ENGINES:
+        solver = SolverConfig(engine=engine, gradient="adjoint", method="midpoint", steps=60)
+        slopes += torch.autograd.grad(integrate(OSCILLATION, z0, times, solver).states.sum(), z0)
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("names", [(), ("rate", "computed")])
 def test_the_adjoint_of_the_reference_refuses_what_it_would_leave_out_or_count_twice(names: tuple[str, ...]) -> None:
     rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
