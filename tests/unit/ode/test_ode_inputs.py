@@ -606,6 +606,13 @@ def test_a_batch_of_states_is_refused_by_the_reference_too() -> None:
         torch.func.vmap(lambda z: integrate(lambda _t, z: -z, z, TIMES, reference).state)(torch.ones(3, 2))
 
 
+@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
+def test_a_transform_around_the_reference_is_refused(gradient: Any) -> None:
+    reference = SolverConfig(engine="torchdiffeq", gradient=gradient)
+    with pytest.raises(InvalidInput, match=r"^torch\.func around a solve does not go with engine=torchdiffeq: use"):
+        torch.func.grad(lambda z: integrate(lambda _t, z: -z, z, TIMES, reference).state.sum())(torch.ones(2))
+
+
 class Turning(NamedTuple):
     cosine: Tensor
     sine: Tensor
