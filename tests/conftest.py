@@ -74,13 +74,19 @@ def no_figures() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def plugins_of_one_file() -> Iterator[None]:
-    """Every run records the plug-ins that its process has loaded: those of a file of tests end with it."""
+def plugins_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every run records what its process has loaded and registered: a file of tests has its own alone."""
+    others = {
+        key: part for key, part in registry._parts.items() if not (part.is_shipped or str(request.path) in part.where)
+    }
+    for key in others:
+        del registry._parts[key]
     before = registry.plugin_files()
     with mock.patch.dict(loading._loaded), mock.patch.dict(loading._executed):
         yield
         for file in registry.plugin_files() - before:
             loading.unload(file)
+    registry._parts.update(others)
 
 
 @pytest.fixture(autouse=True)
