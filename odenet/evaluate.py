@@ -141,7 +141,7 @@ def _predict(run_id: int, paths: Sequence[Path], as_json: bool) -> None:
     if run.task != "classification":
         raise InvalidInput(f"run {run_id} is of the task {run.task}, which takes no images: leave out --predict")
     shape = model.preprocessing.output_shape
-    images = read_images(paths, shape)
+    images = read_images(paths, shape, any_size=model.preprocessing.takes_any_size)
     if images.resized:
         size = f"{shape[1]} × {shape[2]}"
         print(f"{images.resized} of {len(images.names)} images were resized to {size}", file=sys.stderr)

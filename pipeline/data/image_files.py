@@ -29,7 +29,7 @@ class NamedImages:
 
     Attributes:
         pixels: uint8, shape (n, channels, height, width).
-        resized: how many had another size.
+        resized: how many had another size, or have it still where the network's preprocessing takes any.
         notes: what was done to them besides, or looks as if it were not meant, by sentences.
     """
 
@@ -39,7 +39,7 @@ class NamedImages:
     notes: tuple[str, ...] = ()
 
 
-def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> NamedImages:
+def read_images(paths: Sequence[Path], shape: tuple[int, int, int], *, any_size: bool = False) -> NamedImages:
     """The images at `paths` as uint8 pixels of `shape` (channels, height, width).
 
     They are read as `Picture.read` reads them.
@@ -47,12 +47,13 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> NamedImag
     Args:
         paths: PNG and JPEG files and folders of them, whose files come by name; or one `.npz` with `x` or `x_test`, of
             the size that the network takes, which is converted as a training's images are.
+        any_size: whether the arrays of an `.npz` may have, and keep, another height and width.
 
     Raises:
         InvalidInput: a path that is not there, a file that is no such image, or a folder without any.
     """
     if len(paths) == 1 and paths[0].suffix == ".npz":
-        return _read_npz(paths[0], shape)
+        return _read_npz(paths[0], shape, any_size)
     files = [file for path in paths for file in _picture_files(path)]
     channels, height, width = shape
     images = [Picture(str(file), file).read(channels, (height, width)) for file in files]
@@ -73,7 +74,7 @@ def _picture_files(path: Path) -> list[Path]:
     return found
 
 
-def _read_npz(path: Path, shape: tuple[int, int, int]) -> NamedImages:
+def _read_npz(path: Path, shape: tuple[int, int, int], any_size: bool) -> NamedImages:
     channels, height, width = shape
     key, given = _array(path)
     notes: list[str] = []
@@ -82,13 +83,15 @@ def _read_npz(path: Path, shape: tuple[int, int, int]) -> NamedImages:
     except DataError as error:
         raise InvalidInput(str(error)) from error
     with_channels = images[..., np.newaxis] if images.ndim == 3 else images
-    if with_channels.shape[1:] != (height, width, channels) or len(images) == 0:
+    is_of_size = with_channels.shape[1:3] == (height, width)
+    if with_channels.shape[3:] != (channels,) or not (is_of_size or any_size) or with_channels.size == 0:
         raise InvalidInput(
             f"the images of {path} are of shape {given.shape}, but the network takes (n, {height}, {width}, {channels})"
             ": save them so, or as PNG files, which are resized"
         )
     names = tuple(f"{path}[{index}]" for index in range(len(images)))
-    return NamedImages(names, to_pixels(torch.from_numpy(with_channels)), 0, tuple(notes))
+    resized = 0 if is_of_size else len(names)
+    return NamedImages(names, to_pixels(torch.from_numpy(with_channels)), resized, tuple(notes))
 
 
 def _array(path: Path) -> tuple[str, NDArray[Any]]:

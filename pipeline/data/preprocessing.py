@@ -17,7 +17,10 @@ class Preprocessing:
 
     Attributes:
         output_shape: channels, height and width that the network sees.
+        takes_any_size: whether images of every height and width become that.
     """
+
+    takes_any_size = False
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         self.output_shape = image_shape
@@ -41,6 +44,8 @@ class RandomCrop(Preprocessing):
     Source: Gładzik, section 4.4.
     """
 
+    takes_any_size = True
+
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         self.output_shape = (image_shape[0], _CROPPED, _CROPPED)
 
@@ -57,6 +62,7 @@ class Augmented(Preprocessing):
     def __init__(self, preprocessing: Preprocessing, config: ImageConfig) -> None:
         super().__init__(preprocessing.output_shape)
         self._preprocessing, self._config = preprocessing, config
+        self.takes_any_size = preprocessing.takes_any_size
         side = min(self.output_shape[1:])
         for name in ("crop_padding", "cutout"):
             if (pixels := getattr(config, name)) >= side:

@@ -499,6 +499,19 @@ def test_images_of_another_size_are_resized_and_said_to_be(
     assert sum(answer["probabilities"]) == pytest.approx(1)
 
 
+def test_the_arrays_that_a_run_with_random_crops_was_tested_on_are_answered_as_in_its_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("resnet_small", data={"preprocessing": "random_crop", "subset": 100})
+    np.savez(path := tmp_path / "digits.npz", x=read_digits().x_test)
+    assert main(["evaluate", str(run), "--predict", str(path), "--json"]) == 0
+    printed = capsys.readouterr()
+    recorded = np.load(BytesIO(Runs().get(run).artifact("predictions.npz")))["probabilities"]
+    probabilities = np.array([answer["probabilities"] for answer in json.loads(printed.out)["images"]])
+    assert probabilities == pytest.approx(recorded, abs=1e-5)
+    assert printed.err.endswith(f"{len(recorded)} of {len(recorded)} images were resized to 28 × 28\n")
+
+
 def test_what_is_done_to_an_array_of_images_is_said(
     resnet: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
