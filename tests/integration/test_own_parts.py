@@ -253,6 +253,47 @@ def test_parts_of_a_latent_ode_that_do_not_fit_are_refused_before_they_are_train
         odenet.train("latent_ode", "spirals", config=config)
 
 
+@pytest.mark.parametrize("names", [("cnf", "two_moons"), ("latent_ode", "spirals"), ("trajectories", "reflection2d")])
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [((3, 3), r"does not work for two \w+ of 2 numbers"), ((2, 3), r"gives \(2, 3\) for two \w+ of 2 numbers")],
+)
+def test_a_field_of_another_width_is_refused_with_both_widths_before_there_is_a_run(
+    names: tuple[str, str], sizes: tuple[int, int], said: str
+) -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(*sizes)
+
+        def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
+            return torch.as_tensor(self.layer(z))
+
+    sections = {"series": {"latent": 2}} if "spirals" in names else {}
+    known = len(odenet.Runs().find({}))
+    with pytest.raises(PluginError, match=f"the field Wide {said}"):
+        odenet.train(*names, field=Wide(), config={"training.max_epochs": 1, **sections})
+    assert len(odenet.Runs().find({})) == known
+
+
+@pytest.mark.parametrize("control", ["batch", "sample"])
+def test_a_density_may_have_a_field_that_differentiates_and_looks_at_the_shape_of_time(control: str) -> None:
+    class Downhill(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, t: Tensor, z: Tensor) -> Tensor:
+            assert t.shape in ((), (len(z), 1))
+            with torch.enable_grad():
+                z = z if z.requires_grad else z.detach().requires_grad_()
+                [slope] = torch.autograd.grad(self.layer(z).square().sum(), z, create_graph=True)
+            return -slope
+
+    config = {"training.max_epochs": 1, "data.size": 100, "solver.control": control, "training.device": "cpu"}
+    assert odenet.train("cnf", "two_moons", field=Downhill(), config=config).status == "COMPLETED"
+
+
 def test_what_a_plugin_prints_when_it_is_loaded_is_not_on_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
