@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from pipeline.config.display_names import data_name, model_name
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.pairing import PairedTest
 from pipeline.training import Objective
+from pipeline.training.lazy_layers import fill_lazy_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -206,11 +208,13 @@ class Task(ABC, Generic[C, D, A]):
 
         With `Task.restore` it is enough to build the model again without its data.
         """
+        return {"data": self.test_facts(data), "parameters": self.parameter_counts(config, data)}
+
+    def parameter_counts(self, config: C, data: D) -> dict[str, int]:
+        """How many parameters the model has, by a name for each count."""
         model = self.build_model(config, data)
-        return {
-            "data": self.test_facts(data),
-            "parameters": {"total": sum(parameter.numel() for parameter in model.parameters())},
-        }
+        fill_lazy_layers(model, partial(self.objective, config, data))
+        return {"total": sum(parameter.numel() for parameter in model.parameters())}
 
     def test_facts(self, data: D) -> dict[str, Any]:
         """What is recorded of the test split, as the run's `info.data`."""

@@ -33,6 +33,7 @@ from pipeline.training.checkpoint import CheckpointError, load_checkpoint, save_
 from pipeline.training.division import Division
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.fitted import Fitted
+from pipeline.training.lazy_layers import fill_lazy_layers
 from pipeline.training.objective import BatchLoss, Objective, together
 from pipeline.training.optimisation import (
     build_optimiser,
@@ -93,6 +94,7 @@ def fit(
         WorkersParted: another of the processes is gone.
     """
     keep_freed_memory()
+    fill_lazy_layers(model, lambda: objective)
     trainer = _Trainer(model, objective, config, seed, callbacks, workers)
     if resume:
         state = load_checkpoint(checkpoint)
@@ -132,6 +134,7 @@ def fit_along(model: nn.Module, objective: Objective, config: TrainingConfig, se
         WorkersParted: another of the processes is gone.
     """
     keep_freed_memory()
+    fill_lazy_layers(model, lambda: objective)
     trainer = _Trainer(model, objective, config, seed, (), workers)
     trainer.load_state_dict(workers.share(None))
     device = objective.device

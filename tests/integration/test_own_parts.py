@@ -24,6 +24,7 @@ from pipeline.plugins import registry
 from pipeline.plugins.registry import PluginError
 from pipeline.runs.load_model import load_model
 from pipeline.runs.stored_parts import stored_plugins
+from pipeline.series import Posterior, SeriesBatch
 from pipeline.util.errors import InvalidInput, OdenetError
 
 pytestmark = pytest.mark.usefixtures("store_home")
@@ -292,6 +293,31 @@ def test_a_density_may_have_a_field_that_differentiates_and_looks_at_the_shape_o
 
     config = {"training.max_epochs": 1, "data.size": 100, "solver.control": control, "training.device": "cpu"}
     assert odenet.train("cnf", "two_moons", field=Downhill(), config=config).status == "COMPLETED"
+
+
+@pytest.mark.parametrize("names", [("digits",), ("latent_ode", "spirals")])
+def test_layers_that_take_their_widths_from_what_they_are_given_have_them_before_weights_are_averaged(
+    names: tuple[str, ...],
+) -> None:
+    @plugins.model("lazy")
+    def lazy(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.LazyLinear(outputs))
+
+    @plugins.encoder("lazy")
+    class Encoder(nn.Module):
+        def __init__(self, dimensions: int, latent: int) -> None:  # noqa: ARG002
+            super().__init__()
+            self.layer = nn.LazyLinear(latent)
+
+        def forward(self, batch: SeriesBatch, time_unit: float) -> Posterior:  # noqa: ARG002
+            mean = self.layer(batch.values.nan_to_num().mean(1))
+            return Posterior(mean, torch.ones_like(mean))
+
+    own = {"model.architecture": "lazy"} if names == ("digits",) else {"series.encoder": "lazy"}
+    config = {"training.max_epochs": 1, "training.ema_decay": 0.5, "training.device": "cpu", "data.subset": 100}
+    run = odenet.train(*names, config=config | own)
+    assert run.status == "COMPLETED"
+    assert run.facts.parameters == sum(p.numel() for p in load_model(run.run_id).network.parameters())
 
 
 def test_what_a_plugin_prints_when_it_is_loaded_is_not_on_standard_output(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pipeline.config import SolverConfig
 from pipeline.flows import Flow, Gaussian, LogProb
 from pipeline.models.build import named_part
+from pipeline.models.try_out import try_out
 from pipeline.plugins import registry
 from pipeline.tasks.density.config import DensityConfig
 from pipeline.tasks.density.models.cnf import flow_of
@@ -53,8 +54,13 @@ def build_density(config: DensityConfig, solver: SolverConfig, dimension: int) -
 def _built(config: DensityConfig, solver: SolverConfig, dimension: int) -> nn.Module:
     part, flow = named_part(config.model), config.flow
     if part.kind == "field":
-        options = config.model.options
-        return flow_of(lambda: _module(part, part.built(dimension, **options)), dimension, solver, flow)
+
+        def build_field() -> nn.Module:
+            built = _module(part, part.built(dimension, **config.model.options))
+            try_out(part, built, torch.zeros(2, dimension), f"two points of {dimension} numbers", solver)
+            return built
+
+        return flow_of(build_field, dimension, solver, flow)
     shared = {"config": flow} if "config" in inspect.signature(part.build).parameters else {}
     built = _module(part, part.built((dimension,), dimension, solver, **shared, **config.model.options))
     missing = [name for name in ("log_prob", "sample") if not hasattr(built, name)]

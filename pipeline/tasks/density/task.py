@@ -114,11 +114,10 @@ class Density(Task[DensityConfig, DensityPoints, Answers]):
         return flattering_setting(rows)
 
     def facts(self, config: DensityConfig, data: DensityPoints) -> dict[str, Any]:
-        model = self.build_model(config, data)
         sizes = {"training_points": len(data.train)} if data.sample is None else {}
         sizes |= {"validation_points": len(data.validation), **self.test_facts(data)}
-        parameters = {"total": sum(parameter.numel() for parameter in model.parameters())}
-        return {"data": {**sizes, **data.preprocessing.to_dict()}, "parameters": parameters}
+        data_facts = {**sizes, **data.preprocessing.to_dict()}
+        return {"data": data_facts, "parameters": self.parameter_counts(config, data)}
 
     def test_facts(self, data: DensityPoints) -> dict[str, Any]:
         return {"sha256": data.sha256, "test_points": data.test_items}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.device.compilation import prepare
+from pipeline.models.try_out import try_out
 from pipeline.plugins import registry
 from pipeline.series import (
     Cell,
@@ -54,9 +55,10 @@ def build_model(
     outputs = classes if settings.label_weight > 0 else 0
     if name in registry.names("field", "series"):
         part = registry.find("field", name, "series")
-        built: Any = latent_ode(
-            dimensions, outputs, solver, settings, part.built(settings.latent, **config.model.options)
-        )
+        field = _module(part, part.built(settings.latent, **config.model.options))
+        states = torch.zeros(2, settings.latent)
+        try_out(part, field, states, f"two states of {settings.latent} numbers by series.latent", solver)
+        built: Any = latent_ode(dimensions, outputs, solver, settings, field)
     else:
         part = registry.find("model", name, "series")
         built = _called(part, (dimensions,), outputs, solver, config=settings, options=config.model.options)

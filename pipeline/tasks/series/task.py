@@ -107,7 +107,6 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
                 f"series.label_weight is {config.series.label_weight:g}, but the series of {config.data.name} have no "
                 "labels: leave it out"
             )
-        model = self.build_model(config, data)
         return {
             "data": {
                 **self.test_facts(data),
@@ -119,7 +118,7 @@ class IrregularSeries(Task[SeriesTaskConfig, SeriesData, Answers]):
                 "time_unit": _time_unit(config, data),
                 "scaling": data.scaling.as_recorded(),
             },
-            "parameters": {"total": sum(parameter.numel() for parameter in model.parameters())},
+            "parameters": self.parameter_counts(config, data),
         }
 
     def restore(self, config: SeriesTaskConfig, facts: Mapping[str, Any], solver: SolverConfig) -> TrainedModel:

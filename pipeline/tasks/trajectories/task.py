@@ -1,6 +1,5 @@
 """Points that a network moves: what continuous trajectories can do, and discrete ones."""
 
-import copy
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,12 @@ from torch.nn import functional
 from pipeline import plugins
 from pipeline.config import SolverConfig
 from pipeline.data.subset import draw_subset
-from pipeline.device.out_of_memory import is_out_of_memory
 from pipeline.models.build import build_named, built_field, named_part
 from pipeline.models.time_weights import curves, of_time
+from pipeline.models.try_out import try_out
 from pipeline.ode import ODEBlock
 from pipeline.ode.counts import nfe_forward
 from pipeline.ode.regularisation import regularise
-from pipeline.plugins.registry import Part, PluginError
 from pipeline.reporting.metric_spec import MetricSpec
 from pipeline.tasks.base import Progress, Report, Task, TrainedModel
 from pipeline.tasks.trajectories import metric_specs
@@ -32,7 +30,7 @@ from pipeline.tasks.trajectories.objective import SmoothL1, scores
 from pipeline.tasks.trajectories.survey import survey
 from pipeline.tasks.trajectories.unused_settings import warn_of_unused_settings
 from pipeline.training import Objective
-from pipeline.util.errors import InvalidInput, OdenetError
+from pipeline.util.errors import InvalidInput
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,7 +163,8 @@ def build_network(config: TrajectoriesConfig, solver: SolverConfig, dimension: i
     else:
         body = build_named(config.model, solver, (width,), width)
     if not part.is_shipped:
-        _try_out(body, part, width)
+        tried, of_field = (body.field, solver) if isinstance(body, ODEBlock) else (body, None)
+        try_out(part, tried, torch.zeros(2, width), f"two points of {width} numbers", of_field)
     return PointNetwork(dimension, config.model.augment, body, is_map)
 
 
@@ -174,26 +173,3 @@ def _drawing() -> Any:
     from pipeline.tasks.trajectories import figures
 
     return figures
-
-
-@torch.no_grad()
-def _try_out(body: nn.Module, part: Part, width: int) -> None:
-    """Send two points through a plug-in's body, or the field in it.
-
-    Raises:
-        PluginError: it does not take them, or gives something of another shape.
-    """
-    device = next((parameter.device for parameter in body.parameters()), None)  # a module of one's own may be on a GPU
-    points = torch.zeros(2, width, device=device)
-    tried = copy.deepcopy(body.field if isinstance(body, ODEBlock) else body).eval()
-    what = f"{part.where}: the {part.kind} {part.name}"
-    try:
-        found = tried(points.new_zeros(()), points) if isinstance(body, ODEBlock) else tried(points)
-    except Exception as error:
-        if isinstance(error, OdenetError) or is_out_of_memory(error):
-            raise
-        said = f"{what} does not work for two points of {width} numbers: {type(error).__name__}: {error}"
-        raise PluginError(said) from error
-    if not isinstance(found, Tensor) or found.shape != points.shape:
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise PluginError(f"{what} gives {shape} for two points of {width} numbers: it must give (2, {width})")
