@@ -36,6 +36,7 @@ from pipeline.tasks.base import Report, Task
 from pipeline.tasks.lookup import get_task
 from pipeline.tasks.plugin_metrics import plain_scores
 from pipeline.tasks.solver_grid import solved_with, trained_setting
+from pipeline.tasks.unused_settings import warn_of_endless_warm_up
 from pipeline.tracking.lean_sacred import SETTINGS, Experiment, Ingredient, Run, SacredError
 from pipeline.tracking.provenance import ROOT, why_unknown
 from pipeline.tracking.run_log import RunLog
@@ -180,6 +181,7 @@ class TaskExperiment:
                 run_log.update_info({"device": str(device), **prepared.facts})
                 _warn_of_unknown_commit()
                 task.warn(config)
+                warn_of_endless_warm_up(config.training)
                 task.warn_of_data(config, data)
                 model = build(config=config, data=data, device=device)
                 train(model=model, config=config, data=data, run_log=run_log)

@@ -54,6 +54,14 @@ def unused_in_a_training(training: TrainingConfig) -> Iterator[Unused]:
         yield training, "momentum", f"it is for sgd, not for training.optimiser={training.optimiser}"
 
 
+def warn_of_endless_warm_up(training: TrainingConfig) -> None:
+    """Say that the learning rate is never what was set."""
+    if training.warmup_epochs > training.max_epochs:
+        said = f"training.warmup_epochs={training.warmup_epochs:g} with training.max_epochs={training.max_epochs}"
+        advice = f"the learning rate is still rising to {training.lr:g} at the end: use fewer epochs of warm-up"
+        warnings.warn(OdenetWarning(f"{said}: {advice}"), stacklevel=2)
+
+
 def warn_of_uneven_steps(model: Section, solver: SolverConfig) -> None:
     """Say that equal steps cannot be, where weights jump at other times."""
     intervals = getattr(model, "time_terms", None) or TERMS

@@ -127,6 +127,15 @@ def test_a_schedule_by_the_validation_loss_is_stepped_with_it() -> None:
     assert seen.rates == pytest.approx([seen.rates[0] * 0.1**k for k in range(4)])
 
 
+@pytest.mark.parametrize(("warm_up", "is_warned_of"), [(1.5, True), (1.0, False)])
+def test_a_warm_up_that_outlasts_the_training_is_warned_of(warm_up: float, is_warned_of: bool) -> None:
+    run = train(
+        "resnet_small", config={"training.warmup_epochs": warm_up, "training.max_epochs": 1, "training.lr": 0.01}
+    )
+    said = "training.warmup_epochs=1.5 with training.max_epochs=1: the learning rate is still rising to 0.01 at the end"
+    assert any(one.startswith(said) for one in run.info.get("warnings", ())) == is_warned_of
+
+
 def test_parts_that_a_training_cannot_step_are_refused_by_their_line() -> None:
     @plugins.optimiser("lbfgs")
     def lbfgs(parameters: Any, lr: float, weight_decay: float) -> optim.Optimizer:  # noqa: ARG001
