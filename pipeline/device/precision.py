@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import ConfigError, TrainingConfig
+from pipeline.util.errors import InvalidInput, brief
 
 
 def choose_device(config: TrainingConfig) -> torch.device:
@@ -21,6 +22,21 @@ def choose_device(config: TrainingConfig) -> torch.device:
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
+
+
+def find_device(name: torch.device | str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        InvalidInput: there is none here.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, TypeError, AssertionError) as error:  # the last one of a torch that knows no GPUs
+        others = " or 'cuda'" if torch.cuda.is_available() else ""
+        raise InvalidInput(
+            f"device is {brief(str(name))}, but torch finds no such device here: use device='cpu'{others}"
+        ) from error
 
 
 @contextmanager

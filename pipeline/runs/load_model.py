@@ -11,6 +11,7 @@ import torch
 from pymongo.database import Database
 
 from pipeline.config import SolverConfig
+from pipeline.device.precision import find_device
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.runs.registry import PromotionError, get_model
 from pipeline.runs.stored_parts import config_of
@@ -57,19 +58,19 @@ def load_model(
     Raises:
         ModelNotFound: no model has this name.
         RunNotFound: its run has been deleted.
-        InvalidInput: the run is no training.
+        InvalidInput: the run is no training, or there is no such device here.
         PromotionError: its run has other weights than those that were promoted.
         ArtifactError: the stored weights have been changed.
         ConfigError: the stored configuration is not one of this version's.
         PluginError: a plug-in of its run is gone, or not what it was.
     """
-    runs = Runs(database)
+    place, runs = find_device(device), Runs(database)
     if isinstance(name, StoredRun):
         name = name.run_id
     elif isinstance(name, str) and name.isdecimal():  # as a script's arguments have it; no model is called so
         name = int(name)
     if not isinstance(name, str):  # of NumPy, too
-        return load_run_model(runs.get(name), torch.device(device))
+        return load_run_model(runs.get(name), place)
     promotion = get_model(name, runs.database).current
     run = runs.get(promotion.run_id)
     if run.facts.weights_sha256 != promotion.sha256:
@@ -77,4 +78,4 @@ def load_model(
             f"the weights of run {run.run_id} are not those that were promoted as {name}: if the run went on since, "
             f"`odenet promote {run.run_id} {name}` takes the new ones"
         )
-    return load_run_model(run, torch.device(device))
+    return load_run_model(run, place)

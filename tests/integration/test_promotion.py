@@ -76,6 +76,14 @@ def test_a_promoted_model_predicts_what_its_run_predicted(trained: TrainedHome) 
     assert len(model.classes) == 10
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", torch.device("cuda:99")])
+@pytest.mark.usefixtures("trained")
+def test_a_device_that_is_not_there_is_refused_in_a_sentence(device: str | torch.device) -> None:
+    with pytest.raises(OdenetError, match=f"^device is '{device}', but torch finds no such device here") as refused:
+        load_model(1, device)
+    assert one_sentence(refused.value)
+
+
 def test_a_name_moves_to_another_run_and_remembers_where_it_was(trained: TrainedHome) -> None:
     runs = Runs(trained.database)
     promote(runs.get(1), "best")
