@@ -386,6 +386,22 @@ def test_a_density_that_gives_a_plain_tensor_is_refused_by_its_line() -> None:
         odenet.train("density", "two_moons", config=config)
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("tuple", "a tuple for 80 images while it is trained"), ("mean", r"\(1, 10\) for 80 images while it is trained")],
+)
+def test_scores_that_are_none_in_training_alone_end_the_run_with_a_sentence(kind: str, said: str) -> None:
+    class Odd(Tied):
+        def forward(self, images: Tensor) -> Any:
+            scores = super().forward(images)
+            if kind == "mean":
+                return scores.mean(0, keepdim=True)
+            return (scores, scores) if self.training else scores
+
+    with pytest.raises(odenet.RunFailed, match=rf"the model gives {said}: return \(80, 10\), a score for each class"):
+        train(model=Odd(), config={"training.batch_size": 80})
+
+
 @pytest.mark.parametrize("kind", ["nothing to train", "leaves"])
 def test_a_model_that_cannot_be_trained_ends_no_process(kind: str) -> None:
     @plugins.model("stubborn")

@@ -13,6 +13,7 @@ from pipeline.plugins import registry
 from pipeline.tasks.classification.metric_specs import metric_parts
 from pipeline.tasks.plugin_metrics import number_of, own
 from pipeline.training import BatchLoss, Objective
+from pipeline.util.errors import InvalidInput
 
 Batch = tuple[Tensor, Tensor]
 """Images as the network takes them, and their classes."""
@@ -53,7 +54,7 @@ class CrossEntropy(Objective):
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator | None) -> BatchLoss:
         images, labels = batch
-        scores = model(images).float()  # what metrics see, too, as in the test
+        scores = self._scores(model, images).float()  # what metrics see, too, as in the test
         loss = functional.cross_entropy(scores, labels)
         answered = scores.detach()
         sums = {name: item_values(part, answered, labels).sum() for name, part in self._per_item.items()}
@@ -66,6 +67,17 @@ class CrossEntropy(Objective):
             smoothing = smoothing_penalty(scores, loss, self._label_smoothing)
             penalty = smoothing if penalty is None else penalty + smoothing
         return BatchLoss(loss, len(labels), sums, outputs, penalty)
+
+    def _scores(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Raises InvalidInput: a plug-in's model gives something else than for the one image that it was tried with."""
+        scores, wanted = model(images), (len(images), len(self._splits.classes))
+        if isinstance(scores, Tensor) and scores.shape == wanted:
+            return scores
+        given = tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        mode = "while it is trained" if model.training else "in evaluation"
+        raise InvalidInput(
+            f"the model gives {given} for {len(images)} images {mode}: return {wanted}, a score for each class"
+        )
 
     def split_metrics(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> Mapping[str, float]:
         if not self._per_split:
