@@ -5,10 +5,12 @@ model = load_model("best-digits")
 logits = model.network(model.preprocessing.for_evaluation(pixels))
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from pymongo.database import Database
+from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
 from pipeline.device.precision import find_device
@@ -36,14 +38,23 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
     with torch.random.fork_rng(devices=()):
         model = task.restore(config, run.info, solver or task.test_solver(config))
     try:
-        model.network.load_state_dict(run.weights())
+        model.network.load_state_dict(weights := run.weights())
     except RuntimeError as error:
         raise ArtifactError(
-            f"the weights of run {run.run_id} do not fit its network: they were stored by another version of this "
-            "software; check out the commit that `odenet show` names"
+            f"the weights of run {run.run_id} do not fit its network{_first_difference(weights, model.network)}: they "
+            "were stored by another version of this software, whose commit `odenet show` names, or a module of a "
+            "plug-in has buffers that change their shape: give them one that stays"
         ) from error
     model.network.to(device).eval()
     return model
+
+
+def _first_difference(weights: Mapping[str, Tensor], network: nn.Module) -> str:
+    """In brackets, of the tensors of other shapes than the network's, where there are some."""
+    built = network.state_dict()
+    for name in [name for name, value in weights.items() if name in built and value.shape != built[name].shape]:
+        return f" ({name} is of shape {tuple(weights[name].shape)}, and built as {tuple(built[name].shape)})"
+    return ""
 
 
 def load_model(

@@ -86,6 +86,25 @@ def test_a_network_with_tied_weights_is_stored_and_loaded_as_it_was() -> None:
     assert torch.equal(run.weights()["second.weight"], network.first.weight)
 
 
+def test_weights_of_a_buffer_that_changed_its_shape_are_refused_by_its_name() -> None:
+    class Remembering(Tied):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(0, 64))
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen = images.flatten(1)[:3].detach() if self.training else self.seen
+            return super().forward(images)
+
+    @plugins.model("remembering")
+    def remembering(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return Remembering()
+
+    run = train(config={"model.architecture": "remembering"})
+    with pytest.raises(OdenetError, match=r"\(seen is of shape \(3, 64\), and built as \(0, 64\)\)"):
+        load_model(run.run_id)
+
+
 def test_of_a_compiled_module_the_class_that_was_written_is_recorded() -> None:
     run = train(model=torch.compile(Tied(), backend="eager"), config={"training.max_epochs": 1})
     [source] = stored_plugins(run)
