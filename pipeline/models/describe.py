@@ -137,7 +137,7 @@ class _Seen:
     """What an image that was sent through a network came by.
 
     Attributes:
-        outputs: name -> output shape, without the batch, of every leaf that changes its input.
+        outputs: name -> output shape, without the batch, of every leaf that changes its input, and of attention.
         multiply_adds: name -> of all calls of the leaf.
         evaluations_of: field of an ODE block -> how often it was called.
         solves: ODE block -> how often it was called.
@@ -152,18 +152,21 @@ class _Seen:
 
     def watch(self, model: nn.Module) -> Iterator[RemovableHandle]:
         for name, module in model.named_modules():
-            if not isinstance(module, nn.Identity) and not list(module.children()):
-                yield module.register_forward_hook(partial(self._note, name))
+            is_leaf = not isinstance(module, nn.Identity) and not list(module.children())
+            if is_leaf or isinstance(module, nn.MultiheadAttention):  # which does not call the layer that it has
+                yield module.register_forward_hook(partial(self._note, name), with_kwargs=True)
         for field in {id(block.field): block.field for block in ode_blocks(model)}.values():
             yield field.register_forward_hook(self._note_evaluation)
         for block in ode_blocks(model):
             if isinstance(block, nn.Module):
                 yield block.register_forward_hook(self._note_solve)
 
-    def _note(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        given, found = _first_tensor(inputs), _first_tensor(output)
+    def _note(self, name: str, module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
+        given, found = _first_tensor((*inputs, named)), _first_tensor(output)
         self.outputs[name] = () if found is None else tuple(found.shape[1:])
-        if given is not None and found is not None:
+        if isinstance(module, nn.MultiheadAttention):
+            self.multiply_adds[name] += _of_attention(module, *inputs, **named)
+        elif given is not None and found is not None:
             self.multiply_adds[name] += _multiply_adds(module, given, found)
 
     def _note_evaluation(self, field: nn.Module, _inputs: Any, _output: Any) -> None:
@@ -244,6 +247,13 @@ def _multiply_adds(module: nn.Module, given: Tensor, output: Tensor) -> int:
             weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
             return weights * (output.numel() // output.shape[-1])
     return 0
+
+
+def _of_attention(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    """Of one call: of what goes in and comes out, and of the products of queries with keys, of weights with values."""
+    keys = key.shape[-2] if module.batch_first or key.dim() == 2 else key.shape[0]
+    layers: int = module.embed_dim * (2 * query.numel() + key.numel() + value.numel())
+    return layers + 2 * query.numel() * keys
 
 
 def _layer(name: str, module: nn.Module, output: tuple[int, ...], multiply_adds: int) -> Layer:

@@ -1,6 +1,7 @@
 """What is counted of a user's own network, and what of it cannot be."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +39,21 @@ class Rows(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         states, _ = self.recurrent(images[:, 0])
         scores: Tensor = self.head(states[:, -1])
+        return scores
+
+
+class Attentive(nn.Module):
+    """The eight rows of an image, each of which looks at the first six, the queries before the batch or behind it."""
+
+    def __init__(self, outputs: int, batch_first: bool) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(8, 2, batch_first=batch_first), nn.Linear(8, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images[:, 0] if self.attention.batch_first else images[:, 0].transpose(0, 1)
+        first = rows[:, :6] if self.attention.batch_first else rows[:6]
+        seen, _ = self.attention(rows, key=first, value=first)
+        scores: Tensor = self.head(seen.mean(1 if self.attention.batch_first else 0))
         return scores
 
 
@@ -115,6 +131,16 @@ def _models() -> Iterator[None]:
     def layers(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
         return Layers(outputs)
 
+    @plugins.model("attentive")
+    def attentive(
+        input_shape: object,  # noqa: ARG001
+        outputs: int,
+        solver: SolverConfig,  # noqa: ARG001
+        *,
+        batch_first: bool = True,
+    ) -> nn.Module:
+        return Attentive(outputs, batch_first)
+
     @plugins.model("tied")
     def tied(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
         return Tied(outputs)
@@ -127,8 +153,8 @@ def _models() -> Iterator[None]:
     registry.forget(__file__)
 
 
-def described(name: str) -> Description:
-    return describe(NetworkConfig(architecture=name), SHAPE, CLASSES)
+def described(name: str, **options: Any) -> Description:
+    return describe(NetworkConfig(architecture=name, options=options), SHAPE, CLASSES)
 
 
 def test_a_recurrent_layer_is_described_and_counted_for_each_step() -> None:
@@ -136,6 +162,15 @@ def test_a_recurrent_layer_is_described_and_counted_for_each_step() -> None:
     (recurrent,) = [layer for layer in found.layers if layer.kind == "GRU"]
     assert recurrent.output == (8, 5)
     assert recurrent.multiply_adds == 8 * (3 * 5 * 8 + 3 * 5 * 5)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_attention_is_counted_with_its_layers_and_its_products(batch_first: bool) -> None:
+    found = described("attentive", batch_first=batch_first)
+    (attention,) = [layer for layer in found.layers if layer.kind == "MultiheadAttention"]
+    layers_in_and_out = 8 * 8 * (8 + 6 + 6 + 8)
+    assert attention.multiply_adds == layers_in_and_out + 2 * 8 * 6 * 8
+    assert found.multiply_adds == attention.multiply_adds + 8 * 10
 
 
 @pytest.mark.parametrize("name", ["two_odes", "shared_field"])
