@@ -83,8 +83,8 @@ def train(
     if of_this_process:
         parts = ", ".join(source.spec.strip("<>") for source in of_this_process)
         warnings.warn(
-            f"{parts} are known to this process alone, and others cannot rerun or load the run: put them into a file, "
-            "and name that, as in plugins=['my_parts.py']",
+            f"only this process knows {parts}, so that no other can rerun or load the run: put them into a file, and "
+            "name that, as in plugins=['my_parts.py']",
             PartsOfThisProcessWarning,
             stacklevel=2,
         )

@@ -162,7 +162,7 @@ def test_a_schedule_by_the_validation_loss_is_stepped_with_it() -> None:
         return ReduceLROnPlateau(optimiser, factor=0.1, patience=0, threshold=10.0)  # no loss is so much lower
 
     seen = Seen()
-    with pytest.warns(UserWarning, match="the schedule plateau .*known to this process alone"):
+    with pytest.warns(UserWarning, match="only this process knows .*the schedule plateau, so that"):
         run = train("resnet_small", config={"training.schedule": "plateau", "training.max_epochs": 4}, callbacks=[seen])
     assert run.status == "COMPLETED"
     assert seen.rates == pytest.approx([seen.rates[0] * 0.1**k for k in range(4)])
