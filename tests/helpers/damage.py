@@ -112,6 +112,8 @@ def _renumber(run_id: Any) -> tuple[str, Callable[[list[dict[str, Any]]], None]]
 CRAFTED: Mapping[str, tuple[str, Callable[[list[dict[str, Any]]], Any]]] = {
     "an id from which nobody can count on": _renumber(2**63 - 1),
     "an id that JavaScript cannot tell from the next": _renumber(2**53),
+    "an id that leaves none for new runs": ("runs", lambda runs: runs.append({"_id": 2**53 - 1})),
+    "an id that leaves few for new runs": ("runs", lambda runs: runs.append({"_id": 2**53 - 1000})),
     "a negative id": _renumber(-3),
     "no number": _renumber(0),
     "a fraction for an id": _renumber(2.5),
@@ -125,6 +127,7 @@ CRAFTED: Mapping[str, tuple[str, Callable[[list[dict[str, Any]]], Any]]] = {
     "a key that no store takes": ("runs", _last(**{"$where": 1})),
     "a document that is too large": ("runs", _last(padding=os.urandom(17_000_000))),
     "a counter from which nobody can count on": ("counters", _last(_id="runs", last=2**63 - 1)),
+    "a counter that leaves few ids for new runs": ("counters", _last(_id="runs", last=2**53 - 1)),
     "a counter that is a text": ("counters", _last(_id="runs", last="many")),
     "a negative counter": ("counters", _last(_id="runs", last=-1)),
     "a counter that is missing": ("counters", lambda counters: counters[-1].pop("last")),

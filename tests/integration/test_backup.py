@@ -31,7 +31,7 @@ from pipeline.runs.load_model import load_model
 from pipeline.runs.query import Runs
 from pipeline.runs.registry import promote
 from pipeline.runs.removal import remove_run
-from pipeline.tracking.store import REMOVED, next_run_id
+from pipeline.tracking.store import MAX_RUN_ID, REMOVED, next_run_id
 from pipeline.util.errors import InvalidInput, OdenetError
 from pipeline.util.paths import home
 from tests.helpers.commands import FORKSERVER, start_command, wait_until
@@ -104,24 +104,16 @@ def test_a_store_goes_into_another_one_and_back_with_every_document_and_file(
     assert load_model("best", database=full).network is not None
 
 
-@pytest.mark.parametrize(
-    ("collection", "document"),
-    [
-        ("models", {"_id": "bert", "path": "/x"}),
-        ("fs.files", {"_id": "m", "filename": "x", "chunkSize": 1}),
-    ],
-    ids=str,
-)
-def test_a_backup_that_could_not_be_restored_is_not_kept_and_says_why(
-    full: Store, tmp_path: Path, collection: str, document: dict[str, Any]
-) -> None:
-    full[collection].insert_one(document)
+def test_a_backup_that_could_not_be_restored_is_not_kept_and_says_why(full: Store, tmp_path: Path) -> None:
+    full.runs.insert_one({"_id": 50, "uid": Runs(full).get(1).document["uid"]})
     with pytest.raises(ArchiveError, match="was not kept, as nothing of it could be restored"):
         back_up(full, tmp_path / "store.zip")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("odd", [{"_id": 0}, {"_id": 77, "uid": 12}], ids=str)
+@pytest.mark.parametrize(
+    "odd", [{"_id": 0}, {"_id": 77, "uid": 12}, {"_id": MAX_RUN_ID}, {"_id": {"of": "another"}}], ids=str
+)
 def test_a_run_of_another_program_that_no_restore_takes_is_left_out_and_named(
     full: Store, database: Store, tmp_path: Path, odd: dict[str, Any]
 ) -> None:
@@ -132,6 +124,40 @@ def test_a_run_of_another_program_that_no_restore_takes_is_left_out_and_named(
     assert made.left_out == (f"the run {odd['_id']}",)
     restore(database, tmp_path / "store.zip")
     assert database.runs.count_documents({}) == made.runs == runs
+
+
+@pytest.mark.parametrize(
+    ("collection", "document", "named"),
+    [
+        ("environments", {"_id": "conda", "path": "/x"}, "the document conda in environments"),
+        ("models", {"_id": "bert", "path": "/x"}, "the document bert in models"),
+        ("metrics", {"_id": "m", "run_id": 1}, "the series m"),
+        ("metrics", {"_id": {"of": 1}, "run_id": 1, "name": "mine"}, "the series {'of': 1}"),
+        ("fs.files", {"_id": "m", "filename": "x", "chunkSize": 1}, "the file m"),
+    ],
+    ids=str,
+)
+def test_a_document_of_another_program_that_no_restore_takes_is_left_out_and_named(
+    full: Store, database: Store, tmp_path: Path, collection: str, document: dict[str, Any], named: str
+) -> None:
+    before = contents(full)
+    full[collection].insert_one(document)
+    assert back_up(full, tmp_path / "store.zip").left_out == (named,)
+    restore(database, tmp_path / "store.zip")
+    assert contents(database) == before
+
+
+def test_a_store_with_odd_documents_of_other_programs_takes_a_restore(file: Path, database: Store) -> None:
+    database.runs.insert_many([{"_id": {"of": "another"}}, {"_id": "list", "uid": [1]}, {"_id": "none", "uid": None}])
+    database[REMOVED].insert_one({"_id": {"of": "another"}, "uid": "x"})
+    assert [run.is_new for run in restore(database, file).runs] == [True, True]
+
+
+def test_runs_of_another_program_with_empty_uids_are_told_apart(full: Store, database: Store, tmp_path: Path) -> None:
+    full.runs.insert_many([{"_id": name, "uid": None, "start_time": None} for name in ("a", "b")])
+    back_up(full, tmp_path / "store.zip")
+    restore(database, tmp_path / "store.zip")
+    assert {run["_id"] for run in database.runs.find({"uid": None})} == {"a", "b"}
 
 
 def test_runs_that_wait_in_a_queue_of_sacreds_are_told_apart(full: Store, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from pipeline.util.files import whole_file
 FORMAT = "odenet-backup-1"
 
 _ABOUT, _SUMS = "backup.json", "SHA256SUMS"
-_EXACT: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+EXACT: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _DAMAGE = (
     *(BadZipFile, zlib.error, BSONError, EOFError, ValueError, KeyError, TypeError, AttributeError),
     *(NotImplementedError, OverflowError, RecursionError, RuntimeError, struct.error),
@@ -229,7 +229,7 @@ class Archive:
     def _all_documents(self, name: str) -> Iterator[dict[str, Any]]:
         if name in self.documents_of:
             with self._archive.open(f"collections/{name}.bson") as member:
-                yield from decode_file_iter(member, _EXACT)
+                yield from decode_file_iter(member, EXACT)
 
     def runs(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Every run with the series of its metrics."""
@@ -248,7 +248,7 @@ class Archive:
         """Id -> entry in `fs.files`, as BSON, of the stored files."""
         with self._archive.open("collections/fs.files.bson") as member:
             entries = (bytes(document.raw) for document in decode_file_iter(member, DEFAULT_RAW_BSON_OPTIONS))
-            return {decode(entry, _EXACT)["_id"]: entry for entry in entries}
+            return {decode(entry, EXACT)["_id"]: entry for entry in entries}
 
     def content(self, file_id: Any) -> bytes | None:
         """The content of a stored file; None where the store did not have it whole."""

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bson import decode
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.database import Database
 
-from pipeline.runs.backup.archive import ArchiveWriter, new_archive
-from pipeline.runs.backup.contents import check_run, is_collection, is_file_id
+from pipeline.runs.backup.archive import EXACT, ArchiveWriter, new_archive
+from pipeline.runs.backup.contents import check_document, is_collection, is_run_id
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.store import OF_THIS_STORE, translate_store_errors
+from pipeline.util.errors import LONGEST_VALUE, shortened
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Backup:
     damaged_files: tuple[str, ...]
     """Names of the files that the store does not have whole, of which there is no content in the backup."""
     left_out: tuple[str, ...]
-    """Collections, files and runs of other programs that no backup can hold: no restore would take them."""
+    """Collections and documents of other programs that no backup can hold: no restore would take them."""
     megabytes: float
 
 
@@ -45,43 +47,50 @@ def back_up(database: Database[dict[str, Any]], file: Path) -> Backup:
     """
     with translate_store_errors(), new_archive(file) as archive:
         run_ids: list[Any] = []  # of those that are written, as one may be removed meanwhile
-        odd_runs: list[Any] = []
+        file_ids: list[Any] = []
+        left_out: list[str] = []
         # First: all that these runs refer to is stored by now.
         runs = in_portions(_raw(database, "runs"), "_id", list_ids(database.runs))
-        archive.add_collection("runs", _bytes(_noting_ids(runs, run_ids, odd_runs)))
+        archive.add_collection("runs", _restorable("runs", runs, left_out, run_ids))
         series = in_portions(_raw(database, "metrics"), "run_id", run_ids, order=("run_id", "name"))
-        archive.add_collection("metrics", _bytes(series))
-        all_files, others = list_ids(database.fs.files), _other_collections(database)
-        file_ids = [file_id for file_id in all_files if is_file_id(file_id)]
-        archive.add_collection("fs.files", _bytes(in_portions(_raw(database, "fs.files"), "_id", file_ids)))
+        archive.add_collection("metrics", _restorable("metrics", series, left_out))
+        others = _other_collections(database)
+        entries = in_portions(_raw(database, "fs.files"), "_id", list_ids(database.fs.files))
+        archive.add_collection("fs.files", _restorable("fs.files", entries, left_out, file_ids))
         entries = in_portions(database.fs.files, "_id", file_ids)
         damaged = [name for entry in entries if (name := _add_file(database, entry, archive)) is not None]
         for name in filter(is_collection, others):
             wanted = {"_id": {"$nin": list(OF_THIS_STORE)}} if name == "counters" else {}
-            archive.add_collection(name, _bytes(_raw(database, name).find(wanted).sort("_id")))
-        there = set(list_ids(database.runs))
+            documents = _raw(database, name).find(wanted).sort("_id")
+            archive.add_collection(name, _restorable(name, documents, left_out))
+        there = set(filter(is_run_id, list_ids(database.runs)))
         archive.removed_runs = [number for number, run_id in enumerate(run_ids) if run_id not in there]
-    left_out = [f"the collection {name}" for name in others if not is_collection(name)]
-    left_out += [f"the file {file_id}" for file_id in all_files if not is_file_id(file_id)]
-    left_out += [f"the run {run_id}" for run_id in odd_runs]
+    left_out += [f"the collection {name}" for name in others if not is_collection(name)]
     megabytes = round(file.stat().st_size / 1e6, 1)
     runs_written = len(run_ids) - len(archive.removed_runs)
     return Backup(file, runs_written, archive.files, tuple(damaged), tuple(left_out), megabytes)
 
 
-def _bytes(documents: Iterable[RawBSONDocument]) -> Iterator[bytes]:
-    return (bytes(document.raw) for document in documents)
-
-
-def _noting_ids(documents: Iterable[RawBSONDocument], ids: list[Any], odd_ids: list[Any]) -> Iterator[RawBSONDocument]:
-    for document in documents:
+def _restorable(
+    collection: str, documents: Iterable[RawBSONDocument], left_out: list[str], ids: list[Any] | None = None
+) -> Iterator[bytes]:
+    """Those that a restore takes, as BSON; notes their ids, and the names of those that it does not take."""
+    for raw in documents:
+        document = decode(raw.raw, EXACT)
         try:
-            check_run(document)
+            check_document(collection, document)
         except ValueError:
-            odd_ids.append(document["_id"])
+            left_out.append(_named(collection, document["_id"]))
             continue
-        ids.append(document["_id"])
-        yield document
+        if ids is not None:
+            ids.append(document["_id"])
+        yield bytes(raw.raw)
+
+
+def _named(collection: str, document_id: Any) -> str:
+    name = shortened(str(document_id), LONGEST_VALUE)
+    kind = {"runs": "run", "metrics": "series", "fs.files": "file"}.get(collection)
+    return f"the document {name} in {collection}" if kind is None else f"the {kind} {name}"
 
 
 def _add_file(database: Database[dict[str, Any]], entry: Mapping[str, Any], archive: ArchiveWriter) -> str | None:

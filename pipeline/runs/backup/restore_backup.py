@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from pipeline.runs.backup.alone import alone
 from pipeline.runs.backup.archive import Archive, open_archive
+from pipeline.runs.backup.contents import is_run_id
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.environment import ENVIRONMENTS, environments_of, put_environment
 from pipeline.tracking.gridfs import is_ours, put_entry
@@ -74,9 +75,9 @@ class _Restore:
         self._environments = {one["_id"]: one for one in archive.documents(ENVIRONMENTS)}
         there = list(in_portions(database.runs, "_id", list_ids(database.runs), dict.fromkeys(_TELLING, True)))
         self._there = {_identity(document): document["_id"] for document in there}
-        self._taken = {document["_id"] for document in there}
+        self._taken = {document["_id"] for document in there if is_run_id(document["_id"])}
         removed = database[REMOVED].find({"uid": {"$exists": True}})  # of that name another program may have one, too
-        self._removed = {document["_id"]: document["uid"] for document in removed}
+        self._removed = {document["_id"]: document["uid"] for document in removed if is_run_id(document["_id"])}
         self._run_ids: dict[Any, Any] = {}
         """Id in the backup -> id here."""
 
@@ -134,7 +135,7 @@ class _Restore:
         """The document comes last: a run that is there is whole."""
         run_id = self._run_ids[document["_id"]]
         there = self._database.runs.find_one({"_id": run_id}, dict.fromkeys(_TELLING, True))
-        if there is None and "uid" in document:
+        if there is None and isinstance(document.get("uid"), str):
             there = self._database.runs.find_one({"uid": document["uid"]}, {"uid": True})
         if there is not None:
             what = "has been put in by another restore" if _identity(there) == _identity(document) else "has begun"
@@ -210,7 +211,7 @@ _TELLING = ("uid", "start_time", "experiment.name", "host.hostname", "config")
 
 def _identity(document: Mapping[str, Any]) -> Any:
     """The uid; of Sacred's own runs, which have none, what tells one from others: of those that wait, the id too."""
-    if "uid" in document:
+    if isinstance(document.get("uid"), str):
         return document["uid"]
     experiment, host = document.get("experiment") or {}, document.get("host") or {}
     of_sections = [
