@@ -152,8 +152,8 @@ def _by_epoch(points: Mapping[str, list[Any]] | None) -> dict[int, float]:
     return dict(zip(points["steps"], map(_number, points["values"]), strict=True)) if points else {}
 
 
-def _number(value: float | None) -> float:
-    """NaN for none, as where a metric is not defined."""
+def _number(value: Any) -> Any:
+    """NaN for none, as where a metric is not defined; a result that another program has written may be anything."""
     return np.nan if value is None else value
 
 
@@ -163,8 +163,8 @@ def _same(first: Mapping[int, float], second: Mapping[int, float], epoch: int) -
     return _are_alike(first[epoch], second[epoch])
 
 
-def _are_alike(first: float, second: float) -> bool:
-    return first == second or bool(np.isnan(first) and np.isnan(second))
+def _are_alike(first: Any, second: Any) -> bool:
+    return bool(first == second or (first != first and second != second))
 
 
 def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviation]:
@@ -173,7 +173,8 @@ def _result_deviations(original: StoredRun, repeated: StoredRun) -> list[Deviati
     found = []
     then, now = _number(original.result), _number(repeated.result)
     if not _are_alike(then, now):
-        found.append(Deviation("result", float(abs(then - now)), epoch))
+        gap = abs(then - now) if isinstance(then, int | float) and isinstance(now, int | float) else np.nan
+        found.append(Deviation("result", float(gap), epoch))
     if original.facts.weights_sha256 != repeated.facts.weights_sha256:
         found.append(Deviation(WEIGHTS, np.nan, epoch))
     return found

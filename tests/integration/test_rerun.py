@@ -365,6 +365,10 @@ def test_metrics_without_a_value_and_results_of_zero_are_compared(home: Path) ->
         runs.runs.update_one({"_id": run_id}, {"$set": {"result": float("nan")}})
         runs.metrics.update_one({"run_id": run_id, "name": "validation.loss"}, {"$set": {"values": [None]}})
     assert deviations(stored(home, first), stored(home, second)) == []
+    for result in ([0.5], "good", datetime(2026, 1, 1)):
+        runs.runs.update_one({"_id": first}, {"$set": {"result": result}})
+        assert [one.metric for one in deviations(stored(home, first), stored(home, second))] == ["result"]
+        assert deviations(stored(home, first), stored(home, first)) == []
 
 
 def test_uncommitted_changes_are_shown_and_the_stored_sources_reproduce_them(home: Path, tmp_path: Path) -> None:
