@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.runs.query import StoredRun
 from pipeline.tracking.run_document import RunStatus
-from pipeline.util.files import private_folder, write_whole
+from pipeline.util.files import private_folder, whole_file
 from pipeline.util.paths import home
 
 NOT_DECIDING = ("seed", "data.subset", "data.validation_fraction", "evaluation.batch_size")
@@ -88,7 +88,8 @@ class KnownCosts:
         if is_whole:
             self._items[_data_key(config)] = items
         private_folder(_path().parent)
-        write_whole(_path(), json.dumps(self._measured).encode())
+        with whole_file(_path(), concurrent=True) as file:
+            file.write(json.dumps(self._measured).encode())
 
     def _learn(self, run: StoredRun) -> None:
         info, config = run.facts, run.whole_config

@@ -1,5 +1,6 @@
 """What of a study is not done again, and what the rest will cost."""
 
+import os
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,22 @@ def test_the_size_of_a_subset_is_not_taken_for_that_of_the_data(
     assert KnownCosts.of([]).training_items(configs["None"]) is None
     KnownCosts.of([]).remember(configs["None"], 0.01, 1.0, items=1437)
     assert KnownCosts.of([]).training_items(configs["None"]) == pytest.approx(0.8 * 1437, abs=1)
+
+
+def test_two_studies_may_write_down_what_they_measured_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_HOME", str(tmp_path))
+    config = flatten(resolve(*parse_arguments(["odenet_simple", "digits"])).config.to_dict())
+    sync = os.fsync
+
+    def beside_another(_file: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        KnownCosts.of([]).remember(config, 0.01, 1.0, items=100)
+
+    monkeypatch.setattr(os, "fsync", beside_another)
+    KnownCosts.of([]).remember(config, 0.02, 1.0, items=100)
+    cost = KnownCosts.of([]).of_item(config)
+    assert cost is not None
+    assert cost.seconds == 0.02
 
 
 def test_data_without_an_end_cost_what_their_iterations_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
