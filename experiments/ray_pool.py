@@ -12,9 +12,10 @@ from typing import Any
 from ray import tune
 
 from experiments.ray_trial import TrackedTrial, TrialRun
-from pipeline.sweeps.cluster import ClusterError, Share, cluster, cluster_share, local_share
+from pipeline.sweeps.cluster import ClusterError, cluster, cluster_share
 from pipeline.sweeps.interruption import Interruption
 from pipeline.sweeps.ray_environment import LOCAL
+from pipeline.sweeps.share import Share, local_share
 from pipeline.sweeps.stop_signals import StopSignals
 from pipeline.sweeps.trial_spec import TrialSpec
 from pipeline.sweeps.tune_callback import TrialsCallback

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from experiments.measure import measure
 from experiments.prepare import prepare
-from experiments.study import Standing
 from experiments.study_plan import Job
+from experiments.study_standing import Standing
 from pipeline.ode import SolverFailure
 from pipeline.reporting.console import progress_bar
 from pipeline.reporting.text_table import shown

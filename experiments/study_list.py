@@ -7,15 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column
 
-from experiments.study import Standing, find_device
 from experiments.study_cost import Estimate, estimate_with
 from experiments.study_plan import find_study, make_plan, study_files
+from experiments.study_standing import Standing, find_device
 from pipeline.reporting.text_table import list_table, right
 from pipeline.reporting.words import duration
 from pipeline.runs.query import Runs
 from pipeline.studies.costs import KnownCosts
 from pipeline.studies.same_runs import SameRuns
-from pipeline.sweeps.cluster import local_share
+from pipeline.sweeps.share import local_share
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from experiments.study import Standing, setting
+from experiments.study_standing import Standing, setting
 from pipeline.comparison.tuning import count_tried
 from pipeline.runs.query import Runs
 from pipeline.studies.result import Answer, StudyResult, answer_of, build_result

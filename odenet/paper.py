@@ -95,12 +95,12 @@ def _carry_out(
 
     cluster = address or os.environ.get("RAY_ADDRESS") or LOCAL
     prepare(cluster)  # before anything imports Ray
-    from experiments.study import carry_out, find_device, look
     from experiments.study_cost import estimate, print_estimate
     from experiments.study_result import result_of
+    from experiments.study_standing import find_device, look
     from pipeline.runs.query import Runs
     from pipeline.studies.tables import print_study
-    from pipeline.sweeps.cluster import local_share
+    from pipeline.sweeps.share import local_share
 
     if cluster == LOCAL:
         at_once = local_share(parallel, cpus_per_run, gpus_per_run, of="run").parallel
@@ -116,6 +116,8 @@ def _carry_out(
     if standing.missing and not no_training:
         cost = estimate(standing, at_once, calibrates=False)
         print(cost.sentence(), file=sys.stderr, flush=True)
+        from experiments.study import carry_out  # here, as Ray takes a second to import
+
         try:
             failures = carry_out(
                 plan,

@@ -449,6 +449,15 @@ def test_what_needs_torch_alone_imports_nothing_else_that_takes_long(two_runs: T
     }
 
 
+@pytest.mark.parametrize("words", [(), ("bijsterbosch-7.1", "--scale", "smoke", "--no-training")])
+def test_a_look_at_what_studies_lack_does_not_wait_for_ray(two_runs: TwoRuns, words: tuple[str, ...]) -> None:
+    done = run_command(two_runs.home, "paper", *words, options=("-X", "importtime"))
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "torch" in imported
+    assert "ray" not in imported
+
+
 def test_a_training_does_not_wait_for_the_libraries_of_its_figures_and_scores(tmp_path: Path) -> None:
     home = tmp_path / "home"
     words = ("run", *QUICK, "training.max_epochs=1")

@@ -16,7 +16,8 @@ import json, sys
 import psutil
 from pipeline.sweeps.ray_environment import LOCAL, prepare
 prepare(LOCAL)
-from pipeline.sweeps.cluster import Share, cluster
+from pipeline.sweeps.cluster import cluster
+from pipeline.sweeps.share import Share
 with cluster(LOCAL, Share(1, 1.0, 0.0)) as tune:
     folder = tune.parents[1]
     sockets = [str(path) for path in folder.rglob("*") if path.is_socket()]

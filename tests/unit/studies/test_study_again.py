@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from experiments.presets import resolve
-from experiments.study import find_device
 from experiments.study_cost import _measure
 from experiments.study_plan import Job, find_study, make_plan
+from experiments.study_standing import find_device
 from pipeline.config import SolverConfig
 from pipeline.config.overrides import parse_arguments
 from pipeline.plugins.loading import loaded_sources

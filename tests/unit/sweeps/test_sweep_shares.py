@@ -5,7 +5,8 @@ import pytest
 import ray
 import torch
 
-from pipeline.sweeps.cluster import ClusterError, Share, cluster, cluster_share, local_share, trials_on
+from pipeline.sweeps.cluster import ClusterError, cluster, cluster_share
+from pipeline.sweeps.share import Share, local_share, trials_on
 from pipeline.util.errors import InvalidInput
 
 Asked = tuple[int | None, float | None]
