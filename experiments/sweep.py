@@ -7,6 +7,7 @@ To be imported after `pipeline.sweeps.ray_environment.prepare`, which settles wh
 """
 
 import math
+import shlex
 import sys
 import time
 import warnings
@@ -312,11 +313,12 @@ class _Driver:
         folder = sweep_folder(self._record.run_id)
         private_folder(folder)
         files = {trial.number: folder / self._file_name(trial) for trial in found}
+        sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
         for trial in found:
-            text, path = self._config_text(trial), files[trial.number]
+            path = files[trial.number]
+            text = self._config_text(trial, shlex.join(sweep.command_with([str(path)])))
             write_result(path, text, "configuration")
             self._run_log.add_artifact(path.name, text.encode())
-        sweep = Sweep.from_document({**self._record.document, **ending})  # as the document will be
         try:
             html = page(sweep, files)
         except Exception as error:  # whatever its trials produced: the sweep is over, and its numbers are stored
@@ -332,7 +334,8 @@ class _Driver:
     def _file_name(self, trial: Trial) -> str:
         return "best.yaml" if self._plan.space.goal.is_single else f"trial-{trial.number}.yaml"
 
-    def _config_text(self, trial: Trial) -> str:
+    def _config_text(self, trial: Trial, command: str) -> str:
+        """The file, at whose head is said what it is of and how it is run, with the plug-ins that it needs."""
         resolved, space = self._resolved(trial), self._plan.space
         config = {"task": resolved.task, **resolved.config.to_dict()}
         del config["seed"]
@@ -340,7 +343,7 @@ class _Driver:
         which = f"The best {of_sweep}: trial {number}" if space.goal.is_single else f"Trial {number} {of_sweep}"
         reached: dict[str, Any] = trial.measured or {space.metric: trial.value}
         values = ", ".join(f"{metric} {value:.6g}" for metric, value in reached.items())
-        return f"# {which}, run {trial.run_id}, {values}.\n{yaml.safe_dump(config)}"
+        return f"# {which}, run {trial.run_id}, {values}.\n# {command}\n{yaml.safe_dump(config)}"
 
 
 def _trial_spec(number: int, phase: Phase, resolved: Resolved) -> TrialSpec:

@@ -6,6 +6,7 @@ a named configuration, 3 is of a plug-in's task.
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -472,6 +473,10 @@ def test_workers_find_plugins_without_being_told_though_their_files_are_gone(
         assert [plugin.spec for plugin in stored_plugins(trained)] == [str(lab.folder / name) for name in PLUGINS[run]]
     assert swept.best is not None
     assert swept.best.value == min(trial.value for trial in swept.state.trials.values() if trial.value is not None)
+    best = lab.home / "sweeps" / str(outcome["run_id"]) / "best.yaml"
+    flags = [word for name in PLUGINS[run] for word in ("--plugin", str(lab.folder / name))]
+    said = best.read_text().splitlines()[1].removeprefix("# ")
+    assert shlex.split(said) == ["odenet", "run", *flags, "with", str(best)]
 
 
 # Installed modules and entry points

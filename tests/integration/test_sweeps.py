@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -131,9 +132,11 @@ def test_the_best_configuration_is_a_file_that_run_takes(swept: SweptHome) -> No
     best = swept.sweep.best
     assert best is not None
     path = swept.home / "sweeps" / "1" / "best.yaml"
+    text = path.read_text()
+    assert text.splitlines()[1] == f"# {shlex.join(['odenet', 'run', 'with', str(path)])}"
     described = start_command(swept.home, "describe", "--json", "with", str(path))
     assert described.wait() == 0, described.stderr
-    suggested = flatten(yaml.safe_load(path.read_text()))
+    suggested = flatten(yaml.safe_load(text))
     assert suggested | best.suggestion == suggested
 
 
