@@ -278,7 +278,7 @@ def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
         one for column in kept for one in (right(column.heading) if column.is_number else left(column.heading))
     )
     for printed in table.columns:
-        printed.overflow = "fold"
+        printed.no_wrap, printed.overflow = False, "fold"  # where even these have no room, nothing is cut off
     if named := [column.heading for column in columns if column not in kept and (column.worth or 0) > UNMISSED]:
         table.caption, table.caption_justify = f"{', '.join(named)}: in a wider terminal, or with --json", "left"
     for cells in zip(*(column.cells for column in kept), strict=True):

@@ -28,7 +28,7 @@ COLUMNS = {
     "epoch": None,
     "took": 5,
     "loss": None,
-    "curve": None,
+    "curve": 6,
 }
 """Heading -> worth, as a list of runs has it."""
 BARS = "▁▂▃▄▅▆▇█"

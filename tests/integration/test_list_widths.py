@@ -1,6 +1,7 @@
 """Lists of every task's runs on narrow and wide terminals: whole words, or a column left out and named."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -119,3 +120,19 @@ def test_a_group_has_all_runs_that_match_and_the_limit_is_of_groups(
     assert [group["completed"] for group in json.loads(capsys.readouterr().out)] == [1, 1, 25]
     assert main(["runs", "--group-by", "seed", "--limit", "1", "--json"]) == 0
     assert [group["run_ids"] for group in json.loads(capsys.readouterr().out)] == [[27]]
+
+
+@pytest.mark.parametrize("width", [12, 20, 30, 39, 49])
+def test_nothing_of_what_goes_on_is_cut_off_on_a_narrow_terminal(
+    width: int, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.runs.insert_one(run_of(TASKS[0], 1, "COMPLETED"))
+    values = [1.2345 + 1 / step for step in range(1, 25)]
+    database.metrics.insert_one({"run_id": 1, "name": "training.loss", "steps": [*range(24)], "values": values})
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["watch", "1"]) == 0
+    printed = capsys.readouterr().out
+    signs = "".join(printed.split())
+    assert signs.count("COMPLETED") == 1 or width < 30
+    assert Counter("COMPLETED1.2762") <= Counter(signs)
+    assert max(map(len, printed.splitlines())) <= width
