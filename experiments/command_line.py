@@ -62,6 +62,14 @@ def _carry_out(task_name: str) -> int:
         if observer is None or observer.has_started:
             return _fail(describe_unforeseen(error), 1)
         return _fail(f"Sacred takes an option otherwise ({error}): its --help tells how", InvalidInput.exit_status)
+    except ModuleNotFoundError as error:
+        if observer is None or observer.has_started:
+            return _fail(describe_unforeseen(error), 1)
+        return _fail(
+            f"an option of Sacred's needs the package {error.name}, which is not installed: install it, or leave the "
+            "option out",
+            InvalidInput.exit_status,
+        )
     except Exception as error:
         if hides_interruption(error):
             return _fail("interrupted", INTERRUPTED)

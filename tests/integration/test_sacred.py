@@ -177,6 +177,20 @@ def test_an_option_of_sacreds_that_cannot_be_is_refused_in_a_sentence(
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "package"), [(("-s", "sqlite:///runs.db"), "sqlalchemy"), (("-t", "runs"), "hashfs")]
+)
+def test_an_option_of_sacreds_whose_package_is_missing_names_it_and_leaves_no_run(
+    home: Path, option: tuple[str, ...], package: str
+) -> None:
+    known = database_of(home).runs.count_documents({})
+    command = sacred(home, *QUICK, "training.max_epochs=1", *option)
+    assert command.wait() == 2
+    assert f"odenet: an option of Sacred's needs the package {package}, which is not installed" in command.stderr
+    assert "Traceback" not in command.stderr
+    assert database_of(home).runs.count_documents({}) == known
+
+
 def test_the_whole_configuration_is_saved_as_a_file(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     saved = sacred(home, "save_config", *QUICK, f"config_filename={file}")
