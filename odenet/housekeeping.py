@@ -44,7 +44,7 @@ def tag(run_id: int | str, tags: tuple[str, ...], remove: bool, as_json: bool) -
 
     change = remove_tags if remove else add_tags
     tags_now = change(Runs().get(run_id), tags)
-    answer(as_json, {"run_id": run_id, "tags": tags_now}, f"run {run_id}: {', '.join(tags_now) or 'no tags'}")
+    answer(as_json, {"run_id": run_id, "tags": tags_now}, f"run {run_id}: {', '.join(map(str, tags_now)) or 'no tags'}")
 
 
 @click.command(
@@ -176,7 +176,8 @@ def _confirmed(question: str) -> bool:
 
 
 def _in_words(run: "StoredRun") -> str:
-    data = run.config.get("data", {}).get("name", run.task)
+    section = run.config.get("data")
+    data = section.get("name", run.task) if isinstance(section, dict) else run.task
     match run.result:
         case None:
             result = "no result"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.quantities import OF_MACHINE
+from pipeline.reporting.seeds import seed_in
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.pairing import paired_test_of
 from pipeline.tracking.run_document import (
@@ -60,7 +61,7 @@ def read_run(run: StoredRun) -> ComparedRun:
     history = pd.DataFrame({name: one for name, one in metrics.items() if not name.startswith(BETWEEN_EPOCHS)})
     return ComparedRun(
         run_id=run.run_id,
-        seed=run.config.get("seed"),
+        seed=seed_in(run.config),
         status=run.status,
         document=run.document,
         info=info,

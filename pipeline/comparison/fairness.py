@@ -75,11 +75,17 @@ def _data(runs: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:
-    seeds = {group.letter: sorted({run.seed for run in group.runs if run.seed is not None}) for group in groups}
+    found = {group.letter: {run.seed for run in group.runs if run.seed is not None} for group in groups}
+    seeds = {letter: sorted(of_group, key=_number_first) for letter, of_group in found.items()}
     seeds = {letter: of_group for letter, of_group in seeds.items() if of_group}
     if len(set(map(tuple, seeds.values()))) > 1:
         shown = "; ".join(f"{letter}: {', '.join(map(str, of_group))}" for letter, of_group in seeds.items())
         yield f"The seeds differ, and with them what chance decides, such as the validation split ({shown})."
+
+
+def _number_first(seed: Any) -> tuple[bool, Any]:
+    """Another program's seed may be a text."""
+    return isinstance(seed, str), seed
 
 
 def _repetitions(groups: Sequence[Group]) -> Iterator[str]:

@@ -1,8 +1,15 @@
 """Runs of one seed as one value: to repeat a seed tells nothing of others."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import isfinite
 from statistics import fmean, mean, stdev
+from typing import Any
+
+
+def seed_in(config: Mapping[str, Any]) -> Any:
+    """The seed of a configuration; what another program calls so may be a list, which is told as text."""
+    seed = config.get("seed")
+    return seed if isinstance(seed, int | float | str | None) else str(seed)
 
 
 def seed_key(run_id: Hashable, seed: int | None) -> Hashable:

@@ -114,8 +114,8 @@ def sorted_runs(runs: Sequence[StoredRun], field: str) -> list[StoredRun]:
     rows = list(zip(values, runs, strict=True))
     having = [(row[path], run) for row, run in rows if _is_there(row.get(path))]
     without = [run for row, run in rows if not _is_there(row.get(path))]
-    kinds = {str if isinstance(value, str) else type(None) for value, _ in having}
-    as_text = len(kinds) > 1 or any(isinstance(value, list | dict) for value, _ in having)
+    kinds = {float if isinstance(value, int | float) else type(value) for value, _ in having}
+    as_text = len(kinds) > 1 or not kinds <= {float, str, datetime}  # what cannot be ordered otherwise
 
     def key(pair: tuple[Any, StoredRun]) -> Any:
         return str(pair[0]) if as_text else pair[0]
@@ -163,7 +163,7 @@ class RunGroup:
     def _values(self, spec: MetricSpec) -> list[float]:
         """The finite ones, one a seed."""
         found = ((self._seed(row), _result_of(row, _kind(spec))) for row in self.completed)
-        return seed_means((key, value) for key, value in found if value is not None and isfinite(value))
+        return seed_means((key, value) for key, value in found if isinstance(value, int | float) and isfinite(value))
 
     @property
     def _seeds(self) -> int:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.reporting.metric_spec import MetricSpec
+from pipeline.reporting.seeds import seed_in
 from pipeline.reporting.text_table import NOTHING
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.tracking.kind import RunKind, kind_of, model_and_data
@@ -92,7 +93,7 @@ def summary(document: Mapping[str, Any], last: Mapping[str, float]) -> RunSummar
         task=task_of(document),
         model=model,
         data=data or NOTHING,
-        seed=config.get("seed"),
+        seed=seed_in(config),
         changed=_changed(document),
         results=results,
         tested=info.tested,

@@ -70,6 +70,8 @@ STRANGE_DOCUMENTS: dict[str, dict[str, Any]] = {
     ),
     "a result that is a text": _changed(result="good"),
     "a result that is a list": _changed(result=[1]),
+    "a result that is a date": _changed(result=_NOW),
+    "a seed that is a list": _changed(config={"data": {"name": "digits"}, "seed": [1, {"a": 2}]}),
     "tags that are numbers": _changed(omniboard={"tags": [1, 2], "notes": 7}),
     "a host that is a text": _changed(host="laboratory"),
     "a metric's description of another kind": _changed(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -254,19 +255,27 @@ def test_a_strange_document_keeps_no_command_from_the_others(
     store_home: Path,
     tmp_path: Path,
     name: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     sound = record_with_sacred(database, 0.1)
     strange = STRANGE_DOCUMENTS[name]
-    database.runs.insert_one({"_id": 77, **strange})
+    database.runs.insert_many([{"_id": 77, **strange}, {"_id": 78, **STRANGE_DOCUMENTS["no uid"]}])
     database.metrics.insert_one({"run_id": 77, "name": "loss", "steps": [], "values": []})
-    for words in (["runs"], ["runs", "--json"], ["export"], ["export", "--out", str(tmp_path / "out")], ["sweeps"]):
+    for words in (
+        *(["runs"], ["runs", "--json"], ["runs", "--group-by", "seed"], ["runs", "--sort", "result"]),
+        *(["export"], ["export", "--out", str(tmp_path / "out")], ["sweeps"]),
+    ):
         assert main(words) == 0, words
     told = capsys.readouterr()
     assert f'"run_id": {sound}' in told.out
     assert "Traceback" not in told.err
     assert main(["compare", str(sound), "77"]) in (0, 1, 2)
     assert main(["show", "77"]) in (0, 1)
+    assert main(["tag", "77", "mine"]) in (0, 1)
+    assert main(["rm", "77", "--json"]) in (1, 2)  # nobody answers
+    assert "went wrong" not in capsys.readouterr().err
     with suppress(OdenetError):  # what runs of an unknown format refer to is not known
         find_garbage(database, store_home)
     assert main(["backup", str(tmp_path / "all.zip")]) == 0
