@@ -5,10 +5,12 @@ run = odenet.train("odenet_simple", "digits", config={"training.max_epochs": 3})
 run.metrics()["validation.loss"].plot()
 """
 
+import inspect
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import nn
@@ -17,7 +19,7 @@ from experiments.prepare import prepare
 from experiments.presets import resolve
 from experiments.tracked import run_tracked
 from pipeline.plugins import load_plugins
-from pipeline.plugins.loading import PluginSource, recording_sources, source_of, sources_of_this_process
+from pipeline.plugins.loading import PluginSource, parts_without_source, recording_source
 from pipeline.plugins.registry import Kind, forget, register
 from pipeline.runs.annotations import annotations
 from pipeline.runs.query import Runs, StoredRun
@@ -28,8 +30,8 @@ from pipeline.util.nested import merge, nest_keys
 from pipeline.util.user_warnings import OdenetWarning
 
 
-class PartsOfThisProcessWarning(OdenetWarning):
-    """Parts that no plug-in brought, as those of a notebook's cell, may have a share in a run."""
+class UnstoredSourceWarning(OdenetWarning):
+    """Parts of the process itself, as of a notebook's cell, may have a share in a run that does not record them."""
 
 
 class RunFailed(OdenetError):
@@ -79,21 +81,15 @@ def train(
         raise InvalidInput(f"config is {brief(config)}: its keys are texts, as in {{'training.max_epochs': 3}}")
     if isinstance(tags, str):
         raise InvalidInput(f"tags is the text {tags!r}: give a list, as [{tags!r}]")
-    of_this_process = sources_of_this_process()
-    if of_this_process:
-        parts = ", ".join(source.spec.strip("<>") for source in of_this_process)
+    if parts := parts_without_source():
         warnings.warn(
-            f"only this process knows {parts}, so that no other can rerun or load the run: put them into a file, and "
-            "name that, as in plugins=['my_parts.py']",
-            PartsOfThisProcessWarning,
+            f"the source of {', '.join(parts)} is not stored with the run, which other processes cannot rerun or load: "
+            "put it into a file, and name that, as in plugins=['my_parts.py']",
+            UnstoredSourceWarning,
             stacklevel=2,
         )
     updates, called = nest_keys(config or {}), [_as_text("names", one) for one in names]
-    with (
-        recording_sources(of_this_process),
-        _as_part("model", model) as of_model,
-        _as_part("field", field) as of_field,
-    ):
+    with _as_part("model", model) as of_model, _as_part("field", field) as of_field:
         resolved = resolve(called, merge(updates, of_model | of_field))
         if field is not None and (blocks := getattr(resolved.config.model, "blocks", 1)) > 1:
             raise InvalidInput(
@@ -132,7 +128,21 @@ def _as_part(kind: Kind, module: nn.Module | None) -> Iterator[dict[str, Any]]:
 
     register(kind, name, build, place=(where, "__main__"), task=None)
     try:
-        with recording_sources([PluginSource(f"<{where}>", f"{name}.py", source_of(type(written)))]):
+        with recording_source(PluginSource(f"<{where}>", f"{name}.py", _source_of(written))):
             yield {"model": {"architecture": name}}
     finally:
         forget(where)
+
+
+def _source_of(module: nn.Module) -> bytes:
+    """Of its class, which Python finds by its module's file; by its functions where there is none, as in a notebook."""
+    written = type(module)
+    with suppress(OSError, TypeError):
+        return inspect.getsource(written).encode()
+    for function in filter(inspect.isfunction, vars(written).values()):
+        with suppress(OSError, ValueError):  # its cell is not known, or has no such class
+            lines, line = inspect.findsource(function)
+            begins = re.compile(rf"\s*class {written.__name__}\b").match
+            start = max(number for number in range(line + 1) if begins(lines[number]))
+            return "".join(inspect.getblock(lines[start:])).encode()
+    return f"# The source of {written.__qualname__} is not known.\n".encode()  # as it was typed in

@@ -3,17 +3,15 @@
 import hashlib
 import importlib
 import importlib.util
-import inspect
-import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import get_args
 
 from pipeline.plugins.registry import Kind, PluginError, forget, plugin_files, registered
 from pipeline.util.errors import OdenetError
@@ -84,41 +82,21 @@ def named_sources() -> tuple[PluginSource, ...]:
     return tuple(source for source in loaded_sources() if source.spec not in _only_installed)
 
 
-def sources_of_this_process() -> tuple[PluginSource, ...]:
-    """Of each part that no plug-in registered, as a notebook's cell: of what its decorator is on, and nothing else."""
+def parts_without_source() -> list[str]:
+    """What is registered by no plug-in, as in a notebook's cell, so that no run stores its source: `the field mine`."""
     files = {file for files in _executed.values() for file in files}
     parts = [part for kind in get_args(Kind) if kind != "named configuration" for part in registered(kind)]
-    return tuple(
-        PluginSource(f"<the {part.kind} {part.name}>", f"{part.name}.py", source_of(part.build))
-        for part in parts
-        if part.where.rpartition(":")[0] not in files
-    )
-
-
-def source_of(written: Any) -> bytes:
-    """Of a class or a function, also of a notebook's cell, where Python finds a class by its functions alone."""
-    with suppress(OSError, TypeError):
-        return inspect.getsource(written).encode()
-    for function in filter(inspect.isfunction, getattr(written, "__dict__", {}).values()):
-        with suppress(OSError, ValueError):  # its cell is not known, or has no such class
-            lines, line = inspect.findsource(function)
-            begins = re.compile(rf"\s*class {written.__name__}\b").match
-            start = max(number for number in range(line + 1) if begins(lines[number]))
-            return "".join(inspect.getblock(lines[start:])).encode()
-    name = getattr(written, "__qualname__", type(written).__name__)
-    return f"# The source of {name} is not known.\n".encode()  # as it was typed in
+    return [f"the {part.kind} {part.name}" for part in parts if part.where.rpartition(":")[0] not in files]
 
 
 @contextmanager
-def recording_sources(sources: Iterable[PluginSource]) -> Iterator[None]:
-    """Within it runs record these sources too, of what no plug-in brought."""
-    recorded = {source.spec: (source,) for source in sources}
-    _loaded.update(recorded)
+def recording_source(source: PluginSource) -> Iterator[None]:
+    """Within it runs record this source too, of something that no plug-in brought."""
+    _loaded[source.spec] = (source,)
     try:
         yield
     finally:
-        for spec in recorded:
-            del _loaded[spec]
+        del _loaded[source.spec]
 
 
 def load_sources(sources: Sequence[PluginSource]) -> None:

@@ -7,15 +7,7 @@ from bson import ObjectId
 
 from pipeline.config import Config
 from pipeline.plugins import registry
-from pipeline.plugins.loading import (
-    PluginSource,
-    load_sources,
-    loaded_sources,
-    named_sources,
-    read_file,
-    read_module,
-    sources_of_this_process,
-)
+from pipeline.plugins.loading import PluginSource, load_sources, loaded_sources, named_sources, read_file, read_module
 from pipeline.plugins.registry import PluginError
 from pipeline.runs.query import ArtifactError, StoredRun
 from pipeline.tasks.lookup import config_class
@@ -88,8 +80,7 @@ def load_plugins_of(run: StoredRun) -> None:
         InvalidInput: the run is of an experiment that is no task.
     """
     named = {source.name for source in named_sources()}
-    here = sources_of_this_process()
-    missing = [source for source in stored_plugins(run) if source.name not in named and source not in here]
+    missing = [source for source in stored_plugins(run) if source.name not in named]
     for source in missing:
         _refuse_unless_same(run, source)
     load_sources(missing)
@@ -128,12 +119,12 @@ def refuse_object(run: StoredRun, source: PluginSource) -> None:
     """For what can be done with plug-ins alone.
 
     Raises:
-        PluginError: it is of an object that was given to `odenet.train`, or of a part that no plug-in brought.
+        PluginError: it is the class of an object that was given to `odenet.train`.
     """
     if source.spec.startswith("<"):
         raise PluginError(
-            f"run {run.run_id} was trained with {source.spec.strip('<>')}, which no plug-in brought and which cannot "
-            f"be built again from the store: make a plug-in's file of it, as {source.name}, and train with that"
+            f"run {run.run_id} was trained with {source.spec.strip('<>')}, an object that cannot be built again from "
+            "the store: make its class a plug-in, and train that"
         )
 
 

@@ -108,7 +108,7 @@ def test_what_builds_a_model_again_asks_for_a_plugin_instead_of_an_object(notebo
         command = start_command(notebook.home, words[0], str(WITH_FIELD), *words[1:])
         assert command.wait() == 2
         assert f"run {WITH_FIELD} was trained with the Damped given to train()" in command.stderr
-        assert "make a plug-in's file of it, as Damped.py" in command.stderr
+        assert "make its class a plug-in" in command.stderr
 
 
 def test_a_callback_hears_the_runs_number_and_may_end_the_training(notebook: Notebook) -> None:

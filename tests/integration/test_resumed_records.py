@@ -9,7 +9,7 @@ import pytest
 from experiments.recording import RecordCallback, StopWhenAsked
 from odenet.main import main
 from pipeline.comparison.compare import compare
-from pipeline.plugins.loading import PluginSource, recording_sources
+from pipeline.plugins.loading import PluginSource, recording_source
 from pipeline.runs.query import Runs, StoredRun
 from pipeline.runs.removal import claimed_files
 from pipeline.runs.reproduce import differences
@@ -99,7 +99,7 @@ def test_a_run_is_not_given_fewer_epochs_than_it_has_had(
 
 def test_a_run_that_goes_on_with_another_plugin_says_so_and_keeps_both(caplog: pytest.LogCaptureFixture) -> None:
     def session(content: bytes, work: Callable[[], int]) -> StoredRun:
-        with recording_sources([PluginSource("mine.py", "mine.py", content)]):
+        with recording_source(PluginSource("mine.py", "mine.py", content)):
             return Runs().get(work())
 
     before = session(b"x = 1", trained)

@@ -23,7 +23,7 @@ from experiments.trial import find_completed
 from pipeline.data import build_preprocessing, load_splits
 from pipeline.models import build_model
 from pipeline.plugins import loading
-from pipeline.plugins.loading import PluginSource, loaded_sources, recording_sources
+from pipeline.plugins.loading import PluginSource, loaded_sources, recording_source
 from pipeline.runs.listing import group_runs, sorted_runs
 from pipeline.runs.load_model import load_run_model
 from pipeline.runs.query import PORTION, ArtifactError, RunNotFound, Runs, StoredRun
@@ -287,7 +287,7 @@ def test_a_run_with_another_plugin_is_not_taken_for_one_with_these(
     file = tmp_path / "mine.py"
     file.write_text("from pipeline import plugins\n\n\n@plugins.metric('odd')\ndef odd(scores, labels): return 0.0\n")
     assert find_completed(database, "classification", config_of(run)) is not None
-    with recording_sources([PluginSource(str(file), file.name, file.read_bytes())]):
+    with recording_source(PluginSource(str(file), file.name, file.read_bytes())):
         assert find_completed(database, "classification", config_of(run)) is None
         [source] = loaded_sources()
         plugin = {"spec": source.spec, "name": source.name, "file_id": content_id(source.name, source.content)}
