@@ -1,5 +1,7 @@
 """What a plug-in moves points with, tried before anything is trained."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,9 @@ from pipeline.util.errors import OdenetError
 
 @torch.no_grad()
 def try_out(part: Part, module: nn.Module, points: Tensor, given: str, solver: SolverConfig | None = None) -> None:
-    """Call a plug-in's module once, as it evaluates.
+    """Call a copy of a plug-in's module once, as it evaluates; the random state stays as it is.
+
+    A module that cannot be copied is not tried: what the call left in it would stay.
 
     Args:
         points: of shape (n, width).
@@ -22,22 +26,25 @@ def try_out(part: Part, module: nn.Module, points: Tensor, given: str, solver: S
         PluginError: it does not take them, or gives something of another shape.
     """
     # A module of one's own may be on a GPU.
-    device = next((parameter.device for parameter in module.parameters()), None)
+    device = next((parameter.device for parameter in module.parameters()), points.device)
     values, shape = [points.to(device)], tuple(points.shape)
     if solver is not None:
         values.insert(0, values[0].new_zeros((len(points), 1) if solver.control == "sample" else ()))
-    what, was_training = f"{part.where}: the {part.kind} {part.name}", module.training
+    what = f"{part.where}: the {part.kind} {part.name}"
     try:
-        at_times = getattr(module, "at_times", None)
-        if at_times is not None and not values[0].dim():
-            values += at_times(values[0].reshape(1))
-        found = module.eval()(*values)
+        tried = copy.deepcopy(module).eval()
+    except Exception:
+        return
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            if (at_times := getattr(tried, "at_times", None)) is not None:
+                time = values[0]
+                values += at_times(time.reshape((1, -1) if time.dim() else 1))
+            found = tried(*values)
     except Exception as error:
         if isinstance(error, OdenetError) or is_out_of_memory(error):
             raise
         raise PluginError(f"{what} does not work for {given}: {type(error).__name__}: {error}") from error
-    finally:
-        module.train(was_training)
     if not isinstance(found, Tensor) or found.shape != shape:
         returned = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise PluginError(f"{what} gives {returned} for {given}: it must give {shape}")
