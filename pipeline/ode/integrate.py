@@ -160,8 +160,6 @@ def integrate(
     if packed.numel() == 0:
         return _nothing(moments, layout, packed, interpolant)
     if solver.engine == "torchdiffeq":
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            raise InvalidInput("torch.func around a solve does not go with engine=torchdiffeq: use engine=odenet")
         own = None if norm == RootMeanSquare() and layout.is_plain else tolerance.norm
         return solve_with_torchdiffeq(vector_field, packed, moments, solver, own)
     problem = Problem(

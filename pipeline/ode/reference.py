@@ -34,6 +34,11 @@ def solve_with_torchdiffeq(
 
     times = torch.tensor(moments, dtype=z0.dtype, device=z0.device)
     fixed_steps = solver.method in FIXED_STEP_METHODS
+    if torch._C._functorch.peek_interpreter_stack() is not None and not (fixed_steps and solver.gradient != "adjoint"):
+        raise InvalidInput(
+            "torch.func around a solve goes with engine=torchdiffeq through steps of equal size alone, and not through "
+            "the adjoint: use engine=odenet"
+        )
     monitored: MonitoredField
     options: dict[str, Any]
     if fixed_steps:
@@ -51,7 +56,7 @@ def solve_with_torchdiffeq(
     if solver.gradient == "adjoint":
         monitored.statistics.nfe_backward = 0
         adjoint = {"adjoint_rtol": solver.adjoint_rtol, "adjoint_atol": solver.adjoint_atol}
-        adjoint["adjoint_params"] = _read(field, times[0], z0)
+        adjoint["adjoint_params"] = _read(monitored, field, times[0], z0)
     solve = odeint_adjoint if solver.gradient == "adjoint" else odeint
     states = solve(
         monitored,
@@ -72,18 +77,24 @@ def solve_with_torchdiffeq(
     return Solution(times.double().cpu(), field.layout, (z0, between, states[-1]), monitored.statistics)
 
 
-def _read(field: VectorField, t0: Tensor, z0: Tensor) -> tuple[Tensor, ...]:
+def _read(monitored: MonitoredField, field: VectorField, t0: Tensor, z0: Tensor) -> tuple[Tensor, ...]:
     """What the adjoint is to give gradients: all that the field is known to read, and the leaves that a function reads.
+
+    For these it is evaluated once more.
 
     Raises:
         InvalidInput: it reads what was computed from others, of which torchdiffeq's adjoint would not know.
     """
+    if not torch.is_grad_enabled():
+        return field.parameters
     leaves: list[Tensor] = []
     reads_outside = False
-    if field.module is None and torch.is_grad_enabled():
-        leaf, before = z0.detach().requires_grad_(), sequence_number()
+    if field.module is None:
+        leaf, before, generators = z0.detach().requires_grad_(), sequence_number(), field.generators()
         with torch.random.fork_rng([z0.device] if z0.device.type == "cuda" else []), field.buffers_kept():
-            leaves, reads_outside = read(field(t0, leaf), [leaf, *field.parameters], before)
+            leaves, reads_outside = read(monitored(t0, leaf), [leaf, *field.parameters], before)
+        for generator, state in generators:
+            generator.set_state(state)
     if reads_outside or depend_on_each_other(field.parameters):
         raise InvalidInput(
             "the field reads what an earlier computation gave, whose gradient gradient=adjoint with engine=torchdiffeq "

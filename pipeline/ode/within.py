@@ -56,7 +56,8 @@ class WithinStep:
             positions, samples: theirs in the vector of those that are on their way, and in the batch; shape (n,).
         """
         method, tried, rows = self.problem.method, self.tried, to_device_of(self.z, positions)
-        field = self.problem.field.of_rows(to_device_of(self.z, samples))
+        field = self.problem.field
+        field = field.of_rows(to_device_of(self.z, samples)) if field.context else field
         # Of several times of one sample numpy adds it once: all are of one evaluation.
         self._count(method.nfe_within, samples)
         with self.path.recording():

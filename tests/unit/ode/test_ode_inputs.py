@@ -606,11 +606,17 @@ def test_a_batch_of_states_is_refused_by_the_reference_too() -> None:
         torch.func.vmap(lambda z: integrate(lambda _t, z: -z, z, TIMES, reference).state)(torch.ones(3, 2))
 
 
-@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
-def test_a_transform_around_the_reference_is_refused(gradient: Any) -> None:
-    reference = SolverConfig(engine="torchdiffeq", gradient=gradient)
-    with pytest.raises(InvalidInput, match=r"^torch\.func around a solve does not go with engine=torchdiffeq: use"):
-        torch.func.grad(lambda z: integrate(lambda _t, z: -z, z, TIMES, reference).state.sum())(torch.ones(2))
+def test_a_transform_goes_through_equal_steps_of_the_reference_and_is_refused_elsewhere() -> None:
+    def gradient(**solver: Any) -> Tensor:
+        reference = SolverConfig(engine="torchdiffeq", **solver)
+        solved = torch.func.grad(lambda z: integrate(lambda _t, z: -z, z, TIMES, reference).state.sum())
+        return torch.as_tensor(solved(torch.ones(2)))
+
+    through = gradient(gradient="direct", method="rk4", steps=8)
+    torch.testing.assert_close(through, torch.full((2,), math.exp(TIMES[0] - TIMES[-1])))
+    for refused in ({"gradient": "direct"}, {"gradient": "adjoint"}, {"gradient": "adjoint", "method": "rk4"}):
+        with pytest.raises(InvalidInput, match=r"^torch\.func around a solve goes with engine=torchdiffeq through"):
+            gradient(**refused)
 
 
 class Turning(NamedTuple):

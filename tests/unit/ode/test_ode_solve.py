@@ -261,6 +261,32 @@ def test_the_adjoint_of_the_reference_refuses_what_it_would_leave_out_or_count_t
         )
 
 
+def test_looking_at_what_a_function_reads_is_counted_and_changes_nothing_that_it_draws() -> None:
+    generator, calls = torch.Generator().manual_seed(0), 0
+
+    def noisy(t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG001
+        nonlocal calls
+        calls += 1
+        return torch.randn(z.shape, generator=generator, dtype=z.dtype)
+
+    solver = SolverConfig(engine="torchdiffeq", gradient="adjoint", method="euler", steps=3)
+    solved = [integrate(noisy, start(), (0.0, 1.0), solver)]
+    assert solved[0].statistics.nfe_forward == calls == 4
+    generator.manual_seed(0)
+    with torch.no_grad():
+        solved.append(integrate(noisy, start(), (0.0, 1.0), solver))
+    assert torch.equal(solved[0].state, solved[1].state)
+
+
+def test_without_gradients_the_reference_solves_whatever_was_computed_from_what() -> None:
+    rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    computed = rate.exp()
+    solver = SolverConfig(engine="torchdiffeq", gradient="adjoint")
+    with torch.no_grad():
+        state = integrate(lambda _t, z: -rate * computed * z, start(), (0.0, 1.5), solver, parameters=[rate, computed])
+    torch.testing.assert_close(state.state, start() * (-1.5 * rate * computed).exp().detach(), rtol=1e-2, atol=0)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

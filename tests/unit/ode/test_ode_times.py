@@ -333,6 +333,13 @@ def test_without_being_asked_for_there_is_no_interpolant() -> None:
     assert integrate(OSCILLATION, vector(1), (0.0, 1.0)).interpolant is None
 
 
+def test_the_end_is_known_in_the_number_format_of_a_time_in_a_sequence_too() -> None:
+    interpolant = integrate(lambda _t, z: -z, torch.ones(2), (0.0, 0.3), dense=True).interpolant
+    assert interpolant is not None
+    (state,) = interpolant([torch.tensor(0.3)])  # in float32 it is behind 0.3
+    torch.testing.assert_close(state, torch.full((2,), math.exp(-0.3)), rtol=1e-3, atol=0)
+
+
 def test_a_time_in_a_sequence_has_its_gradient_from_the_interpolant() -> None:
     interpolant = integrate(lambda t, _z: torch.cos(t).reshape(1), torch.zeros(1), (0.0, 1.0), dense=True).interpolant
     assert interpolant is not None
