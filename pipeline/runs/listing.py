@@ -268,7 +268,7 @@ def list_columns(rows: Sequence[RunSummary]) -> list[ListColumn]:
 
 
 def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
-    """As many of the columns as there is room for; their words are not broken."""
+    """As many of the columns as there is room for; where those that stay have none, words go on in the next line."""
     kept = list(columns)
     for column in sorted((one for one in columns if one.worth is not None), key=lambda one: one.worth or 0):
         if width is None or sum(one.width + 1 for one in kept) < width:  # a space before each, and one behind all
@@ -278,7 +278,7 @@ def fitted_table(columns: Sequence[ListColumn], width: int | None) -> Table:
         one for column in kept for one in (right(column.heading) if column.is_number else left(column.heading))
     )
     for printed in table.columns:
-        printed.no_wrap, printed.overflow = False, "fold"  # where even these have no room, nothing is cut off
+        printed.no_wrap, printed.overflow = False, "fold"  # rather than cut off
     if named := [column.heading for column in columns if column not in kept and (column.worth or 0) > UNMISSED]:
         table.caption, table.caption_justify = f"{', '.join(named)}: in a wider terminal, or with --json", "left"
     for cells in zip(*(column.cells for column in kept), strict=True):
