@@ -52,9 +52,12 @@ def load_run_model(run: StoredRun, device: torch.device, solver: SolverConfig | 
 def _first_difference(weights: Mapping[str, Tensor], network: nn.Module) -> str:
     """In brackets, of the tensors of other shapes than the network's, where there are some."""
     built = network.state_dict()
-    for name in [name for name, value in weights.items() if name in built and value.shape != built[name].shape]:
-        return f" ({name} is of shape {tuple(weights[name].shape)}, and built as {tuple(built[name].shape)})"
-    return ""
+    others = (
+        f" ({name} is of shape {tuple(value.shape)}, and built as {tuple(built[name].shape)})"
+        for name, value in weights.items()
+        if name in built and value.shape != built[name].shape
+    )
+    return next(others, "")
 
 
 def load_model(
