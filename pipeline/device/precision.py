@@ -24,14 +24,14 @@ def choose_device(config: TrainingConfig) -> torch.device:
     return torch.device(config.device)
 
 
-def find_device(name: torch.device | str) -> torch.device:
+def device_by_name(name: torch.device | str) -> torch.device:
     """The device of that name.
 
     Raises:
         InvalidInput: there is none here.
     """
     try:
-        return torch.empty(0, device=name).device
+        return torch.empty(0, device=torch.device(name)).device  # of None, it would be the CPU
     except (RuntimeError, TypeError, AssertionError) as error:  # the last one of a torch that knows no GPUs
         others = " or 'cuda'" if torch.cuda.is_available() else ""
         raise InvalidInput(

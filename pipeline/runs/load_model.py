@@ -13,7 +13,7 @@ from pymongo.database import Database
 from torch import Tensor, nn
 
 from pipeline.config import SolverConfig
-from pipeline.device.precision import find_device
+from pipeline.device.precision import device_by_name
 from pipeline.runs.query import ArtifactError, Runs, StoredRun
 from pipeline.runs.registry import PromotionError, get_model
 from pipeline.runs.stored_parts import config_of
@@ -78,7 +78,7 @@ def load_model(
         ConfigError: the stored configuration is not one of this version's.
         PluginError: a plug-in of its run is gone, or not what it was.
     """
-    place, runs = find_device(device), Runs(database)
+    place, runs = device_by_name(device), Runs(database)
     if isinstance(name, StoredRun):
         name = name.run_id
     elif isinstance(name, str) and name.isdecimal():  # as a script's arguments have it; no model is called so
