@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -153,7 +153,7 @@ class _Seen:
     def watch(self, model: nn.Module) -> Iterator[RemovableHandle]:
         for name, module in model.named_modules():
             is_leaf = not isinstance(module, nn.Identity) and not list(module.children())
-            if is_leaf or isinstance(module, nn.MultiheadAttention):  # which does not call the layer that it has
+            if is_leaf or _is_attention(module):  # which does not call the layer that it has
                 yield module.register_forward_hook(partial(self._note, name), with_kwargs=True)
         for field in {id(block.field): block.field for block in ode_blocks(model)}.values():
             yield field.register_forward_hook(self._note_evaluation)
@@ -164,7 +164,7 @@ class _Seen:
     def _note(self, name: str, module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
         given, found = _first_tensor((*inputs, named)), _first_tensor(output)
         self.outputs[name] = () if found is None else tuple(found.shape[1:])
-        if isinstance(module, nn.MultiheadAttention):
+        if _is_attention(module):
             self.multiply_adds[name] += _of_attention(module, *inputs, **named)
         elif given is not None and found is not None:
             self.multiply_adds[name] += _multiply_adds(module, given, found)
@@ -247,6 +247,11 @@ def _multiply_adds(module: nn.Module, given: Tensor, output: Tensor) -> int:
             weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
             return weights * (output.numel() // output.shape[-1])
     return 0
+
+
+def _is_attention(module: nn.Module) -> TypeGuard[nn.MultiheadAttention]:
+    """Whether it is given what torch's own attention is: what a `forward` of its own is given says nothing of it."""
+    return isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward
 
 
 def _of_attention(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:

@@ -57,6 +57,26 @@ class Attentive(nn.Module):
         return scores
 
 
+class SelfAttention(nn.MultiheadAttention):
+    """Attention whose `forward` takes one tensor."""
+
+    def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
+        seen: Tensor = super().forward(rows, rows, rows)[0]
+        return seen
+
+
+class SelfAttentive(nn.Module):
+    """The eight rows of an image, each of which looks at all of them."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.attention, self.head = SelfAttention(8, 2, batch_first=True), nn.Linear(8, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.attention(images[:, 0]).mean(1))
+        return scores
+
+
 class Twice(nn.Module):
     """A block that is solved twice in a pass."""
 
@@ -141,6 +161,10 @@ def _models() -> Iterator[None]:
     ) -> nn.Module:
         return Attentive(outputs, batch_first)
 
+    @plugins.model("self_attentive")
+    def self_attentive(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
+        return SelfAttentive(outputs)
+
     @plugins.model("tied")
     def tied(input_shape: object, outputs: int, solver: SolverConfig) -> nn.Module:  # noqa: ARG001
         return Tied(outputs)
@@ -171,6 +195,12 @@ def test_attention_is_counted_with_its_layers_and_its_products(batch_first: bool
     layers_in_and_out = 8 * 8 * (8 + 6 + 6 + 8)
     assert attention.multiply_adds == layers_in_and_out + 2 * 8 * 6 * 8
     assert found.multiply_adds == attention.multiply_adds + 8 * 10
+
+
+def test_attention_with_a_forward_of_its_own_is_described_and_not_counted() -> None:
+    found = described("self_attentive")
+    assert [layer.name for layer in found.layers] == ["head"]
+    assert found.parameters == 4 * (8 * 8 + 8) + 8 * 10 + 10
 
 
 @pytest.mark.parametrize("name", ["two_odes", "shared_field"])
