@@ -1,6 +1,7 @@
 """Sacred's own command line for the experiment of a task."""
 
 import sys
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
@@ -63,7 +64,7 @@ def _carry_out(task_name: str) -> int:
             return _fail(describe_unforeseen(error), 1)
         return _fail(f"Sacred takes an option otherwise ({error}): its --help tells how", InvalidInput.exit_status)
     except ModuleNotFoundError as error:
-        if observer is None or observer.has_started:
+        if observer is None or observer.has_started or not _comes_from_sacred(error):
             return _fail(describe_unforeseen(error), 1)
         return _fail(
             f"an option of Sacred's needs the package {error.name}, which is not installed: install it, or leave the "
@@ -90,6 +91,12 @@ def _load_named_plugins(words: Sequence[str]) -> list[str]:
         raise InvalidInput("--plugin needs a file or a module, as in: --plugin my_net.py")
     load_plugins(named.plugin)
     return others
+
+
+def _comes_from_sacred(error: BaseException) -> bool:
+    """Whether Sacred's own code raised it, and not a part that it called."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "sacred"
 
 
 def _fail(message: str, status: int) -> int:

@@ -191,6 +191,20 @@ def test_an_option_of_sacreds_whose_package_is_missing_names_it_and_leaves_no_ru
     assert database_of(home).runs.count_documents({}) == known
 
 
+def test_a_package_that_a_task_lacks_is_not_called_one_of_sacreds_options(home: Path, tmp_path: Path) -> None:
+    script = tmp_path / "lacking.py"
+    script.write_text(
+        "import sys\nfrom experiments.command_line import main\n"
+        "from pipeline.tasks.classification.task import Classification\n\n\n"
+        "def load_data(self, config):\n    import nowhere_at_all\n\n\n"
+        "Classification.load_data = load_data\nsys.exit(main('classification'))\n"
+    )
+    told = start_script(home, script, *QUICK)
+    assert told.wait() == 1
+    assert "went wrong that should not have (ModuleNotFoundError: No module named 'nowhere_at_all')" in told.stderr
+    assert "the traceback is in " in told.stderr
+
+
 def test_the_whole_configuration_is_saved_as_a_file(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     saved = sacred(home, "save_config", *QUICK, f"config_filename={file}")
