@@ -26,9 +26,9 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from bson import CodecOptions, decode, decode_file_iter
 from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
-from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
-from pipeline.runs.backup.contents import check_contents
+from pipeline.runs.backup.contents import check_contents, check_length
 from pipeline.util.errors import InvalidInput, OdenetError, is_disk_full
 from pipeline.util.files import whole_file
 
@@ -227,9 +227,12 @@ class Archive:
         return documents
 
     def _all_documents(self, name: str) -> Iterator[dict[str, Any]]:
+        return (decode(document.raw, EXACT) for document in self._raw_documents(name))
+
+    def _raw_documents(self, name: str) -> Iterator[RawBSONDocument]:
         if name in self.documents_of:
             with self._archive.open(f"collections/{name}.bson") as member:
-                yield from decode_file_iter(member, EXACT)
+                yield from decode_file_iter(member, DEFAULT_RAW_BSON_OPTIONS)
 
     def runs(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Every run with the series of its metrics."""
@@ -246,9 +249,8 @@ class Archive:
 
     def file_entries(self) -> dict[Any, bytes]:
         """Id -> entry in `fs.files`, as BSON, of the stored files."""
-        with self._archive.open("collections/fs.files.bson") as member:
-            entries = (bytes(document.raw) for document in decode_file_iter(member, DEFAULT_RAW_BSON_OPTIONS))
-            return {decode(entry, EXACT)["_id"]: entry for entry in entries}
+        entries = (bytes(document.raw) for document in self._raw_documents("fs.files"))
+        return {decode(entry, EXACT)["_id"]: entry for entry in entries}
 
     def content(self, file_id: Any) -> bytes | None:
         """The content of a stored file; None where the store did not have it whole."""
@@ -271,8 +273,10 @@ class Archive:
             if self._checksum(name) != checksum:
                 raise ValueError(f"{name} has changed")
         for name, number in self.documents_of.items():
-            if sum(1 for document in self._all_documents(name) if "_id" in document) != number:
+            lengths = [len(document.raw) for document in self._raw_documents(name)]
+            if len(lengths) != number:
                 raise ValueError(f"{name} is not whole")
+            check_length(name, max(lengths, default=0))
         for _ in self.runs():
             pass
         check_contents(self)

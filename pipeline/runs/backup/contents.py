@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from bson import ObjectId, decode, encode
+from bson import ObjectId, decode
 
 from pipeline.runs.registry import is_model
 from pipeline.tracking.environment import ENVIRONMENTS, environment_id
@@ -55,7 +55,7 @@ def check_contents(archive: "Archive") -> None:
 
 
 def check_document(collection: str, document: Mapping[str, Any]) -> None:
-    """Look at a document by itself.
+    """Look at a document by itself, but for its length.
 
     Raises:
         ValueError: with what is wrong, in words.
@@ -64,10 +64,18 @@ def check_document(collection: str, document: Mapping[str, Any]) -> None:
         raise ValueError(f"a document of {collection} has an id that no store takes")
     if any(key.startswith("$") for key in document):
         raise ValueError(f"a document of {collection} has a key that no store takes")
-    if len(encode(document)) > LARGEST_DOCUMENT:
-        raise ValueError(f"a document of {collection} is larger than a store takes")
     if collection in _CHECKS:
         _CHECKS[collection](document)
+
+
+def check_length(collection: str, length: int) -> None:
+    """Look at how many bytes a document has.
+
+    Raises:
+        ValueError: with what is wrong, in words.
+    """
+    if length > LARGEST_DOCUMENT:
+        raise ValueError(f"a document of {collection} is larger than a store takes")
 
 
 def is_collection(name: str) -> bool:

@@ -15,7 +15,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo.database import Database
 
 from pipeline.runs.backup.archive import EXACT, ArchiveWriter, new_archive
-from pipeline.runs.backup.contents import check_document, is_collection, is_run_id
+from pipeline.runs.backup.contents import check_document, check_length, is_collection, is_run_id
 from pipeline.runs.portions import in_portions, list_ids
 from pipeline.tracking.store import OF_THIS_STORE, translate_store_errors
 from pipeline.util.errors import LONGEST_VALUE, shortened
@@ -78,6 +78,7 @@ def _restorable(
     for raw in documents:
         document = decode(raw.raw, EXACT)
         try:
+            check_length(collection, len(raw.raw))
             check_document(collection, document)
         except ValueError:
             left_out.append(_named(collection, document["_id"]))
