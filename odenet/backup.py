@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def backup(file: Path, as_json: bool) -> int:
     """Write the whole store into one file.
 
-    The exit status is 1 where a content is missing that the store does not have whole.
+    The exit status is 1 where something of ours is missing, as the store has it damaged or not whole.
     """
     from pipeline.runs.backup.create_backup import back_up
     from pipeline.tracking.store import connect
@@ -30,11 +30,13 @@ def backup(file: Path, as_json: bool) -> int:
     written = back_up(connect(), file)
     for name in written.damaged_files:
         print(f"{name} is not whole in the store: its content is not in the backup", file=sys.stderr)
+    for name in written.damaged_documents:
+        print(f"{name} is not in the backup, as no restore would take it: mend or remove it", file=sys.stderr)
     for name in written.left_out:
         print(f"{name} of another program is not in the backup, which cannot hold its like", file=sys.stderr)
     text = f"{written.runs} runs and {written.files} files in {written.file} ({written.megabytes} MB)"
     answer(as_json, {**vars(written), "file": str(written.file)}, text)
-    return 1 if written.damaged_files else 0
+    return 1 if written.damaged_files or written.damaged_documents else 0
 
 
 @click.command(epilog=examples("odenet restore mine.zip"))

@@ -6,6 +6,7 @@ as a list of runs does, does not read it each time. Runs of formats before 3 hav
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,11 @@ def environment_id(sources: Sequence[Sequence[Any]], dependencies: Sequence[str]
     """The id of what has these sources, by name and id of their files, and these packages."""
     content = {"sources": list(sources), "dependencies": list(dependencies)}
     return hashlib.sha256(bson.encode(content)).hexdigest()
+
+
+def is_environment_id(value: Any) -> bool:
+    """Whether it is as the ids of environments are; other programs may keep environments of their own."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def with_environment(database: Database[dict[str, Any]], document: Mapping[str, Any]) -> dict[str, Any]:

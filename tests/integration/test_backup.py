@@ -131,8 +131,8 @@ def test_a_run_of_another_program_that_no_restore_takes_is_left_out_and_named(
     [
         ("environments", {"_id": "conda", "path": "/x"}, "the document conda in environments"),
         ("models", {"_id": "bert", "path": "/x"}, "the document bert in models"),
-        ("metrics", {"_id": "m", "run_id": 1}, "the series m"),
-        ("metrics", {"_id": {"of": 1}, "run_id": 1, "name": "mine"}, "the series {'of': 1}"),
+        ("metrics", {"_id": "m", "run_id": "another"}, "the series m"),
+        ("metrics", {"_id": {"of": 1}, "run_id": "another", "name": "mine"}, "the series {'of': 1}"),
         ("fs.files", {"_id": "m", "filename": "x", "chunkSize": 1}, "the file m"),
     ],
     ids=str,
@@ -140,11 +140,50 @@ def test_a_run_of_another_program_that_no_restore_takes_is_left_out_and_named(
 def test_a_document_of_another_program_that_no_restore_takes_is_left_out_and_named(
     full: Store, database: Store, tmp_path: Path, collection: str, document: dict[str, Any], named: str
 ) -> None:
+    full.runs.insert_one({"_id": "another"})
     before = contents(full)
     full[collection].insert_one(document)
-    assert back_up(full, tmp_path / "store.zip").left_out == (named,)
+    made = back_up(full, tmp_path / "store.zip")
+    assert (made.left_out, made.damaged_documents) == ((named,), ())
     restore(database, tmp_path / "store.zip")
     assert contents(database) == before
+
+
+@pytest.mark.parametrize(
+    ("collection", "which", "change", "named", "reason"),
+    [
+        ("environments", {}, {"sources": "all"}, "the document {} in environments", "has no list of sources"),
+        ("fs.files", {"filename": "roc.png"}, {"chunkSize": "x"}, "the file {}", "has chunks of 'x' bytes"),
+        ("fs.files", {"filename": "roc.png"}, {"metadata": 5}, "the file {}", "is none that a store has"),
+        ("fs.files", {"filename": ".py"}, {"metadata": 5}, "the file {}", "is none that a store has"),
+        ("metrics", {"run_id": 1}, {"name": 7}, "the series {}", "has no name"),
+        ("models", {}, {"history": []}, "the document {} in models", "has no history"),
+        ("runs", {"_id": 2}, {"uid": 7}, "the run {}", "the uid of run 2 is no text"),
+    ],
+)
+def test_a_damaged_document_of_ours_is_named_with_the_reason_and_the_rest_is_in_the_backup(
+    full: Store,
+    database: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    collection: str,
+    which: dict[str, Any],
+    change: dict[str, Any],
+    named: str,
+    reason: str,
+) -> None:
+    if "filename" in which:
+        which = {"filename": {"$regex": f"{which['filename']}$"}}
+    damaged = full[collection].find_one(which)
+    assert damaged is not None
+    full[collection].update_one({"_id": damaged["_id"]}, {"$set": change})
+    assert main(["backup", str(tmp_path / "store.zip")]) == 1
+    [told] = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"{named.format(damaged['_id'])} (")
+    assert told.endswith(f"{reason}) is not in the backup, as no restore would take it: mend or remove it")
+    restore(database, tmp_path / "store.zip")
+    assert database[collection].count_documents({}) == full[collection].count_documents({}) - 1
+    assert Runs(database).get(1).weights()
 
 
 def test_a_store_with_odd_documents_of_other_programs_takes_a_restore(file: Path, database: Store) -> None:
