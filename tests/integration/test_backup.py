@@ -249,6 +249,19 @@ def test_a_restored_store_goes_on_where_the_other_one_was(full: Store, database:
     assert next_run_id(database) == removed + 1
 
 
+def test_a_counter_that_no_restore_takes_keeps_no_store_from_a_backup_and_new_ids_stay_new(
+    full: Store, database: Store, tmp_path: Path
+) -> None:
+    full.runs.update_one({"_id": 2}, {"$set": {"info.rerun_of": 90}})
+    full.counters.update_one({"_id": "runs"}, {"$set": {"last": MAX_RUN_ID - 1000}})
+    made = back_up(full, tmp_path / "store.zip")
+    reason = f"no store can count on from {MAX_RUN_ID - 1000}"
+    assert made.damaged_documents == (f"the document runs in counters ({reason})",)
+    restore(database, tmp_path / "store.zip")
+    assert database.runs.count_documents({}) == made.runs == 2
+    assert next_run_id(database) == 91
+
+
 def test_the_commands_say_what_they_did(full: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "store.zip"
     assert main(["backup", str(file)]) == 0

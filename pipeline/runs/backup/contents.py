@@ -44,10 +44,6 @@ def check_contents(archive: "Archive") -> None:
     run_ids = _check_runs(archive.documents("runs"))
     _check_metrics(archive.documents("metrics"), run_ids)
     _check_files(archive)
-    for document in archive.documents("counters"):
-        last = document.get("last")
-        if document["_id"] == "runs" and not (_is_whole(last) and 0 <= last <= LARGEST_RUN_ID):
-            raise ValueError(f"no store can count on from {last!r}")
     for name in archive.documents_of:
         if name not in _OWN:
             for document in archive.documents(name):
@@ -178,6 +174,12 @@ def _check_environment(document: Mapping[str, Any]) -> None:
         raise ValueError(f"{named} is not what its id says")
 
 
+def _check_counter(document: Mapping[str, Any]) -> None:
+    last = document.get("last")
+    if document["_id"] == "runs" and not (_is_whole(last) and 0 <= last <= LARGEST_RUN_ID):
+        raise ValueError(f"no store can count on from {last!r}")
+
+
 def _is_source(value: Any) -> bool:
     is_pair = isinstance(value, list) and len(value) == 2
     return is_pair and isinstance(value[0], str) and isinstance(value[1], ObjectId)
@@ -192,6 +194,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "metrics": _check_series,
     "fs.files": _check_entry,
     "models": _check_model,
+    "counters": _check_counter,
     ENVIRONMENTS: _check_environment,
 }
 """Collection -> what its documents have to be besides."""

@@ -129,6 +129,8 @@ class _Choice:
             case "fs.files":
                 file_id = document["_id"]
                 return isinstance(file_id, ObjectId) and (has_mark(document) or file_id in self._files_of_ours)
+            case "counters":
+                return bool(document["_id"] == "runs")
             case "models":
                 return "history" in document
             case _:

@@ -98,6 +98,8 @@ class _Restore:
             for document in self._archive.documents(name)
             if not self._add(name, document)
         ]
+        pointed_to = [run_id for run_id in self._run_ids.values() if isinstance(run_id, int) and is_run_id(run_id)]
+        retire_run_id(self._database, max(pointed_to, default=0))  # a backup may lack the counter of its store
         for counter in self._archive.documents("counters"):
             if counter["_id"] == "runs":
                 retire_run_id(self._database, counter["last"])
