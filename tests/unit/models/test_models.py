@@ -506,7 +506,8 @@ def take_one_step(model: str, data: str, real_images: dict[tuple[int, int, int],
     torch.manual_seed(0)
     network = build_model(config.model, config.solver, preprocessing.output_shape, classes)
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    objective = CrossEntropy(replace(real, train=training, validation=validation), preprocessing)
+    names = tuple(map(str, range(classes)))
+    objective = CrossEntropy(replace(real, train=training, validation=validation, classes=names), preprocessing)
     fitted = fit(network, objective, config.training, 0, tmp_path / "checkpoint.pt")
     assert len(fitted.batch_losses) == 1
     assert torch.isfinite(torch.tensor(fitted.batch_losses)).all()
