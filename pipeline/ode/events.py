@@ -111,10 +111,11 @@ def _signs(event: Event, times: Sequence[float], states: Sequence[Tensor]) -> It
     for t, z in zip(times, states, strict=True):
         value = event(torch.full((), t, dtype=z.dtype, device=z.device), z)
         if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
-            shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            kind = "complex" if isinstance(value, Tensor) and value.is_complex() else shown
+            shown = f"a {type(value).__name__}"
+            if isinstance(value, Tensor):
+                shown = "complex" if value.is_complex() else f"of shape {tuple(value.shape)}"
             raise InvalidInput(
-                f"the event is {kind}: return a tensor of one real number, whose sign changes when it happens; of "
+                f"the event is {shown}: return a tensor of one real number, whose sign changes when it happens; of "
                 "several events the product"
             )
         values.append(value.detach().reshape(()))

@@ -13,8 +13,6 @@ from pipeline.ode.times import together
 from pipeline.ode.vmap import is_batched
 from pipeline.util.errors import InvalidInput
 
-EPS = torch.finfo(torch.float64).eps
-
 
 @dataclass(frozen=True)
 class Span:
@@ -58,8 +56,8 @@ class Interpolant:
         if is_batched(times):
             raise InvalidInput("the solution is asked for at all times at once: give them as one tensor, not to vmap")
         # In the number formats of the times the ends may be behind the ends.
-        tensors = [one for one in (t if isinstance(t, Sequence) else [t]) if isinstance(one, Tensor)]
-        eps = max((torch.finfo(one.dtype).eps for one in tensors if one.is_floating_point()), default=EPS)
+        tensors = [times, *(one for one in (t if isinstance(t, Sequence) else [t]) if isinstance(one, Tensor))]
+        eps = max(torch.finfo(one.dtype).eps for one in tensors if one.is_floating_point())
         slack = eps * max(abs(self._start), abs(self.end))
         sign = 1.0 if self.end >= self._start else -1.0
         ends = [sign * span.end for span in self._spans]

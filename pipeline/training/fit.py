@@ -94,7 +94,6 @@ def fit(
         WorkersParted: another of the processes is gone.
     """
     keep_freed_memory()
-    fill_lazy_layers(model, lambda: objective)
     trainer = _Trainer(model, objective, config, seed, callbacks, workers)
     if resume:
         state = load_checkpoint(checkpoint)
@@ -134,7 +133,6 @@ def fit_along(model: nn.Module, objective: Objective, config: TrainingConfig, se
         WorkersParted: another of the processes is gone.
     """
     keep_freed_memory()
-    fill_lazy_layers(model, lambda: objective)
     trainer = _Trainer(model, objective, config, seed, (), workers)
     trainer.load_state_dict(workers.share(None))
     device = objective.device
@@ -155,6 +153,7 @@ class _Trainer:
         callbacks: Sequence[Callback],
         workers: Workers | None,
     ) -> None:
+        fill_lazy_layers(model, lambda: objective)
         self.seed, self.workers = seed, workers
         self.model, self.objective, self.config, self.callbacks = model, objective, config, callbacks
         self.blocks = ode_blocks(model)
